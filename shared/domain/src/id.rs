@@ -1,0 +1,243 @@
+//! Ids: `<prefix>_<ULID>`, so that an id names its kind and its time of creation.
+//!
+//! A run's day and shard are computed from its ULID, and an artifact's id from its run's:
+//! an id alone finds its item.
+
+use std::{fmt, str::FromStr};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ulid::Ulid;
+
+/// Why a text is not an id of the kind that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of the form {prefix}_<ULID>")]
+pub struct ParseError {
+    prefix: &'static str,
+}
+
+/// Upper-case Crockford base32 only: one id has one spelling.
+fn parse_ulid(text: &str) -> Option<Ulid> {
+    let canonical = text.len() == 26
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+    let ulid = Ulid::from_string(text).ok()?;
+    (canonical && ulid.to_string() == text && in_time(ulid)).then_some(ulid)
+}
+
+/// A ULID's 48 bits of milliseconds reach beyond what a timestamp can hold.
+fn in_time(ulid: Ulid) -> bool {
+    i64::try_from(ulid.timestamp_ms()).is_ok_and(|ms| Timestamp::from_millisecond(ms).is_ok())
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Ulid);
+
+        impl $name {
+            /// What stands before the `_`.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id; `random` gives its lower 80 bits.
+            #[must_use]
+            pub fn new(at: Timestamp, random: u128) -> Self {
+                Self(Ulid::from_parts(at.as_millisecond().max(0).unsigned_abs(), random))
+            }
+
+            /// The ULID's own text, without the prefix.
+            #[must_use]
+            pub fn ulid(self) -> String {
+                self.0.to_string()
+            }
+
+            /// From a ULID's own text.
+            ///
+            /// # Errors
+            /// When the text is not a ULID in its canonical spelling.
+            pub fn from_ulid(text: &str) -> Result<Self, ParseError> {
+                parse_ulid(text).map(Self).ok_or(ParseError { prefix: $prefix })
+            }
+
+            /// When the id was made, to the millisecond.
+            #[must_use]
+            pub fn created_at(self) -> Timestamp {
+                i64::try_from(self.0.timestamp_ms())
+                    .ok()
+                    .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+                    .unwrap_or(Timestamp::MAX)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseError;
+
+            fn from_str(text: &str) -> Result<Self, ParseError> {
+                text.strip_prefix(concat!($prefix, "_"))
+                    .and_then(parse_ulid)
+                    .map(Self)
+                    .ok_or(ParseError { prefix: $prefix })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A tenant.
+    TenantId = "ten",
+    /// A workflow.
+    WorkflowId = "wf",
+    /// A webhook endpoint.
+    EndpointId = "whe",
+    /// A run.
+    RunId = "run",
+    /// An API key.
+    KeyId = "key",
+}
+
+/// How many partitions a tenant's runs of one day are spread over.
+pub const RUN_SHARDS: u8 = 16;
+
+impl RunId {
+    /// The UTC day of the run's partition.
+    #[must_use]
+    pub fn day(self) -> Date {
+        self.created_at().to_zoned(TimeZone::UTC).date()
+    }
+
+    /// The shard of the run's partition, below [`RUN_SHARDS`].
+    #[must_use]
+    pub fn shard(self) -> u8 {
+        self.0.to_bytes()[15] % RUN_SHARDS
+    }
+
+    /// The smallest and the largest id that a run made at `at` can have.
+    #[must_use]
+    pub fn range_at(at: Timestamp) -> (Self, Self) {
+        (Self::new(at, 0), Self::new(at, u128::MAX))
+    }
+}
+
+/// The `n`-th artifact of a run: `art_<the run's ULID>_<n>`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ArtifactId {
+    /// The run that made it.
+    pub run_id: RunId,
+    /// Its number in the run, from 0.
+    pub number: u16,
+}
+
+impl fmt::Display for ArtifactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "art_{}_{}", self.run_id.0, self.number)
+    }
+}
+
+impl fmt::Debug for ArtifactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ArtifactId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let parse = || {
+            let (ulid, number) = text.strip_prefix("art_")?.split_once('_')?;
+            let id = Self {
+                run_id: RunId(parse_ulid(ulid)?),
+                number: number.parse().ok()?,
+            };
+            (id.to_string() == text).then_some(id)
+        };
+        parse().ok_or(ParseError { prefix: "art" })
+    }
+}
+
+impl Serialize for ArtifactId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ArtifactId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "run_01JD3V4ZK8QW5R7T9X1B3C5D7F";
+
+    #[test]
+    fn an_id_reads_back_as_it_was_written() {
+        let id: RunId = RUN.parse().unwrap();
+        assert_eq!(id.to_string(), RUN);
+        assert_eq!(RunId::from_ulid(&id.ulid()).unwrap(), id);
+        let artifact = ArtifactId { run_id: id, number: 3 };
+        assert_eq!(artifact.to_string().parse::<ArtifactId>().unwrap(), artifact);
+    }
+
+    #[test]
+    fn other_spellings_and_other_kinds_are_refused() {
+        for text in [
+            "",
+            "run_",
+            "run_01jd3v4zk8qw5r7t9x1b3c5d7f",
+            "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F",
+            "run_01JD3V4ZK8QW5R7T9X1B3C5D7FF",
+            "run_01JD3V4ZK8QW5R7T9X1B3C5D7I",
+            "run_81JD3V4ZK8QW5R7T9X1B3C5D7F",
+            "run_7ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "run_01JD3V4ZK8QW5R7T9X1B3C5D7F#",
+        ] {
+            assert!(text.parse::<RunId>().is_err(), "{text}");
+        }
+        for text in ["art_01JD3V4ZK8QW5R7T9X1B3C5D7F_+1", "art_01JD3V4ZK8QW5R7T9X1B3C5D7F_01"] {
+            assert!(text.parse::<ArtifactId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn day_and_shard_come_from_the_ulid() {
+        let at: Timestamp = "2026-11-21T23:59:59.999Z".parse().unwrap();
+        let id = RunId::new(at, 0x2f);
+        assert_eq!(id.created_at(), at);
+        assert_eq!(id.day().to_string(), "2026-11-21");
+        assert_eq!(id.shard(), 15);
+        let (low, high) = RunId::range_at(at);
+        assert!(low <= id && id <= high);
+    }
+}

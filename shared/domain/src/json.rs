@@ -1,0 +1,193 @@
+//! JSON from outside: UTF-8, no name twice in one object, at most [`MAX_DEPTH`] deep.
+//!
+//! `serde_json` alone keeps the last of two equal names and stops at its own depth; here the
+//! same text always means the same value, or is refused with the place of the fault.
+
+use std::{cell::RefCell, fmt};
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// How many arrays and objects may be inside each other.
+pub const MAX_DEPTH: usize = 128;
+
+/// Why a text is not JSON that is taken here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct ParseError {
+    /// Where, as an RFC 6901 pointer; empty for the whole text.
+    pub pointer: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// The value of a JSON text.
+///
+/// # Errors
+/// When the text is not UTF-8, not JSON, names a member twice, or is too deep.
+pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| ParseError {
+        pointer: String::new(),
+        detail: format!("not UTF-8 at byte {}", e.valid_up_to()),
+    })?;
+    let path = RefCell::new(Path::default());
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    let strict = Strict { path: &path, depth: 0 };
+    let value = strict
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
+    value.map_err(|e| ParseError {
+        pointer: path.borrow_mut().fault.take().unwrap_or_default(),
+        detail: e.to_string(),
+    })
+}
+
+/// Adds a token to a JSON pointer, escaped as RFC 6901 says.
+pub fn push_token(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    for c in token.chars() {
+        match c {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            c => pointer.push(c),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Path {
+    tokens: Vec<String>,
+    fault: Option<String>,
+}
+
+impl Path {
+    fn blame(&mut self) {
+        let mut pointer = String::new();
+        for token in &self.tokens {
+            push_token(&mut pointer, token);
+        }
+        self.fault = Some(pointer);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    path: &'a RefCell<Path>,
+    depth: usize,
+}
+
+impl Strict<'_> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth == MAX_DEPTH {
+            self.path.borrow_mut().blame();
+            return Err(E::custom(format!("deeper than {MAX_DEPTH} levels")));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(Value::Bool(v))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(v.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
+        Number::from_f64(v)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number out of range"))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(Value::String(v.to_owned()))
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Value, E> {
+        Ok(Value::String(v))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut items = Vec::new();
+        loop {
+            self.path.borrow_mut().tokens.push(items.len().to_string());
+            let Some(item) = seq.next_element_seed(inner)? else { break };
+            self.path.borrow_mut().tokens.pop();
+            items.push(item);
+        }
+        self.path.borrow_mut().tokens.pop();
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            self.path.borrow_mut().tokens.push(name.clone());
+            if members.contains_key(&name) {
+                self.path.borrow_mut().blame();
+                return Err(A::Error::custom("a name twice in one object"));
+            }
+            let value = map.next_value_seed(inner)?;
+            self.path.borrow_mut().tokens.pop();
+            members.insert(name, value);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_and_one_deeper() {
+        let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
+        assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        let error = parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
+        assert!(error.detail.starts_with("deeper than 128 levels"), "{error:?}");
+        assert_eq!(error.pointer, "/0".repeat(MAX_DEPTH));
+        assert!(parse(nested(1_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_name_twice_is_refused_with_its_place() {
+        let error = parse(br#"{"a/b": [{}, {"x": 1, "x": 2}]}"#).unwrap_err();
+        assert_eq!(error.pointer, "/a~1b/1/x");
+        assert!(error.detail.starts_with("a name twice"), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for bad in [&b"\xff"[..], b"", b"{", b"1 2", b"NaN", b"1e999", b"{'a':1}", b"\"\\ud800\""] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(parse(b" 18446744073709551615 ").unwrap(), u64::MAX);
+    }
+}

@@ -1,0 +1,354 @@
+//! A run and how it may change.
+//!
+//! ```text
+//! pending ──▶ running ──▶ completed
+//!    │  ╲        │  ╲
+//!    │   ╲───────│───╲──▶ faulted ──(retry)──▶ pending
+//!    ╰───────────┴──────▶ cancelled
+//! ```
+//! A short run goes from `pending` to its end in one write; `running` is written for one that
+//! lasts or is delivered again. `waiting` and `suspended` are phases of the DSL.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    artifact::Artifact,
+    id::{EndpointId, RunId, WorkflowId},
+};
+
+/// How often a run is begun before it is taken to be what ends its executor.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+/// A phase of the DSL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Accepted, not begun.
+    Pending,
+    /// Begun.
+    Running,
+    /// Waiting for time or an event.
+    Waiting,
+    /// Held back until the plan allows it.
+    Suspended,
+    /// Ended by a caller.
+    Cancelled,
+    /// Ended by an error.
+    Faulted,
+    /// Ended with an output.
+    Completed,
+}
+
+impl Status {
+    /// Whether nothing happens any more unless a caller asks.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Faulted | Self::Completed)
+    }
+
+    /// The name, as in the API and the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Suspended => "suspended",
+            Self::Cancelled => "cancelled",
+            Self::Faulted => "faulted",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+/// What began a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Trigger {
+    /// A provider's event.
+    Webhook {
+        /// The endpoint that took it.
+        endpoint_id: EndpointId,
+        /// The provider's id, where the request had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event_id: Option<String>,
+    },
+    /// An `execute` call.
+    Api,
+    /// A `replay` of another run's input.
+    Replay {
+        /// The run whose input it is.
+        replay_of: RunId,
+    },
+}
+
+/// Why a run faulted: Problem Details (RFC 9457), as the DSL has them, and a stable code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    /// Stable, kebab-case.
+    pub code: String,
+    /// A URI that names the kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// An HTTP status that fits.
+    pub status: u16,
+    /// This occurrence in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// A JSON pointer to the task in the definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+}
+
+impl RunError {
+    /// An error of AIAS's own, not of the workflow.
+    #[must_use]
+    pub fn platform(code: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            code: code.to_owned(),
+            kind: format!("https://aias.dev/errors/{code}"),
+            title: title.to_owned(),
+            status: 500,
+            detail: Some(detail.into()),
+            instance: None,
+        }
+    }
+}
+
+/// One run of a workflow on one input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id; only in the key of its item.
+    #[serde(skip, default = "no_run")]
+    pub id: RunId,
+    /// Its phase.
+    pub status: Status,
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The version that it runs; chosen when it begins, unless the caller chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_version: Option<u32>,
+    /// What began it.
+    pub trigger: Trigger,
+    /// `sha256:<hex>` of the input's RFC 8785 form.
+    pub input_digest: String,
+    /// The same of the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_digest: Option<String>,
+    /// Why it faulted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<RunError>,
+    /// How often it was begun since it was accepted or retried.
+    #[serde(default)]
+    pub attempts: u32,
+    /// How often it was retried by a caller.
+    #[serde(default)]
+    pub retries: u32,
+    /// The number of its log entries before the newest retry.
+    #[serde(default)]
+    pub log_base: u32,
+    /// What it made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// When it was accepted, by its id.
+    #[serde(skip, default = "no_time")]
+    pub created_at: Timestamp,
+    /// When it was first begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+}
+
+fn no_run() -> RunId {
+    RunId::new(Timestamp::UNIX_EPOCH, 0)
+}
+
+fn no_time() -> Timestamp {
+    Timestamp::UNIX_EPOCH
+}
+
+/// Why a run cannot change as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransitionError {
+    /// It has ended.
+    #[error("the run has already ended: it is {}", .0.as_str())]
+    Ended(Status),
+    /// Only a faulted run is retried.
+    #[error("only a faulted run can be retried: it is {}", .0.as_str())]
+    NotFaulted(Status),
+    /// It was begun [`MAX_ATTEMPTS`] times and never ended.
+    #[error("the run was begun {MAX_ATTEMPTS} times and ended its executor each time")]
+    Exhausted,
+}
+
+impl Run {
+    /// A run that was accepted and not begun.
+    #[must_use]
+    pub fn pending(
+        id: RunId,
+        workflow_id: WorkflowId,
+        workflow_version: Option<u32>,
+        trigger: Trigger,
+        input_digest: String,
+    ) -> Self {
+        Self {
+            id,
+            status: Status::Pending,
+            workflow_id,
+            workflow_version,
+            trigger,
+            input_digest,
+            output_digest: None,
+            error: None,
+            attempts: 0,
+            retries: 0,
+            log_base: 0,
+            artifacts: Vec::new(),
+            created_at: id.created_at(),
+            started_at: None,
+            ended_at: None,
+        }
+    }
+
+    fn going_on(&self) -> Result<(), TransitionError> {
+        if self.status.is_terminal() {
+            return Err(TransitionError::Ended(self.status));
+        }
+        Ok(())
+    }
+
+    /// Begins it once more, on `version`.
+    ///
+    /// # Errors
+    /// When it has ended, or was begun too often.
+    pub fn begin(mut self, version: u32, now: Timestamp) -> Result<Self, TransitionError> {
+        self.going_on()?;
+        if self.attempts >= MAX_ATTEMPTS {
+            return Err(TransitionError::Exhausted);
+        }
+        self.status = Status::Running;
+        self.attempts += 1;
+        self.workflow_version = Some(version);
+        self.started_at.get_or_insert(now);
+        Ok(self)
+    }
+
+    /// Ends it with an output.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn complete(
+        mut self,
+        output_digest: String,
+        artifacts: Vec<Artifact>,
+        now: Timestamp,
+    ) -> Result<Self, TransitionError> {
+        self.going_on()?;
+        self.status = Status::Completed;
+        self.output_digest = Some(output_digest);
+        self.artifacts = artifacts;
+        self.ended_at = Some(now);
+        Ok(self)
+    }
+
+    /// Ends it with an error.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn fault(mut self, error: RunError, now: Timestamp) -> Result<Self, TransitionError> {
+        self.going_on()?;
+        self.status = Status::Faulted;
+        self.error = Some(error);
+        self.ended_at = Some(now);
+        Ok(self)
+    }
+
+    /// Ends it because a caller said so.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cancel(mut self, now: Timestamp) -> Result<Self, TransitionError> {
+        self.going_on()?;
+        self.status = Status::Cancelled;
+        self.ended_at = Some(now);
+        Ok(self)
+    }
+
+    /// Makes a faulted run pending again; its log goes on at `log_base`.
+    ///
+    /// # Errors
+    /// When it has not faulted.
+    pub fn retry(mut self, log_base: u32) -> Result<Self, TransitionError> {
+        if self.status != Status::Faulted {
+            return Err(TransitionError::NotFaulted(self.status));
+        }
+        self.status = Status::Pending;
+        self.error = None;
+        self.ended_at = None;
+        self.attempts = 0;
+        self.retries += 1;
+        self.log_base = log_base;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> Run {
+        let at = Timestamp::from_second(1_700_000_000).unwrap();
+        Run::pending(
+            RunId::new(at, 1),
+            WorkflowId::new(at, 2),
+            None,
+            Trigger::Api,
+            "sha256:00".into(),
+        )
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_700_000_001).unwrap()
+    }
+
+    #[test]
+    fn an_ended_run_stays_ended() {
+        let fault = || RunError::platform("x", "X", "x");
+        let ended = [
+            run().complete("sha256:01".into(), vec![], now()).unwrap(),
+            run().fault(fault(), now()).unwrap(),
+            run().cancel(now()).unwrap(),
+        ];
+        for run in ended {
+            let status = run.status;
+            assert_eq!(run.clone().begin(1, now()), Err(TransitionError::Ended(status)));
+            assert_eq!(run.clone().cancel(now()), Err(TransitionError::Ended(status)));
+            assert_eq!(run.clone().fault(fault(), now()), Err(TransitionError::Ended(status)));
+            assert!(run.complete(String::new(), vec![], now()).is_err());
+        }
+    }
+
+    #[test]
+    fn only_a_faulted_run_is_retried() {
+        assert_eq!(run().retry(0), Err(TransitionError::NotFaulted(Status::Pending)));
+        let faulted = run().begin(3, now()).unwrap().fault(RunError::platform("x", "X", "x"), now());
+        let again = faulted.unwrap().retry(7).unwrap();
+        assert_eq!((again.status, again.attempts, again.retries, again.log_base), (Status::Pending, 0, 1, 7));
+        assert_eq!(again.workflow_version, Some(3));
+        assert_eq!(again.error, None);
+    }
+
+    #[test]
+    fn a_run_that_ends_its_executor_is_given_up() {
+        let mut run = run();
+        for _ in 0..MAX_ATTEMPTS {
+            run = run.begin(1, now()).unwrap();
+        }
+        assert_eq!(run.begin(1, now()), Err(TransitionError::Exhausted));
+    }
+}

@@ -1,0 +1,180 @@
+//! Tenants, their members and their API keys.
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{KeyId, TenantId},
+    text::Name,
+};
+
+/// A customer of this deployment: everything else belongs to one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its id; only in the key of its item.
+    #[serde(skip, default = "nobody")]
+    pub id: TenantId,
+    /// Its display name.
+    pub name: Name,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its name last changed.
+    pub updated_at: Timestamp,
+    /// Set when its deletion was asked for: from then on nobody gets in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+}
+
+fn nobody() -> TenantId {
+    TenantId::new(Timestamp::UNIX_EPOCH, 0)
+}
+
+/// What a caller may do; each includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Writes workflows, executes, retries.
+    Editor,
+    /// Manages members, keys, endpoints, diagnostics.
+    Admin,
+    /// Manages billing, deletes the tenant.
+    Owner,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Viewer => "viewer",
+            Self::Editor => "editor",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        })
+    }
+}
+
+/// Why a text is not a user's id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a user id is an OIDC subject: 1 to 255 printable ASCII characters")]
+pub struct UserIdError;
+
+/// An OIDC subject (`sub`): at most 255 ASCII characters (OpenID Connect Core 1.0, section 2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct UserId(String);
+
+impl UserId {
+    /// The subject's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UserId {
+    type Err = UserIdError;
+
+    fn from_str(text: &str) -> Result<Self, UserIdError> {
+        let fits = (1..=255).contains(&text.len());
+        let printable = text.bytes().all(|b| b.is_ascii_graphic());
+        (fits && printable)
+            .then(|| Self(text.to_owned()))
+            .ok_or(UserIdError)
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = UserIdError;
+
+    fn try_from(text: String) -> Result<Self, UserIdError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A person in a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The OIDC subject.
+    pub user_id: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// When they were added.
+    pub created_at: Timestamp,
+}
+
+/// A key for programs, bound to one tenant and one role. The token itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// The key's id, which is not the token.
+    pub id: KeyId,
+    /// What a person called it.
+    pub name: Name,
+    /// What its bearer may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Timestamp>,
+    /// The keyed hash of its token.
+    pub token_hash: String,
+}
+
+impl ApiKey {
+    /// Whether the key still opens anything.
+    #[must_use]
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.valid_until.is_none_or(|until| now < until)
+    }
+}
+
+/// Why a change to a tenant's people is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RoleError {
+    /// Nobody gives, takes or uses a role above their own.
+    #[error("only a caller with the role {0} or a higher one may do this")]
+    AboveCaller(Role),
+    /// A tenant has an owner at every time.
+    #[error("the last owner cannot leave or step down")]
+    LastOwner,
+}
+
+/// Whether `caller` may give, change or remove something that has `role`.
+///
+/// # Errors
+/// When `role` is above the caller's own.
+pub fn may_manage(caller: Role, role: Role) -> Result<(), RoleError> {
+    if role > caller {
+        return Err(RoleError::AboveCaller(role));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_include_each_other_in_order() {
+        assert!(Role::Owner > Role::Admin && Role::Admin > Role::Editor && Role::Editor > Role::Viewer);
+        assert_eq!(may_manage(Role::Admin, Role::Owner), Err(RoleError::AboveCaller(Role::Owner)));
+        assert_eq!(may_manage(Role::Admin, Role::Admin), Ok(()));
+    }
+
+    #[test]
+    fn a_subject_is_bounded() {
+        assert!("auth0|5f7c".parse::<UserId>().is_ok());
+        for bad in ["", "a b", "ü", &"x".repeat(256)] {
+            assert!(bad.parse::<UserId>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Bounded pieces of text that people write.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// What a [`Name`] may be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a name has 1 to {} characters, none of them a control character", Name::MAX_CHARS)]
+pub struct NameError;
+
+/// A name that a person gave: 1 to 128 characters after trimming, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Name(String);
+
+impl Name {
+    /// The longest name, in characters.
+    pub const MAX_CHARS: usize = 128;
+
+    /// A name from a person's text; white space around it is dropped.
+    ///
+    /// # Errors
+    /// When nothing is left, or too much, or a control character.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        let text = text.trim();
+        let fits = (1..=Self::MAX_CHARS).contains(&text.chars().count());
+        if fits && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError)
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_bounded() {
+        assert!(Name::new(&"é".repeat(128)).is_ok());
+        for bad in ["", "  ", "a\nb", &"é".repeat(129)] {
+            assert_eq!(Name::new(bad), Err(NameError), "{bad:?}");
+        }
+        assert_eq!(Name::new(" a ").unwrap().as_str(), "a");
+    }
+}

@@ -1,0 +1,82 @@
+//! From a document's text to its value.
+
+use aias_domain::{canonical, json, workflow::MAX_DEFINITION_BYTES};
+use serde_json::Value;
+
+use crate::reader::Fault;
+
+/// How a definition is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JSON (RFC 8259).
+    Json,
+    /// YAML 1.2.
+    Yaml,
+}
+
+/// Reads a definition's text.
+///
+/// # Errors
+/// When it is too large, or not in its format; the one fault says where.
+pub fn read(text: &[u8], format: Format) -> Result<Value, Fault> {
+    let fault = |pointer: String, detail: String| Fault { pointer, detail };
+    if text.len() > MAX_DEFINITION_BYTES {
+        let detail = format!("a definition has at most {MAX_DEFINITION_BYTES} bytes");
+        return Err(fault(String::new(), detail));
+    }
+    match format {
+        Format::Json => json::parse(text).map_err(|e| fault(e.pointer, e.detail)),
+        Format::Yaml => {
+            let options = serde_saphyr::options! {
+                budget: serde_saphyr::budget! { max_depth: json::MAX_DEPTH },
+                strict_booleans: true,
+                with_snippet: false,
+            };
+            let value: Value = serde_saphyr::from_slice_with_options(text, options)
+                .map_err(|e| fault(String::new(), e.to_string()))?;
+            // Through JSON once, so that both formats have the same bounds.
+            json::parse(&canonical_order_kept(&value)).map_err(|e| fault(e.pointer, e.detail))
+        }
+    }
+}
+
+fn canonical_order_kept(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// The digest that names a version: of its RFC 8785 form.
+#[must_use]
+pub fn digest(definition: &Value) -> String {
+    canonical::digest(&canonical::to_vec(definition))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_formats_read_the_same() {
+        let yaml = b"document: {dsl: '1.0.3', n: 1}\ndo:\n  - a: {set: {x: yes, y: true}}\n";
+        let json = br#"{"document": {"dsl": "1.0.3", "n": 1}, "do": [{"a": {"set": {"x": "yes", "y": true}}}]}"#;
+        let (yaml, json) = (read(yaml, Format::Yaml).unwrap(), read(json, Format::Json).unwrap());
+        assert_eq!(yaml, json);
+        assert_eq!(digest(&yaml), digest(&json));
+    }
+
+    #[test]
+    fn the_largest_and_one_larger() {
+        let text = |n: usize| format!("\"{}\"", "x".repeat(n - 2)).into_bytes();
+        assert!(read(&text(MAX_DEFINITION_BYTES), Format::Json).is_ok());
+        assert!(read(&text(MAX_DEFINITION_BYTES + 1), Format::Json).is_err());
+    }
+
+    #[test]
+    fn hostile_yaml_is_refused() {
+        let bomb = (1..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
+            format!("{text}a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)
+        });
+        for bad in [bomb.as_str(), "a: 1\na: 2\n", "a: [", "\u{0}", &"[".repeat(10_000), "a: .nan\nb: !!js x: y: z"] {
+            assert!(read(bad.as_bytes(), Format::Yaml).is_err(), "{:.40}", bad);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Walking a document: every fault is noted with its pointer, none ends the walk.
+
+use aias_domain::json::push_token;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// What is wrong with a definition, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// An RFC 6901 pointer into the definition.
+    pub pointer: String,
+    /// What is wrong there.
+    pub detail: String,
+}
+
+/// How many faults are kept; a document with more has shown enough.
+const MAX_FAULTS: usize = 100;
+
+/// The faults so far.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, pointer: &str, detail: impl Into<String>) {
+        if self.0.len() < MAX_FAULTS {
+            self.0.push(Fault {
+                pointer: pointer.to_owned(),
+                detail: detail.into(),
+            });
+        }
+    }
+
+    pub(crate) fn into_result<T>(self, value: T) -> Result<T, Vec<Fault>> {
+        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A value and where it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Node<'a> {
+    pub(crate) value: &'a Value,
+    pub(crate) pointer: String,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn root(value: &'a Value) -> Self {
+        Self { value, pointer: String::new() }
+    }
+
+    fn child(&self, token: &str, value: &'a Value) -> Self {
+        let mut pointer = self.pointer.clone();
+        push_token(&mut pointer, token);
+        Self { value, pointer }
+    }
+
+    pub(crate) fn fault(&self, faults: &mut Faults, detail: impl Into<String>) {
+        faults.add(&self.pointer, detail);
+    }
+
+    /// The members of an object that may have `allowed` and must have `required` ones.
+    pub(crate) fn object(
+        &self,
+        faults: &mut Faults,
+        allowed: &[&str],
+        required: &[&str],
+    ) -> Option<Members<'a>> {
+        let members = self.any_object(faults)?;
+        for (name, value) in members.map {
+            if !allowed.contains(&name.as_str()) {
+                let detail = format!("unknown member; allowed here: {}", allowed.join(", "));
+                self.child(name, value).fault(faults, detail);
+            }
+        }
+        for name in required {
+            if !members.map.contains_key(*name) {
+                self.fault(faults, format!("`{name}` is missing"));
+            }
+        }
+        Some(members)
+    }
+
+    /// The members of an object, whatever they are called.
+    pub(crate) fn any_object(&self, faults: &mut Faults) -> Option<Members<'a>> {
+        if let Value::Object(map) = self.value {
+            return Some(Members { node: self.clone(), map });
+        }
+        self.fault(faults, "must be an object");
+        None
+    }
+
+    pub(crate) fn array(&self, faults: &mut Faults) -> Option<Vec<Self>> {
+        if let Value::Array(items) = self.value {
+            let child = |(index, item): (usize, &'a Value)| self.child(&index.to_string(), item);
+            return Some(items.iter().enumerate().map(child).collect());
+        }
+        self.fault(faults, "must be an array");
+        None
+    }
+
+    pub(crate) fn text(&self, faults: &mut Faults) -> Option<&'a str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.fault(faults, "must be a string");
+        }
+        text
+    }
+
+    /// The one member of an item such as `- name: {…}`.
+    pub(crate) fn named(&self, faults: &mut Faults) -> Option<(&'a str, Self)> {
+        let members = self.any_object(faults)?;
+        let mut all = members.map.iter();
+        if let (Some((name, value)), None) = (all.next(), all.next()) {
+            return Some((name.as_str(), self.child(name, value)));
+        }
+        self.fault(faults, "must have exactly one member: the name");
+        None
+    }
+}
+
+/// The members of an object.
+#[derive(Debug)]
+pub(crate) struct Members<'a> {
+    node: Node<'a>,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Members<'a> {
+    pub(crate) fn get(&self, name: &str) -> Option<Node<'a>> {
+        self.map.get(name).map(|value| self.node.child(name, value))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a str, Node<'a>)> {
+        self.map
+            .iter()
+            .map(|(name, value)| (name.as_str(), self.node.child(name, value)))
+    }
+}

@@ -1,0 +1,396 @@
+//! The language, task by task: what a definition gives, or why it is refused.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use aias_domain::run::RunError;
+use aias_engine::{
+    Control, Event, Observer, Outcome, Program, Record, Start,
+    definition::{Format, read},
+};
+use serde_json::{Value, json};
+
+struct Steps(Vec<(String, Event, u32)>);
+
+impl Observer for Steps {
+    fn step(&mut self, record: Record) -> Control {
+        self.0.push((record.task, record.event, record.attempt));
+        Control::Continue
+    }
+}
+
+fn program(yaml: &str) -> Result<Program, Vec<String>> {
+    let head = "document: {dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}\n";
+    let definition = read(format!("{head}{yaml}").as_bytes(), Format::Yaml).unwrap();
+    Program::compile(&definition).map_err(|faults| {
+        faults.iter().map(|f| format!("{} {}", f.pointer, f.detail)).collect()
+    })
+}
+
+fn run_in(program: &Program, input: &Value, max_steps: u32) -> (Result<Value, RunError>, Steps) {
+    let mut steps = Steps(Vec::new());
+    let start = Start {
+        id: "run_1",
+        input,
+        started_at: "2026-11-21T00:00:00.5Z".parse().unwrap(),
+        max_steps,
+    };
+    let outcome = match program.run(&start, &mut steps) {
+        Outcome::Completed(output) => Ok(output),
+        Outcome::Faulted(error) => Err(error.into()),
+    };
+    (outcome, steps)
+}
+
+fn run(yaml: &str, input: Value) -> Value {
+    run_in(&program(yaml).unwrap(), &input, 10_000).0.unwrap()
+}
+
+fn fault(yaml: &str, input: Value) -> RunError {
+    run_in(&program(yaml).unwrap(), &input, 10_000).0.unwrap_err()
+}
+
+#[test]
+fn data_flows_through_input_output_export_and_context() {
+    let yaml = "
+input: {from: .in}
+do:
+  - a:
+      input: {from: '{x: .n}'}
+      set: {y: '${ .x + $input.x }'}
+      output: {as: '.y'}
+      export: {as: '$context + {kept: ., before: $output}'}
+  - b:
+      set: {sum: '${ . }', kept: '${ $context.kept }', before: '${ $context.before }', task: '${ $task.name }', at: '${ $task.reference }'}
+output: {as: {result: '${ . }', plain: 1}}
+";
+    assert_eq!(
+        run(yaml, json!({"in": {"n": 2}})),
+        json!({"result": {"sum": 4, "kept": 4, "before": 4, "task": "b", "at": "/do/1/b"}, "plain": 1})
+    );
+}
+
+#[test]
+fn runtime_arguments_are_there_and_the_same_each_time() {
+    let yaml = "
+do:
+  - a:
+      set:
+        id: ${ $workflow.id }
+        name: ${ $workflow.definition.document.name }
+        raw: ${ $workflow.input }
+        at: ${ $workflow.startedAt.epoch.milliseconds }
+        iso: ${ $task.startedAt.iso8601 }
+        now: ${ now }
+        runtime: ${ $runtime.name }
+        secrets: ${ $secrets }
+        who: ${ $authorization }
+        took: ${ $task.input }
+";
+    assert_eq!(
+        run(yaml, json!(7)),
+        json!({
+            "id": "run_1", "name": "test", "raw": 7, "at": 1_795_219_200_500_i64,
+            "iso": "2026-11-21T00:00:00.500Z", "now": 1_795_219_200.5, "runtime": "aias",
+            "secrets": {}, "who": null, "took": 7,
+        })
+    );
+}
+
+#[test]
+fn a_task_whose_condition_is_false_is_skipped_with_its_then() {
+    let yaml = "
+do:
+  - a: {if: .n > 1, set: {x: 1}, then: end}
+  - b: {set: {y: '${ .n }'}}
+";
+    assert_eq!(run(yaml, json!({"n": 1})), json!({"y": 1}));
+    assert_eq!(run(yaml, json!({"n": 2})), json!({"x": 1}));
+}
+
+#[test]
+fn switch_takes_the_first_case_that_fits() {
+    let yaml = "
+do:
+  - s:
+      switch:
+        - one: {when: .n == 1, then: c}
+        - two: {when: '${ .n == 2 }', then: end}
+      then: b
+  - a: {set: {at: a}}
+  - b: {set: {at: b}, then: end}
+  - c: {set: {at: c}, then: exit}
+";
+    assert_eq!(run(yaml, json!({"n": 1})), json!({"at": "c"}));
+    assert_eq!(run(yaml, json!({"n": 2})), json!({"n": 2}));
+    assert_eq!(run(yaml, json!({"n": 3})), json!({"at": "b"}));
+}
+
+#[test]
+fn for_goes_through_an_array_while_it_may() {
+    let yaml = "
+do:
+  - l:
+      for: {each: x, in: .xs, at: i}
+      while: '(.sum // 0) < 3'
+      do:
+        - add: {set: {xs: '${ .xs }', sum: '${ (.sum // 0) + $x }', last: '${ $i }'}}
+";
+    assert_eq!(run(yaml, json!({"xs": [1, 2, 3]})), json!({"xs": [1, 2, 3], "sum": 3, "last": 1}));
+    assert_eq!(run(yaml, json!({"xs": []})), json!({"xs": []}));
+    let error = fault(yaml, json!({"xs": 1}));
+    assert_eq!((error.code.as_str(), error.instance.as_deref()), ("expression", Some("/do/0/l")));
+}
+
+#[test]
+fn loops_inside_loops_see_both_their_variables() {
+    let yaml = "
+do:
+  - rows:
+      for: {each: row, in: $workflow.input.rows, at: r}
+      do:
+        - cells:
+            for: {each: cell, in: $row, at: c}
+            do:
+              - put: {set: {all: '${ (.all // []) + [[$r, $c, $cell]] }'}}
+";
+    assert_eq!(
+        run(yaml, json!({"rows": [[1, 2], [3]]})),
+        json!({"all": [[0, 0, 1], [0, 1, 2], [1, 0, 3]]})
+    );
+}
+
+#[test]
+fn an_error_is_caught_by_its_filter_or_goes_through() {
+    let yaml = "
+use:
+  errors:
+    gone: {type: 'https://example.com/gone', status: 410, title: Gone, detail: '${ \"no \" + .what }'}
+do:
+  - t:
+      try:
+        - r: {raise: {error: gone}}
+      catch:
+        errors: {with: {status: 410}}
+        as: err
+        when: $err.title == \"Gone\"
+        exceptWhen: .what == \"let me through\"
+        do:
+          - h: {set: {caught: '${ $err }'}}
+";
+    assert_eq!(
+        run(yaml, json!({"what": "milk"})),
+        json!({"caught": {
+            "type": "https://example.com/gone", "status": 410, "title": "Gone",
+            "detail": "no milk", "instance": "/do/0/t/try/0/r",
+        }})
+    );
+    let error = fault(yaml, json!({"what": "let me through"}));
+    assert_eq!((error.status, error.code.as_str()), (410, "raised"));
+    assert_eq!(error.kind, "https://example.com/gone");
+}
+
+#[test]
+fn an_expression_that_fails_is_an_error_of_the_dsl() {
+    let yaml = "
+do:
+  - t:
+      try:
+        - a: {set: {x: '${ .a + 1 | error(\"broken\") }'}}
+      catch:
+        errors: {with: {type: 'https://serverlessworkflow.io/spec/1.0.0/errors/expression'}}
+        do:
+          - h: {set: {at: '${ $error.instance }', status: '${ $error.status }'}}
+";
+    assert_eq!(run(yaml, json!({"a": 1})), json!({"at": "/do/0/t/try/0/a", "status": 400}));
+}
+
+#[test]
+fn retry_tries_again_without_waiting_until_its_limit() {
+    let yaml = "
+use:
+  retries:
+    thrice: {limit: {attempt: {count: 3}}, when: $error.status == 503}
+do:
+  - t:
+      try:
+        - r: {raise: {error: {type: 'https://example.com/busy', status: 503}}}
+      catch:
+        retry: thrice
+        do:
+          - h: {set: {gave: up}}
+";
+    let program = program(yaml).unwrap();
+    let (outcome, steps) = run_in(&program, &json!({}), 100);
+    assert_eq!(outcome, Ok(json!({"gave": "up"})));
+    let retried = steps.0.iter().filter(|(_, event, _)| *event == Event::Retried).count();
+    assert_eq!(retried, 3);
+    assert_eq!(steps.0.iter().filter(|(task, ..)| task == "/do/0/t/try/0/r").map(|s| s.2).max(), Some(4));
+}
+
+#[test]
+fn a_retry_without_a_handler_raises_the_last_error() {
+    let yaml = "
+do:
+  - t:
+      try:
+        - r: {raise: {error: {type: 'https://example.com/busy', status: 503}}}
+      catch: {retry: {limit: {attempt: {count: 1}}}}
+";
+    assert_eq!(fault(yaml, json!({})).status, 503);
+    let swallow = "
+do:
+  - t:
+      try:
+        - r: {raise: {error: {type: 'https://example.com/busy', status: 503}}}
+      catch: {}
+";
+    assert_eq!(run(swallow, json!({"as": "it was"})), json!({"as": "it was"}));
+}
+
+#[test]
+fn schemas_are_checked_where_the_dsl_names_them() {
+    let schema = "{document: {type: object, required: [n], properties: {n: {type: integer}}}}";
+    let bad = json!({"n": "x"});
+    for (place, at) in [
+        (format!("input: {{schema: {schema}}}\ndo: [{{a: {{set: {{n: 1}}}}}}]"), "/input"),
+        (format!("output: {{schema: {schema}}}\ndo: [{{a: {{set: '${{ . }}'}}}}]"), "/output"),
+        (format!("do: [{{a: {{input: {{schema: {schema}}}, set: {{n: 1}}}}}}]"), "/do/0/a"),
+        (format!("do: [{{a: {{output: {{schema: {schema}}}, set: '${{ . }}'}}}}]"), "/do/0/a"),
+        (format!("do: [{{a: {{export: {{as: ., schema: {schema}}}, set: '${{ . }}'}}}}]"), "/do/0/a"),
+    ] {
+        let error = fault(&place, bad.clone());
+        assert_eq!((error.code.as_str(), error.instance.as_deref()), ("validation", Some(at)), "{place}");
+        assert_eq!(error.status, 400);
+        run(&place, json!({"n": 1}));
+    }
+}
+
+#[test]
+fn the_last_step_that_is_allowed_and_the_first_that_is_not() {
+    let yaml = "
+do:
+  - a: {set: '${ . }'}
+  - b: {switch: [{more: {when: .n > 0, then: c}}], then: end}
+  - c: {set: {n: '${ .n - 1 }'}, then: b}
+";
+    let program = program(yaml).unwrap();
+    // a, b, (c, b) × n
+    let input = json!({"n": 4_999});
+    assert_eq!(run_in(&program, &input, 10_000).0, Ok(json!({"n": 0})));
+    assert_eq!(run_in(&program, &input, 9_999).0.unwrap_err().code, "step-limit");
+    let caught = "
+do:
+  - t:
+      try: [{l: {for: {in: '[range(100)]'}, do: [{a: {set: {x: 1}}}]}}]
+      catch: {do: [{h: {set: {x: 2}}}]}
+";
+    let program = self::program(caught).unwrap();
+    assert_eq!(run_in(&program, &json!({}), 50).0.unwrap_err().code, "step-limit");
+}
+
+#[test]
+fn an_observer_can_stop_a_run() {
+    struct Impatient(u32);
+    impl Observer for Impatient {
+        fn step(&mut self, _: Record) -> Control {
+            self.0 = self.0.saturating_sub(1);
+            if self.0 == 0 { Control::Stop } else { Control::Continue }
+        }
+    }
+    let program = program("do: [{l: {for: {in: '[range(100)]'}, do: [{a: {set: {x: 1}}}]}}]").unwrap();
+    let start = Start { id: "r", input: &json!({}), started_at: jiff::Timestamp::UNIX_EPOCH, max_steps: 1_000 };
+    let Outcome::Faulted(error) = program.run(&start, &mut Impatient(3)) else { panic!("it went on") };
+    assert_eq!(RunError::from(error).code, "timeout");
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_pointer() {
+    let yaml = "
+timeout: {after: {seconds: 1}}
+foo: 1
+use: {secrets: [a]}
+do:
+  - a: {set: {}, then: nowhere}
+  - a: {set: {x: '${ .a + }'}, colour: red}
+  - b: {call: http, with: {}}
+  - c: {what: 1}
+  - d: {for: {each: 'bad name'}, do: []}
+  - e: {try: [], catch: {retry: unknown, errors: {with: {status: x}}}}
+  - f: {raise: {error: missing}}
+  - g: {raise: {error: {type: plain, status: many}}}
+  - h: {switch: []}
+  - i: {switch: [{x: {when: 1}}]}
+  - j: {try: []}
+  - k: {for: {in: .}}
+  - l: {input: {from: 1, schema: {format: avro}}, set: 1}
+  - {m: {set: {a: 1}}, n: {set: {a: 1}}}
+  - o: {output: {schema: {document: {type: 7}}}, set: {a: 1}}
+  - p: {try: [], catch: {retry: {delay: {seconds: 1}}}}
+  - q: {for: {in: ., each: input}, do: []}
+";
+    let faults = program(yaml).unwrap_err();
+    for expected in [
+        "/foo unknown member",
+        "/timeout not supported",
+        "/use/secrets not supported",
+        "/do/0/a/set must be a string or an object with members",
+        "/do/0/a/then no task of this name in the same list",
+        "/do/1/a two tasks of one list have this name",
+        "/do/1/a/colour unknown member",
+        "/do/1/a/set jq: expected term",
+        "/do/2/b/call not supported",
+        "/do/3/c no task; one of: do, set",
+        "/do/4/d/for `in` is missing",
+        "/do/4/d/for/each must be the name of a variable",
+        "/do/5/e/catch/retry no retry policy",
+        "/do/5/e/catch/errors/with/status must be an integer",
+        "/do/6/f/raise/error no error of this name",
+        "/do/7/g/raise/error/type must be a URI",
+        "/do/7/g/raise/error/status must be an integer",
+        "/do/8/h/switch must have a case",
+        "/do/9/i/switch/0/x `then` is missing",
+        "/do/9/i/switch/0/x/when must be a string",
+        "/do/10/j `catch` is missing",
+        "/do/11/k `do` is missing",
+        "/do/12/l/input/from must be an expression or an object",
+        "/do/12/l/input/schema/format not supported",
+        "/do/12/l/set must be a string or an object with members",
+        "/do/13 must have exactly one member",
+        "/do/14/o/output/schema/document not a JSON Schema",
+        "/do/15/p/catch/retry/delay not supported",
+        "/do/16/q/for/each the DSL has a variable of this name",
+    ] {
+        assert!(faults.iter().any(|f| f.starts_with(expected)), "{expected}\nin {faults:#?}");
+    }
+}
+
+#[test]
+fn a_document_that_is_no_workflow_is_refused() {
+    for (document, pointer) in [
+        (json!([]), ""),
+        (json!({}), ""),
+        (json!({"document": {"dsl": "2.0.0", "namespace": "a", "name": "b", "version": "1.0.0"}, "do": []}), "/document/dsl"),
+        (json!({"document": {"dsl": "1.0.0", "namespace": "-a", "name": "b", "version": "1.0.0"}, "do": []}), "/document/namespace"),
+        (json!({"document": {"dsl": "1.0.0", "namespace": "a", "name": "b", "version": "01.0.0"}, "do": []}), "/document/version"),
+        (json!({"document": {"dsl": "1.0.0", "namespace": "a", "name": "b", "version": "1.0.0"}, "do": {}}), "/do"),
+    ] {
+        let faults = Program::compile(&document).unwrap_err();
+        assert!(faults.iter().any(|f| f.pointer == pointer), "{document}: {faults:?}");
+    }
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let nested = |n: usize| {
+        let open = "do: [{a: {".repeat(n);
+        format!("{open}set: {{x: 1}}{}", "}}]".repeat(n))
+    };
+    assert!(program(&nested(32)).is_ok());
+    assert!(program(&nested(33)).unwrap_err().iter().any(|f| f.contains("deeper than 32")));
+}
+
+#[test]
+fn an_output_that_is_not_json_is_an_error() {
+    let error = fault("do: [{a: {set: '${ {(null): 1} }'}}]", json!(1));
+    assert_eq!(error.code, "runtime");
+}
