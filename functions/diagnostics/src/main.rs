@@ -1,1 +1,15 @@
-fn main() {}
+//! `/api/health`, `/api/openapi.json`, and what no route takes
+
+use aias_platform::{aws, config::Env, http, telemetry};
+use diagnostics::{App, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let env = Env::of_process();
+    let aws = aws::load().await;
+    let app = &App::load(&aws, &env);
+    env.finish()?;
+    app.warm().await;
+    http::run(|event| handle(app, event)).await
+}

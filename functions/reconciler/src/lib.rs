@@ -1,1 +1,74 @@
+//! Finishes what nobody else does.
+//!
+//! * **Each minute:** runs that are pending for two minutes are asked for again. Their message may
+//!   have been lost with the process that was to send it; to ask twice is harmless. The tenants to
+//!   look at are those that had a run accepted in this hour or the one before, so a pass costs
+//!   nothing for idle ones; of these it reads the last two hours.
+//! * **A message in the dead-letter queue:** its run is faulted, with the reason in it, and can be
+//!   retried. A message that cannot be read stays there for people to look at.
 
+mod dead;
+mod stuck;
+
+use aias_platform::{
+    aws::SdkConfig,
+    batch::{self, SqsBatchResponse, SqsEvent},
+    blobs::Blobs,
+    clock::Clock,
+    config::Env,
+    queue::Queue,
+    runs::Intake,
+    store::Store,
+};
+use serde::Deserialize;
+
+/// What reconciling takes.
+#[derive(Debug)]
+pub struct App {
+    intake: Intake,
+    clock: Clock,
+}
+
+impl App {
+    /// From `TABLE_NAME`, `BUCKET_NAME` and `RUNS_QUEUE_URL`.
+    #[must_use]
+    pub fn load(aws: &SdkConfig, env: &Env) -> Self {
+        let intake = Intake {
+            store: Store::new(aws, env.text("TABLE_NAME")),
+            blobs: Blobs::new(aws, env.text("BUCKET_NAME")),
+            queue: Queue::new(aws, env.text("RUNS_QUEUE_URL")),
+        };
+        Self::new(intake, Clock::system())
+    }
+
+    /// Of its parts.
+    #[must_use]
+    pub fn new(intake: Intake, clock: Clock) -> Self {
+        Self { intake, clock }
+    }
+}
+
+/// What it is woken by.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// Messages in the dead-letter queue.
+    Dead(SqsEvent),
+    /// The schedule.
+    Schedule(Schedule),
+}
+
+/// The schedule's event, of which nothing is needed.
+#[derive(Debug, Deserialize)]
+pub struct Schedule {}
+
+/// Handles either.
+pub async fn handle(app: &App, event: Event) -> SqsBatchResponse {
+    match event {
+        Event::Dead(event) => batch::each(event, |record| dead::bury(app, record)).await,
+        Event::Schedule(Schedule {}) => {
+            stuck::ask_again(app).await;
+            SqsBatchResponse::default()
+        }
+    }
+}

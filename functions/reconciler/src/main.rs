@@ -1,1 +1,18 @@
-fn main() {}
+//! A schedule and the dead-letter queue: what nobody else finishes.
+
+use aias_platform::{aws, config::Env, telemetry};
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use reconciler::{App, Event, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let env = Env::of_process();
+    let aws = aws::load().await;
+    let app = &App::load(&aws, &env);
+    env.finish()?;
+    run(service_fn(async |event: LambdaEvent<Event>| {
+        Ok::<_, std::convert::Infallible>(handle(app, event.payload).await)
+    }))
+    .await
+}

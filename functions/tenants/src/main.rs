@@ -1,1 +1,15 @@
-fn main() {}
+//! `/api/tenants…`
+
+use aias_platform::{aws, config::Env, http, telemetry};
+use tenants::{App, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let env = Env::of_process();
+    let aws = aws::load().await;
+    let app = &App::load(&aws, &env);
+    env.finish()?;
+    app.api.warm().await;
+    http::run(|event| handle(app, event)).await
+}

@@ -1,1 +1,207 @@
+//! Workflows: definitions, their immutable versions, and executing one.
 
+mod definition;
+mod execute;
+mod view;
+
+use aias_domain::{
+    id::WorkflowId,
+    tenant::Role,
+    workflow::{Version, Workflow},
+};
+use aias_platform::{
+    aws::SdkConfig,
+    blobs::Blobs,
+    clock::random_id,
+    config::Env,
+    http::{Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell, listing, page_of, parse_body, serve},
+    queue::Queue,
+    runs::Intake,
+    store::{Refused, Scope, Stored, TenantStore},
+};
+use serde::Deserialize;
+
+/// What these routes take.
+#[derive(Debug)]
+pub struct App {
+    /// The table, who calls, and the time.
+    pub api: Api,
+    intake: Intake,
+}
+
+impl App {
+    /// From the settings of [`Api::load`], `BUCKET_NAME` and `RUNS_QUEUE_URL`.
+    #[must_use]
+    pub fn load(aws: &SdkConfig, env: &Env) -> Self {
+        let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
+        let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
+        Self::new(Api::load(aws, env), blobs, queue)
+    }
+
+    /// Of its parts.
+    #[must_use]
+    pub fn new(api: Api, blobs: Blobs, queue: Queue) -> Self {
+        let intake = Intake { store: api.store.clone(), blobs, queue };
+        Self { api, intake }
+    }
+}
+
+/// Answers an event.
+pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
+    serve(event, |request, seen| async move {
+        let route = |caller| route(app, caller, &request, &seen);
+        app.api.auth.as_caller(&request, &seen, route).await
+    })
+    .await
+}
+
+async fn route(app: &App, caller: Caller, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
+    let store = &app.api.store.tenant(caller.proof());
+    match (request.method, request.path().as_slice()) {
+        (Method::Get, ["api", "workflows"]) => list(app, store, request).await,
+        (Method::Post, ["api", "workflows"]) => create(app, store, &caller, request).await,
+        (Method::Post, ["api", "workflows", "execute"]) => execute::named_in_body(app, store, &caller, request, seen).await,
+        (Method::Get, ["api", "workflows", id]) => one(store, id).await,
+        (Method::Put, ["api", "workflows", id]) => replace(app, store, &caller, request, id).await,
+        (Method::Patch, ["api", "workflows", id]) => enable(app, store, &caller, request, id).await,
+        (Method::Delete, ["api", "workflows", id]) => delete(store, &caller, id).await,
+        (Method::Get, ["api", "workflows", id, "versions"]) => versions(app, store, request, id).await,
+        (Method::Get, ["api", "workflows", id, "versions", number]) => version(store, id, number).await,
+        (Method::Post, ["api", "workflows", id, "execute"]) => {
+            execute::named_in_path(app, store, &caller, request, seen, id).await
+        }
+        _ => Err(Problem::not_found()),
+    }
+}
+
+async fn find(store: &TenantStore<'_>, id: &str) -> Result<Stored<Workflow>, Problem> {
+    let id: WorkflowId = id.parse().map_err(|_| Problem::not_found())?;
+    store.workflow(id).await?.ok_or_else(Problem::not_found)
+}
+
+async fn with_latest(store: &TenantStore<'_>, head: &Workflow) -> Result<view::Whole, Problem> {
+    let version = store.version(head.id, head.latest).await?.ok_or_else(Problem::not_found)?;
+    view::whole(head, &version)
+}
+
+async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
+    request.only_parameters(&["limit", "cursor"])?;
+    let keyring = app.api.auth.keyring().await?;
+    let listing = listing(request, &keyring, store)?;
+    page_of(request, &keyring, store, store.workflows(&listing).await?, |w| view::head(&w))
+}
+
+async fn create(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Request) -> Result<Response, Problem> {
+    caller.require(Role::Editor)?;
+    let keyring = app.api.auth.keyring().await?;
+    let now = app.api.clock.now();
+    let scope = Scope::Tenant(caller.tenant.id);
+    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
+        Ok(once) => once,
+        Err(earlier) => return Ok(earlier),
+    };
+    let read = definition::read(request)?;
+    let version = read.version(1, now);
+    let workflow = Workflow {
+        id: WorkflowId::new(now, random_id()),
+        name: read.name,
+        namespace: read.namespace,
+        latest: 1,
+        enabled: true,
+        created_at: now,
+        updated_at: now,
+    };
+    let response = Response::object(201, &view::whole(&workflow, &version)?)?
+        .header("location", format!("/api/workflows/{}", workflow.id));
+    let kept = once.keep(&response)?;
+    match store.create_workflow(&workflow, &version, caller.limits.workflows, kept).await {
+        Ok(()) => Ok(response),
+        Err(Refused::Answered(answer)) => once.earlier(*answer),
+        Err(refused) => Err(Problem::refused(refused, &caller.limits)),
+    }
+}
+
+async fn one(store: &TenantStore<'_>, id: &str) -> Result<Response, Problem> {
+    let head = find(store, id).await?;
+    Response::object(200, &with_latest(store, &head.value).await?)
+}
+
+async fn replace(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+    id: &str,
+) -> Result<Response, Problem> {
+    caller.require(Role::Editor)?;
+    let mut head = find(store, id).await?;
+    if request.header("if-match").is_some() {
+        request.check_if_match(&with_latest(store, &head.value).await?)?;
+    }
+    let read = definition::read(request)?;
+    let now = app.api.clock.now();
+    let version: Version = read.version(head.value.latest + 1, now);
+    head.value.latest = version.number;
+    head.value.name = read.name;
+    head.value.namespace = read.namespace;
+    head.value.updated_at = now;
+    let saved = store.save_workflow(&head, Some(&version)).await;
+    saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
+    Response::object(200, &view::whole(&head.value, &version)?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patch {
+    enabled: bool,
+}
+
+async fn enable(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+    id: &str,
+) -> Result<Response, Problem> {
+    caller.require(Role::Editor)?;
+    let mut head = find(store, id).await?;
+    let before = with_latest(store, &head.value).await?;
+    request.check_if_match(&before)?;
+    let patch: Patch = parse_body(request)?;
+    if head.value.enabled == patch.enabled {
+        return Response::object(200, &before);
+    }
+    head.value.enabled = patch.enabled;
+    head.value.updated_at = app.api.clock.now();
+    let saved = store.save_workflow(&head, None).await;
+    saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
+    Response::object(200, &with_latest(store, &head.value).await?)
+}
+
+async fn delete(store: &TenantStore<'_>, caller: &Caller, id: &str) -> Result<Response, Problem> {
+    caller.require(Role::Editor)?;
+    let head = find(store, id).await?;
+    if let Some(endpoint) = store.endpoint_of(head.value.id).await? {
+        return Err(Problem::conflict("workflow-in-use", "An endpoint runs this workflow")
+            .detail(format!("give {} another workflow, or delete it", endpoint.id)));
+    }
+    let deleted = store.delete_workflow(&head).await;
+    deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
+    Ok(Response::no_content())
+}
+
+async fn versions(app: &App, store: &TenantStore<'_>, request: &Request, id: &str) -> Result<Response, Problem> {
+    request.only_parameters(&["limit", "cursor"])?;
+    let head = find(store, id).await?;
+    let keyring = app.api.auth.keyring().await?;
+    let listing = listing(request, &keyring, store)?;
+    let page = store.versions(head.value.id, &listing).await?;
+    page_of(request, &keyring, store, page, |version| view::version_head(&version))
+}
+
+async fn version(store: &TenantStore<'_>, id: &str, number: &str) -> Result<Response, Problem> {
+    let head = find(store, id).await?;
+    let number: u32 = number.parse().map_err(|_| Problem::not_found())?;
+    let version = store.version(head.value.id, number).await?.ok_or_else(Problem::not_found)?;
+    Response::object(200, &view::version(&version)?)
+}

@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod event;
 pub mod id;
 pub mod json;
+pub mod log;
 pub mod plan;
 pub mod run;
 pub mod tenant;

@@ -1,1 +1,29 @@
+//! All AWS and Lambda glue: what a function needs to be a few lines of decisions.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`aws`] | the SDK's configuration, one HTTP client for all |
+//! | [`config`] | the environment, read once, all faults together |
+//! | [`telemetry`] | JSON logs, an error once with its chain |
+//! | [`clock`] | the time and random bytes |
+//! | [`secrets`] | the keyring: keyed hashes, sealed texts |
+//! | [`signing`] | signing secrets, sealed for their endpoint |
+//! | [`store`] | the table |
+//! | [`blobs`] | the bucket |
+//! | [`queue`] | the runs queue and its messages |
+//! | [`runs`] | accepting a run: admission, input, item, message |
+//! | [`batch`] | a batch of messages, each handled by itself |
+//! | [`http`] | requests, answers, problems, who calls |
 
+pub mod aws;
+pub mod batch;
+pub mod blobs;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod queue;
+pub mod runs;
+pub mod secrets;
+pub mod signing;
+pub mod store;
+pub mod telemetry;

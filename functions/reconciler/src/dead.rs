@@ -1,0 +1,62 @@
+//! Messages that were delivered too often.
+
+use aias_domain::{
+    log::{Entry, Level},
+    run::RunError,
+};
+use aias_platform::{
+    batch::{SqsRecord, Verdict},
+    queue::RunMessage,
+    store::{Error, Stored, StoredRun},
+    telemetry::Chain,
+};
+
+use crate::App;
+
+/// Faults the run of a message that nobody could handle.
+pub(crate) async fn bury(app: &App, record: SqsRecord) -> Verdict {
+    let message_id = record.message_id.as_str();
+    let message = match RunMessage::read(&record.body) {
+        Ok(message) => message,
+        Err(error) => {
+            tracing::error!(message_id, error = %error, "a dead message cannot be read, and stays");
+            return Verdict::Again;
+        }
+    };
+    let (tenant_id, run_id) = (message.tenant_id, message.run_id);
+    match Box::pin(fault(app, &message)).await {
+        Ok(outcome) => {
+            tracing::warn!(message_id, %tenant_id, %run_id, outcome, "a dead message was handled");
+            Verdict::Done
+        }
+        Err(error) => {
+            tracing::error!(message_id, %tenant_id, %run_id, error = %Chain(&error), "a dead message comes again");
+            Verdict::Again
+        }
+    }
+}
+
+async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
+    let store = app.intake.store.tenant(message.proof());
+    let Some(read) = store.run(message.run_id).await? else { return Ok("no run") };
+    let now = app.clock.now();
+    let detail = "the run's message was delivered as often as it may be, and never handled; the executor's log has the cause";
+    let error = RunError::platform("dead-letter", "Given up", detail);
+    let Ok(run) = read.run.value.clone().fault(error.clone(), now) else { return Ok("had ended") };
+    let entry = Entry {
+        seq: store.log_length(run.id).await?,
+        time: now,
+        level: Level::Error,
+        task: None,
+        event: "run.faulted".to_owned(),
+        message: String::new(),
+        attempt: run.retries + 1,
+        duration_ms: 0,
+        input_digest: None,
+        output_digest: None,
+        error: Some(error),
+    };
+    store.append_log(run.id, &[entry], read.expires_at).await?;
+    store.save_run(&StoredRun { run: Stored { value: run, version: read.run.version }, ..read }).await?;
+    Ok("faulted")
+}

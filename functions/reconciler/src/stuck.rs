@@ -1,0 +1,74 @@
+//! Pending runs that nobody executes.
+
+use std::collections::HashSet;
+
+use aias_domain::run::Status;
+use aias_platform::{
+    queue::RunMessage,
+    store::{ActiveTenant, Error, RunFilter},
+    telemetry::Chain,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::App;
+
+/// How long a run is left to its own message.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+/// How far back a pass looks.
+const REACH: SignedDuration = SignedDuration::from_hours(2);
+/// How many runs of one tenant a pass asks for, a page at a time.
+const MAX_PAGES: usize = 100;
+const PAGE: usize = 100;
+
+/// Asks again for every pending run that is old enough.
+pub(crate) async fn ask_again(app: &App) {
+    let now = app.clock.now();
+    let mut tenants = Vec::new();
+    let mut seen = HashSet::new();
+    for hour in [now, now - SignedDuration::from_hours(1)] {
+        match app.intake.store.active_tenants(hour).await {
+            Ok(active) => tenants.extend(active.into_iter().filter(|t| seen.insert(t.tenant_id))),
+            Err(error) => tracing::error!(error = %Chain(&error), "the active tenants cannot be read"),
+        }
+    }
+    let mut asked = 0;
+    for tenant in &tenants {
+        match Box::pin(of_tenant(app, *tenant, now)).await {
+            Ok(count) => asked += count,
+            Err(error) => {
+                let tenant_id = tenant.tenant_id;
+                tracing::error!(%tenant_id, error = %Chain(&error), "a tenant's runs cannot be read");
+            }
+        }
+    }
+    tracing::info!(tenants = tenants.len(), asked, "pending runs were asked for again");
+}
+
+async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<usize, Error> {
+    let store = app.intake.store.tenant(tenant.proof);
+    let filter = RunFilter {
+        status: Some(Status::Pending),
+        to: Some(now - PATIENCE),
+        ..RunFilter::default()
+    };
+    let (mut after, mut asked) = (None, 0);
+    for _ in 0..MAX_PAGES {
+        let page = store.runs(&filter, PAGE, after.as_ref(), (now - REACH, now)).await?;
+        for run in page.items {
+            let message = RunMessage {
+                tenant_id: tenant.tenant_id,
+                run_id: run.id,
+                workflow_id: run.workflow_id,
+            };
+            match app.intake.queue.send(&message).await {
+                Ok(()) => asked += 1,
+                Err(error) => tracing::error!(run_id = %run.id, error = %Chain(&error), "a run cannot be asked for"),
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(asked)
+}

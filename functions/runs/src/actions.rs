@@ -1,0 +1,142 @@
+//! What can be done with a run: cancel it, retry it, replay its input.
+
+use aias_domain::{
+    id::RunId,
+    run::{Run, Status, TransitionError, Trigger},
+    tenant::Role,
+};
+use aias_platform::{
+    clock::random_id,
+    http::{Caller, Once, Problem, Request, Response, SeenCell, parse_body},
+    runs::{Prepared, RunView, new_run, read_input},
+    store::{Error, Refused, Scope, Stored, StoredRun, TenantStore},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{App, find};
+
+/// How often a change is tried when the run changes under it.
+const ATTEMPTS: usize = 5;
+
+fn refuse(error: TransitionError) -> Problem {
+    let (code, title) = match error {
+        TransitionError::Ended(_) => ("run-ended", "The run has ended"),
+        TransitionError::NotFaulted(_) => ("run-not-faulted", "The run has not faulted"),
+        TransitionError::Exhausted => ("run-exhausted", "The run was begun too often"),
+    };
+    Problem::conflict(code, title).detail(error.to_string())
+}
+
+/// Changes a run that the executor may be changing too.
+async fn change(
+    store: &TenantStore<'_>,
+    id: &str,
+    seen: &SeenCell,
+    change: impl AsyncFn(Run) -> Result<Run, Problem>,
+) -> Result<StoredRun, Problem> {
+    for _ in 0..ATTEMPTS {
+        let read = find(store, id, seen).await?;
+        let value = change(read.run.value.clone()).await?;
+        let run = StoredRun { run: Stored { value, version: read.run.version }, ..read };
+        match store.save_run(&run).await {
+            Ok(()) => return Ok(run),
+            Err(Error::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Conflict.into())
+}
+
+pub(crate) async fn cancel(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
+    caller.require(Role::Editor)?;
+    let now = app.api.clock.now();
+    let run = change(store, id, seen, async |run| run.cancel(now).map_err(refuse)).await?;
+    Response::object(200, &RunView::new(&run.run.value))
+}
+
+/// Should the process end between the run and its message, the caller's next try sends it.
+pub(crate) async fn retry(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
+    caller.require(Role::Editor)?;
+    let run = change(store, id, seen, async |run: Run| {
+        if run.status == Status::Pending && run.retries > 0 {
+            // An earlier retry whose message may not have been sent.
+            return Ok(run);
+        }
+        let written = store.log_length(run.id).await?;
+        run.retry(written).map_err(refuse)
+    })
+    .await?;
+    app.intake.enqueue(store, &run).await?;
+    Ok(Response::object(202, &RunView::new(&run.run.value))?.header("location", format!("/api/runs/{id}")))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    workflow_version: Option<u32>,
+}
+
+pub(crate) async fn replay(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
+    caller.require(Role::Editor)?;
+    let original = find(store, id, seen).await?;
+    let now = app.api.clock.now();
+    let keyring = app.api.auth.keyring().await?;
+    let scope = Scope::Tenant(caller.tenant.id);
+    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
+        Ok(once) => once,
+        Err(earlier) => return Ok(earlier),
+    };
+    let body: Replay = if request.body.is_empty() { Replay::default() } else { parse_body(request)? };
+    let workflow_id = original.run.value.workflow_id;
+    let head = store.workflow(workflow_id).await?.map(|head| head.value);
+    let head = head.filter(|head| head.enabled).ok_or_else(|| {
+        Problem::conflict("workflow-disabled", "The workflow is disabled or deleted")
+    })?;
+    let version = body.workflow_version.unwrap_or(head.latest);
+    if !(1..=head.latest).contains(&version) {
+        return Err(Problem::invalid_member("/workflow_version", "there is no such version"));
+    }
+    let input = read_input(store, &app.intake.blobs, &original.input).await?;
+    if !store.admit(now, caller.limits.runs_per_month).await? {
+        return Err(Problem::plan_limit("runs", caller.limits.runs_per_month, caller.limits.runs_per_month, caller.limits.plan));
+    }
+    let input = Prepared::new(&input)?;
+    let run_id = RunId::new(now, random_id());
+    let trigger = Trigger::Replay { replay_of: original.run.value.id };
+    let run = Run::pending(run_id, workflow_id, Some(version), trigger, input.digest.clone());
+    // Placed anew, so that it is kept as long as the new run.
+    let run = new_run(run, app.intake.place(store, input).await?, caller.limits.retention_days);
+    let view = json!({"run_id": run_id, "status": "pending"});
+    let response = Response::json(202, &view)?.header("location", format!("/api/runs/{run_id}"));
+    match once.keep(&response)? {
+        None => {
+            app.intake.begin(store, &run).await?;
+        }
+        Some(kept) => match store.create_run_once(&run, kept).await {
+            Ok(()) => app.intake.enqueue(store, &run).await?,
+            Err(Refused::Answered(answer)) => return once.earlier(*answer),
+            Err(refused) => return Err(Problem::refused(refused, &caller.limits)),
+        },
+    }
+    Ok(response)
+}

@@ -1,0 +1,96 @@
+//! Members: nobody gives, takes or changes a role above their own.
+
+use aias_domain::tenant::{Member, Role, UserId, may_manage};
+use aias_platform::{
+    http::{Actor, Caller, Once, Problem, Request, Response, listing, page_of, parse_body},
+    store::{Refused, Scope, Stored, TenantStore},
+};
+use serde::Deserialize;
+
+use crate::{App, view};
+
+pub(crate) async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
+    request.only_parameters(&["limit", "cursor"])?;
+    let keyring = app.api.auth.keyring().await?;
+    let listing = listing(request, &keyring, store)?;
+    page_of(request, &keyring, store, store.members(&listing).await?, |m| view::member(&m))
+}
+
+async fn find(store: &TenantStore<'_>, user: &str) -> Result<Stored<Member>, Problem> {
+    let user: UserId = user.parse().map_err(|_| Problem::not_found())?;
+    store.member(&user).await?.ok_or_else(Problem::not_found)
+}
+
+fn manage(caller: &Caller, role: Role) -> Result<(), Problem> {
+    may_manage(caller.role, role).map_err(|e| Problem::forbidden(e.to_string()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    user_id: UserId,
+    role: Role,
+}
+
+pub(crate) async fn create(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Response, Problem> {
+    caller.require(Role::Admin)?;
+    let now = app.api.clock.now();
+    let keyring = app.api.auth.keyring().await?;
+    let scope = Scope::Tenant(caller.tenant.id);
+    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
+        Ok(once) => once,
+        Err(earlier) => return Ok(earlier),
+    };
+    let body: Create = parse_body(request)?;
+    manage(caller, body.role)?;
+    let member = Member { user_id: body.user_id, role: body.role, created_at: now };
+    let response = Response::object(201, &view::member(&member))?;
+    let kept = once.keep(&response)?;
+    match store.create_member(&member, caller.limits.members, kept).await {
+        Ok(()) => Ok(response),
+        Err(Refused::Answered(answer)) => once.earlier(*answer),
+        Err(Refused::Conflict) => Err(Problem::conflict("member-exists", "They are a member already")),
+        Err(refused) => Err(Problem::refused(refused, &caller.limits)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    role: Role,
+}
+
+pub(crate) async fn change(
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+    user: &str,
+) -> Result<Response, Problem> {
+    caller.require(Role::Admin)?;
+    let read = find(store, user).await?;
+    request.check_if_match(&view::member(&read.value))?;
+    let body: Change = parse_body(request)?;
+    manage(caller, read.value.role)?;
+    manage(caller, body.role)?;
+    let saved = store.save_member(&read, body.role).await;
+    let member = saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
+    Response::object(200, &view::member(&member))
+}
+
+/// An admin removes a member; anybody may leave.
+pub(crate) async fn delete(store: &TenantStore<'_>, caller: &Caller, user: &str) -> Result<Response, Problem> {
+    let leaves = matches!(&caller.actor, Actor::User(own) if own.as_str() == user);
+    if !leaves {
+        caller.require(Role::Admin)?;
+    }
+    let read = find(store, user).await?;
+    manage(caller, read.value.role)?;
+    let deleted = store.delete_member(&read).await;
+    deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
+    Ok(Response::no_content())
+}

@@ -1,0 +1,117 @@
+//! Endpoints, ready to verify, kept for a moment.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use aias_domain::{
+    endpoint::Which,
+    id::TenantId,
+    plan::{self, Limits},
+    verification::{Scheme, key_bytes},
+};
+use aias_platform::{
+    http::Problem,
+    secrets::Purpose,
+    signing::SigningSecret,
+    store::CachedEndpoint,
+};
+use jiff::Timestamp;
+
+use crate::App;
+
+/// How long an endpoint is used as it was read: a change takes this long to reach every webhook.
+pub const ENDPOINT_TTL: Duration = Duration::from_secs(2);
+
+/// How many endpoints are kept.
+const MAX_KEPT: usize = 10_000;
+
+/// An endpoint with its secrets opened.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) found: CachedEndpoint,
+    pub(crate) limits: Limits,
+    pub(crate) scheme: Scheme,
+    /// Those that are valid, with their place among the endpoint's signing secrets.
+    pub(crate) keys: Vec<(usize, Vec<u8>)>,
+    pub(crate) verify_tokens: Vec<String>,
+    noted: AtomicBool,
+}
+
+impl Ready {
+    /// The secrets whose use is to be noted: at most once for what was read.
+    pub(crate) fn due(&self, signing: Option<usize>, now: Timestamp) -> Vec<(Which, usize)> {
+        let endpoint = &self.found.endpoint.value;
+        let url = endpoint.url_secrets.iter().position(|s| s.value == self.found.hash);
+        let due = |secrets: &[aias_domain::endpoint::Secret], index: usize| {
+            secrets.get(index).is_some_and(|secret| secret.is_use_due(now))
+        };
+        let mut all = Vec::new();
+        all.extend(url.filter(|i| due(&endpoint.url_secrets, *i)).map(|i| (Which::Url, i)));
+        all.extend(signing.filter(|i| due(&endpoint.signing_secrets, *i)).map(|i| (Which::Signing, i)));
+        if all.is_empty() || self.noted.swap(true, Ordering::Relaxed) {
+            return Vec::new();
+        }
+        all
+    }
+}
+
+type Kept = HashMap<(TenantId, String), (Timestamp, Arc<Ready>)>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Endpoints(Mutex<Kept>);
+
+impl App {
+    /// The endpoint that a path secret opens.
+    pub(crate) async fn endpoint(&self, tenant: TenantId, secret: &str) -> Result<Option<Arc<Ready>>, Problem> {
+        let now = self.clock.now();
+        let key = (tenant, secret.to_owned());
+        if let Some((read_at, ready)) = self.kept().get(&key) {
+            if now.duration_since(*read_at).unsigned_abs() < ENDPOINT_TTL {
+                return Ok(Some(Arc::clone(ready)));
+            }
+        }
+        let keyring = self.keyrings.get().await?;
+        let hashes = keyring.hashes(Purpose::UrlSecret, &[tenant.ulid().as_bytes(), secret.as_bytes()]);
+        let Some(found) = self.intake.store.hook(tenant, &hashes, now).await? else {
+            self.kept().remove(&key);
+            return Ok(None);
+        };
+        let endpoint = &found.endpoint.value;
+        let scheme = endpoint.verification.scheme().map_err(Problem::internal)?;
+        let mut keys = Vec::new();
+        let mut verify_tokens = Vec::new();
+        for (index, sealed) in endpoint.signing_secrets.iter().enumerate() {
+            if !sealed.is_valid_at(now) {
+                continue;
+            }
+            let opened = SigningSecret::open(&keyring, tenant, endpoint.id, &sealed.value)?;
+            let form = scheme.signature.as_ref().map(|signature| signature.key);
+            keys.extend(form.and_then(|form| key_bytes(form, opened.secret())).map(|key| (index, key)));
+            verify_tokens.extend(opened.verify_token().map(str::to_owned));
+        }
+        let ready = Arc::new(Ready {
+            limits: plan::limits(&found.tenant),
+            scheme,
+            keys,
+            verify_tokens,
+            noted: AtomicBool::new(false),
+            found,
+        });
+        let mut kept = self.kept();
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(key, (now, Arc::clone(&ready)));
+        Ok(Some(ready))
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.endpoints.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,206 @@
+//! OIDC tokens: checked against the issuer's keys, which are fetched once, kept, and fetched again
+//! when a token names a key that is not among them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aias_domain::tenant::UserId;
+use aws_smithy_http_client::Connector;
+use aws_smithy_runtime_api::{client::http::HttpConnector as _, http::Request as SmithyRequest};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
+use serde::Deserialize;
+use tokio::{sync::Mutex, time::timeout};
+
+/// How long the keys are used before they are fetched again.
+const KEYS_TTL: Duration = Duration::from_secs(3600);
+/// How soon after a fetch an unknown key may cause another.
+const REFETCH_AFTER: Duration = Duration::from_secs(10);
+/// How long a fetch may take.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// How large an issuer's answer may be, in bytes.
+const MAX_ANSWER: usize = 256 * 1024;
+/// How many keys are looked at.
+const MAX_KEYS: usize = 100;
+/// How large a token may be, in bytes.
+const MAX_TOKEN: usize = 8 * 1024;
+/// How far the issuer's clock may be from ours, in seconds.
+const LEEWAY: u64 = 30;
+
+/// Why a token is refused. For the log; a caller is told that it is invalid.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TokenError {
+    #[error("no issuer is configured")]
+    NoIssuer,
+    #[error("not a token that is taken here")]
+    Form,
+    #[error("signed with an algorithm that is not taken here")]
+    Algorithm,
+    #[error("signed with a key that the issuer does not have")]
+    UnknownKey,
+    #[error("the token is refused")]
+    Refused(#[source] jsonwebtoken::errors::Error),
+    #[error("the issuer's keys cannot be fetched: {0}")]
+    Issuer(&'static str),
+}
+
+/// Who issues tokens, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// `iss`.
+    pub url: String,
+    /// `aud`.
+    pub audience: String,
+}
+
+impl Issuer {
+    /// An issuer, if its URL is safe: https, or http on this machine.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(url: &str, audience: &str) -> Result<Self, &'static str> {
+        let local = ["http://127.0.0.1:", "http://localhost:"].iter().any(|start| url.starts_with(start));
+        if !url.starts_with("https://") && !local {
+            return Err("has to begin with https://");
+        }
+        if audience.is_empty() {
+            return Err("needs an audience");
+        }
+        Ok(Self { url: url.to_owned(), audience: audience.to_owned() })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Oidc {
+    issuer: Option<Issuer>,
+    connector: Connector,
+    keys: Mutex<Keys>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    set: Option<Arc<JwkSet>>,
+    fetched_at: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+impl Oidc {
+    pub(super) fn new(issuer: Option<Issuer>) -> Self {
+        Self {
+            issuer,
+            connector: crate::aws::connector(),
+            keys: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn user(&self, token: &str) -> Result<UserId, TokenError> {
+        let issuer = self.issuer.as_ref().ok_or(TokenError::NoIssuer)?;
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::Form);
+        }
+        let header = decode_header(token).map_err(|_| TokenError::Form)?;
+        if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) {
+            return Err(TokenError::Algorithm);
+        }
+        let kid = header.kid.as_deref().ok_or(TokenError::UnknownKey)?;
+        let key = self.key(issuer, kid).await?;
+        let mut validation = Validation::new(header.alg);
+        validation.set_issuer(&[&issuer.url]);
+        validation.set_audience(&[&issuer.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.validate_nbf = true;
+        validation.leeway = LEEWAY;
+        let token = decode::<Claims>(token, &key, &validation).map_err(TokenError::Refused)?;
+        token.claims.sub.parse().map_err(|_| TokenError::Form)
+    }
+
+    /// The key of this id. An id that is not known causes a fetch, but not more than one in
+    /// [`REFETCH_AFTER`]: a flood of invented ids costs nothing.
+    async fn key(&self, issuer: &Issuer, kid: &str) -> Result<DecodingKey, TokenError> {
+        let mut keys = self.keys.lock().await;
+        let age = keys.fetched_at.map(|at| at.elapsed());
+        let known = keys.set.as_ref().filter(|_| age.is_some_and(|age| age < KEYS_TTL)).and_then(|set| find(set, kid));
+        if let Some(key) = known {
+            return Ok(key);
+        }
+        if age.is_none_or(|age| age >= REFETCH_AFTER) {
+            keys.fetched_at = Some(Instant::now());
+            match self.fetch(issuer).await {
+                Ok(set) => keys.set = Some(Arc::new(set)),
+                Err(error) if keys.set.is_none() => {
+                    keys.fetched_at = None;
+                    return Err(error);
+                }
+                Err(error) => tracing::error!(error = %error, "the last keys of the issuer serve on"),
+            }
+        }
+        keys.set.as_ref().and_then(|set| find(set, kid)).ok_or(TokenError::UnknownKey)
+    }
+
+    async fn fetch(&self, issuer: &Issuer) -> Result<JwkSet, TokenError> {
+        let url = format!("{}/.well-known/openid-configuration", issuer.url.trim_end_matches('/'));
+        let fetches = async {
+            let discovery: Discovery = self.get(&url).await?;
+            if discovery.issuer != issuer.url {
+                return Err(TokenError::Issuer("it says that it is another"));
+            }
+            let keys = Issuer::new(&discovery.jwks_uri, &issuer.audience)
+                .map_err(|_| TokenError::Issuer("its keys are at an unsafe URL"))?;
+            let mut set: JwkSet = self.get(&keys.url).await?;
+            set.keys.truncate(MAX_KEYS);
+            Ok(set)
+        };
+        timeout(FETCH_TIMEOUT, fetches).await.map_err(|_| TokenError::Issuer("it took too long"))?
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, TokenError> {
+        let mut request = SmithyRequest::new(SdkBody::empty());
+        request.set_uri(url).map_err(|_| TokenError::Issuer("its URL is malformed"))?;
+        let response = self.connector.call(request).await.map_err(|_| TokenError::Issuer("no answer"))?;
+        if response.status().as_u16() != 200 {
+            return Err(TokenError::Issuer("its answer is not 200"));
+        }
+        let mut stream = ByteStream::new(response.into_body());
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|_| TokenError::Issuer("its answer broke off"))?);
+            if bytes.len() > MAX_ANSWER {
+                return Err(TokenError::Issuer("its answer is too large"));
+            }
+        }
+        serde_json::from_slice(&bytes).map_err(|_| TokenError::Issuer("its answer is malformed"))
+    }
+}
+
+fn find(set: &JwkSet, kid: &str) -> Option<DecodingKey> {
+    // A symmetric key among them would let anybody who can read it sign.
+    let jwk = set.find(kid)?;
+    let asymmetric = !matches!(jwk.algorithm, jsonwebtoken::jwk::AlgorithmParameters::OctetKey(_));
+    asymmetric.then(|| DecodingKey::from_jwk(jwk).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_safe_or_refused() {
+        assert!(Issuer::new("https://issuer.example", "aias").is_ok());
+        assert!(Issuer::new("http://127.0.0.1:4567", "aias").is_ok());
+        assert!(Issuer::new("http://127.0.0.1.example:80", "aias").is_err());
+        assert!(Issuer::new("http://issuer.example", "aias").is_err());
+        assert!(Issuer::new("https://issuer.example", "").is_err());
+    }
+}

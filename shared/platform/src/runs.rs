@@ -1,0 +1,226 @@
+//! Accepting runs: where an input goes, and the run's item and message, side by side.
+//!
+//! What happens when the process dies between two calls:
+//!
+//! | after | is left | and who goes on |
+//! |---|---|---|
+//! | the input's object | an object that nobody knows | the bucket's lifecycle takes it |
+//! | the run's item | a pending run without a message | the caller's retry, or the reconciler |
+//! | the message | a message without a run | the executor, which asks again and then drops it |
+
+use aias_domain::{
+    artifact::Artifact,
+    canonical,
+    event::text_of,
+    id::{ArtifactId, RunId, WorkflowId},
+    plan,
+    run::{Run, RunError, Status, Trigger},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    blobs::{self, Blobs, Object},
+    queue::{self, Queue, RunMessage},
+    store::{self, Input, Store, Stored, StoredRun, TenantStore},
+};
+
+/// The largest input that is stored, in bytes: a body in base64, with its headers, as JSON.
+pub const MAX_INPUT_BYTES: usize = 4 * plan::MAX_BODY_BYTES;
+
+/// Why a run was not accepted, or its input cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The table.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The bucket.
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
+    /// The queue.
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+    /// The input is not there, or is not JSON.
+    #[error("the run's input is not there")]
+    InputGone,
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Blobs(error) => error.is_transient(),
+            Self::Queue(_) => true,
+            Self::InputGone => false,
+        }
+    }
+}
+
+/// An input on its way: its canonical bytes and their digest.
+#[derive(Debug)]
+pub struct Prepared {
+    bytes: Vec<u8>,
+    /// `sha256:<hex>` of the bytes.
+    pub digest: String,
+    inline: Option<Input>,
+}
+
+impl Prepared {
+    /// Prepares a workflow's input.
+    ///
+    /// # Errors
+    /// Never for values that fit into memory.
+    pub fn new(input: &Value) -> Result<Self, Error> {
+        let bytes = canonical::to_vec(input);
+        let digest = canonical::digest(&bytes);
+        let inline = Input::inline(&bytes)?;
+        Ok(Self { bytes, digest, inline })
+    }
+}
+
+/// What accepting a run takes.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// The table.
+    pub store: Store,
+    /// The bucket.
+    pub blobs: Blobs,
+    /// The runs queue.
+    pub queue: Queue,
+}
+
+impl Intake {
+    /// Puts an input where it belongs. A small one needs no call.
+    ///
+    /// # Errors
+    /// When the bucket does not take it.
+    pub async fn place(&self, store: &TenantStore<'_>, input: Prepared) -> Result<Input, Error> {
+        if let Some(inline) = input.inline {
+            return Ok(inline);
+        }
+        let object = Object::input(store, &input.digest);
+        self.blobs.put(&object, input.bytes, "application/json").await?;
+        Ok(Input::Blob(object.as_str().to_owned()))
+    }
+
+    /// Writes the run and asks for its execution, side by side. When the run is there already and
+    /// still pending, only its execution is asked for; that run is returned.
+    ///
+    /// # Errors
+    /// When either did not happen; to begin again is safe.
+    pub async fn begin(&self, store: &TenantStore<'_>, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
+        let message = message_of(store, run);
+        let (created, sent) = tokio::join!(store.create_run(run), self.queue.send(&message));
+        let found = created?;
+        sent?;
+        Ok(found)
+    }
+
+    /// Asks for the execution of a run that is there.
+    ///
+    /// # Errors
+    /// When the queue does not take it.
+    pub async fn enqueue(&self, store: &TenantStore<'_>, run: &StoredRun) -> Result<(), Error> {
+        Ok(self.queue.send(&message_of(store, run)).await?)
+    }
+}
+
+fn message_of(store: &TenantStore<'_>, run: &StoredRun) -> RunMessage {
+    RunMessage {
+        tenant_id: store.tenant_id(),
+        run_id: run.run.value.id,
+        workflow_id: run.run.value.workflow_id,
+    }
+}
+
+/// A run that is about to be written.
+#[must_use]
+pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
+    let expires_at = expiry(run.created_at, retention_days);
+    StoredRun {
+        run: Stored { value: run, version: 1 },
+        input,
+        expires_at,
+    }
+}
+
+/// When something made at `at` goes.
+#[must_use]
+pub fn expiry(at: Timestamp, retention_days: u32) -> Timestamp {
+    at + SignedDuration::from_hours(24 * i64::from(retention_days))
+}
+
+/// A run's input, wherever it is.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn read_input(store: &TenantStore<'_>, blobs: &Blobs, input: &Input) -> Result<Value, Error> {
+    let bytes = match input {
+        Input::Inline(deflated) => Input::inflate(deflated)?,
+        Input::Blob(key) => {
+            let object = Object::stored(store, key).ok_or(Error::InputGone)?;
+            blobs.get(&object, MAX_INPUT_BYTES).await?.ok_or(Error::InputGone)?
+        }
+    };
+    aias_domain::json::parse(&bytes).map_err(|_| Error::InputGone)
+}
+
+/// A run as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct RunView<'a> {
+    id: RunId,
+    status: Status,
+    workflow_id: WorkflowId,
+    workflow_version: Option<u32>,
+    trigger: &'a Trigger,
+    input_digest: &'a str,
+    output_digest: Option<&'a str>,
+    error: Option<&'a RunError>,
+    attempts: u32,
+    artifacts: Vec<ArtifactRef<'a>>,
+    created_at: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    duration_ms: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ArtifactRef<'a> {
+    id: ArtifactId,
+    name: &'a str,
+    digest: &'a str,
+    size_bytes: u64,
+}
+
+impl<'a> RunView<'a> {
+    /// The view of a run.
+    #[must_use]
+    pub fn new(run: &'a Run) -> Self {
+        let duration = run.started_at.zip(run.ended_at).map(|(from, to)| to.as_millisecond() - from.as_millisecond());
+        let artifact = |a: &'a Artifact| ArtifactRef {
+            id: a.id,
+            name: &a.name,
+            digest: &a.digest,
+            size_bytes: a.size_bytes,
+        };
+        Self {
+            id: run.id,
+            status: run.status,
+            workflow_id: run.workflow_id,
+            workflow_version: run.workflow_version,
+            trigger: &run.trigger,
+            input_digest: &run.input_digest,
+            output_digest: run.output_digest.as_deref(),
+            error: run.error.as_ref(),
+            attempts: run.attempts,
+            artifacts: run.artifacts.iter().map(artifact).collect(),
+            created_at: text_of(run.created_at),
+            started_at: run.started_at.map(text_of),
+            ended_at: run.ended_at.map(text_of),
+            duration_ms: duration.map(|ms| ms.max(0)),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The keyring: one secret in Secrets Manager, from whose keys all others are derived.
+//!
+//! ```json
+//! {"current": "k1", "k1": "<at least 32 characters>", "k0": "<the one before>"}
+//! ```
+//! New hashes and sealed texts are made with `current`; those made with any other key of the ring
+//! still open. So it rotates by adding a key and naming it, with no downtime (`docs/operations.md`).
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_config::SdkConfig;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chacha20poly1305::{
+    KeyInit as _, XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, Payload},
+};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+use tokio::sync::Mutex;
+
+use crate::clock::random;
+
+/// How long a keyring is used before it is read again.
+const TTL: Duration = Duration::from_secs(300);
+
+/// What a keyed hash or a sealed text is for: another purpose has other keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// The secret in a webhook URL.
+    UrlSecret,
+    /// An API key's token.
+    ApiKey,
+    /// A cursor of a list.
+    Cursor,
+}
+
+impl Purpose {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::UrlSecret => b"aias url secret",
+            Self::ApiKey => b"aias api key",
+            Self::Cursor => b"aias cursor",
+        }
+    }
+}
+
+/// Why a keyring or a sealed text cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Secrets Manager did not answer.
+    #[error("the keyring cannot be read")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The secret is not a keyring.
+    #[error("the keyring is malformed: {0}")]
+    Malformed(&'static str),
+    /// A text was not sealed with a key of this ring, or for this place.
+    #[error("a sealed text cannot be opened")]
+    Sealed,
+}
+
+struct Keys {
+    hash: BTreeMap<Purpose, [u8; 32]>,
+    seal: XChaCha20Poly1305,
+}
+
+/// The keys, by id.
+pub struct Keyring {
+    current: String,
+    keys: BTreeMap<String, Keys>,
+}
+
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyring").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+impl Keyring {
+    /// The keyring of a secret's text.
+    ///
+    /// # Errors
+    /// When the text is not a keyring, or a key is too short to be one.
+    pub fn read(text: &SecretString) -> Result<Self, Error> {
+        let mut members: BTreeMap<String, String> = serde_json::from_str(text.expose_secret())
+            .map_err(|_| Error::Malformed("not an object of texts"))?;
+        let current = members.remove("current").ok_or(Error::Malformed("no `current`"))?;
+        if !members.contains_key(&current) {
+            return Err(Error::Malformed("`current` names no key"));
+        }
+        let mut keys = BTreeMap::new();
+        for (id, key) in members {
+            let id_fits = (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+            if !id_fits {
+                return Err(Error::Malformed("a key's id is 1 to 16 letters and digits"));
+            }
+            if key.len() < 32 {
+                return Err(Error::Malformed("a key has at least 32 characters"));
+            }
+            keys.insert(id, Keys::derive(key.as_bytes()));
+        }
+        Ok(Self { current, keys })
+    }
+
+    /// The keyed hash that new items are stored under: `<key id>.<base64url>`.
+    #[must_use]
+    pub fn hash(&self, purpose: Purpose, parts: &[&[u8]]) -> String {
+        self.hash_with(&self.current, purpose, parts).unwrap_or_default()
+    }
+
+    /// The same with every key of the ring, the current one first.
+    #[must_use]
+    pub fn hashes(&self, purpose: Purpose, parts: &[&[u8]]) -> Vec<String> {
+        let others = self.keys.keys().filter(|id| **id != self.current);
+        std::iter::once(&self.current)
+            .chain(others)
+            .filter_map(|id| self.hash_with(id, purpose, parts))
+            .collect()
+    }
+
+    /// Whether `hash` is the keyed hash of these parts, by any key of the ring.
+    #[must_use]
+    pub fn is_hash(&self, purpose: Purpose, parts: &[&[u8]], hash: &str) -> bool {
+        self.hashes(purpose, parts)
+            .iter()
+            .fold(false, |found, own| found | bool::from(own.as_bytes().ct_eq(hash.as_bytes())))
+    }
+
+    fn hash_with(&self, id: &str, purpose: Purpose, parts: &[&[u8]]) -> Option<String> {
+        let key = self.keys.get(id)?.hash.get(&purpose)?;
+        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).ok()?;
+        for part in parts {
+            // The length first, so that no two lists of parts are the same bytes.
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        Some(format!("{id}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())))
+    }
+
+    /// Seals a text for one place: XChaCha20-Poly1305 with the place as associated data.
+    ///
+    /// # Errors
+    /// Never for texts that fit into memory.
+    pub fn seal(&self, place: &str, text: &[u8]) -> Result<String, Error> {
+        let keys = self.keys.get(&self.current).ok_or(Error::Sealed)?;
+        let nonce: [u8; 24] = random();
+        let payload = Payload { msg: text, aad: place.as_bytes() };
+        let sealed = keys.seal.encrypt(&XNonce::from(nonce), payload).map_err(|_| Error::Sealed)?;
+        let bytes = [nonce.as_slice(), sealed.as_slice()].concat();
+        Ok(format!("{}.{}", self.current, URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// Opens a text that was sealed for this place.
+    ///
+    /// # Errors
+    /// When it was sealed for another place, or with a key that is gone, or was changed.
+    pub fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>, Error> {
+        let (id, text) = sealed.split_once('.').ok_or(Error::Sealed)?;
+        let keys = self.keys.get(id).ok_or(Error::Sealed)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::Sealed)?;
+        let (nonce, sealed) = bytes.split_first_chunk::<24>().ok_or(Error::Sealed)?;
+        let payload = Payload { msg: sealed, aad: place.as_bytes() };
+        keys.seal.decrypt(&XNonce::from(*nonce), payload).map_err(|_| Error::Sealed)
+    }
+}
+
+impl Keys {
+    fn derive(key: &[u8]) -> Self {
+        let hkdf = Hkdf::<Sha256>::new(None, key);
+        let derive = |label: &[u8]| {
+            let mut bytes = [0; 32];
+            // 32 bytes are always within what HKDF gives.
+            let _ = hkdf.expand(label, &mut bytes);
+            bytes
+        };
+        let purposes = [Purpose::UrlSecret, Purpose::ApiKey, Purpose::Cursor];
+        Self {
+            hash: purposes.into_iter().map(|p| (p, derive(p.label()))).collect(),
+            seal: XChaCha20Poly1305::new(&derive(b"aias sealed text").into()),
+        }
+    }
+}
+
+/// Whether two texts are the same, in a time that does not tell where they differ.
+#[must_use]
+pub fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    one.ct_eq(other).into()
+}
+
+/// The keyring as Secrets Manager has it, read again every five minutes.
+#[derive(Debug)]
+pub struct Keyrings {
+    source: Source,
+    cached: Mutex<Option<(Instant, Arc<Keyring>)>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    SecretsManager {
+        client: aws_sdk_secretsmanager::Client,
+        arn: String,
+    },
+    Given(Arc<Keyring>),
+}
+
+impl Keyrings {
+    /// The secret with this ARN.
+    #[must_use]
+    pub fn new(aws: &SdkConfig, arn: String) -> Self {
+        let client = aws_sdk_secretsmanager::Client::new(aws);
+        Self {
+            source: Source::SecretsManager { client, arn },
+            cached: Mutex::new(None),
+        }
+    }
+
+    /// A keyring that is already there, for tests.
+    #[must_use]
+    pub fn given(keyring: Keyring) -> Self {
+        Self {
+            source: Source::Given(Arc::new(keyring)),
+            cached: Mutex::new(None),
+        }
+    }
+
+    /// The keyring. When Secrets Manager does not answer, the last one serves on.
+    ///
+    /// # Errors
+    /// When there is none yet and it cannot be read.
+    pub async fn get(&self) -> Result<Arc<Keyring>, Error> {
+        let (client, arn) = match &self.source {
+            Source::Given(keyring) => return Ok(Arc::clone(keyring)),
+            Source::SecretsManager { client, arn } => (client, arn),
+        };
+        let mut cached = self.cached.lock().await;
+        if let Some((read_at, keyring)) = &*cached {
+            if read_at.elapsed() < TTL {
+                return Ok(Arc::clone(keyring));
+            }
+        }
+        match (Self::fetch(client, arn).await, &mut *cached) {
+            (Ok(keyring), slot) => {
+                let keyring = Arc::new(keyring);
+                *slot = Some((Instant::now(), Arc::clone(&keyring)));
+                Ok(keyring)
+            }
+            (Err(error), Some((read_at, keyring))) => {
+                let error = crate::telemetry::Chain(&error).to_string();
+                tracing::error!(error, "the last keyring serves on");
+                *read_at = Instant::now();
+                Ok(Arc::clone(keyring))
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn fetch(client: &aws_sdk_secretsmanager::Client, arn: &str) -> Result<Keyring, Error> {
+        let answer = client
+            .get_secret_value()
+            .secret_id(arn)
+            .send()
+            .await
+            .map_err(|e| Error::Unavailable(Box::new(e)))?;
+        let text = answer.secret_string.ok_or(Error::Malformed("not a text"))?;
+        Keyring::read(&SecretString::from(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyring(text: &str) -> Keyring {
+        Keyring::read(&SecretString::from(text.to_owned())).unwrap()
+    }
+
+    const OLD: &str = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
+    const NEW: &str = r#"{"current":"k2","k2":"fedcba9876543210fedcba9876543210","k1":"0123456789abcdef0123456789abcdef"}"#;
+
+    #[test]
+    fn a_rotation_opens_what_was_sealed_before() {
+        let (old, new) = (keyring(OLD), keyring(NEW));
+        let sealed = old.seal("place", b"hush").unwrap();
+        assert!(sealed.starts_with("k1.") && !sealed.contains("hush"));
+        assert_eq!(new.open("place", &sealed).unwrap(), b"hush");
+        assert!(new.open("elsewhere", &sealed).is_err());
+        let later = new.seal("place", b"hush").unwrap();
+        assert!(later.starts_with("k2."));
+        assert!(old.open("place", &later).is_err());
+        let hash = old.hash(Purpose::ApiKey, &[b"x"]);
+        assert_eq!(new.hashes(Purpose::ApiKey, &[b"x"])[1], hash);
+        assert!(new.is_hash(Purpose::ApiKey, &[b"x"], &hash));
+        assert!(!new.is_hash(Purpose::UrlSecret, &[b"x"], &hash));
+        assert!(!new.is_hash(Purpose::ApiKey, &[b"", b"x"], &hash));
+    }
+
+    #[test]
+    fn a_changed_text_does_not_open() {
+        let ring = keyring(OLD);
+        let sealed = ring.seal("p", b"hush").unwrap();
+        for index in 0..sealed.len() {
+            let mut bytes = sealed.clone().into_bytes();
+            bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(ring.open("p", &changed).is_err(), "{index}");
+        }
+        for junk in ["", ".", "k1.", "k1.AAAA", "k9.AAAA"] {
+            assert!(ring.open("p", junk).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_keyring_is_refused() {
+        for bad in ["", "{}", r#"{"current":"k1"}"#, r#"{"current":"k1","k1":"short"}"#, r#"{"current":"k.1","k.1":"0123456789abcdef0123456789abcdef"}"#] {
+            assert!(Keyring::read(&SecretString::from(bad.to_owned())).is_err(), "{bad}");
+        }
+    }
+}

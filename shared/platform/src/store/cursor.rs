@@ -1,0 +1,100 @@
+//! Lists: newest first, a page at a time, with a cursor that only fits the list it came from.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::secrets::{Keyring, Purpose};
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// Where the next page begins; none after the last one.
+    pub next: Option<Cursor>,
+}
+
+/// Where a page begins: after the item with this id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(pub(super) String);
+
+/// How much of a list is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// 1 to 100.
+    pub limit: usize,
+    /// Where it begins.
+    pub after: Option<Cursor>,
+}
+
+/// Not a cursor of this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor of this list")]
+pub struct BadCursor;
+
+impl Cursor {
+    /// A cursor at a position of a list that is not read from a range.
+    #[must_use]
+    pub fn at(position: String) -> Self {
+        Self(position)
+    }
+
+    /// The position.
+    #[must_use]
+    pub fn position(&self) -> &str {
+        &self.0
+    }
+
+    /// The cursor's text. `list` names the tenant, the route and the query that it belongs to.
+    #[must_use]
+    pub fn seal(&self, keyring: &Keyring, list: &str) -> String {
+        let mac = keyring.hash(Purpose::Cursor, &[list.as_bytes(), self.0.as_bytes()]);
+        URL_SAFE_NO_PAD.encode(format!("{}~{mac}", self.0))
+    }
+
+    /// A cursor's text, read.
+    ///
+    /// # Errors
+    /// When it was not made by [`Cursor::seal`] for the same list.
+    pub fn open(keyring: &Keyring, list: &str, text: &str) -> Result<Self, BadCursor> {
+        if text.len() > 1_024 {
+            return Err(BadCursor);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadCursor)?;
+        let text = String::from_utf8(bytes).map_err(|_| BadCursor)?;
+        let (position, mac) = text.rsplit_once('~').ok_or(BadCursor)?;
+        if keyring.is_hash(Purpose::Cursor, &[list.as_bytes(), position.as_bytes()], mac) {
+            Ok(Self(position.to_owned()))
+        } else {
+            Err(BadCursor)
+        }
+    }
+}
+
+impl<T> Page<T> {
+    /// A page of items that were read one more than asked for, to see whether there are more.
+    pub(super) fn cut(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> String) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|item| Cursor(id(item)));
+        Self { items, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_opens_only_for_its_own_list() {
+        let text = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
+        let keyring = Keyring::read(&text.to_owned().into()).unwrap();
+        let sealed = Cursor("run_1~x".into()).seal(&keyring, "ten_1 /api/runs status=faulted");
+        let open = |list: &str, text: &str| Cursor::open(&keyring, list, text);
+        assert_eq!(open("ten_1 /api/runs status=faulted", &sealed), Ok(Cursor("run_1~x".into())));
+        assert_eq!(open("ten_2 /api/runs status=faulted", &sealed), Err(BadCursor));
+        assert_eq!(open("ten_1 /api/runs status=", &sealed), Err(BadCursor));
+        for junk in ["", "%%%", "cnVuXzE", &URL_SAFE_NO_PAD.encode("run_1~k1.AAAA"), &"A".repeat(2000)] {
+            assert_eq!(open("ten_1 /api/runs status=faulted", junk), Err(BadCursor));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Webhook endpoints and the hashes of their path secrets.
+
+use aias_domain::{
+    endpoint::{Endpoint, Secret, Which},
+    id::{EndpointId, WorkflowId},
+    tenant::Tenant,
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error, Idempotency, Listing, Page, Proof, Stored, TenantStore,
+    items::{RangeQuery, VERSION, item, number, stored, value},
+    keys,
+    transaction::{Count, Refused, Transaction},
+};
+
+/// What a path secret leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+}
+
+/// What the way of a webhook knows of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedEndpoint {
+    /// Shows that the caller knew the path secret.
+    pub proof: Proof,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The endpoint.
+    pub endpoint: Stored<Endpoint>,
+    /// The stored hash that the caller's secret has.
+    pub hash: String,
+}
+
+impl TenantStore<'_> {
+    /// Makes an endpoint with one path secret.
+    ///
+    /// # Errors
+    /// [`Refused::Limit`] when the plan allows no more.
+    pub async fn create_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        limit: u64,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(), Refused> {
+        let mut transaction = Transaction::new(self.store)
+            .create(item(&keys::endpoint(self.tenant, endpoint.id), "endpoint", endpoint)?)
+            .count_up(&keys::tenant(self.tenant), Count::Endpoints, limit);
+        for secret in &endpoint.url_secrets {
+            transaction = transaction.create(self.hook_item(endpoint.id, secret)?);
+        }
+        transaction.answer(idempotency).commit().await
+    }
+
+    fn hook_item(&self, id: EndpointId, secret: &Secret) -> Result<super::items::Item, Error> {
+        item(&keys::hook(self.tenant, &secret.value), "hook", &Hook { endpoint_id: id })
+    }
+
+    /// An endpoint.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn endpoint(&self, id: EndpointId) -> Result<Option<Stored<Endpoint>>, Error> {
+        let found = self.store.item(&keys::endpoint(self.tenant, id), true).await?;
+        found.map(stored).transpose()
+    }
+
+    /// The endpoints, newest first.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn endpoints(&self, listing: &Listing) -> Result<Page<Endpoint>, Error> {
+        self.page(&keys::endpoints(self.tenant), listing, |e: &Endpoint| e.id.to_string()).await
+    }
+
+    /// An endpoint that runs this workflow, if there is one.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn endpoint_of(&self, workflow: WorkflowId) -> Result<Option<Endpoint>, Error> {
+        let workflow = workflow.to_string();
+        let query = RangeQuery {
+            limit: 1,
+            filter: Some("workflow_id = :workflow"),
+            filter_values: &[(":workflow", &workflow)],
+            ..RangeQuery::default()
+        };
+        let mut items = self.store.range(&keys::endpoints(self.tenant), query).await?;
+        items.pop().map(value).transpose()
+    }
+
+    /// Writes an endpoint that was changed; `added` are new path secrets, `gone` those that open
+    /// nothing any more.
+    ///
+    /// # Errors
+    /// [`Refused::Conflict`] when it has changed since it was read.
+    pub async fn save_endpoint(
+        &self,
+        endpoint: &Stored<Endpoint>,
+        added: Option<&Secret>,
+        gone: &[Secret],
+    ) -> Result<(), Refused> {
+        let own = item(&keys::endpoint(self.tenant, endpoint.value.id), "endpoint", &endpoint.value)?;
+        let mut transaction = Transaction::new(self.store).replace(own, endpoint.version);
+        if let Some(secret) = added {
+            transaction = transaction.create(self.hook_item(endpoint.value.id, secret)?);
+        }
+        for secret in gone {
+            transaction = transaction.delete(&keys::hook(self.tenant, &secret.value));
+        }
+        transaction.commit().await
+    }
+
+    /// Deletes an endpoint and its path secrets.
+    ///
+    /// # Errors
+    /// [`Refused::Conflict`] when it has changed since it was read.
+    pub async fn delete_endpoint(&self, read: &Stored<Endpoint>) -> Result<(), Refused> {
+        let mut transaction = Transaction::new(self.store)
+            .delete_read(&keys::endpoint(self.tenant, read.value.id), read.version)
+            .count_down(&keys::tenant(self.tenant), Count::Endpoints);
+        for secret in &read.value.url_secrets {
+            transaction = transaction.delete(&keys::hook(self.tenant, &secret.value));
+        }
+        transaction.commit().await
+    }
+
+    /// Notes that a secret opened something. The version stays: nobody has to read again for it.
+    ///
+    /// # Errors
+    /// When the endpoint has changed, or the table does not answer.
+    pub async fn note_use(
+        &self,
+        endpoint: &Stored<Endpoint>,
+        which: Which,
+        index: usize,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let list = match which {
+            Which::Url => "url_secrets",
+            Which::Signing => "signing_secrets",
+        };
+        self.store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(keys::endpoint(self.tenant, endpoint.value.id).attributes()))
+            .update_expression(format!("SET {list}[{index}].last_used_at = :now"))
+            .condition_expression("#version = :read")
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":now", AttributeValue::S(now.to_string()))
+            .expression_attribute_values(":read", number(endpoint.version))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(super::classify)
+    }
+}

@@ -1,0 +1,231 @@
+//! Every key of the table. Nowhere else is one spelled; `#` appears in no other file's strings.
+//!
+//! | item | `PK` | `SK` |
+//! |---|---|---|
+//! | tenant | `TENANT#<ten>` | `TENANT` |
+//! | member | `TENANT#<ten>` | `MEMBER#<sub>` |
+//! | API key | `TENANT#<ten>` | `KEY#<key>` |
+//! | token → API key | `TENANT#<ten>` | `TOKEN#<keyed hash>` |
+//! | workflow | `TENANT#<ten>` | `WORKFLOW#<wf>` |
+//! | version | `TENANT#<ten>` | `WORKFLOW#<wf>#V#<number, 8 digits>` |
+//! | endpoint | `TENANT#<ten>` | `ENDPOINT#<whe>` |
+//! | path secret → endpoint | `TENANT#<ten>` | `HOOK#<keyed hash>` |
+//! | answer to an `Idempotency-Key` | `TENANT#<ten>` | `IDEMPOTENCY#<hash>` |
+//! | admission counter, shard s | `TENANT#<ten>#USAGE#<yyyy-mm>#<s>` | `USAGE` |
+//! | dedup claim | `TENANT#<ten>#EVENT#<whe>#<hash of the event id>` | `EVENT` |
+//! | run | `TENANT#<ten>#RUNS#<yyyy-mm-dd>#<s>` | `RUN#<run>` |
+//! | log chunk | `TENANT#<ten>#RUN#<run>` | `LOG#<first seq, 8 digits>` |
+//! | user → tenant | `USER#<sub>` | `TENANT#<ten>` |
+//! | answer to a user's `Idempotency-Key` | `USER#<sub>` | `IDEMPOTENCY#<hash>` |
+//!
+//! | index | its key | from |
+//! |---|---|---|
+//! | `active` | `active_hour` = `ACTIVE#<yyyy-mm-ddThh>` | admission counters |
+//!
+//! Keys are append-only: another shape is another row, and the old row stays reserved. Reserved by
+//! the design: `SUBSCRIPTION`, `EFFECT#`, `ARTIFACT#`, `AUDIT#`, `STRIPE#`, `STRIPE_EVENT#`.
+
+use std::collections::HashMap;
+
+use aias_domain::{
+    id::{EndpointId, KeyId, RunId, TenantId, WorkflowId},
+    tenant::UserId,
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+/// The partition key's attribute.
+pub(crate) const PK: &str = "PK";
+/// The sort key's attribute.
+pub(crate) const SK: &str = "SK";
+/// The index of tenants by the hour in which they last had a run accepted.
+pub(crate) const ACTIVE_INDEX: &str = "active";
+
+/// The key of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+}
+
+impl Key {
+    /// As the SDK wants it.
+    pub(crate) fn attributes(&self) -> HashMap<String, AttributeValue> {
+        [(PK, &self.pk), (SK, &self.sk)]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.clone())))
+            .collect()
+    }
+}
+
+/// Items of one partition whose sort keys begin alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) pk: String,
+    pub(crate) prefix: String,
+}
+
+impl Range {
+    /// The key of the item whose sort key ends in `rest`.
+    pub(crate) fn key(&self, rest: &str) -> Key {
+        Key { pk: self.pk.clone(), sk: format!("{}{rest}", self.prefix) }
+    }
+}
+
+fn home(tenant: TenantId) -> String {
+    format!("TENANT#{tenant}")
+}
+
+fn at_home(tenant: TenantId, sk: String) -> Key {
+    Key { pk: home(tenant), sk }
+}
+
+pub(crate) fn tenant(tenant: TenantId) -> Key {
+    at_home(tenant, "TENANT".to_owned())
+}
+
+/// Everything in the tenant's own partition.
+pub(crate) fn everything(tenant: TenantId) -> Range {
+    Range { pk: home(tenant), prefix: "".to_owned() }
+}
+
+pub(crate) fn member(tenant: TenantId, user: &UserId) -> Key {
+    members(tenant).key(user.as_str())
+}
+
+pub(crate) fn members(tenant: TenantId) -> Range {
+    Range { pk: home(tenant), prefix: "MEMBER#".to_owned() }
+}
+
+pub(crate) fn api_key(tenant: TenantId, key: KeyId) -> Key {
+    api_keys(tenant).key(&key.to_string())
+}
+
+pub(crate) fn api_keys(tenant: TenantId) -> Range {
+    Range { pk: home(tenant), prefix: "KEY#".to_owned() }
+}
+
+pub(crate) fn token(tenant: TenantId, hash: &str) -> Key {
+    at_home(tenant, format!("TOKEN#{hash}"))
+}
+
+pub(crate) fn workflow(tenant: TenantId, workflow: WorkflowId) -> Key {
+    workflows(tenant).key(&workflow.to_string())
+}
+
+pub(crate) fn workflows(tenant: TenantId) -> Range {
+    Range { pk: home(tenant), prefix: "WORKFLOW#".to_owned() }
+}
+
+pub(crate) fn version(tenant: TenantId, workflow: WorkflowId, number: u32) -> Key {
+    versions(tenant, workflow).key(&version_rest(number))
+}
+
+pub(crate) fn versions(tenant: TenantId, workflow: WorkflowId) -> Range {
+    Range { pk: home(tenant), prefix: format!("WORKFLOW#{workflow}#V#") }
+}
+
+/// What a version's sort key ends in.
+pub(crate) fn version_rest(number: u32) -> String {
+    format!("{number:08}")
+}
+
+pub(crate) fn endpoint(tenant: TenantId, endpoint: EndpointId) -> Key {
+    endpoints(tenant).key(&endpoint.to_string())
+}
+
+pub(crate) fn endpoints(tenant: TenantId) -> Range {
+    Range { pk: home(tenant), prefix: "ENDPOINT#".to_owned() }
+}
+
+pub(crate) fn hook(tenant: TenantId, hash: &str) -> Key {
+    at_home(tenant, format!("HOOK#{hash}"))
+}
+
+pub(crate) fn idempotency(tenant: TenantId, hash: &str) -> Key {
+    at_home(tenant, format!("IDEMPOTENCY#{hash}"))
+}
+
+pub(crate) fn user_idempotency(user: &UserId, hash: &str) -> Key {
+    Key { pk: format!("USER#{user}"), sk: format!("IDEMPOTENCY#{hash}") }
+}
+
+pub(crate) fn usage(tenant: TenantId, at: Timestamp, shard: u8) -> Key {
+    let month = at.to_zoned(TimeZone::UTC).strftime("%Y-%m").to_string();
+    Key { pk: format!("TENANT#{tenant}#USAGE#{month}#{shard}"), sk: "USAGE".to_owned() }
+}
+
+/// The index's key for the hour of `at`.
+pub(crate) fn active_hour(at: Timestamp) -> String {
+    format!("ACTIVE#{}", at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H"))
+}
+
+/// The tenant of a key that begins with one.
+pub(crate) fn tenant_of(pk: &str) -> Option<TenantId> {
+    pk.strip_prefix("TENANT#")?.split('#').next()?.parse().ok()
+}
+
+pub(crate) fn event(tenant: TenantId, endpoint: EndpointId, hash: &str) -> Key {
+    Key { pk: format!("TENANT#{tenant}#EVENT#{endpoint}#{hash}"), sk: "EVENT".to_owned() }
+}
+
+pub(crate) fn run(tenant: TenantId, run: RunId) -> Key {
+    runs(tenant, run.day(), run.shard()).key(&run.to_string())
+}
+
+pub(crate) fn runs(tenant: TenantId, day: Date, shard: u8) -> Range {
+    Range { pk: format!("TENANT#{tenant}#RUNS#{day}#{shard}"), prefix: "RUN#".to_owned() }
+}
+
+pub(crate) fn log_chunk(tenant: TenantId, run: RunId, first: u32) -> Key {
+    log_chunks(tenant, run).key(&format!("{first:08}"))
+}
+
+pub(crate) fn log_chunks(tenant: TenantId, run: RunId) -> Range {
+    Range { pk: format!("TENANT#{tenant}#RUN#{run}"), prefix: "LOG#".to_owned() }
+}
+
+pub(crate) fn user_tenant(user: &UserId, tenant: TenantId) -> Key {
+    user_tenants(user).key(&tenant.to_string())
+}
+
+pub(crate) fn user_tenants(user: &UserId) -> Range {
+    Range { pk: format!("USER#{user}"), prefix: "TENANT#".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_its_spelling() {
+        let at: Timestamp = "2026-11-21T23:30:00Z".parse().unwrap();
+        let ten = TenantId::new(at, 1);
+        let (wf, whe, run_id) = (WorkflowId::new(at, 2), EndpointId::new(at, 3), RunId::new(at, 4));
+        let sub: UserId = "auth0|x".parse().unwrap();
+        let spelled: Vec<String> = [
+            tenant(ten),
+            member(ten, &sub),
+            api_key(ten, KeyId::new(at, 5)),
+            token(ten, "k1.h"),
+            workflow(ten, wf),
+            version(ten, wf, 7),
+            endpoint(ten, whe),
+            hook(ten, "k1.h"),
+            idempotency(ten, "h"),
+            usage(ten, at, 0),
+            event(ten, whe, "h"),
+            run(ten, run_id),
+            log_chunk(ten, run_id, 12),
+            user_tenant(&sub, ten),
+            user_idempotency(&sub, "h"),
+        ]
+        .into_iter()
+        .map(|key| format!("{} | {}", key.pk, key.sk))
+        .collect();
+        insta::assert_snapshot!(spelled.join("\n"), @"");
+        assert_eq!(active_hour(at), "ACTIVE#2026-11-21T23");
+        assert_eq!(tenant_of(&usage(ten, at, 0).pk), Some(ten));
+        assert_eq!(tenant_of("USER#x"), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! What crosses tenants: from a credential to its tenant, and the reconciler's round. Each is
+//! named here and nowhere else.
+
+use aias_domain::{
+    endpoint::Endpoint,
+    id::TenantId,
+    tenant::{Role, Tenant, UserId},
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+
+use super::{
+    CachedEndpoint, Error, Hook, KeyOwner, Proof, Store, Stored,
+    items::{stored, text_of, value},
+    keys::{self, ACTIVE_INDEX, PK},
+    tenants::living,
+};
+
+/// A tenant that had a run accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveTenant {
+    /// For the reconciler's own use.
+    pub proof: Proof,
+    /// Which it is.
+    pub tenant_id: TenantId,
+}
+
+impl Store {
+    /// The key that a token belongs to, and its tenant. `hashes` are of the token, by each key of
+    /// the ring.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn key_owner(&self, tenant: TenantId, hashes: &[String]) -> Result<Option<(KeyOwner, Tenant)>, Error> {
+        let home = keys::tenant(tenant);
+        let owner = async {
+            for hash in hashes {
+                if let Some(item) = self.item(&keys::token(tenant, hash), true).await? {
+                    return value::<KeyOwner>(item).map(Some);
+                }
+            }
+            Ok(None)
+        };
+        let (owner, tenant_item) = tokio::join!(owner, self.item(&home, true));
+        Ok(owner?.zip(living(tenant, tenant_item?)?))
+    }
+
+    /// A tenant that a user is a member of, and their role.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn membership(&self, tenant: TenantId, user: &UserId) -> Result<Option<(Tenant, Role)>, Error> {
+        let (home, key) = (keys::tenant(tenant), keys::member(tenant, user));
+        let (tenant_item, member) = tokio::join!(self.item(&home, true), self.item(&key, true));
+        let member = member?.map(value::<aias_domain::tenant::Member>).transpose()?;
+        Ok(living(tenant, tenant_item?)?.zip(member.map(|m| m.role)))
+    }
+
+    /// The endpoint that a path secret belongs to. `hashes` are of the secret, by each key of the
+    /// ring. Whatever is wrong, the same calls are made.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn hook(&self, tenant: TenantId, hashes: &[String], now: Timestamp) -> Result<Option<CachedEndpoint>, Error> {
+        let home = keys::tenant(tenant);
+        let hook = async {
+            for hash in hashes {
+                if let Some(item) = self.item(&keys::hook(tenant, hash), false).await? {
+                    return value::<Hook>(item).map(|hook| Some((hook, hash.clone())));
+                }
+            }
+            Ok(None)
+        };
+        let (hook, tenant_item) = tokio::join!(hook, self.item(&home, false));
+        let tenant_item = living(tenant, tenant_item?)?.filter(|t| t.deleted_at.is_none());
+        let Some(((hook, hash), tenant_item)) = hook?.zip(tenant_item) else { return Ok(None) };
+        let key = keys::endpoint(tenant, hook.endpoint_id);
+        let Some(item) = self.item(&key, true).await? else { return Ok(None) };
+        let endpoint: Stored<Endpoint> = stored(item)?;
+        let opens = endpoint.value.url_secrets.iter().any(|s| s.value == hash && s.is_valid_at(now));
+        Ok(opens.then_some(CachedEndpoint { proof: Proof::new(tenant), tenant: tenant_item, endpoint, hash }))
+    }
+
+    /// The tenants whose last accepted run was in the hour of `at`.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn active_tenants(&self, at: Timestamp) -> Result<Vec<ActiveTenant>, Error> {
+        let mut tenants = Vec::new();
+        let mut start = None;
+        // Bounded: 1 MiB a page, about 10,000 tenants.
+        for _ in 0..200 {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(ACTIVE_INDEX)
+                .key_condition_expression("active_hour = :hour")
+                .expression_attribute_values(":hour", AttributeValue::S(keys::active_hour(at)))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(super::classify)?;
+            for item in answer.items.unwrap_or_default() {
+                let tenant_id = text_of(&item, PK).and_then(keys::tenant_of);
+                tenants.extend(tenant_id.map(|tenant_id| ActiveTenant { proof: Proof::new(tenant_id), tenant_id }));
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        Ok(tenants)
+    }
+}

@@ -1,0 +1,435 @@
+//! Runs: admission, dedup claims, the items, and the list that merges a day's shards.
+
+use aias_domain::{
+    endpoint::Endpoint,
+    id::{EndpointId, RUN_SHARDS, RunId, WorkflowId},
+    run::{Run, Status},
+};
+use aws_sdk_dynamodb::{
+    error::ProvideErrorMetadata as _,
+    operation::put_item::PutItemError,
+    primitives::Blob,
+    types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure},
+};
+use aws_smithy_runtime_api::client::result::SdkError;
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+
+use super::{
+    Cursor, Error, Idempotency, Page, Stored, TenantStore,
+    items::{EXPIRES_AT, Item, KIND, Put, item, number, number_of, stored, text_of, value},
+    keys::{self, SK},
+    logs::{deflate, inflate},
+    transaction::{Refused, Transaction},
+};
+
+/// A run's input: its canonical JSON bytes, or where they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// In the run's own item, deflated.
+    Inline(Vec<u8>),
+    /// In the bucket, at this key.
+    Blob(String),
+}
+
+/// The largest input that is looked at for its own item, in bytes.
+const MAX_INLINE: usize = 32 * 1024;
+
+/// The largest deflated input in its own item, in bytes. An item is written twice, at one write
+/// unit a KiB; beyond 4 KiB an object in the bucket costs less (`docs/decisions/0003`).
+const MAX_INLINE_DEFLATED: usize = 4 * 1024;
+
+impl Input {
+    /// An input that fits into its run's item.
+    ///
+    /// # Errors
+    /// Never for bytes that fit into memory.
+    pub fn inline(bytes: &[u8]) -> Result<Option<Self>, Error> {
+        if bytes.len() > MAX_INLINE {
+            return Ok(None);
+        }
+        let deflated = deflate(bytes)?;
+        Ok((deflated.len() <= MAX_INLINE_DEFLATED).then_some(Self::Inline(deflated)))
+    }
+
+    /// The bytes of an inline input.
+    ///
+    /// # Errors
+    /// When they are not what was deflated.
+    pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, Error> {
+        inflate(deflated, MAX_INLINE as u64)
+    }
+}
+
+const INPUT: &str = "input";
+const INPUT_KEY: &str = "input_key";
+
+/// A run as its item holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRun {
+    /// The run and its version counter.
+    pub run: Stored<Run>,
+    /// Its input.
+    pub input: Input,
+    /// When its retention ends.
+    pub expires_at: Timestamp,
+}
+
+/// What makes an event the same event.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The endpoint that took it.
+    pub endpoint: &'a Endpoint,
+    /// The hash of the event's id.
+    pub event_hash: &'a str,
+    /// The hash of its body.
+    pub body_hash: &'a str,
+}
+
+/// How long an event's id is remembered, in seconds: 7 days.
+const CLAIM_SECONDS: i64 = 7 * 24 * 3600;
+
+/// Whether an event is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is: the run is the claim's.
+    New,
+    /// It is not.
+    Before {
+        /// The run of the first delivery.
+        run_id: RunId,
+        /// Whether its body was the same.
+        same_body: bool,
+    },
+}
+
+/// Which runs are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Of this workflow.
+    pub workflow_id: Option<WorkflowId>,
+    /// By this endpoint.
+    pub endpoint_id: Option<EndpointId>,
+    /// In this phase.
+    pub status: Option<Status>,
+    /// Accepted at or after.
+    pub from: Option<Timestamp>,
+    /// Accepted before.
+    pub to: Option<Timestamp>,
+    /// Only those that made something.
+    pub with_artifacts: bool,
+}
+
+/// How many days of an idle tenant one request looks through.
+const MAX_DAYS: usize = 31;
+
+impl TenantStore<'_> {
+    /// Counts one more run in this month, if there are fewer than `limit`; says whether it did.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn admit(&self, now: Timestamp, limit: u64) -> Result<bool, Error> {
+        let result = self
+            .store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(keys::usage(self.tenant, now, 0).attributes()))
+            .update_expression("ADD runs :one SET active_hour = :hour")
+            .condition_expression("attribute_not_exists(runs) OR runs < :limit")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":limit", number(limit))
+            .expression_attribute_values(":hour", AttributeValue::S(keys::active_hour(now)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
+            Err(error) => Err(super::classify(error)),
+        }
+    }
+
+    /// Takes back what [`TenantStore::admit`] counted for an event that was not new.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn unadmit(&self, now: Timestamp) -> Result<(), Error> {
+        self.store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(keys::usage(self.tenant, now, 0).attributes()))
+            .update_expression("ADD runs :one")
+            .condition_expression("runs > :none")
+            .expression_attribute_values(":one", number(-1))
+            .expression_attribute_values(":none", number(0))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(super::classify)
+    }
+
+    /// Claims an event for a run.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn claim(&self, claim: Claim<'_>, run: RunId, now: Timestamp) -> Result<Claimed, Error> {
+        let mut item = keys::event(self.tenant, claim.endpoint.id, claim.event_hash).attributes();
+        item.insert(KIND.to_owned(), AttributeValue::S("claim".to_owned()));
+        item.insert("run_id".to_owned(), AttributeValue::S(run.to_string()));
+        item.insert("body_hash".to_owned(), AttributeValue::S(claim.body_hash.to_owned()));
+        item.insert(EXPIRES_AT.to_owned(), number(now.as_second() + CLAIM_SECONDS));
+        let result = self
+            .store
+            .client
+            .put_item()
+            .table_name(&self.store.table)
+            .set_item(Some(item))
+            // DynamoDB takes expired items away late; the window is exact all the same.
+            .condition_expression("attribute_not_exists(PK) OR expires_at <= :now")
+            .expression_attribute_values(":now", number(now.as_second()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await;
+        let found = match result {
+            Ok(_) => return Ok(Claimed::New),
+            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
+                match context.into_err() {
+                    PutItemError::ConditionalCheckFailedException(found) => found.item.unwrap_or_default(),
+                    other => return Err(Error::Broken(Box::new(other))),
+                }
+            }
+            Err(error) => return Err(super::classify(error)),
+        };
+        let run_id: RunId = text_of(&found, "run_id")
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| Error::broken("a claim without a run"))?;
+        // An answer that was lost and asked for again by the SDK finds this very claim.
+        if run_id == run {
+            return Ok(Claimed::New);
+        }
+        let same_body = text_of(&found, "body_hash") == Some(claim.body_hash);
+        Ok(Claimed::Before { run_id, same_body })
+    }
+
+    /// Gives a claim back, if it is still this run's.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn unclaim(&self, claim: Claim<'_>, run: RunId) -> Result<(), Error> {
+        let result = self
+            .store
+            .client
+            .delete_item()
+            .table_name(&self.store.table)
+            .set_key(Some(keys::event(self.tenant, claim.endpoint.id, claim.event_hash).attributes()))
+            .condition_expression("run_id = :run")
+            .expression_attribute_values(":run", AttributeValue::S(run.to_string()))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(super::classify);
+        match result {
+            Err(Error::Conflict) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes a run that was accepted. When there is one of this id already, that one is returned.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn create_run(&self, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
+        match self.store.create(self.run_item(run)?).await? {
+            Put::Done => Ok(None),
+            Put::Found(item) => self.run_of(item).map(Some),
+        }
+    }
+
+    /// The same, together with the answer to an `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// [`Refused::Answered`] when the request was answered before.
+    pub async fn create_run_once(&self, run: &StoredRun, idempotency: Idempotency) -> Result<(), Refused> {
+        Transaction::new(self.store)
+            .create(self.run_item(run)?)
+            .answer(Some(idempotency))
+            .commit()
+            .await
+    }
+
+    fn run_item(&self, stored: &StoredRun) -> Result<Item, Error> {
+        let mut item = item(&keys::run(self.tenant, stored.run.value.id), "run", &stored.run.value)?;
+        match &stored.input {
+            Input::Inline(bytes) => {
+                item.insert(INPUT.to_owned(), AttributeValue::B(Blob::new(bytes.clone())));
+            }
+            Input::Blob(key) => {
+                item.insert(INPUT_KEY.to_owned(), AttributeValue::S(key.clone()));
+            }
+        }
+        item.insert(EXPIRES_AT.to_owned(), number(stored.expires_at.as_second()));
+        Ok(item)
+    }
+
+    fn run_of(&self, mut item: Item) -> Result<StoredRun, Error> {
+        let id: RunId = text_of(&item, SK)
+            .and_then(|sk| sk.rsplit('#').next()?.parse().ok())
+            .ok_or_else(|| Error::broken("a run without an id"))?;
+        let input = match (item.remove(INPUT), item.remove(INPUT_KEY)) {
+            (Some(AttributeValue::B(bytes)), _) => Input::Inline(bytes.into_inner()),
+            (_, Some(AttributeValue::S(key))) => Input::Blob(key),
+            _ => return Err(Error::broken("a run without an input")),
+        };
+        let expires = number_of(&item, EXPIRES_AT).and_then(|s| i64::try_from(s).ok());
+        let expires_at = expires.and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX);
+        let mut run: Stored<Run> = stored(item)?;
+        with_id(&mut run.value, id);
+        Ok(StoredRun { run, input, expires_at })
+    }
+
+    /// A run with its input.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn run(&self, id: RunId) -> Result<Option<StoredRun>, Error> {
+        let found = self.store.item(&keys::run(self.tenant, id), true).await?;
+        found.map(|item| self.run_of(item)).transpose()
+    }
+
+    /// Writes a run that was changed.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it has changed since it was read.
+    pub async fn save_run(&self, run: &StoredRun) -> Result<(), Error> {
+        self.store.replace(self.run_item(run)?, run.run.version).await
+    }
+
+    /// A page of runs, newest first, that begins no later than `oldest`.
+    ///
+    /// A tenant that was idle for long may get a page with less than it asked for and a cursor:
+    /// the list goes on there.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn runs(
+        &self,
+        filter: &RunFilter,
+        limit: usize,
+        after: Option<&Cursor>,
+        (oldest, newest): (Timestamp, Timestamp),
+    ) -> Result<Page<Run>, Error> {
+        let after: Option<RunId> = after.and_then(|cursor| cursor.position().parse().ok());
+        let newest = filter.to.map_or(newest, |to| to.min(newest));
+        let oldest = filter.from.map_or(oldest, |from| from.max(oldest));
+        // `to` is exclusive; a cursor's run was on the page before.
+        let before = match (after, filter.to) {
+            (Some(run), _) => run,
+            (None, Some(to)) => RunId::range_at(to).0,
+            (None, None) => RunId::range_at(newest + SignedDuration::from_hours(1)).1,
+        };
+        let mut day = utc_day(before.created_at());
+        let last_day = utc_day(oldest);
+        let mut found: Vec<Run> = Vec::new();
+        for _ in 0..MAX_DAYS {
+            if day < last_day {
+                return Ok(Page::cut(found, limit, |run| run.id.to_string()));
+            }
+            let low = RunId::range_at(oldest).0;
+            let shards = (0..RUN_SHARDS).map(|shard| self.shard(filter, day, shard, limit + 1, (low, before)));
+            for runs in join_all(shards).await {
+                found.extend(runs?);
+            }
+            found.sort_unstable_by(|a, b| b.id.cmp(&a.id));
+            if found.len() > limit {
+                return Ok(Page::cut(found, limit, |run| run.id.to_string()));
+            }
+            let Ok(yesterday) = day.yesterday() else { break };
+            day = yesterday;
+        }
+        // The first moment of the last day that was looked through.
+        let start = day.tomorrow().unwrap_or(day).to_zoned(TimeZone::UTC).map_or(oldest, |zoned| zoned.timestamp());
+        let next = Some(Cursor(RunId::range_at(start).0.to_string()));
+        Ok(Page { items: found, next })
+    }
+
+    /// The runs of one partition between two ids, newest first; neither bound's run above is in it.
+    async fn shard(
+        &self,
+        filter: &RunFilter,
+        day: Date,
+        shard: u8,
+        limit: usize,
+        (low, before): (RunId, RunId),
+    ) -> Result<Vec<Run>, Error> {
+        let range = keys::runs(self.tenant, day, shard);
+        let mut conditions = Vec::new();
+        let mut request = self
+            .store
+            .client
+            .query()
+            .table_name(&self.store.table)
+            .key_condition_expression("PK = :pk AND SK BETWEEN :low AND :high")
+            .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
+            .expression_attribute_values(":low", AttributeValue::S(range.key(&low.to_string()).sk))
+            .expression_attribute_values(":high", AttributeValue::S(range.key(&before.to_string()).sk))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+        let text = |text: String| AttributeValue::S(text);
+        if let Some(id) = filter.workflow_id {
+            conditions.push("workflow_id = :workflow");
+            request = request.expression_attribute_values(":workflow", text(id.to_string()));
+        }
+        if let Some(id) = filter.endpoint_id {
+            conditions.push("#trigger.endpoint_id = :endpoint");
+            request = request
+                .expression_attribute_names("#trigger", "trigger")
+                .expression_attribute_values(":endpoint", text(id.to_string()));
+        }
+        if let Some(status) = filter.status {
+            conditions.push("#status = :status");
+            request = request
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":status", text(status.as_str().to_owned()));
+        }
+        if filter.with_artifacts {
+            conditions.push("attribute_exists(artifacts)");
+        }
+        if !conditions.is_empty() {
+            request = request.filter_expression(conditions.join(" AND "));
+        }
+        let mut runs = Vec::new();
+        let mut start = None;
+        // Bounded: a filter that fits nothing reads a shard's day, a page of 1 MiB at a time.
+        for _ in 0..MAX_SHARD_PAGES {
+            let answer = request.clone().set_exclusive_start_key(start).send().await.map_err(super::classify)?;
+            for mut item in answer.items.unwrap_or_default() {
+                let id = text_of(&item, SK).and_then(|sk| sk.rsplit('#').next()?.parse::<RunId>().ok());
+                let Some(id) = id.filter(|id| *id < before) else { continue };
+                item.remove(INPUT);
+                let mut run: Run = value(item)?;
+                with_id(&mut run, id);
+                runs.push(run);
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() || runs.len() >= limit {
+                break;
+            }
+        }
+        runs.truncate(limit);
+        Ok(runs)
+    }
+}
+
+const MAX_SHARD_PAGES: usize = 50;
+
+fn utc_day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+fn with_id(run: &mut Run, id: RunId) {
+    run.id = id;
+    run.created_at = id.created_at();
+}

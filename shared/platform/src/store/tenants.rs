@@ -1,0 +1,354 @@
+//! Tenants, members and API keys.
+
+use aias_domain::{
+    id::{KeyId, TenantId},
+    tenant::{ApiKey, Member, Role, Tenant, UserId},
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error, Idempotency, Listing, Page, Store, Stored, TenantStore,
+    items::{EXPIRES_AT, Item, RangeQuery, item, number, stored, text_of, value},
+    keys::{self, SK},
+    transaction::{Count, Refused, Transaction},
+};
+
+/// What an API key's token leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOwner {
+    /// The key.
+    pub key_id: KeyId,
+    /// What its bearer may do.
+    pub role: Role,
+    /// From when on it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Store {
+    /// Makes a tenant whose first member is its owner.
+    ///
+    /// # Errors
+    /// When the request was answered before, or the table does not answer.
+    pub async fn create_tenant(
+        &self,
+        tenant: &Tenant,
+        owner: &Member,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(), Refused> {
+        let key = keys::tenant(tenant.id);
+        let mut own = item(&key, "tenant", tenant)?;
+        for (count, n) in [
+            (Count::Workflows, 0),
+            (Count::Endpoints, 0),
+            (Count::Members, 1),
+            (Count::ApiKeys, 0),
+            (Count::Owners, 1),
+        ] {
+            own.insert(count.feature().to_owned(), number(n));
+        }
+        Transaction::new(self)
+            .create(own)
+            .create(item(&keys::member(tenant.id, &owner.user_id), "member", owner)?)
+            .create(membership(tenant.id, &owner.user_id))
+            .answer(idempotency)
+            .commit()
+            .await
+    }
+
+    /// The tenants that a user is a member of, newest first.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn tenants_of(&self, user: &UserId, listing: &Listing) -> Result<Page<(Tenant, Role)>, Error> {
+        let range = keys::user_tenants(user);
+        let query = RangeQuery {
+            after: listing.after.as_ref().map(|c| c.0.as_str()),
+            limit: listing.limit + 1,
+            ..RangeQuery::default()
+        };
+        let ids: Vec<TenantId> = self
+            .range(&range, query)
+            .await?
+            .iter()
+            .filter_map(|item| text_of(item, SK)?.strip_prefix(range.prefix.as_str())?.parse().ok())
+            .collect();
+        let page = Page::cut(ids, listing.limit, TenantId::to_string);
+        let loads = page.items.iter().map(|id| self.membership(*id, user));
+        let loaded = futures_util::future::join_all(loads).await;
+        let mut items = Vec::new();
+        for found in loaded {
+            items.extend(found?);
+        }
+        Ok(Page { items, next: page.next })
+    }
+}
+
+fn membership(tenant: TenantId, user: &UserId) -> Item {
+    let mut item = keys::user_tenant(user, tenant).attributes();
+    item.insert(super::items::KIND.to_owned(), AttributeValue::S("membership".to_owned()));
+    item
+}
+
+impl TenantStore<'_> {
+    /// The tenant.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn tenant(&self) -> Result<Option<Stored<Tenant>>, Error> {
+        let found = self.store.item(&keys::tenant(self.tenant), true).await?;
+        found.map(|item| self.tenant_of(item)).transpose()
+    }
+
+    fn tenant_of(&self, item: Item) -> Result<Stored<Tenant>, Error> {
+        let mut tenant: Stored<Tenant> = stored(item)?;
+        tenant.value.id = self.tenant;
+        Ok(tenant)
+    }
+
+    /// Writes the tenant's name, or that it is being deleted; its counters stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it has changed since it was read.
+    pub async fn save_tenant(&self, read: &Stored<Tenant>) -> Result<(), Error> {
+        let tenant = &read.value;
+        let text = |at: Timestamp| AttributeValue::S(at.to_string());
+        let mut update = String::from("SET #name = :name, updated_at = :updated, #version = :next");
+        let mut request = self
+            .store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(keys::tenant(self.tenant).attributes()))
+            .condition_expression("#version = :read")
+            .expression_attribute_names("#name", "name")
+            .expression_attribute_names("#version", super::items::VERSION)
+            .expression_attribute_values(":name", AttributeValue::S(tenant.name.to_string()))
+            .expression_attribute_values(":updated", text(tenant.updated_at))
+            .expression_attribute_values(":read", number(read.version))
+            .expression_attribute_values(":next", number(read.version + 1));
+        if let Some(deleted_at) = tenant.deleted_at {
+            update.push_str(", deleted_at = :deleted");
+            request = request.expression_attribute_values(":deleted", text(deleted_at));
+        }
+        request
+            .update_expression(update)
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(super::classify)
+    }
+
+    /// Deletes all that the tenant's own partition holds but the tenant itself and its owners, then
+    /// these: should it end half-way, an owner can ask for it again. Runs, logs and artifacts end
+    /// with their retention.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn purge(&self, retired_until: Timestamp) -> Result<(), Error> {
+        let range = keys::everything(self.tenant);
+        let mut last = Vec::new();
+        // Bounded by what plans allow: thousands of items.
+        for _ in 0..1_000 {
+            let query = RangeQuery {
+                limit: 100,
+                projection: Some("#pk, SK, #kind, user_id, #role"),
+                filter: Some("NOT #kind = :tenant AND NOT (#kind = :member AND #role = :owner)"),
+                filter_names: &[("#kind", "kind"), ("#role", "role")],
+                filter_values: &[(":tenant", "tenant"), (":member", "member"), (":owner", "owner")],
+                ..RangeQuery::default()
+            };
+            let items = self.store.range(&range, query).await?;
+            if items.is_empty() {
+                break;
+            }
+            self.store.delete_all(self.keys_of(&items)).await?;
+        }
+        let members = keys::members(self.tenant);
+        let owners = self.store.range(&members, RangeQuery { limit: 1_000, ..RangeQuery::default() }).await?;
+        last.extend(self.keys_of(&owners));
+        self.store.delete_all(last).await?;
+        self.retire(retired_until).await
+    }
+
+    fn keys_of(&self, items: &[Item]) -> Vec<keys::Key> {
+        let home = keys::everything(self.tenant);
+        let mut keys = Vec::new();
+        for item in items {
+            let Some(sk) = text_of(item, SK) else { continue };
+            if let Some(user) = text_of(item, "user_id").and_then(|id| id.parse().ok()) {
+                keys.push(keys::user_tenant(&user, self.tenant));
+            }
+            keys.push(home.key(sk));
+        }
+        keys
+    }
+
+    /// Leaves the tenant's item to DynamoDB's expiry.
+    async fn retire(&self, until: Timestamp) -> Result<(), Error> {
+        self.store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(keys::tenant(self.tenant).attributes()))
+            .condition_expression("attribute_exists(deleted_at)")
+            .update_expression("SET expires_at = :until")
+            .expression_attribute_values(":until", number(until.as_second()))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(super::classify)
+    }
+
+    /// A member.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn member(&self, user: &UserId) -> Result<Option<Stored<Member>>, Error> {
+        let found = self.store.item(&keys::member(self.tenant, user), true).await?;
+        found.map(stored).transpose()
+    }
+
+    /// The members, by id.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn members(&self, listing: &Listing) -> Result<Page<Member>, Error> {
+        self.page(&keys::members(self.tenant), listing, |m: &Member| m.user_id.to_string()).await
+    }
+
+    /// Adds a member.
+    ///
+    /// # Errors
+    /// [`Refused::Conflict`] when they are one already.
+    pub async fn create_member(
+        &self,
+        member: &Member,
+        limit: u64,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(), Refused> {
+        let tenant = keys::tenant(self.tenant);
+        let mut transaction = Transaction::new(self.store)
+            .create(item(&keys::member(self.tenant, &member.user_id), "member", member)?)
+            .create(membership(self.tenant, &member.user_id));
+        transaction = match member.role {
+            Role::Owner => transaction.count_members_and_owners(&tenant, limit),
+            Role::Viewer | Role::Editor | Role::Admin => transaction.count_up(&tenant, Count::Members, limit),
+        };
+        transaction.answer(idempotency).commit().await
+    }
+
+    /// Gives a member another role.
+    ///
+    /// # Errors
+    /// [`Refused::LastOwner`] when nobody else is one.
+    pub async fn save_member(&self, read: &Stored<Member>, role: Role) -> Result<Member, Refused> {
+        let tenant = keys::tenant(self.tenant);
+        let member = Member { role, ..read.value.clone() };
+        let own = item(&keys::member(self.tenant, &member.user_id), "member", &member)?;
+        let transaction = Transaction::new(self.store).replace(own, read.version);
+        let transaction = match (read.value.role, role) {
+            (Role::Owner, Role::Owner) => transaction,
+            (Role::Owner, _) => transaction.count_down(&tenant, Count::Owners),
+            (_, Role::Owner) => transaction.count_up(&tenant, Count::Owners, u64::MAX >> 1),
+            _ => transaction,
+        };
+        transaction.commit().await.map(|()| member)
+    }
+
+    /// Removes a member.
+    ///
+    /// # Errors
+    /// [`Refused::LastOwner`] when nobody else is one.
+    pub async fn delete_member(&self, read: &Stored<Member>) -> Result<(), Refused> {
+        let tenant = keys::tenant(self.tenant);
+        let user = &read.value.user_id;
+        let transaction = Transaction::new(self.store)
+            .delete_read(&keys::member(self.tenant, user), read.version)
+            .delete(&keys::user_tenant(user, self.tenant));
+        let transaction = match read.value.role {
+            Role::Owner => transaction.uncount_member_and_owner(&tenant),
+            Role::Viewer | Role::Editor | Role::Admin => transaction.count_down(&tenant, Count::Members),
+        };
+        transaction.commit().await
+    }
+
+    /// The API keys, newest first.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn api_keys(&self, listing: &Listing) -> Result<Page<ApiKey>, Error> {
+        self.page(&keys::api_keys(self.tenant), listing, |k: &ApiKey| k.id.to_string()).await
+    }
+
+    /// An API key.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn api_key(&self, id: KeyId) -> Result<Option<Stored<ApiKey>>, Error> {
+        let found = self.store.item(&keys::api_key(self.tenant, id), true).await?;
+        found.map(stored).transpose()
+    }
+
+    /// Makes an API key.
+    ///
+    /// # Errors
+    /// [`Refused::Limit`] when the plan allows no more.
+    pub async fn create_api_key(
+        &self,
+        key: &ApiKey,
+        limit: u64,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(), Refused> {
+        let owner = KeyOwner { key_id: key.id, role: key.role, valid_until: key.valid_until };
+        Transaction::new(self.store)
+            .create(item(&keys::api_key(self.tenant, key.id), "api_key", key)?)
+            .create(item(&keys::token(self.tenant, &key.token_hash), "token", &owner)?)
+            .count_up(&keys::tenant(self.tenant), Count::ApiKeys, limit)
+            .answer(idempotency)
+            .commit()
+            .await
+    }
+
+    /// Takes an API key away; its token is refused from the next request on.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn delete_api_key(&self, read: &Stored<ApiKey>) -> Result<(), Refused> {
+        Transaction::new(self.store)
+            .delete_read(&keys::api_key(self.tenant, read.value.id), read.version)
+            .delete(&keys::token(self.tenant, &read.value.token_hash))
+            .count_down(&keys::tenant(self.tenant), Count::ApiKeys)
+            .commit()
+            .await
+    }
+
+    pub(super) async fn page<T: serde::de::DeserializeOwned>(
+        &self,
+        range: &keys::Range,
+        listing: &Listing,
+        id: impl Fn(&T) -> String,
+    ) -> Result<Page<T>, Error> {
+        let query = RangeQuery {
+            after: listing.after.as_ref().map(|c| c.0.as_str()),
+            limit: listing.limit + 1,
+            ..RangeQuery::default()
+        };
+        let items = self.store.range(range, query).await?;
+        let values: Result<Vec<T>, Error> = items.into_iter().map(value).collect();
+        Ok(Page::cut(values?, listing.limit, id))
+    }
+}
+
+/// The tenant's item, when the tenant is not being deleted.
+pub(super) fn living(tenant: TenantId, item: Option<Item>) -> Result<Option<Tenant>, Error> {
+    let Some(item) = item else { return Ok(None) };
+    if item.contains_key(EXPIRES_AT) {
+        return Ok(None);
+    }
+    let mut tenant_item: Tenant = value(item)?;
+    tenant_item.id = tenant;
+    Ok(Some(tenant_item))
+}

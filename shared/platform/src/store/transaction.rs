@@ -1,0 +1,309 @@
+//! Several writes that happen together or not at all, and which of their conditions failed.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+};
+use aws_smithy_runtime_api::client::result::SdkError;
+
+use super::{
+    Error, Store,
+    idempotency::{self, Answer, Idempotency},
+    items::{Item, VERSION, number, number_of},
+    keys::Key,
+    classify,
+};
+use crate::clock::random;
+
+/// What a plan counts. The tenant's item has a counter of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Workflows.
+    Workflows,
+    /// Webhook endpoints.
+    Endpoints,
+    /// Members.
+    Members,
+    /// API keys.
+    ApiKeys,
+    /// Members who are owners.
+    Owners,
+}
+
+impl Count {
+    /// The feature's name in the API, and the counter's attribute.
+    #[must_use]
+    pub fn feature(self) -> &'static str {
+        match self {
+            Self::Workflows => "workflows",
+            Self::Endpoints => "endpoints",
+            Self::Members => "members",
+            Self::ApiKeys => "api_keys",
+            Self::Owners => "owners",
+        }
+    }
+}
+
+/// Why a transaction did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// What was to be made is there already, or what was to be changed has changed.
+    #[error("the item exists, or has changed")]
+    Conflict,
+    /// The plan allows no more.
+    #[error("the plan allows no more")]
+    Limit {
+        /// Of what.
+        count: Count,
+        /// How many there are.
+        used: u64,
+    },
+    /// The tenant would have no owner left.
+    #[error("the tenant would have no owner left")]
+    LastOwner,
+    /// The tenant is gone.
+    #[error("the tenant is gone")]
+    NoTenant,
+    /// The same `Idempotency-Key` was answered before.
+    #[error("the request was answered before")]
+    Answered(Box<Answer>),
+    /// The table.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// How often a transaction that collides with another is tried.
+const ATTEMPTS: u32 = 8;
+
+enum Step {
+    Plain,
+    Count(Count),
+    LastOwner,
+    Idempotency(Box<Idempotency>),
+}
+
+/// Writes that happen together.
+pub(super) struct Transaction<'a> {
+    store: &'a Store,
+    writes: Vec<TransactWriteItem>,
+    steps: Vec<Step>,
+    built: Result<(), Error>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store, writes: Vec::new(), steps: Vec::new(), built: Ok(()) }
+    }
+
+    fn push<E>(mut self, step: Step, write: Result<TransactWriteItem, E>) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        match write {
+            Ok(write) => {
+                self.writes.push(write);
+                self.steps.push(step);
+            }
+            Err(error) => self.built = Err(Error::Broken(Box::new(error))),
+        }
+        self
+    }
+
+    /// Writes an item that must not exist.
+    pub(super) fn create(self, item: Item) -> Self {
+        let put = Put::builder()
+            .table_name(&self.store.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(PK)")
+            .build()
+            .map(|put| TransactWriteItem::builder().put(put).build());
+        self.push(Step::Plain, put)
+    }
+
+    /// Writes an item that must be as it was read.
+    pub(super) fn replace(self, mut item: Item, version: u64) -> Self {
+        item.insert(VERSION.to_owned(), number(version + 1));
+        let put = Put::builder()
+            .table_name(&self.store.table)
+            .set_item(Some(item))
+            .condition_expression("#version = :read")
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":read", number(version))
+            .build()
+            .map(|put| TransactWriteItem::builder().put(put).build());
+        self.push(Step::Plain, put)
+    }
+
+    /// Deletes an item that must be there.
+    pub(super) fn delete(self, key: &Key) -> Self {
+        let delete = Delete::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.attributes()))
+            .condition_expression("attribute_exists(PK)")
+            .build()
+            .map(|delete| TransactWriteItem::builder().delete(delete).build());
+        self.push(Step::Plain, delete)
+    }
+
+    /// Deletes an item that must be as it was read.
+    pub(super) fn delete_read(self, key: &Key, version: u64) -> Self {
+        let delete = Delete::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.attributes()))
+            .condition_expression("#version = :read")
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":read", number(version))
+            .build()
+            .map(|delete| TransactWriteItem::builder().delete(delete).build());
+        self.push(Step::Plain, delete)
+    }
+
+    /// Counts one more in the tenant's item, if there are fewer than `limit` and the tenant is not
+    /// being deleted.
+    pub(super) fn count_up(self, tenant: &Key, count: Count, limit: u64) -> Self {
+        let condition = "attribute_exists(PK) AND attribute_not_exists(deleted_at) AND (attribute_not_exists(#count) OR #count < :limit)";
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(tenant.attributes()))
+            .update_expression("ADD #count :one")
+            .condition_expression(condition)
+            .expression_attribute_names("#count", count.feature())
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":limit", number(limit))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(Step::Count(count), update)
+    }
+
+    /// Counts one less in the tenant's item; the last owner stays.
+    pub(super) fn count_down(self, tenant: &Key, count: Count) -> Self {
+        let (floor, step) = match count {
+            Count::Owners => (1, Step::LastOwner),
+            Count::Workflows | Count::Endpoints | Count::Members | Count::ApiKeys => (0, Step::Plain),
+        };
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(tenant.attributes()))
+            .update_expression("ADD #count :one")
+            .condition_expression("#count > :none")
+            .expression_attribute_names("#count", count.feature())
+            .expression_attribute_values(":one", number(-1))
+            .expression_attribute_values(":none", number(floor))
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(step, update)
+    }
+
+    /// Counts a member who is an owner: a transaction touches an item once.
+    pub(super) fn count_members_and_owners(self, tenant: &Key, limit: u64) -> Self {
+        let condition = "attribute_exists(PK) AND attribute_not_exists(deleted_at) AND #count < :limit";
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(tenant.attributes()))
+            .update_expression("ADD #count :one, #owners :one")
+            .condition_expression(condition)
+            .expression_attribute_names("#count", Count::Members.feature())
+            .expression_attribute_names("#owners", Count::Owners.feature())
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":limit", number(limit))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(Step::Count(Count::Members), update)
+    }
+
+    /// Counts one member and one owner less; the last owner stays.
+    pub(super) fn uncount_member_and_owner(self, tenant: &Key) -> Self {
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(tenant.attributes()))
+            .update_expression("ADD #count :one, #owners :one")
+            .condition_expression("#owners > :last")
+            .expression_attribute_names("#count", Count::Members.feature())
+            .expression_attribute_names("#owners", Count::Owners.feature())
+            .expression_attribute_values(":one", number(-1))
+            .expression_attribute_values(":last", number(1))
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(Step::LastOwner, update)
+    }
+
+    /// Keeps the answer to the request, if it had an `Idempotency-Key`.
+    pub(super) fn answer(self, idempotency: Option<Idempotency>) -> Self {
+        let Some(idempotency) = idempotency else { return self };
+        let put = Put::builder()
+            .table_name(&self.store.table)
+            .set_item(Some(idempotency.item()))
+            // An answer that is past its day may lie there until DynamoDB takes it away.
+            .condition_expression("attribute_not_exists(PK) OR expires_at < :now")
+            .expression_attribute_values(":now", number(idempotency.now.as_second()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map(|put| TransactWriteItem::builder().put(put).build());
+        self.push(Step::Idempotency(Box::new(idempotency)), put)
+    }
+
+    /// Does it all, or says what stood in the way. The first to be told is an earlier answer: a
+    /// request that comes again finds everything it made in its way.
+    pub(super) async fn commit(self) -> Result<(), Refused> {
+        self.built?;
+        let mut pause = Duration::from_millis(5);
+        for attempt in 1.. {
+            let request = self.store.client.transact_write_items();
+            let result = request.set_transact_items(Some(self.writes.clone())).send().await;
+            let reasons = match result {
+                Ok(_) => return Ok(()),
+                Err(SdkError::ServiceError(context)) => match context.into_err() {
+                    TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                        cancelled.cancellation_reasons.unwrap_or_default()
+                    }
+                    error => return Err(Refused::Store(Error::Unavailable(Box::new(error)))),
+                },
+                Err(error) => return Err(Refused::Store(classify(error))),
+            };
+            if let Some(refused) = explain(&self.steps, reasons)? {
+                return Err(refused);
+            }
+            if attempt == ATTEMPTS {
+                break;
+            }
+            let [jitter] = random::<1>();
+            tokio::time::sleep(pause + Duration::from_millis(u64::from(jitter) / 16)).await;
+            pause *= 2;
+        }
+        Err(Refused::Store(Error::Unavailable("other transactions are in the way".into())))
+    }
+}
+
+/// What stood in the way, or nothing when it was only another transaction.
+fn explain(steps: &[Step], reasons: Vec<CancellationReason>) -> Result<Option<Refused>, Error> {
+    let mut found = None;
+    for (step, reason) in steps.iter().zip(reasons) {
+        if reason.code() != Some("ConditionalCheckFailed") {
+            continue;
+        }
+        let item = reason.item.unwrap_or_default();
+        match step {
+            Step::Idempotency(idempotency) => {
+                return Ok(Some(Refused::Answered(Box::new(idempotency::answer(idempotency, item)?))));
+            }
+            Step::Count(count) => {
+                let gone = item.is_empty() || item.contains_key("deleted_at");
+                found = Some(if gone {
+                    Refused::NoTenant
+                } else {
+                    let used = number_of(&item, count.feature()).unwrap_or_default();
+                    Refused::Limit { count: *count, used }
+                });
+            }
+            Step::LastOwner => found = Some(Refused::LastOwner),
+            Step::Plain => {
+                found.get_or_insert(Refused::Conflict);
+            }
+        }
+    }
+    Ok(found)
+}

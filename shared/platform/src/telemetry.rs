@@ -1,0 +1,37 @@
+//! Logs: one JSON line per request or message; an error once, with its chain. See `docs/logging.md`.
+
+use std::{error::Error, fmt};
+
+use tracing_subscriber::EnvFilter;
+
+/// Writes JSON lines to standard output from now on. `LOG_LEVEL` is a filter such as `info`.
+pub fn init() {
+    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call, as in tests, changes nothing.
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_target(false)
+        .with_env_filter(filter)
+        .try_init();
+}
+
+/// An error and everything that caused it, in one text.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        // Bounded, should an error ever cause itself.
+        for _ in 0..16 {
+            let Some(cause) = source else { break };
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
