@@ -1,0 +1,46 @@
+# Everything that a person does here. Tools are installed into .local, each in one version.
+
+PYTHON ?= python3
+VENV := .local/venv
+TOOLS := .local/tools
+BIN := $(VENV)/bin
+LOCAL := $(BIN)/python infra/local
+
+.PHONY: run test watch check events clean
+
+run: $(VENV)/run.stamp
+	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) run
+
+test: $(VENV)/run.stamp
+	@$(LOCAL) test
+
+watch: $(VENV)/run.stamp $(TOOLS)/stamp
+	@PORT=$(PORT) $(LOCAL) watch
+
+# Format, lints, documentation, dependencies, template. `make test` runs the tests.
+check: $(VENV)/run.stamp $(TOOLS)/stamp
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	$(LOCAL)/../check_deny.sh
+	$(TOOLS)/bin/cfn-lint template.yaml
+	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(TOOLS)/bin/sam validate --lint --template template.yaml
+
+clean:
+	rm -rf .local target .aws-sam
+
+$(VENV)/bin/python:
+	@echo "  making $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "failed: $(PYTHON) cannot make a virtual environment; install its venv module"; exit 1; }
+
+$(VENV)/run.stamp: infra/local/requirements.txt | $(VENV)/bin/python
+	@echo "  installing the local AWS into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r $< || { echo "failed: pip could not install $<; see its message above"; exit 1; }
+	@touch $@
+
+# Apart from the local AWS: the two want different versions of the same libraries.
+$(TOOLS)/stamp: infra/local/requirements-tools.txt
+	@echo "  installing cargo-lambda, the SAM CLI and cfn-lint into $(TOOLS)"
+	@$(PYTHON) -m venv $(TOOLS) || { echo "failed: $(PYTHON) cannot make a virtual environment; install its venv module"; exit 1; }
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r $< || { echo "failed: pip could not install $<; see its message above"; exit 1; }
+	@touch $@

@@ -1,0 +1,135 @@
+"""`python infra/local run|test|watch`: see the Makefile."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import demo
+from stack import LOCAL, ROOT, Failed, Stack, build, free_ports, say, target_folder
+
+
+def on_signal(*_):
+    raise KeyboardInterrupt
+
+
+def run():
+    port, state = int(os.environ.get("PORT") or 4566), LOCAL / "run"
+    path = LOCAL / "demo.env"
+    if os.environ.get("CLEAN") == "1":
+        say("beginning anew")
+        shutil.rmtree(state, ignore_errors=True)
+        path.unlink(missing_ok=True)
+    build()
+    stack = Stack("aias", port, state)
+    try:
+        say("starting the local AWS")
+        stack.start()
+        say("deploying template.yaml")
+        stack.deploy()
+        stack.wait_healthy()
+        say("making the demo tenant")
+        demo.show(demo.make(stack, path), path)
+        while stack.process.poll() is None:
+            time.sleep(0.5)
+        raise Failed(f"the local AWS ended by itself: see {state / 'emulator.log'}")
+    finally:
+        stack.stop()
+
+
+def nextest():
+    """The test runner: the machine's own, or one installed into the checkout."""
+    if shutil.which("cargo-nextest"):
+        return ["cargo", "nextest"]
+    own = LOCAL / "cargo"
+    if not (own / "bin" / "cargo-nextest").exists():
+        say("installing cargo-nextest into .local (once)")
+        command = ["cargo", "install", "cargo-nextest", "--version", "0.9.143", "--locked", "--root", str(own)]
+        if subprocess.run(command, cwd=ROOT).returncode != 0:
+            raise Failed("cargo-nextest could not be installed: see the message above")
+    return [str(own / "bin" / "cargo-nextest"), "nextest"]
+
+
+def test():
+    """Everything, with one deployed stack for the tests that want it. The runner speaks last."""
+    build()
+    runner = nextest()
+    state = LOCAL / "test"
+    shutil.rmtree(state, ignore_errors=True)
+    stack = Stack("aias-test", free_ports(), state)
+    try:
+        say("starting the local AWS for the tests")
+        stack.start()
+        say("deploying template.yaml")
+        stack.deploy()
+        stack.wait_healthy()
+        described = {
+            "url": stack.url,
+            "issuer": stack.issuer.url,
+            "python": sys.executable,
+            "log": str(state / "emulator.log"),
+            "bin": str(target_folder()),
+            **stack.outputs,
+        }
+        file = state / "stack.json"
+        file.write_text(json.dumps(described))
+        environment = {**os.environ, "AIAS_STACK": str(file)}
+        arguments = sys.argv[2:] or ["--workspace"]
+        code = subprocess.run([*runner, "run", *arguments], cwd=ROOT, env=environment).returncode
+    finally:
+        stack.stop()
+    if code == 0:
+        shutil.rmtree(state, ignore_errors=True)
+    return code
+
+
+def watch():
+    """The local services, and the functions by `cargo lambda watch` on the same routes."""
+    port = int(os.environ.get("PORT") or 4566)
+    stack = Stack("aias", port, LOCAL / "run")
+    build()
+    watcher = None
+    try:
+        stack.start()
+        stack.deploy()
+        values = demo.make(stack, LOCAL / "demo.env")
+        environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": stack.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "TABLE_NAME": stack.outputs["TableName"],
+            "BUCKET_NAME": stack.outputs["BucketName"],
+            "RUNS_QUEUE_URL": stack.outputs["RunsQueueUrl"],
+            "KEYRING_SECRET_ARN": stack.outputs["KeyringSecretArn"],
+            "OIDC_ISSUER": stack.issuer.url,
+            "OIDC_AUDIENCE": "aias",
+            "AWS_LAMBDA_FUNCTION_NAME": "watch",
+        }
+        watched = str(port + 2)
+        print(f"\nThe functions, rebuilt on every change, answer at http://127.0.0.1:{watched}")
+        print(f"    curl -s http://127.0.0.1:{watched}/api/workflows -H 'authorization: Bearer {values['AIAS_API_KEY']}'")
+        print("Runs are executed by the deployed executor.\n", flush=True)
+        command = [str(LOCAL / "tools" / "bin" / "cargo-lambda"), "lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", watched]
+        watcher = subprocess.Popen(command, cwd=ROOT, env=environment)
+        return watcher.wait()
+    finally:
+        if watcher and watcher.poll() is None:
+            watcher.terminate()
+            watcher.wait(20)
+        stack.stop()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, on_signal)
+    commands = {"run": run, "test": test, "watch": watch}
+    try:
+        sys.exit(commands[sys.argv[1]]())
+    except Failed as error:
+        sys.exit(f"failed: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130 if sys.argv[1] == "test" else 0)

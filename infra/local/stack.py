@@ -1,0 +1,226 @@
+"""The deployed stack on this machine: emulator, issuer, packages, CloudFormation."""
+
+import ctypes
+import hashlib
+import json
+import os
+import platform
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from issuer import AUDIENCE, Issuer
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = ROOT / ".local"
+CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+
+
+class Failed(Exception):
+    """One clear line: what, why, the mend."""
+
+
+def say(text):
+    print(f"  {text}", flush=True)
+
+
+def target_folder() -> Path:
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+
+
+def build():
+    say("building the functions (the first time takes some minutes)")
+    if subprocess.run(["cargo", "build", "--workspace", "--bins"], cwd=ROOT).returncode != 0:
+        raise Failed("the functions do not build: see the compiler's message above")
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports():
+    """Two ports that nobody uses, side by side."""
+    for port in range(21000, 29000, 2):
+        if is_free(port) and is_free(port + 1):
+            return port
+    raise Failed("no free port between 21000 and 29000: end what uses them")
+
+
+def end_with_parent():
+    """The emulator ends when this process does, whatever ends it (Linux)."""
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    except (AttributeError, OSError):
+        pass
+
+
+class Stack:
+    def __init__(self, name: str, port: int, state: Path, parameters: dict | None = None):
+        self.name, self.port, self.state = name, port, state
+        self.url = f"http://127.0.0.1:{port}"
+        self.parameters = parameters or {}
+        self.process = self.issuer = None
+        self.outputs = {}
+
+    def client(self, service):
+        config = Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=120)
+        return boto3.client(service, endpoint_url=self.url, config=config, **CREDENTIALS)
+
+    def start(self):
+        for port in (self.port, self.port + 1):
+            if not is_free(port):
+                raise Failed(f"port {port} is in use: end what uses it, or choose another with PORT=…")
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.log = (self.state / "emulator.log").open("ab")
+        environment = {
+            **os.environ,
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": "127.0.0.1",
+            "IOT_MTLS_ENABLED": "0",
+            "AUTH": "true",
+            "LOG_LEVEL": "WARNING",
+            "PERSIST_STATE": "1",
+            "S3_PERSIST": "1",
+            "STATE_DIR": str(self.state / "aws"),
+            "S3_DATA_DIR": str(self.state / "s3"),
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("emulator.py"))],
+            env=environment,
+            stdout=self.log,
+            stderr=self.log,
+            preexec_fn=end_with_parent,
+        )
+        self.issuer = Issuer(self.port + 1, self.state / "issuer")
+        for _ in range(300):
+            if self.process.poll() is not None:
+                raise Failed(f"the local AWS ended at its start: see {self.state / 'emulator.log'}")
+            try:
+                urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2).close()
+                return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.1)
+        raise Failed(f"the local AWS did not answer in 30 s: see {self.state / 'emulator.log'}")
+
+    def stop(self):
+        if self.issuer:
+            self.issuer.stop()
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def package(self) -> str:
+        """The template with each function's zip in a bucket, as `sam package` does it."""
+        bucket, s3 = "aias-packages", self.client("s3")
+        try:
+            s3.create_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise
+        known = {o["Key"] for o in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
+
+        def upload(match):
+            binary = target_folder() / match.group(2)
+            digest = hashlib.file_digest(binary.open("rb"), "sha256").hexdigest()
+            key = f"{match.group(2)}-{digest[:16]}.zip"
+            if key not in known:
+                archive = self.state / "package.zip"
+                with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as made:
+                    made.write(binary, "bootstrap")
+                s3.upload_file(str(archive), bucket, key)
+                archive.unlink()
+            return f"{match.group(1)}s3://{bucket}/{key}"
+
+        template = (ROOT / "template.yaml").read_text()
+        return re.sub(r"(Binary: (\S+)\n    Properties:\n      CodeUri: )\.", upload, template)
+
+    def deploy(self):
+        """Creates the stack, or brings it up to the template."""
+        machine = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+        parameters = {
+            "OidcIssuer": self.issuer.url,
+            "OidcAudience": AUDIENCE,
+            "AllowedOrigins": "http://localhost:3000",
+            "Architecture": machine,
+            "DeletionProtection": "false",
+            "RequireTls": "false",
+            **self.parameters,
+        }
+        cloudformation = self.client("cloudformation")
+        template = self.package()
+        mark = hashlib.sha256((template + json.dumps(parameters)).encode()).hexdigest()
+        deployed = self.state / "deployed"
+        exists = self._stack(cloudformation) is not None
+        if not exists or not deployed.exists() or deployed.read_text() != mark:
+            call = cloudformation.update_stack if exists else cloudformation.create_stack
+            self.client("s3").put_object(Bucket="aias-packages", Key="template.yaml", Body=template.encode())
+            try:
+                call(
+                    StackName=self.name,
+                    TemplateURL=f"{self.url}/aias-packages/template.yaml",
+                    Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+                    Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+                )
+            except ClientError as error:
+                if "No updates" not in str(error):
+                    raise
+            self._wait(cloudformation)
+            deployed.write_text(mark)
+        stack = self._stack(cloudformation)
+        self.outputs = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+
+    def _stack(self, cloudformation):
+        try:
+            return cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]
+        except ClientError:
+            return None
+
+    def _wait(self, cloudformation):
+        for _ in range(1200):
+            status = self._stack(cloudformation)["StackStatus"]
+            if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+                return
+            if "FAILED" in status or "ROLLBACK" in status:
+                events = cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]
+                why = [e.get("ResourceStatusReason") for e in events if "FAILED" in e.get("ResourceStatus", "")]
+                raise Failed(f"the template was not deployed ({status}): {why[-1] if why else 'no reason given'}")
+            time.sleep(0.1)
+        raise Failed("the template was not deployed in two minutes")
+
+    def wait_healthy(self):
+        last = None
+        for _ in range(100):
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/health", timeout=20) as answer:
+                    if answer.status == 200:
+                        return
+            except urllib.error.HTTPError as error:
+                last = error.read().decode(errors="replace")
+            except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+                last = str(error)
+            time.sleep(0.2)
+        raise Failed(f"the API is not healthy: {last}; see {self.state / 'emulator.log'}")
