@@ -28,6 +28,36 @@ def replace(module, name, make):
     setattr(module, name, make(getattr(module, name)))
 
 
+def handler_of(provisioners, kind):
+    """The functions that create, update and delete resources of a kind."""
+    tables = [getattr(provisioners, name) for name in dir(provisioners)]
+    return next(t[kind] for t in tables if isinstance(t, dict) and isinstance(t.get(kind), dict))
+
+
+def numbers_of_parameters():
+    """A parameter of type Number reaches a mapping's concurrency as text, and its poller compares
+    it with a number: no message is ever delivered."""
+    from ministack.services import lambda_svc
+    from ministack.services.cloudformation import provisioners
+
+    def in_numbers():
+        for mapping in lambda_svc._esms.values():
+            scaling = mapping.get("ScalingConfig") or {}
+            if "MaximumConcurrency" in scaling:
+                scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
+
+    handler = handler_of(provisioners, "AWS::Lambda::EventSourceMapping")
+    for verb in ("create", "update"):
+
+        def call(*given, _original=handler[verb], **named):
+            made = _original(*given, **named)
+            in_numbers()
+            return made
+
+        call.__signature__ = inspect.signature(handler[verb])
+        handler[verb] = call
+
+
 def answer_at_once():
     """Nagle's algorithm and delayed acknowledgements add 40 ms to each invocation, a wait for log
     lines 50 ms, and the queue's poller sleeps 50 ms between two looks."""
@@ -89,9 +119,7 @@ def routes_of_the_template():
             if body.get("x-amazon-apigateway-cors"):
                 api["corsConfiguration"] = body["x-amazon-apigateway-cors"]
 
-    tables = [getattr(provisioners, name) for name in dir(provisioners)]
-    kind = "AWS::ApiGatewayV2::Api"
-    handler = next(t[kind] for t in tables if isinstance(t, dict) and isinstance(t.get(kind), dict))
+    handler = handler_of(provisioners, "AWS::ApiGatewayV2::Api")
     original_create, original_update = handler["create"], handler["update"]
 
     def create(logical_id, properties, stack_name, *rest, **named):
@@ -240,6 +268,7 @@ def conditions_of_policies():
 if __name__ == "__main__":
     check_version()
     answer_at_once()
+    numbers_of_parameters()
     routes_of_the_template()
     api_at_the_root()
     conditions_of_policies()

@@ -1,1 +1,13 @@
+//! Two ways to test AIAS as a whole: [`bench`] calls the functions in this process, on a wire that
+//! counts and breaks; [`client`] calls the deployed stack as anybody would.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot be set up has failed"
+)]
+
+pub mod bench;
+pub mod client;

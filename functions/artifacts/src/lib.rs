@@ -11,6 +11,7 @@ use aias_platform::{
     blobs::{Blobs, Object},
     config::Env,
     http::{Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, listing, page_of, serve},
+    runs::expiry,
     store::{Page, RunFilter, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -110,7 +111,7 @@ async fn list(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Req
         }
     };
     let views = |run: Run| -> Vec<View> {
-        let expires_at = run.created_at + kept;
+        let expires_at = expiry(run.created_at, caller.limits.retention_days);
         run.artifacts.into_iter().map(|artifact| view(artifact, run.workflow_id, expires_at)).collect()
     };
     let page = Page { items: page.items.into_iter().flat_map(views).collect(), next: page.next };

@@ -25,7 +25,7 @@ mod entries;
 mod execute;
 mod programs;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aias_platform::{
     aws::SdkConfig,
@@ -77,14 +77,11 @@ impl App {
 
 /// Executes a batch. What is not begun by the time that `deadline` leaves it is asked for again.
 pub async fn handle(app: &App, event: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
-    let response = batch::each(event, |record| execute::execute(app, record, deadline)).await;
-    if computation::any_stuck() {
-        // Its thread cannot be ended, only its process. The answer goes out first.
-        std::thread::spawn(|| {
-            std::thread::sleep(Duration::from_millis(250));
-            tracing::error!("the process ends, because a computation does not");
-            std::process::exit(1);
-        });
-    }
-    response
+    batch::each(event, |record| execute::execute(app, record, deadline)).await
+}
+
+/// Whether a computation did not come back: its thread cannot be ended, only this process.
+#[must_use]
+pub fn is_stuck() -> bool {
+    computation::any_stuck()
 }

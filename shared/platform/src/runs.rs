@@ -147,10 +147,11 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
     }
 }
 
-/// When something made at `at` goes.
+/// When something made at `at` goes, to the second.
 #[must_use]
 pub fn expiry(at: Timestamp, retention_days: u32) -> Timestamp {
-    at + SignedDuration::from_hours(24 * i64::from(retention_days))
+    let kept = SignedDuration::from_hours(24 * i64::from(retention_days));
+    Timestamp::from_second(at.as_second()).unwrap_or(at) + kept
 }
 
 /// A run's input, wherever it is.

@@ -1,1 +1,16 @@
+//! What tests share: DynamoDB in the process, a wire that counts and fails, the deployed stack.
+//! Never a dependency of a function.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot be set up has failed"
+)]
+
+pub mod aws;
+pub mod dynamodb;
+pub mod stack;
+pub mod wire;

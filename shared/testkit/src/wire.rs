@@ -1,0 +1,153 @@
+//! The wire between the SDK and AWS: it counts calls and write units, and it can break at any call,
+//! as it does when a process dies.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_smithy_http_client::Builder;
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use serde_json::Value;
+
+/// On which side of the call the process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Before it is sent.
+    Before,
+    /// After AWS did it, before the answer is seen.
+    After,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: Vec<String>,
+    write_units: f64,
+    in_flight: usize,
+    rounds: usize,
+    break_at: Option<(usize, Side)>,
+}
+
+/// A wire; copies are the same wire.
+#[derive(Debug, Clone)]
+pub struct Wire {
+    inner: SharedHttpClient,
+    state: Arc<Mutex<State>>,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self { inner: Builder::new().build_http(), state: Arc::default() }
+    }
+}
+
+impl Wire {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// From call `number` on, counted from 0, nothing gets through; that call itself is done or
+    /// not, by `side`.
+    pub fn break_at(&self, number: usize, side: Side) {
+        self.state().break_at = Some((number, side));
+    }
+
+    fn done(&self) {
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_sub(1);
+    }
+
+    /// Whether it broke.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        let state = self.state();
+        state.break_at.is_some_and(|(number, _)| state.calls.len() > number)
+    }
+
+    /// The calls so far, such as `DynamoDB.PutItem`.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    /// The write units so far, as DynamoDB told them.
+    #[must_use]
+    pub fn write_units(&self) -> f64 {
+        self.state().write_units
+    }
+
+    /// How many times something was waited for: calls side by side are one round.
+    #[must_use]
+    pub fn rounds(&self) -> usize {
+        self.state().rounds
+    }
+
+    /// Forgets what was counted.
+    pub fn reset(&self) {
+        *self.state() = State::default();
+    }
+}
+
+fn name_of(request: &HttpRequest) -> String {
+    match request.headers().get("x-amz-target") {
+        Some(target) => target.replace("DynamoDB_20120810", "DynamoDB").replace("AmazonSQS", "SQS"),
+        None => format!("S3.{}", request.method()),
+    }
+}
+
+impl HttpClient for Wire {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connection { inner: self.inner.http_connector(settings, components), wire: self.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct Connection {
+    inner: SharedHttpConnector,
+    wire: Wire,
+}
+
+fn broken() -> ConnectorError {
+    ConnectorError::io("the process has died".into())
+}
+
+impl HttpConnector for Connection {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let name = name_of(&request);
+        let (number, break_at) = {
+            let mut state = self.wire.state();
+            state.calls.push(name.clone());
+            state.rounds += usize::from(state.in_flight == 0);
+            state.in_flight += 1;
+            (state.calls.len() - 1, state.break_at)
+        };
+        if break_at.is_some_and(|(at, side)| number > at || (number == at && side == Side::Before)) {
+            self.wire.done();
+            return HttpConnectorFuture::ready(Err(broken()));
+        }
+        let (call, wire) = (self.inner.call(request), self.wire.clone());
+        HttpConnectorFuture::new(async move {
+            let response = call.await;
+            wire.done();
+            let response = response?;
+            if break_at.is_some_and(|(at, _)| number == at) {
+                return Err(broken());
+            }
+            if name.starts_with("DynamoDB.") { counted(response, &wire).await } else { Ok(response) }
+        })
+    }
+}
+
+async fn counted(mut response: HttpResponse, wire: &Wire) -> Result<HttpResponse, ConnectorError> {
+    let body = std::mem::replace(response.body_mut(), SdkBody::empty());
+    let bytes = ByteStream::new(body).collect().await.map_err(|e| ConnectorError::io(e.into()))?.into_bytes();
+    if let Ok(answer) = serde_json::from_slice::<Value>(&bytes) {
+        let units = answer.pointer("/ConsumedCapacity/CapacityUnits").and_then(Value::as_f64);
+        wire.state().write_units += units.unwrap_or_default();
+    }
+    *response.body_mut() = SdkBody::from(bytes);
+    Ok(response)
+}

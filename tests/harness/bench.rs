@@ -1,0 +1,293 @@
+//! The functions in this process: DynamoDB in it too, S3 and SQS of the local AWS, one tenant with
+//! one workflow and one endpoint, whose ids are those of `events/`.
+
+use std::time::{Duration, SystemTime};
+
+use aias_domain::{
+    endpoint::{Endpoint, Secret},
+    id::{EndpointId, TenantId, WorkflowId},
+    log::Entry,
+    run::Run,
+    tenant::{ApiKey, Member, Role, Tenant},
+    verification::Verification,
+    workflow::{Version, Workflow},
+};
+use aias_platform::{
+    aws::SdkConfig,
+    batch::{SqsBatchResponse, SqsEvent},
+    blobs::Blobs,
+    clock::Clock,
+    http::{Api, HttpAnswer, HttpEvent},
+    queue::Queue,
+    runs::Intake,
+    secrets::{Keyring, Keyrings, Purpose},
+    store::{Proof, RunFilter, Store, TenantStore},
+};
+use aias_testkit::{aws, dynamodb, stack, wire::Wire};
+use aws_sdk_sqs::types::QueueAttributeName;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The tenant's id.
+pub const TENANT: &str = "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F";
+/// The workflow's.
+pub const WORKFLOW: &str = "wf_01JD3V4ZK8QW5R7T9X1B3C5D7F";
+/// The endpoint's.
+pub const ENDPOINT: &str = "whe_01JD3V4ZK8QW5R7T9X1B3C5D7F";
+
+const KEYRING: &str = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
+
+/// Ten steps that compute, the last of which gives the output.
+#[must_use]
+pub fn ten_steps() -> Value {
+    let step = |n: usize| json!({format!("s{n}"): {"set": {"body": "${ .body }", "n": format!("${{ (.n // 0) + {n} }}")}}});
+    json!({
+        "document": {"dsl": "1.0.3", "namespace": "test", "name": "ten-steps", "version": "1.0.0"},
+        "do": (0..10).map(step).collect::<Vec<_>>(),
+        "output": {"as": "{sum: .n, id: .body.id}"},
+    })
+}
+
+/// A queue, a bucket and a table of one test's own.
+#[derive(Debug)]
+pub struct Bench {
+    /// What the functions speak over.
+    pub wire: Wire,
+    /// The functions' time.
+    pub clock: Clock,
+    database: String,
+    aws: String,
+    queue: String,
+    bucket: String,
+}
+
+impl Bench {
+    /// A bench, or nothing when there is no local AWS to have S3 and SQS from.
+    pub async fn new() -> Option<Self> {
+        let stack = stack::get()?;
+        let aws = stack.url().to_owned();
+        let config = aws::config(&aws, &Wire::default());
+        let name = format!("bench-{:032x}", aias_platform::clock::random_id());
+        let sqs = aws_sdk_sqs::Client::new(&config);
+        let queue = sqs.create_queue().queue_name(&name).attributes(QueueAttributeName::VisibilityTimeout, "0");
+        let queue = queue.send().await.unwrap().queue_url.unwrap();
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        aws_sdk_s3::Client::from_conf(s3).create_bucket().bucket(&name).send().await.unwrap();
+        let bench = Self {
+            wire: Wire::default(),
+            clock: Clock::set_to("2026-11-21T12:00:00Z".parse().unwrap()),
+            database: dynamodb::start().await,
+            aws,
+            queue,
+            bucket: name,
+        };
+        bench.furnish().await;
+        Some(bench)
+    }
+
+    fn config(&self, endpoint: &str) -> SdkConfig {
+        aws::config(endpoint, &self.wire)
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        Store::new(&self.config(&self.database), dynamodb::TABLE.to_owned())
+    }
+
+    fn blobs(&self) -> Blobs {
+        Blobs::new(&self.config(&self.aws), self.bucket.clone())
+    }
+
+    fn queue(&self) -> Queue {
+        Queue::new(&self.config(&self.aws), self.queue.clone())
+    }
+
+    fn intake(&self) -> Intake {
+        Intake { store: self.store(), blobs: self.blobs(), queue: self.queue() }
+    }
+
+    fn keyring() -> Keyring {
+        Keyring::read(&KEYRING.to_owned().into()).unwrap()
+    }
+
+    fn api(&self) -> Api {
+        Api::new(self.store(), Keyrings::given(Self::keyring()), None, self.clock.clone())
+    }
+
+    /// A new `webhook-ingest`, as after a cold start.
+    #[must_use]
+    pub fn ingest(&self) -> webhook_ingest::App {
+        webhook_ingest::App::new(self.intake(), Keyrings::given(Self::keyring()), self.clock.clone())
+    }
+
+    /// A new `executor`.
+    #[must_use]
+    pub fn executor(&self) -> executor::App {
+        executor::App::new(self.store(), self.blobs(), self.queue(), self.clock.clone())
+    }
+
+    /// A new `reconciler`.
+    #[must_use]
+    pub fn reconciler(&self) -> reconciler::App {
+        reconciler::App::new(self.intake(), self.clock.clone())
+    }
+
+    /// What an event gets of the function that serves it.
+    pub async fn answer(&self, function: &str, event: &str) -> HttpAnswer {
+        let event: HttpEvent = serde_json::from_str(event).unwrap();
+        match function {
+            "webhook-ingest" => webhook_ingest::handle(&self.ingest(), event).await,
+            "webhook-endpoints" => webhook_endpoints::handle(&webhook_endpoints::App { api: self.api() }, event).await,
+            "workflows" => workflows::handle(&workflows::App::new(self.api(), self.blobs(), self.queue()), event).await,
+            "runs" => runs::handle(&runs::App::new(self.api(), self.blobs(), self.queue()), event).await,
+            "artifacts" => artifacts::handle(&artifacts::App::new(self.api(), self.blobs()), event).await,
+            "tenants" => tenants::handle(&tenants::App { api: self.api() }, event).await,
+            "diagnostics" => {
+                let keyrings = Keyrings::given(Self::keyring());
+                let app = diagnostics::App::new(self.store(), self.blobs(), self.queue(), keyrings);
+                diagnostics::handle(&app, event).await
+            }
+            other => panic!("no function {other}"),
+        }
+    }
+
+    async fn furnish(&self) {
+        let (store, now) = (self.store(), self.clock.now());
+        let id: TenantId = TENANT.parse().unwrap();
+        let name = "Bench".to_owned();
+        let tenant = Tenant {
+            id,
+            name: aias_domain::text::Name::new(&name).unwrap(),
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        };
+        let owner = Member { user_id: "owner".parse().unwrap(), role: Role::Owner, created_at: now };
+        store.create_tenant(&tenant, &owner, None).await.unwrap();
+        let own = self.tenant(&store);
+        let secret = |purpose, letter: &str| Self::keyring().hash(purpose, &[id.ulid().as_bytes(), letter.repeat(43).as_bytes()]);
+        let key = ApiKey {
+            id: aias_domain::id::KeyId::new(now, 1),
+            name: tenant.name.clone(),
+            role: Role::Owner,
+            created_at: now,
+            valid_until: None,
+            token_hash: secret(Purpose::ApiKey, "B"),
+        };
+        own.create_api_key(&key, 10, None).await.unwrap();
+        self.add_workflow(WORKFLOW, &ten_steps()).await;
+        let endpoint = Endpoint {
+            id: ENDPOINT.parse::<EndpointId>().unwrap(),
+            name: tenant.name,
+            workflow_id: WORKFLOW.parse().unwrap(),
+            enabled: true,
+            verification: Verification::none(),
+            url_secrets: vec![Secret { last_used_at: Some(now), ..Secret::new(secret(Purpose::UrlSecret, "A"), now) }],
+            signing_secrets: Vec::new(),
+            created_at: now,
+            updated_at: now,
+        };
+        own.create_endpoint(&endpoint, 10, None).await.unwrap();
+        self.wire.reset();
+    }
+
+    /// Adds a workflow.
+    pub async fn add_workflow(&self, id: &str, definition: &Value) {
+        let (store, now) = (self.store(), self.clock.now());
+        let id: WorkflowId = id.parse().unwrap();
+        let head = Workflow {
+            id,
+            name: "w".into(),
+            namespace: "n".into(),
+            latest: 1,
+            enabled: true,
+            created_at: now,
+            updated_at: now,
+        };
+        let version = Version { number: 1, digest: String::new(), definition: definition.to_string(), created_at: now };
+        self.tenant(&store).create_workflow(&head, &version, 100, None).await.unwrap();
+    }
+
+    /// The tenant's part of a table.
+    #[must_use]
+    pub fn tenant<'a>(&self, store: &'a Store) -> TenantStore<'a> {
+        store.tenant(Proof::for_tests(TENANT.parse().unwrap()))
+    }
+
+    /// Posts a webhook to an app.
+    pub async fn post(&self, app: &webhook_ingest::App, event_id: &str, body: &str) -> HttpAnswer {
+        let event = json!({
+            "rawPath": format!("/api/webhooks/{TENANT}/{}", "A".repeat(43)),
+            "headers": {"content-type": "application/json", "idempotency-key": event_id, "user-agent": "bench"},
+            "body": body,
+            "requestContext": {"requestId": "r", "http": {"method": "POST"}},
+        });
+        webhook_ingest::handle(app, serde_json::from_value(event).unwrap()).await
+    }
+
+    /// Takes every message off the queue.
+    pub async fn messages(&self) -> Vec<String> {
+        let sqs = aws_sdk_sqs::Client::new(&aws::config(&self.aws, &Wire::default()));
+        let mut bodies = Vec::new();
+        loop {
+            let received = sqs.receive_message().queue_url(&self.queue).max_number_of_messages(10).visibility_timeout(60);
+            let messages = received.send().await.unwrap().messages.unwrap_or_default();
+            if messages.is_empty() {
+                return bodies;
+            }
+            for message in messages {
+                let handle = message.receipt_handle.unwrap();
+                sqs.delete_message().queue_url(&self.queue).receipt_handle(handle).send().await.unwrap();
+                bodies.push(message.body.unwrap());
+            }
+        }
+    }
+
+    /// Delivers messages for the `received`-th time; says which come again.
+    pub async fn deliver(&self, app: &executor::App, bodies: &[String], received: u32) -> SqsBatchResponse {
+        let deadline = SystemTime::now() + Duration::from_secs(60);
+        executor::handle(app, self.batch(bodies, received), deadline).await
+    }
+
+    /// A batch of messages.
+    #[must_use]
+    pub fn batch(&self, bodies: &[String], received: u32) -> SqsEvent {
+        let sent = self.clock.now().as_millisecond().to_string();
+        let record = |(index, body): (usize, &String)| {
+            json!({
+                "messageId": index.to_string(),
+                "body": body,
+                "attributes": {"ApproximateReceiveCount": received.to_string(), "SentTimestamp": sent},
+            })
+        };
+        let records: Vec<Value> = bodies.iter().enumerate().map(record).collect();
+        serde_json::from_value(json!({ "Records": records })).unwrap()
+    }
+
+    /// All runs.
+    pub async fn runs(&self) -> Vec<Run> {
+        let store = self.store();
+        let now = self.clock.now();
+        let span = (now - jiff::SignedDuration::from_hours(24), now);
+        self.tenant(&store).runs(&RunFilter::default(), 100, None, span).await.unwrap().items
+    }
+
+    /// A run's log.
+    pub async fn log(&self, run: &Run) -> Vec<Entry> {
+        let store = self.store();
+        self.tenant(&store).log(run.id, 0, 100_000).await.unwrap()
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// An answer's body as JSON.
+#[must_use]
+pub fn json_of(answer: &HttpAnswer) -> Value {
+    serde_json::from_str(&answer.body).unwrap_or(Value::Null)
+}

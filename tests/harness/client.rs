@@ -1,0 +1,196 @@
+//! A client of the deployed stack, with the verbs of a tenant's engineer.
+
+use std::{thread::sleep, time::{Duration, Instant}};
+
+use aias_testkit::stack::{self, Stack};
+use serde_json::{Value, json};
+use ureq::{Agent, http};
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// A header's value, or nothing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+
+    /// A member of the body, as text.
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
+        self.json()[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.json())).to_owned()
+    }
+
+    /// The answer, if it has this status.
+    #[must_use]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        self
+    }
+}
+
+/// Sends a request, whatever its method, and gives the answer, whatever its status.
+pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .allow_non_standard_methods(true)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build();
+    let mut request = http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let agent = Agent::new_with_config(config);
+    let response = if body.is_empty() {
+        agent.run(request.body(()).unwrap())
+    } else {
+        agent.run(request.body(body.to_vec()).unwrap())
+    };
+    let mut response = response.unwrap_or_else(|e| panic!("{method} {url}: {e}"));
+    let body = response.body_mut().with_config().limit(64 * 1024 * 1024).read_to_vec().unwrap();
+    Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+}
+
+/// A tenant of one test's own, and its owner's API key.
+#[derive(Debug)]
+pub struct Client {
+    /// The stack.
+    pub stack: &'static Stack,
+    /// The tenant's id.
+    pub tenant: String,
+    /// A credential: a token or an API key.
+    pub credential: String,
+}
+
+/// A token of the local issuer.
+#[must_use]
+pub fn token(stack: &Stack, claims: &Value) -> String {
+    let url = format!("{}/token", stack.issuer());
+    send("POST", &url, &[], claims.to_string().as_bytes()).expect(200).text("access_token")
+}
+
+impl Client {
+    /// A new tenant with a key of its owner; nothing when there is no stack.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let stack = stack::get()?;
+        let mut client = Self {
+            stack,
+            tenant: String::new(),
+            credential: token(stack, &json!({"sub": format!("owner-{:x}", aias_platform::clock::random_id())})),
+        };
+        client.tenant = client.post("/api/tenants", &json!({"name": "Test"})).expect(201).text("id");
+        client.credential = client.key("owner");
+        Some(client)
+    }
+
+    /// A new API key.
+    #[must_use]
+    pub fn key(&self, role: &str) -> String {
+        let path = format!("/api/tenants/{}/api-keys", self.tenant);
+        self.post(&path, &json!({"name": role, "role": role})).expect(201).text("key")
+    }
+
+    /// The same tenant, by another credential.
+    #[must_use]
+    pub fn with(&self, credential: String) -> Self {
+        Self { stack: self.stack, tenant: self.tenant.clone(), credential }
+    }
+
+    /// Calls the API.
+    pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let bearer = format!("Bearer {}", self.credential);
+        let mut all = vec![("authorization", bearer.as_str())];
+        if !self.tenant.is_empty() {
+            all.push(("x-tenant-id", &self.tenant));
+        }
+        all.extend(headers);
+        send(method, &format!("{}{path}", self.stack.url()), &all, body)
+    }
+
+    /// `GET`.
+    pub fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &[], b"")
+    }
+
+    /// Another method with a JSON body.
+    pub fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.call(method, path, &[("content-type", "application/json")], body.to_string().as_bytes())
+    }
+
+    /// `POST`.
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.json("POST", path, body)
+    }
+
+    /// Makes a workflow of these tasks; gives its id.
+    #[must_use]
+    pub fn workflow(&self, tasks: &Value) -> String {
+        self.post("/api/workflows", &json!({"definition": definition(tasks)})).expect(201).text("id")
+    }
+
+    /// Makes an endpoint; gives all of it.
+    #[must_use]
+    pub fn endpoint(&self, workflow: &str, verification: &Value) -> Value {
+        let body = json!({"name": "E", "workflow_id": workflow, "verification": verification});
+        self.post("/api/webhook-endpoints", &body).expect(201).json()
+    }
+
+    /// Waits for a run to end; gives it.
+    #[must_use]
+    pub fn ended(&self, run: &str) -> Value {
+        self.ended_within(run, Duration::from_secs(30))
+    }
+
+    /// The same, for one that takes its time.
+    #[must_use]
+    pub fn ended_within(&self, run: &str, patience: Duration) -> Value {
+        let until = Instant::now() + patience;
+        loop {
+            let view = self.get(&format!("/api/runs/{run}")).expect(200).json();
+            let status = view["status"].as_str().unwrap();
+            if ["completed", "faulted", "cancelled"].contains(&status) {
+                return view;
+            }
+            assert!(Instant::now() < until, "the run is still {status}");
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The one artifact of a run, downloaded, its digest checked.
+    #[must_use]
+    pub fn download(&self, run: &Value) -> Vec<u8> {
+        let artifact = &run["artifacts"][0];
+        let path = format!("/api/artifacts/{}/download", artifact["id"].as_str().unwrap());
+        let url = self.get(&path).expect(302).header("location").to_owned();
+        let file = send("GET", &url, &[], b"").expect(200);
+        assert!(file.header("content-disposition").starts_with("attachment"));
+        assert_eq!(aias_domain::canonical::digest(&file.body), artifact["digest"].as_str().unwrap());
+        file.body
+    }
+}
+
+/// A definition of these tasks.
+#[must_use]
+pub fn definition(tasks: &Value) -> Value {
+    json!({
+        "document": {"dsl": "1.0.3", "namespace": "test", "name": "test", "version": "1.0.0"},
+        "do": tasks,
+    })
+}

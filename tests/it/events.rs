@@ -1,0 +1,86 @@
+//! The functions with the events of `events/`: each file is used here, and says what it gets.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use aias_tests::bench::{Bench, json_of};
+
+/// A file, and the status that it gets.
+macro_rules! events {
+    ($($function:literal / $case:literal => $status:literal),* $(,)?) => {
+        &[$(($function, $case, include_str!(concat!("../../events/", $function, "/", $case, ".json")), $status)),*]
+    };
+}
+
+const HTTP: &[(&str, &str, &str, u16)] = events! {
+    "webhook-ingest" / "json" => 202,
+    "webhook-ingest" / "form" => 202,
+    "webhook-ingest" / "binary" => 202,
+    "webhook-ingest" / "broken-base64" => 400,
+    "webhook-ingest" / "odd-request" => 404,
+    "webhook-ingest" / "get" => 405,
+    "webhook-endpoints" / "create" => 201,
+    "webhook-endpoints" / "list" => 200,
+    "workflows" / "create" => 201,
+    "workflows" / "execute" => 202,
+    "runs" / "list" => 200,
+    "runs" / "unknown" => 404,
+    "artifacts" / "list" => 200,
+    "tenants" / "mine" => 200,
+    "tenants" / "create-key" => 201,
+    "diagnostics" / "health" => 200,
+    "diagnostics" / "openapi" => 200,
+    "diagnostics" / "wrong-method" => 405,
+};
+
+const OTHERS: [&str; 4] =
+    ["executor/one-run.json", "executor/unreadable.json", "reconciler/schedule.json", "reconciler/dead-letter.json"];
+
+#[test]
+fn each_file_is_used() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let mut there = BTreeSet::new();
+    for function in fs::read_dir(folder).unwrap() {
+        let function = function.unwrap();
+        for file in fs::read_dir(function.path()).unwrap() {
+            let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
+            there.insert(format!("{}/{}", name(&function), name(&file.unwrap())));
+        }
+    }
+    let used = HTTP.iter().map(|(function, case, ..)| format!("{function}/{case}.json"));
+    assert_eq!(there, used.chain(OTHERS.map(str::to_owned)).collect());
+}
+
+#[tokio::test]
+async fn each_event_gets_its_answer() {
+    let Some(bench) = Bench::new().await else { return };
+    for (function, case, event, status) in HTTP {
+        let answer = bench.answer(function, event).await;
+        assert_eq!(answer.status_code, *status, "{function}/{case}: {}", answer.body);
+        assert_eq!(answer.headers["x-request-id"], "events-1", "{function}/{case}");
+        assert_eq!(answer.headers["api-version"], "2026-11-01");
+        if *status >= 400 {
+            assert_eq!(answer.headers["content-type"], "application/problem+json");
+            let problem = json_of(&answer);
+            assert_eq!(problem["status"], *status);
+            assert!(problem["code"].is_string() && problem["title"].is_string(), "{problem}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_are_executed_or_come_again() {
+    let Some(bench) = Bench::new().await else { return };
+    let deadline = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    let unreadable = serde_json::from_str(include_str!("../../events/executor/unreadable.json")).unwrap();
+    assert_eq!(executor::handle(&bench.executor(), unreadable, deadline).await.batch_item_failures.len(), 1);
+    // Of a run that never came: long sent, so nobody waits for it any more.
+    let orphan = || include_str!("../../events/executor/one-run.json");
+    let event = serde_json::from_str(orphan()).unwrap();
+    assert!(executor::handle(&bench.executor(), event, deadline).await.batch_item_failures.is_empty());
+    // The same, just sent: it may be faster than its run.
+    let now = bench.now().as_millisecond().to_string();
+    let event = serde_json::from_str(&orphan().replace("1732190000000", &now)).unwrap();
+    assert_eq!(executor::handle(&bench.executor(), event, deadline).await.batch_item_failures.len(), 1);
+    let dead = serde_json::from_str(include_str!("../../events/reconciler/dead-letter.json")).unwrap();
+    assert!(reconciler::handle(&bench.reconciler(), dead).await.batch_item_failures.is_empty());
+}

@@ -1,0 +1,219 @@
+//! Storage: the real SDK against DynamoDB in this process.
+
+use std::time::Duration;
+
+use aias_domain::{
+    id::{RunId, TenantId, WorkflowId},
+    run::{Run, Trigger},
+    tenant::{Member, Role, Tenant},
+    text::Name,
+    workflow::{Version, Workflow},
+};
+use aias_platform::{
+    runs::{Prepared, new_run},
+    store::{Error, Input, Listing, Proof, Refused, RunFilter, Store, TenantStore},
+};
+use aias_testkit::{aws, dynamodb, wire::Wire};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+fn now() -> Timestamp {
+    "2026-11-21T00:30:00Z".parse().unwrap()
+}
+
+async fn store() -> Store {
+    Store::new(&aws::config(&dynamodb::start().await, &Wire::default()), dynamodb::TABLE.to_owned())
+}
+
+async fn with_tenant(store: &Store) -> TenantStore<'_> {
+    let id = TenantId::new(now(), aias_platform::clock::random_id());
+    let tenant = Tenant { id, name: Name::new("T").unwrap(), created_at: now(), updated_at: now(), deleted_at: None };
+    let owner = Member { user_id: "o".parse().unwrap(), role: Role::Owner, created_at: now() };
+    store.create_tenant(&tenant, &owner, None).await.unwrap();
+    store.tenant(Proof::for_tests(id))
+}
+
+fn run_at(at: Timestamp, random: u128) -> Run {
+    Run::pending(RunId::new(at, random), WorkflowId::new(now(), 1), None, Trigger::Api, "sha256:00".into())
+}
+
+fn inline() -> Input {
+    Input::inline(b"{\"a\":1}").unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_run_comes_back_as_it_was_written() {
+    let store = store().await;
+    let own = with_tenant(&store).await;
+    let run = new_run(run_at(now(), 5), inline(), 90);
+    assert_eq!(own.create_run(&run).await.unwrap(), None);
+    assert_eq!(own.run(run.run.value.id).await.unwrap(), Some(run.clone()));
+    assert_eq!(own.create_run(&run).await.unwrap(), Some(run.clone()));
+    let Input::Inline(bytes) = &run.input else { panic!() };
+    assert_eq!(Input::inflate(bytes).unwrap(), b"{\"a\":1}");
+    let other = with_tenant(&store).await;
+    assert_eq!(other.run(run.run.value.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_stale_write_conflicts() {
+    let store = store().await;
+    let own = with_tenant(&store).await;
+    let run = new_run(run_at(now(), 5), inline(), 90);
+    own.create_run(&run).await.unwrap();
+    let mut first = own.run(run.run.value.id).await.unwrap().unwrap();
+    let mut second = first.clone();
+    first.run.value = first.run.value.begin(1, now()).unwrap();
+    own.save_run(&first).await.unwrap();
+    second.run.value = second.run.value.cancel(now()).unwrap();
+    assert!(matches!(own.save_run(&second).await, Err(Error::Conflict)));
+}
+
+#[tokio::test]
+async fn a_list_of_runs_merges_shards_and_days() {
+    let store = store().await;
+    let own = with_tenant(&store).await;
+    let mut made = Vec::new();
+    for n in 0..60_u8 {
+        // Over three days, across every shard.
+        let at = now() - SignedDuration::from_hours(i64::from(n));
+        let run = new_run(run_at(at, u128::from(n) * 7), inline(), 90);
+        own.create_run(&run).await.unwrap();
+        made.push(run.run.value.id);
+    }
+    made.sort();
+    made.reverse();
+    let span = (now() - SignedDuration::from_hours(24 * 10), now());
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = own.runs(&RunFilter::default(), 7, after.as_ref(), span).await.unwrap();
+        seen.extend(page.items.iter().map(|run| run.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, made);
+    let filter = RunFilter {
+        from: Some(now() - SignedDuration::from_hours(30)),
+        to: Some(now() - SignedDuration::from_hours(10)),
+        ..RunFilter::default()
+    };
+    let between = own.runs(&filter, 100, None, span).await.unwrap().items;
+    assert_eq!(between.len(), 20);
+}
+
+#[tokio::test]
+async fn a_list_goes_on_over_a_long_silence() {
+    let store = store().await;
+    let own = with_tenant(&store).await;
+    let old = new_run(run_at(now() - SignedDuration::from_hours(24 * 80), 1), inline(), 90);
+    own.create_run(&old).await.unwrap();
+    let span = (now() - SignedDuration::from_hours(24 * 90), now());
+    let mut page = own.runs(&RunFilter::default(), 10, None, span).await.unwrap();
+    let mut pages = 1;
+    while page.items.is_empty() {
+        page = own.runs(&RunFilter::default(), 10, page.next.as_ref(), span).await.unwrap();
+        pages += 1;
+    }
+    assert_eq!((page.items[0].id, pages), (old.run.value.id, 3));
+}
+
+fn workflow(n: u128) -> (Workflow, Version) {
+    let id = WorkflowId::new(now() + Duration::from_millis(u64::try_from(n).unwrap()), n);
+    let head = Workflow {
+        id,
+        name: "w".into(),
+        namespace: "n".into(),
+        latest: 1,
+        enabled: true,
+        created_at: now(),
+        updated_at: now(),
+    };
+    let version = Version { number: 1, digest: "d".into(), definition: "{}".into(), created_at: now() };
+    (head, version)
+}
+
+#[tokio::test]
+async fn the_last_that_a_plan_allows_and_the_first_that_it_does_not() {
+    let store = store().await;
+    let own = with_tenant(&store).await;
+    for n in 0..3 {
+        let (head, version) = workflow(n);
+        own.create_workflow(&head, &version, 3, None).await.unwrap();
+    }
+    let (head, version) = workflow(3);
+    let refused = own.create_workflow(&head, &version, 3, None).await.unwrap_err();
+    assert!(matches!(refused, Refused::Limit { used: 3, .. }), "{refused:?}");
+    // One goes, one may come.
+    let (gone, _) = workflow(1);
+    let read = own.workflow(gone.id).await.unwrap().unwrap();
+    own.delete_workflow(&read).await.unwrap();
+    own.create_workflow(&head, &version, 3, None).await.unwrap();
+    assert_eq!(own.version(gone.id, 1).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn lists_show_heads_and_not_their_versions() {
+    let store = store().await;
+    let own = with_tenant(&store).await;
+    let mut made = Vec::new();
+    for n in 0..5 {
+        let (head, version) = workflow(n);
+        own.create_workflow(&head, &version, 100, None).await.unwrap();
+        let mut read = own.workflow(head.id).await.unwrap().unwrap();
+        read.value.latest = 2;
+        own.save_workflow(&read, Some(&Version { number: 2, ..version })).await.unwrap();
+        made.push(head.id);
+    }
+    made.reverse();
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = own.workflows(&Listing { limit: 2, after }).await.unwrap();
+        seen.extend(page.items.iter().map(|w| w.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, made);
+    let versions = own.versions(made[0], &Listing { limit: 10, after: None }).await.unwrap().items;
+    assert_eq!(versions.iter().map(|v| v.number).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[tokio::test]
+async fn the_month_admits_exactly_its_runs() {
+    let store = store().await;
+    let own = with_tenant(&store).await;
+    for _ in 0..5 {
+        assert!(own.admit(now(), 5).await.unwrap());
+    }
+    assert!(!own.admit(now(), 5).await.unwrap());
+    own.unadmit(now()).await.unwrap();
+    assert!(own.admit(now(), 5).await.unwrap());
+    assert!(!own.admit(now(), 5).await.unwrap());
+    assert!(own.admit(now() + SignedDuration::from_hours(24 * 15), 5).await.unwrap(), "the next month");
+}
+
+#[tokio::test]
+async fn active_tenants_are_found_by_their_hour() {
+    let store = store().await;
+    let first = with_tenant(&store).await;
+    let second = with_tenant(&store).await;
+    first.admit(now(), 5).await.unwrap();
+    second.admit(now(), 5).await.unwrap();
+    second.admit(now() + SignedDuration::from_hours(1), 5).await.unwrap();
+    let ids = |tenants: Vec<aias_platform::store::ActiveTenant>| tenants.iter().map(|t| t.tenant_id).collect::<Vec<_>>();
+    assert_eq!(ids(store.active_tenants(now()).await.unwrap()), [first.tenant_id()]);
+    let later = store.active_tenants(now() + SignedDuration::from_hours(1)).await.unwrap();
+    assert_eq!(ids(later), [second.tenant_id()]);
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_an_item_is_not_inline() {
+    assert!(Input::inline(&vec![b'x'; 32 * 1024]).unwrap().is_some());
+    assert!(Input::inline(&vec![b'x'; 32 * 1024 + 1]).unwrap().is_none());
+    let noise: Vec<u8> = (0..5_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    assert!(Input::inline(&noise).unwrap().is_none());
+    assert!(Prepared::new(&json!({"b": 1, "a": 2})).unwrap().digest.starts_with("sha256:"));
+}
