@@ -116,8 +116,12 @@ def routes_of_the_template():
             api["corsConfiguration"] = lower_first(properties["CorsConfiguration"])
         if isinstance(body, dict):
             import_body(api_id, body)
-            if body.get("x-amazon-apigateway-cors"):
-                api["corsConfiguration"] = body["x-amazon-apigateway-cors"]
+            cors = body.get("x-amazon-apigateway-cors")
+            if cors:
+                # A parameter of type CommaDelimitedList comes as its text.
+                origins = cors.get("allowOrigins")
+                listed = origins.split(",") if isinstance(origins, str) else origins
+                api["corsConfiguration"] = {**cors, "allowOrigins": listed}
 
     handler = handler_of(provisioners, "AWS::ApiGatewayV2::Api")
     original_create, original_update = handler["create"], handler["update"]

@@ -133,8 +133,9 @@ class Stack:
                 self.process.kill()
                 self.process.wait()
 
-    def package(self) -> str:
-        """The template with each function's zip in a bucket, as `sam package` does it."""
+    def package(self, parameters: dict) -> str:
+        """The template with each function's zip in a bucket, as `sam package` does it. The local
+        SAM transform sees only defaults, so the parameters stand there too."""
         bucket, s3 = "aias-packages", self.client("s3")
         try:
             s3.create_bucket(Bucket=bucket)
@@ -156,6 +157,9 @@ class Stack:
             return f"{match.group(1)}s3://{bucket}/{key}"
 
         template = (ROOT / "template.yaml").read_text()
+        for name, value in parameters.items():
+            default = re.compile(rf"(\n  {name}:\n    Type: \S+\n    Default: )[^\n]*")
+            template = default.sub(lambda match, v=value: match.group(1) + json.dumps(v), template)
         return re.sub(r"(Binary: (\S+)\n    Properties:\n      CodeUri: )\.", upload, template)
 
     def deploy(self):
@@ -171,7 +175,7 @@ class Stack:
             **self.parameters,
         }
         cloudformation = self.client("cloudformation")
-        template = self.package()
+        template = self.package(parameters)
         mark = hashlib.sha256((template + json.dumps(parameters)).encode()).hexdigest()
         deployed = self.state / "deployed"
         exists = self._stack(cloudformation) is not None

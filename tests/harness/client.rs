@@ -37,7 +37,6 @@ impl Answer {
     }
 
     /// The answer, if it has this status.
-    #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
         self

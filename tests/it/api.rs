@@ -139,7 +139,7 @@ fn every_answer_follows_the_conventions() {
 
     for (method, path, status, allow) in [
         ("GET", "/api/nothing", 404, ""),
-        ("GET", "/api", 404, ""),
+        ("GET", "/api/", 404, ""),
         ("POST", "/api/runs", 405, "GET"),
         ("DELETE", "/api/health", 405, "GET"),
         ("HEAD", "/api/runs", 405, "GET"),
