@@ -69,10 +69,20 @@ impl Bench {
         let config = aws::config(&aws, &Wire::default());
         let name = format!("bench-{:032x}", aias_platform::clock::random_id());
         let sqs = aws_sdk_sqs::Client::new(&config);
-        let queue = sqs.create_queue().queue_name(&name).attributes(QueueAttributeName::VisibilityTimeout, "0");
+        let queue = sqs
+            .create_queue()
+            .queue_name(&name)
+            .attributes(QueueAttributeName::VisibilityTimeout, "0");
         let queue = queue.send().await.unwrap().queue_url.unwrap();
-        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
-        aws_sdk_s3::Client::from_conf(s3).create_bucket().bucket(&name).send().await.unwrap();
+        let s3 = aws_sdk_s3::config::Builder::from(&config)
+            .force_path_style(true)
+            .build();
+        aws_sdk_s3::Client::from_conf(s3)
+            .create_bucket()
+            .bucket(&name)
+            .send()
+            .await
+            .unwrap();
         let bench = Self {
             wire: Wire::default(),
             clock: Clock::set_to("2026-11-21T12:00:00Z".parse().unwrap()),
@@ -104,7 +114,11 @@ impl Bench {
     }
 
     fn intake(&self) -> Intake {
-        Intake { store: self.store(), blobs: self.blobs(), queue: self.queue() }
+        Intake {
+            store: self.store(),
+            blobs: self.blobs(),
+            queue: self.queue(),
+        }
     }
 
     fn keyring() -> Keyring {
@@ -112,13 +126,22 @@ impl Bench {
     }
 
     fn api(&self) -> Api {
-        Api::new(self.store(), Keyrings::given(Self::keyring()), None, self.clock.clone())
+        Api::new(
+            self.store(),
+            Keyrings::given(Self::keyring()),
+            None,
+            self.clock.clone(),
+        )
     }
 
     /// A new `webhook-ingest`, as after a cold start.
     #[must_use]
     pub fn ingest(&self) -> webhook_ingest::App {
-        webhook_ingest::App::new(self.intake(), Keyrings::given(Self::keyring()), self.clock.clone())
+        webhook_ingest::App::new(
+            self.intake(),
+            Keyrings::given(Self::keyring()),
+            self.clock.clone(),
+        )
     }
 
     /// A new `executor`.
@@ -138,10 +161,26 @@ impl Bench {
         let event: HttpEvent = serde_json::from_str(event).unwrap();
         match function {
             "webhook-ingest" => webhook_ingest::handle(&self.ingest(), event).await,
-            "webhook-endpoints" => webhook_endpoints::handle(&webhook_endpoints::App { api: self.api() }, event).await,
-            "workflows" => workflows::handle(&workflows::App::new(self.api(), self.blobs(), self.queue()), event).await,
-            "runs" => runs::handle(&runs::App::new(self.api(), self.blobs(), self.queue()), event).await,
-            "artifacts" => artifacts::handle(&artifacts::App::new(self.api(), self.blobs()), event).await,
+            "webhook-endpoints" => {
+                webhook_endpoints::handle(&webhook_endpoints::App { api: self.api() }, event).await
+            }
+            "workflows" => {
+                workflows::handle(
+                    &workflows::App::new(self.api(), self.blobs(), self.queue()),
+                    event,
+                )
+                .await
+            }
+            "runs" => {
+                runs::handle(
+                    &runs::App::new(self.api(), self.blobs(), self.queue()),
+                    event,
+                )
+                .await
+            }
+            "artifacts" => {
+                artifacts::handle(&artifacts::App::new(self.api(), self.blobs()), event).await
+            }
             "tenants" => tenants::handle(&tenants::App { api: self.api() }, event).await,
             "diagnostics" => {
                 let keyrings = Keyrings::given(Self::keyring());
@@ -163,10 +202,19 @@ impl Bench {
             updated_at: now,
             deleted_at: None,
         };
-        let owner = Member { user_id: "owner".parse().unwrap(), role: Role::Owner, created_at: now };
+        let owner = Member {
+            user_id: "owner".parse().unwrap(),
+            role: Role::Owner,
+            created_at: now,
+        };
         store.create_tenant(&tenant, &owner, None).await.unwrap();
         let own = self.tenant(&store);
-        let secret = |purpose, letter: &str| Self::keyring().hash(purpose, &[id.ulid().as_bytes(), letter.repeat(43).as_bytes()]);
+        let secret = |purpose, letter: &str| {
+            Self::keyring().hash(
+                purpose,
+                &[id.ulid().as_bytes(), letter.repeat(43).as_bytes()],
+            )
+        };
         let key = ApiKey {
             id: aias_domain::id::KeyId::new(now, 1),
             name: tenant.name.clone(),
@@ -183,7 +231,10 @@ impl Bench {
             workflow_id: WORKFLOW.parse().unwrap(),
             enabled: true,
             verification: Verification::none(),
-            url_secrets: vec![Secret { last_used_at: Some(now), ..Secret::new(secret(Purpose::UrlSecret, "A"), now) }],
+            url_secrets: vec![Secret {
+                last_used_at: Some(now),
+                ..Secret::new(secret(Purpose::UrlSecret, "A"), now)
+            }],
             signing_secrets: Vec::new(),
             created_at: now,
             updated_at: now,
@@ -205,8 +256,16 @@ impl Bench {
             created_at: now,
             updated_at: now,
         };
-        let version = Version { number: 1, digest: String::new(), definition: definition.to_string(), created_at: now };
-        self.tenant(&store).create_workflow(&head, &version, 100, None).await.unwrap();
+        let version = Version {
+            number: 1,
+            digest: String::new(),
+            definition: definition.to_string(),
+            created_at: now,
+        };
+        self.tenant(&store)
+            .create_workflow(&head, &version, 100, None)
+            .await
+            .unwrap();
     }
 
     /// The tenant's part of a table.
@@ -231,21 +290,35 @@ impl Bench {
         let sqs = aws_sdk_sqs::Client::new(&aws::config(&self.aws, &Wire::default()));
         let mut bodies = Vec::new();
         loop {
-            let received = sqs.receive_message().queue_url(&self.queue).max_number_of_messages(10).visibility_timeout(60);
+            let received = sqs
+                .receive_message()
+                .queue_url(&self.queue)
+                .max_number_of_messages(10)
+                .visibility_timeout(60);
             let messages = received.send().await.unwrap().messages.unwrap_or_default();
             if messages.is_empty() {
                 return bodies;
             }
             for message in messages {
                 let handle = message.receipt_handle.unwrap();
-                sqs.delete_message().queue_url(&self.queue).receipt_handle(handle).send().await.unwrap();
+                sqs.delete_message()
+                    .queue_url(&self.queue)
+                    .receipt_handle(handle)
+                    .send()
+                    .await
+                    .unwrap();
                 bodies.push(message.body.unwrap());
             }
         }
     }
 
     /// Delivers messages for the `received`-th time; says which come again.
-    pub async fn deliver(&self, app: &executor::App, bodies: &[String], received: u32) -> SqsBatchResponse {
+    pub async fn deliver(
+        &self,
+        app: &executor::App,
+        bodies: &[String],
+        received: u32,
+    ) -> SqsBatchResponse {
         let deadline = SystemTime::now() + Duration::from_secs(60);
         executor::handle(app, self.batch(bodies, received), deadline).await
     }
@@ -270,7 +343,11 @@ impl Bench {
         let store = self.store();
         let now = self.clock.now();
         let span = (now - jiff::SignedDuration::from_hours(24), now);
-        self.tenant(&store).runs(&RunFilter::default(), 100, None, span).await.unwrap().items
+        self.tenant(&store)
+            .runs(&RunFilter::default(), 100, None, span)
+            .await
+            .unwrap()
+            .items
     }
 
     /// A run's log.

@@ -1,6 +1,9 @@
 //! A client of the deployed stack, with the verbs of a tenant's engineer.
 
-use std::{thread::sleep, time::{Duration, Instant}};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use aias_testkit::stack::{self, Stack};
 use serde_json::{Value, json};
@@ -27,18 +30,29 @@ impl Answer {
     /// A header's value, or nothing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// A member of the body, as text.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
-        self.json()[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.json())).to_owned()
+        self.json()[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {name} in {}", self.json()))
+            .to_owned()
     }
 
     /// The answer, if it has this status.
     pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
         self
     }
 }
@@ -62,8 +76,17 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> A
         agent.run(request.body(body.to_vec()).unwrap())
     };
     let mut response = response.unwrap_or_else(|e| panic!("{method} {url}: {e}"));
-    let body = response.body_mut().with_config().limit(64 * 1024 * 1024).read_to_vec().unwrap();
-    Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(64 * 1024 * 1024)
+        .read_to_vec()
+        .unwrap();
+    Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        body,
+    }
 }
 
 /// A tenant of one test's own, and its owner's API key.
@@ -81,7 +104,9 @@ pub struct Client {
 #[must_use]
 pub fn token(stack: &Stack, claims: &Value) -> String {
     let url = format!("{}/token", stack.issuer());
-    send("POST", &url, &[], claims.to_string().as_bytes()).expect(200).text("access_token")
+    send("POST", &url, &[], claims.to_string().as_bytes())
+        .expect(200)
+        .text("access_token")
 }
 
 impl Client {
@@ -92,9 +117,15 @@ impl Client {
         let mut client = Self {
             stack,
             tenant: String::new(),
-            credential: token(stack, &json!({"sub": format!("owner-{:x}", aias_platform::clock::random_id())})),
+            credential: token(
+                stack,
+                &json!({"sub": format!("owner-{:x}", aias_platform::clock::random_id())}),
+            ),
         };
-        client.tenant = client.post("/api/tenants", &json!({"name": "Test"})).expect(201).text("id");
+        client.tenant = client
+            .post("/api/tenants", &json!({"name": "Test"}))
+            .expect(201)
+            .text("id");
         client.credential = client.key("owner");
         Some(client)
     }
@@ -103,13 +134,19 @@ impl Client {
     #[must_use]
     pub fn key(&self, role: &str) -> String {
         let path = format!("/api/tenants/{}/api-keys", self.tenant);
-        self.post(&path, &json!({"name": role, "role": role})).expect(201).text("key")
+        self.post(&path, &json!({"name": role, "role": role}))
+            .expect(201)
+            .text("key")
     }
 
     /// The same tenant, by another credential.
     #[must_use]
     pub fn with(&self, credential: String) -> Self {
-        Self { stack: self.stack, tenant: self.tenant.clone(), credential }
+        Self {
+            stack: self.stack,
+            tenant: self.tenant.clone(),
+            credential,
+        }
     }
 
     /// Calls the API.
@@ -130,7 +167,12 @@ impl Client {
 
     /// Another method with a JSON body.
     pub fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
-        self.call(method, path, &[("content-type", "application/json")], body.to_string().as_bytes())
+        self.call(
+            method,
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        )
     }
 
     /// `POST`.
@@ -141,14 +183,18 @@ impl Client {
     /// Makes a workflow of these tasks; gives its id.
     #[must_use]
     pub fn workflow(&self, tasks: &Value) -> String {
-        self.post("/api/workflows", &json!({"definition": definition(tasks)})).expect(201).text("id")
+        self.post("/api/workflows", &json!({"definition": definition(tasks)}))
+            .expect(201)
+            .text("id")
     }
 
     /// Makes an endpoint; gives all of it.
     #[must_use]
     pub fn endpoint(&self, workflow: &str, verification: &Value) -> Value {
         let body = json!({"name": "E", "workflow_id": workflow, "verification": verification});
-        self.post("/api/webhook-endpoints", &body).expect(201).json()
+        self.post("/api/webhook-endpoints", &body)
+            .expect(201)
+            .json()
     }
 
     /// Waits for a run to end; gives it.
@@ -176,11 +222,17 @@ impl Client {
     #[must_use]
     pub fn download(&self, run: &Value) -> Vec<u8> {
         let artifact = &run["artifacts"][0];
-        let path = format!("/api/artifacts/{}/download", artifact["id"].as_str().unwrap());
+        let path = format!(
+            "/api/artifacts/{}/download",
+            artifact["id"].as_str().unwrap()
+        );
         let url = self.get(&path).expect(302).header("location").to_owned();
         let file = send("GET", &url, &[], b"").expect(200);
         assert!(file.header("content-disposition").starts_with("attachment"));
-        assert_eq!(aias_domain::canonical::digest(&file.body), artifact["digest"].as_str().unwrap());
+        assert_eq!(
+            aias_domain::canonical::digest(&file.body),
+            artifact["digest"].as_str().unwrap()
+        );
         file.body
     }
 }

@@ -7,31 +7,74 @@ use serde_json::{Value, json};
 fn workflows_have_versions_that_never_change() {
     let Some(client) = Client::new() else { return };
     let first = definition(&json!([{"a": {"set": {"x": 1}}}]));
-    let made = client.post("/api/workflows", &json!({"definition": first})).expect(201);
+    let made = client
+        .post("/api/workflows", &json!({"definition": first}))
+        .expect(201);
     let id = made.text("id");
     assert_eq!(made.header("location"), format!("/api/workflows/{id}"));
     let made = made.json();
-    assert_eq!((made["version"].as_u64(), made["enabled"].as_bool(), made["name"].as_str()), (Some(1), Some(true), Some("test")));
+    assert_eq!(
+        (
+            made["version"].as_u64(),
+            made["enabled"].as_bool(),
+            made["name"].as_str()
+        ),
+        (Some(1), Some(true), Some("test"))
+    );
     assert_eq!(made["definition"], first);
     let path = format!("/api/workflows/{id}");
     let yaml = "document: {dsl: '1.0.3', namespace: test, name: renamed, version: '1.0.0'}\ndo: [{a: {set: {x: 2}}}]\n";
     let yaml_type = [("content-type", "application/yaml")];
-    let second = client.call("PUT", &path, &yaml_type, yaml.as_bytes()).expect(200).json();
-    assert_eq!((second["version"].as_u64(), second["name"].as_str()), (Some(2), Some("renamed")));
+    let second = client
+        .call("PUT", &path, &yaml_type, yaml.as_bytes())
+        .expect(200)
+        .json();
+    assert_eq!(
+        (second["version"].as_u64(), second["name"].as_str()),
+        (Some(2), Some("renamed"))
+    );
     assert_ne!(second["digest"], made["digest"]);
-    assert_eq!(client.get(&format!("{path}/versions/1")).expect(200).json()["definition"], first);
-    assert_eq!(client.get(&format!("{path}/versions/1")).json()["digest"], made["digest"]);
+    assert_eq!(
+        client.get(&format!("{path}/versions/1")).expect(200).json()["definition"],
+        first
+    );
+    assert_eq!(
+        client.get(&format!("{path}/versions/1")).json()["digest"],
+        made["digest"]
+    );
     let versions = client.get(&format!("{path}/versions")).json();
-    let numbers: Vec<u64> = versions["data"].as_array().unwrap().iter().map(|v| v["version"].as_u64().unwrap()).collect();
+    let numbers: Vec<u64> = versions["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v["version"].as_u64().unwrap())
+        .collect();
     assert_eq!(numbers, [2, 1]);
     client.get(&format!("{path}/versions/3")).expect(404);
     client.get(&format!("{path}/versions/x")).expect(404);
 
-    client.json("PATCH", &path, &json!({"enabled": false})).expect(200);
-    assert_eq!(client.post(&format!("{path}/execute"), &json!({})).expect(409).text("code"), "workflow-disabled");
+    client
+        .json("PATCH", &path, &json!({"enabled": false}))
+        .expect(200);
+    assert_eq!(
+        client
+            .post(&format!("{path}/execute"), &json!({}))
+            .expect(409)
+            .text("code"),
+        "workflow-disabled"
+    );
     let endpoint = client.endpoint(&id, &json!({"scheme": "none"}));
-    assert_eq!(client.call("DELETE", &path, &[], b"").expect(409).text("code"), "workflow-in-use");
-    let endpoint = format!("/api/webhook-endpoints/{}", endpoint["id"].as_str().unwrap());
+    assert_eq!(
+        client
+            .call("DELETE", &path, &[], b"")
+            .expect(409)
+            .text("code"),
+        "workflow-in-use"
+    );
+    let endpoint = format!(
+        "/api/webhook-endpoints/{}",
+        endpoint["id"].as_str().unwrap()
+    );
     client.call("DELETE", &endpoint, &[], b"").expect(204);
     client.call("DELETE", &path, &[], b"").expect(204);
     client.get(&path).expect(404);
@@ -41,18 +84,60 @@ fn workflows_have_versions_that_never_change() {
 #[test]
 fn a_definition_that_cannot_run_is_refused_with_every_fault() {
     let Some(client) = Client::new() else { return };
-    let bad = definition(&json!([{"a": {"set": {}, "then": "nowhere"}}, {"b": {"call": "http", "with": {}}}]));
-    let problem = client.post("/api/workflows", &json!({"definition": bad})).expect(422).json();
+    let bad = definition(
+        &json!([{"a": {"set": {}, "then": "nowhere"}}, {"b": {"call": "http", "with": {}}}]),
+    );
+    let problem = client
+        .post("/api/workflows", &json!({"definition": bad}))
+        .expect(422)
+        .json();
     assert_eq!(problem["code"], "invalid-workflow");
-    let pointers: Vec<&str> = problem["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
-    assert_eq!(pointers, ["/definition/do/0/a/set", "/definition/do/0/a/then", "/definition/do/1/b/call"]);
+    let pointers: Vec<&str> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        pointers,
+        [
+            "/definition/do/0/a/set",
+            "/definition/do/0/a/then",
+            "/definition/do/1/b/call"
+        ]
+    );
     let yaml = [("content-type", "application/yaml")];
-    client.call("POST", "/api/workflows", &yaml, b"do: [").expect(400);
-    let problem = client.call("POST", "/api/workflows", &yaml, b"do: []").expect(422).json();
-    assert_eq!(problem["errors"][0], json!({"pointer": "", "detail": "`document` is missing"}));
-    client.call("POST", "/api/workflows", &[("content-type", "text/plain")], b"x").expect(415);
-    client.call("POST", "/api/workflows", &[("content-type", "application/json")], b"{").expect(400);
-    let problem = client.post("/api/workflows", &json!({"definition": {}, "colour": 1})).expect(400).json();
+    client
+        .call("POST", "/api/workflows", &yaml, b"do: [")
+        .expect(400);
+    let problem = client
+        .call("POST", "/api/workflows", &yaml, b"do: []")
+        .expect(422)
+        .json();
+    assert_eq!(
+        problem["errors"][0],
+        json!({"pointer": "", "detail": "`document` is missing"})
+    );
+    client
+        .call(
+            "POST",
+            "/api/workflows",
+            &[("content-type", "text/plain")],
+            b"x",
+        )
+        .expect(415);
+    client
+        .call(
+            "POST",
+            "/api/workflows",
+            &[("content-type", "application/json")],
+            b"{",
+        )
+        .expect(400);
+    let problem = client
+        .post("/api/workflows", &json!({"definition": {}, "colour": 1}))
+        .expect(400)
+        .json();
     assert_eq!(problem["errors"][0]["pointer"], "/colour");
 
     // The largest definition and one larger.
@@ -65,15 +150,25 @@ fn a_definition_that_cannot_run_is_refused_with_every_fault() {
         let rest = whole("").to_string().len();
         whole(&"x".repeat(bytes - rest))
     };
-    client.post("/api/workflows", &json!({"definition": sized(256 * 1024)})).expect(201);
-    client.post("/api/workflows", &json!({"definition": sized(256 * 1024 + 1)})).expect(413);
+    client
+        .post("/api/workflows", &json!({"definition": sized(256 * 1024)}))
+        .expect(201);
+    client
+        .post(
+            "/api/workflows",
+            &json!({"definition": sized(256 * 1024 + 1)}),
+        )
+        .expect(413);
 }
 
 #[test]
 fn a_post_with_an_idempotency_key_happens_once() {
     let Some(client) = Client::new() else { return };
     let send = |path: &str, key: &str, body: &Value| {
-        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        let headers = [
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
         client.call("POST", path, &headers, body.to_string().as_bytes())
     };
     let workflow = json!({"definition": definition(&json!([{"a": {"set": {"x": 1}}}]))});
@@ -82,46 +177,93 @@ fn a_post_with_an_idempotency_key_happens_once() {
     assert_eq!(again.json(), first.json());
     assert_eq!(again.header("idempotency-replayed"), "true");
     let other = json!({"definition": definition(&json!([{"a": {"set": {"x": 2}}}]))});
-    assert_eq!(send("/api/workflows", "k1", &other).expect(409).text("code"), "idempotency-key-reused");
-    assert_eq!(client.get("/api/workflows").json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        send("/api/workflows", "k1", &other)
+            .expect(409)
+            .text("code"),
+        "idempotency-key-reused"
+    );
+    assert_eq!(
+        client.get("/api/workflows").json()["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 
     // A secret that is shown once is shown again to whom it was shown.
     let keys = format!("/api/tenants/{}/api-keys", client.tenant);
     let body = json!({"name": "ci", "role": "viewer"});
-    assert_eq!(send(&keys, "k1", &body).expect(201).text("key"), send(&keys, "k1", &body).expect(201).text("key"));
+    assert_eq!(
+        send(&keys, "k1", &body).expect(201).text("key"),
+        send(&keys, "k1", &body).expect(201).text("key")
+    );
     let run = format!("/api/workflows/{}/execute", first.text("id"));
     let body = json!({"input": 1});
     let run_id = send(&run, "k1", &body).expect(202).text("run_id");
     assert_eq!(send(&run, "k1", &body).expect(202).text("run_id"), run_id);
     drop(client.ended(&run_id));
-    assert_eq!(client.get("/api/runs").json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        client.get("/api/runs").json()["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 
     // At once, too.
     let answers: Vec<_> = std::thread::scope(|scope| {
         let body = json!({"name": "at once", "role": "viewer"});
-        let tasks: Vec<_> = (0..8).map(|_| scope.spawn({ let body = body.clone(); let (send, keys) = (&send, &keys); move || send(keys, "k2", &body) })).collect();
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn({
+                    let body = body.clone();
+                    let (send, keys) = (&send, &keys);
+                    move || send(keys, "k2", &body)
+                })
+            })
+            .collect();
         tasks.into_iter().map(|task| task.join().unwrap()).collect()
     });
-    let keys: std::collections::BTreeSet<String> = answers.into_iter().map(|a| a.expect(201).text("key")).collect();
+    let keys: std::collections::BTreeSet<String> = answers
+        .into_iter()
+        .map(|a| a.expect(201).text("key"))
+        .collect();
     assert_eq!(keys.len(), 1);
 }
 
 #[test]
 fn a_stale_change_is_refused() {
     let Some(client) = Client::new() else { return };
-    let path = format!("/api/workflows/{}", client.workflow(&json!([{"a": {"set": {"x": 1}}}])));
+    let path = format!(
+        "/api/workflows/{}",
+        client.workflow(&json!([{"a": {"set": {"x": 1}}}]))
+    );
     let etag = client.get(&path).header("etag").to_owned();
     assert!(etag.starts_with('"'));
     let patch = |etag: &str, enabled: bool| {
         let headers = [("content-type", "application/json"), ("if-match", etag)];
-        client.call("PATCH", &path, &headers, json!({ "enabled": enabled }).to_string().as_bytes())
+        client.call(
+            "PATCH",
+            &path,
+            &headers,
+            json!({ "enabled": enabled }).to_string().as_bytes(),
+        )
     };
     patch(&etag, false).expect(200);
-    assert_eq!(patch(&etag, true).expect(412).text("code"), "precondition-failed");
+    assert_eq!(
+        patch(&etag, true).expect(412).text("code"),
+        "precondition-failed"
+    );
     patch("*", true).expect(200);
-    let headers = [("content-type", "application/json"), ("if-match", "\"stale\"")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("if-match", "\"stale\""),
+    ];
     let body = json!({"definition": definition(&json!([]))}).to_string();
-    client.call("PUT", &path, &headers, body.as_bytes()).expect(412);
+    client
+        .call("PUT", &path, &headers, body.as_bytes())
+        .expect(412);
 }
 
 #[test]
@@ -133,8 +275,12 @@ fn every_answer_follows_the_conventions() {
     assert!(!listed.header("x-request-id").is_empty());
     assert!(listed.header("ratelimit").starts_with("\"tenant\";r="));
     assert_eq!(listed.header("ratelimit-policy"), "\"tenant\";q=12000;w=60");
-    client.call("GET", "/api/runs", &[("api-version", "2026-11-01")], b"").expect(200);
-    let unknown = client.call("GET", "/api/runs", &[("api-version", "1999-01-01")], b"").expect(400);
+    client
+        .call("GET", "/api/runs", &[("api-version", "2026-11-01")], b"")
+        .expect(200);
+    let unknown = client
+        .call("GET", "/api/runs", &[("api-version", "1999-01-01")], b"")
+        .expect(400);
     assert_eq!(unknown.text("code"), "unknown-api-version");
 
     for (method, path, status, allow) in [
@@ -143,24 +289,62 @@ fn every_answer_follows_the_conventions() {
         ("POST", "/api/runs", 405, "GET"),
         ("DELETE", "/api/health", 405, "GET"),
         ("HEAD", "/api/runs", 405, "GET"),
-        ("PUT", "/api/webhook-endpoints/whe_1", 405, "GET, PATCH, DELETE"),
+        (
+            "PUT",
+            "/api/webhook-endpoints/whe_1",
+            405,
+            "GET, PATCH, DELETE",
+        ),
         ("GET", "/api/workflows/execute", 401, ""),
         ("BREW", "/api/runs", 405, "GET"),
     ] {
         let answer = send(method, &format!("{url}{path}"), &[], b"");
-        assert_eq!((answer.status, answer.header("allow")), (status, allow), "{method} {path}");
-        assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (status, allow),
+            "{method} {path}"
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            "application/problem+json",
+            "{method} {path}"
+        );
     }
-    for path in ["/api/runs/nothing", "/api/runs/run_01JD3V4ZK8QW5R7T9X1B3C5D7F", "/api/runs/a%20b%00%ff", "/api/artifacts/x/download", "/api/workflows/%2e%2e"] {
+    for path in [
+        "/api/runs/nothing",
+        "/api/runs/run_01JD3V4ZK8QW5R7T9X1B3C5D7F",
+        "/api/runs/a%20b%00%ff",
+        "/api/artifacts/x/download",
+        "/api/workflows/%2e%2e",
+    ] {
         let problem = client.get(path).expect(404).json();
-        assert_eq!((problem["code"].as_str(), problem["title"].as_str()), (Some("not-found"), Some("Not found")), "{path}");
+        assert_eq!(
+            (problem["code"].as_str(), problem["title"].as_str()),
+            (Some("not-found"), Some("Not found")),
+            "{path}"
+        );
     }
     let body = json!({"name": "x".repeat(129), "role": "viewer"});
-    let problem = client.post(&format!("/api/tenants/{}/api-keys", client.tenant), &body).expect(400).json();
+    let problem = client
+        .post(&format!("/api/tenants/{}/api-keys", client.tenant), &body)
+        .expect(400)
+        .json();
     assert_eq!(problem["errors"][0]["pointer"], "/name");
-    client.call("POST", "/api/webhook-endpoints", &[("content-type", "text/plain")], b"{}").expect(415);
-    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    client.call("POST", "/api/webhook-endpoints", &headers, b"{}").expect(415);
+    client
+        .call(
+            "POST",
+            "/api/webhook-endpoints",
+            &[("content-type", "text/plain")],
+            b"{}",
+        )
+        .expect(415);
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+    ];
+    client
+        .call("POST", "/api/webhook-endpoints", &headers, b"{}")
+        .expect(415);
 }
 
 #[test]
@@ -168,9 +352,19 @@ fn only_allowed_origins_may_call_from_a_page() {
     let Some(client) = Client::new() else { return };
     let url = format!("{}/api/runs", client.stack.url());
     let ask = |origin: &str| {
-        let headers = [("origin", origin), ("access-control-request-method", "GET"), ("access-control-request-headers", "authorization")];
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "GET"),
+            ("access-control-request-headers", "authorization"),
+        ];
         send("OPTIONS", &url, &headers, b"")
     };
-    assert_eq!(ask("http://localhost:3000").header("access-control-allow-origin"), "http://localhost:3000");
-    assert_eq!(ask("https://elsewhere.example").header("access-control-allow-origin"), "");
+    assert_eq!(
+        ask("http://localhost:3000").header("access-control-allow-origin"),
+        "http://localhost:3000"
+    );
+    assert_eq!(
+        ask("https://elsewhere.example").header("access-control-allow-origin"),
+        ""
+    );
 }

@@ -26,8 +26,17 @@ async fn settle(bench: &Bench) {
             break;
         }
         let again = bench.deliver(&bench.executor(), &waiting, received).await;
-        let failed: Vec<usize> = again.batch_item_failures.iter().map(|f| f.item_identifier.parse().unwrap()).collect();
-        waiting = waiting.into_iter().enumerate().filter(|(i, _)| failed.contains(i)).map(|(_, m)| m).collect();
+        let failed: Vec<usize> = again
+            .batch_item_failures
+            .iter()
+            .map(|f| f.item_identifier.parse().unwrap())
+            .collect();
+        waiting = waiting
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| failed.contains(i))
+            .map(|(_, m)| m)
+            .collect();
         waiting.extend(bench.messages().await);
     }
     assert!(waiting.is_empty());
@@ -37,10 +46,15 @@ async fn settle(bench: &Bench) {
 async fn ingest_dies_at_any_call_and_the_providers_retry_finishes_the_same_run() {
     let mut broken = 0;
     // The second body goes to the bucket first: another call to die at.
-    for body in [r#"{"id": "ord_1"}"#.to_owned(), format!(r#"{{"id": "ord_1", "pad": "{}"}}"#, "x".repeat(40_000))] {
+    for body in [
+        r#"{"id": "ord_1"}"#.to_owned(),
+        format!(r#"{{"id": "ord_1", "pad": "{}"}}"#, "x".repeat(40_000)),
+    ] {
         for side in [Side::Before, Side::After] {
             for number in 0.. {
-                let Some(bench) = Bench::new().await else { return };
+                let Some(bench) = Bench::new().await else {
+                    return;
+                };
                 let what = format!("{side:?} call {number}");
                 bench.wire.break_at(number, side);
                 let first = bench.post(&bench.ingest(), "evt_1", &body).await;
@@ -53,10 +67,18 @@ async fn ingest_dies_at_any_call_and_the_providers_retry_finishes_the_same_run()
                 assert_eq!(first.status_code, 503, "{what}: {}", first.body);
                 bench.wire.reset();
                 let second = bench.post(&bench.ingest(), "evt_1", &body).await;
-                assert!([200, 202].contains(&second.status_code), "{what}: {}", second.body);
+                assert!(
+                    [200, 202].contains(&second.status_code),
+                    "{what}: {}",
+                    second.body
+                );
                 let third = bench.post(&bench.ingest(), "evt_1", &body).await;
                 assert_eq!(third.status_code, 200, "{what}");
-                assert_eq!(json_of(&second)["run_id"], json_of(&third)["run_id"], "{what}");
+                assert_eq!(
+                    json_of(&second)["run_id"],
+                    json_of(&third)["run_id"],
+                    "{what}"
+                );
                 settle(&bench).await;
                 check(&bench, &what).await;
             }
@@ -70,9 +92,17 @@ async fn executor_dies_at_any_call_and_the_redelivery_finishes_the_run() {
     let mut broken = 0;
     for side in [Side::Before, Side::After] {
         for number in 0.. {
-            let Some(bench) = Bench::new().await else { return };
+            let Some(bench) = Bench::new().await else {
+                return;
+            };
             let what = format!("{side:?} call {number}");
-            assert_eq!(bench.post(&bench.ingest(), "evt_1", r#"{"id": "ord_1"}"#).await.status_code, 202);
+            assert_eq!(
+                bench
+                    .post(&bench.ingest(), "evt_1", r#"{"id": "ord_1"}"#)
+                    .await
+                    .status_code,
+                202
+            );
             let messages = bench.messages().await;
             bench.wire.reset();
             bench.wire.break_at(number, side);
@@ -100,8 +130,12 @@ async fn executor_dies_at_any_call_and_the_redelivery_finishes_the_run() {
 #[tokio::test]
 async fn the_executor_dies_again_while_it_makes_up_for_a_death() {
     for number in 0.. {
-        let Some(bench) = Bench::new().await else { return };
-        bench.post(&bench.ingest(), "evt_1", r#"{"id": "ord_1"}"#).await;
+        let Some(bench) = Bench::new().await else {
+            return;
+        };
+        bench
+            .post(&bench.ingest(), "evt_1", r#"{"id": "ord_1"}"#)
+            .await;
         let messages = bench.messages().await;
         // The first delivery dies after its log, before its end.
         bench.wire.reset();
@@ -122,12 +156,20 @@ async fn the_executor_dies_again_while_it_makes_up_for_a_death() {
 
 #[tokio::test]
 async fn what_nobody_sends_again_the_reconciler_finishes() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     // Endpoint (3 calls), then admission and claim, then the run; its message is lost.
     for number in 5.. {
         bench.wire.reset();
         bench.wire.break_at(number, Side::Before);
-        bench.post(&bench.ingest(), &format!("evt_{number}"), r#"{"id": "ord_1"}"#).await;
+        bench
+            .post(
+                &bench.ingest(),
+                &format!("evt_{number}"),
+                r#"{"id": "ord_1"}"#,
+            )
+            .await;
         bench.wire.reset();
         if !bench.runs().await.is_empty() {
             break;

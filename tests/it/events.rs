@@ -32,8 +32,12 @@ const HTTP: &[(&str, &str, &str, u16)] = events! {
     "diagnostics" / "wrong-method" => 405,
 };
 
-const OTHERS: [&str; 4] =
-    ["executor/one-run.json", "executor/unreadable.json", "reconciler/schedule.json", "reconciler/dead-letter.json"];
+const OTHERS: [&str; 4] = [
+    "executor/one-run.json",
+    "executor/unreadable.json",
+    "reconciler/schedule.json",
+    "reconciler/dead-letter.json",
+];
 
 #[test]
 fn each_file_is_used() {
@@ -46,41 +50,81 @@ fn each_file_is_used() {
             there.insert(format!("{}/{}", name(&function), name(&file.unwrap())));
         }
     }
-    let used = HTTP.iter().map(|(function, case, ..)| format!("{function}/{case}.json"));
+    let used = HTTP
+        .iter()
+        .map(|(function, case, ..)| format!("{function}/{case}.json"));
     assert_eq!(there, used.chain(OTHERS.map(str::to_owned)).collect());
 }
 
 #[tokio::test]
 async fn each_event_gets_its_answer() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     for (function, case, event, status) in HTTP {
         let answer = bench.answer(function, event).await;
-        assert_eq!(answer.status_code, *status, "{function}/{case}: {}", answer.body);
-        assert_eq!(answer.headers["x-request-id"], "events-1", "{function}/{case}");
+        assert_eq!(
+            answer.status_code, *status,
+            "{function}/{case}: {}",
+            answer.body
+        );
+        assert_eq!(
+            answer.headers["x-request-id"], "events-1",
+            "{function}/{case}"
+        );
         assert_eq!(answer.headers["api-version"], "2026-11-01");
         if *status >= 400 {
             assert_eq!(answer.headers["content-type"], "application/problem+json");
             let problem = json_of(&answer);
             assert_eq!(problem["status"], *status);
-            assert!(problem["code"].is_string() && problem["title"].is_string(), "{problem}");
+            assert!(
+                problem["code"].is_string() && problem["title"].is_string(),
+                "{problem}"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn messages_are_executed_or_come_again() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let deadline = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
-    let unreadable = serde_json::from_str(include_str!("../../events/executor/unreadable.json")).unwrap();
-    assert_eq!(executor::handle(&bench.executor(), unreadable, deadline).await.batch_item_failures.len(), 1);
+    let unreadable =
+        serde_json::from_str(include_str!("../../events/executor/unreadable.json")).unwrap();
+    assert_eq!(
+        executor::handle(&bench.executor(), unreadable, deadline)
+            .await
+            .batch_item_failures
+            .len(),
+        1
+    );
     // Of a run that never came: long sent, so nobody waits for it any more.
     let orphan = || include_str!("../../events/executor/one-run.json");
     let event = serde_json::from_str(orphan()).unwrap();
-    assert!(executor::handle(&bench.executor(), event, deadline).await.batch_item_failures.is_empty());
+    assert!(
+        executor::handle(&bench.executor(), event, deadline)
+            .await
+            .batch_item_failures
+            .is_empty()
+    );
     // The same, just sent: it may be faster than its run.
     let now = bench.now().as_millisecond().to_string();
     let event = serde_json::from_str(&orphan().replace("1732190000000", &now)).unwrap();
-    assert_eq!(executor::handle(&bench.executor(), event, deadline).await.batch_item_failures.len(), 1);
-    let dead = serde_json::from_str(include_str!("../../events/reconciler/dead-letter.json")).unwrap();
-    assert!(reconciler::handle(&bench.reconciler(), dead).await.batch_item_failures.is_empty());
+    assert_eq!(
+        executor::handle(&bench.executor(), event, deadline)
+            .await
+            .batch_item_failures
+            .len(),
+        1
+    );
+    let dead =
+        serde_json::from_str(include_str!("../../events/reconciler/dead-letter.json")).unwrap();
+    assert!(
+        reconciler::handle(&bench.reconciler(), dead)
+            .await
+            .batch_item_failures
+            .is_empty()
+    );
 }

@@ -31,7 +31,11 @@ const ROUTES: [(&str, &str, Who); 42] = [
     ("GET", "/api/webhook-endpoints/{id}", Member("viewer")),
     ("PATCH", "/api/webhook-endpoints/{id}", Member("admin")),
     ("DELETE", "/api/webhook-endpoints/{id}", Member("admin")),
-    ("POST", "/api/webhook-endpoints/{id}/rotate-secret", Member("admin")),
+    (
+        "POST",
+        "/api/webhook-endpoints/{id}/rotate-secret",
+        Member("admin"),
+    ),
     ("GET", "/api/workflows", Member("viewer")),
     ("POST", "/api/workflows", Member("editor")),
     ("POST", "/api/workflows/execute", Member("editor")),
@@ -40,7 +44,11 @@ const ROUTES: [(&str, &str, Who); 42] = [
     ("PATCH", "/api/workflows/{id}", Member("editor")),
     ("DELETE", "/api/workflows/{id}", Member("editor")),
     ("GET", "/api/workflows/{id}/versions", Member("viewer")),
-    ("GET", "/api/workflows/{id}/versions/{number}", Member("viewer")),
+    (
+        "GET",
+        "/api/workflows/{id}/versions/{number}",
+        Member("viewer"),
+    ),
     ("POST", "/api/workflows/{id}/execute", Member("editor")),
     ("GET", "/api/runs", Member("viewer")),
     ("GET", "/api/runs/{id}", Member("viewer")),
@@ -57,11 +65,23 @@ const ROUTES: [(&str, &str, Who); 42] = [
     ("DELETE", "/api/tenants/{id}", Member("owner")),
     ("GET", "/api/tenants/{id}/members", Member("viewer")),
     ("POST", "/api/tenants/{id}/members", Member("admin")),
-    ("PATCH", "/api/tenants/{id}/members/{user_id}", Member("admin")),
-    ("DELETE", "/api/tenants/{id}/members/{user_id}", Member("admin")),
+    (
+        "PATCH",
+        "/api/tenants/{id}/members/{user_id}",
+        Member("admin"),
+    ),
+    (
+        "DELETE",
+        "/api/tenants/{id}/members/{user_id}",
+        Member("admin"),
+    ),
     ("GET", "/api/tenants/{id}/api-keys", Member("admin")),
     ("POST", "/api/tenants/{id}/api-keys", Member("admin")),
-    ("DELETE", "/api/tenants/{id}/api-keys/{key_id}", Member("admin")),
+    (
+        "DELETE",
+        "/api/tenants/{id}/api-keys/{key_id}",
+        Member("admin"),
+    ),
 ];
 
 fn template() -> String {
@@ -72,19 +92,30 @@ fn routes_of_the_template() -> BTreeSet<(String, String)> {
     let text = template();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let pairs = lines.windows(2).filter_map(|pair| {
-        Some((pair[0].strip_prefix("Method: ")?.to_owned(), pair[1].strip_prefix("Path: ")?.to_owned()))
+        Some((
+            pair[0].strip_prefix("Method: ")?.to_owned(),
+            pair[1].strip_prefix("Path: ")?.to_owned(),
+        ))
     });
     pairs.collect()
 }
 
 #[test]
 fn every_route_of_the_template_has_a_row_and_a_description() {
-    let rows: BTreeSet<_> = ROUTES.iter().map(|(m, p, _)| ((*m).to_owned(), (*p).to_owned())).collect();
+    let rows: BTreeSet<_> = ROUTES
+        .iter()
+        .map(|(m, p, _)| ((*m).to_owned(), (*p).to_owned()))
+        .collect();
     assert_eq!(rows, routes_of_the_template());
     let openapi: Value = serde_json::from_str(diagnostics::OPENAPI).unwrap();
     let mut described = BTreeSet::new();
     for (path, operations) in openapi["paths"].as_object().unwrap() {
-        for method in operations.as_object().unwrap().keys().filter(|name| *name != "parameters") {
+        for method in operations
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| *name != "parameters")
+        {
             described.insert((method.to_uppercase(), path.clone()));
         }
     }
@@ -96,7 +127,10 @@ fn the_local_loop_has_the_same_routes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let text = fs::read_to_string(root).unwrap();
     for (method, path, _) in ROUTES {
-        assert!(text.contains(&format!("\"{path}\"")), "{method} {path} is not in the router of Cargo.toml");
+        assert!(
+            text.contains(&format!("\"{path}\"")),
+            "{method} {path} is not in the router of Cargo.toml"
+        );
     }
 }
 
@@ -112,14 +146,34 @@ struct Furnished {
 fn furnished() -> Option<Furnished> {
     let owner = Client::new()?;
     let workflow = owner.workflow(&json!([{"a": {"set": {"x": 1}}}]));
-    let endpoint = owner.endpoint(&workflow, &json!({"scheme": "none"}))["id"].as_str().unwrap().to_owned();
-    let run = owner.post("/api/workflows/execute", &json!({"workflow_id": workflow, "input": 1})).expect(202).text("run_id");
+    let endpoint = owner.endpoint(&workflow, &json!({"scheme": "none"}))["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let run = owner
+        .post(
+            "/api/workflows/execute",
+            &json!({"workflow_id": workflow, "input": 1}),
+        )
+        .expect(202)
+        .text("run_id");
     drop(owner.ended(&run));
     let keys = format!("/api/tenants/{}/api-keys", owner.tenant);
-    let key = owner.post(&keys, &json!({"name": "k", "role": "viewer"})).expect(201).text("id");
+    let key = owner
+        .post(&keys, &json!({"name": "k", "role": "viewer"}))
+        .expect(201)
+        .text("id");
     let members = format!("/api/tenants/{}/members", owner.tenant);
-    owner.post(&members, &json!({"user_id": "bob", "role": "viewer"})).expect(201);
-    Some(Furnished { owner, workflow, endpoint, run, key })
+    owner
+        .post(&members, &json!({"user_id": "bob", "role": "viewer"}))
+        .expect(201);
+    Some(Furnished {
+        owner,
+        workflow,
+        endpoint,
+        run,
+        key,
+    })
 }
 
 impl Furnished {
@@ -141,8 +195,12 @@ impl Furnished {
     fn body(&self, method: &str, route: &str) -> Value {
         match (method, route) {
             ("POST", "/api/workflows/execute") => json!({"workflow_id": self.workflow}),
-            ("POST", "/api/webhook-endpoints") => json!({"name": "E", "workflow_id": self.workflow}),
-            ("PATCH", "/api/webhook-endpoints/{id}" | "/api/workflows/{id}") => json!({"enabled": true}),
+            ("POST", "/api/webhook-endpoints") => {
+                json!({"name": "E", "workflow_id": self.workflow})
+            }
+            ("PATCH", "/api/webhook-endpoints/{id}" | "/api/workflows/{id}") => {
+                json!({"enabled": true})
+            }
             _ => json!({}),
         }
     }
@@ -158,14 +216,22 @@ fn without_a_credential_nothing_opens() {
         let url = format!("{}{}", own.owner.stack.url(), own.path(route));
         let headers = [("x-tenant-id", own.owner.tenant.as_str())];
         let answer = send(method, &url, &headers, b"").expect(401);
-        assert!(answer.header("www-authenticate").starts_with("Bearer"), "{method} {route}");
+        assert!(
+            answer.header("www-authenticate").starts_with("Bearer"),
+            "{method} {route}"
+        );
     }
 }
 
 #[test]
 fn another_tenants_things_are_not_there() {
-    let (Some(own), Some(other)) = (furnished(), Client::new()) else { return };
-    let person = other.with(aias_tests::client::token(other.stack, &json!({"sub": "stranger"})));
+    let (Some(own), Some(other)) = (furnished(), Client::new()) else {
+        return;
+    };
+    let person = other.with(aias_tests::client::token(
+        other.stack,
+        &json!({"sub": "stranger"}),
+    ));
     for (method, route, who) in ROUTES {
         let Member(_) = who else { continue };
         let (path, body) = (own.path(route), own.body(method, route));
@@ -178,17 +244,31 @@ fn another_tenants_things_are_not_there() {
                 // A workflow of another tenant is no workflow; a definition is missing anyway.
                 assert_eq!(answer.status, 400, "{method} {route}");
             }
-            _ => assert_eq!(answer.expect(200).json()["data"], json!([]), "{method} {route}"),
+            _ => assert_eq!(
+                answer.expect(200).json()["data"],
+                json!([]),
+                "{method} {route}"
+            ),
         }
         // By a key of another tenant that names this one, and by a person who is no member.
         for client in [&other.with(other.credential.clone()), &person] {
-            let client = Client { stack: client.stack, tenant: own.owner.tenant.clone(), credential: client.credential.clone() };
-            assert_eq!(client.json(method, &path, &body).status, 404, "{method} {route}");
+            let client = Client {
+                stack: client.stack,
+                tenant: own.owner.tenant.clone(),
+                credential: client.credential.clone(),
+            };
+            assert_eq!(
+                client.json(method, &path, &body).status,
+                404,
+                "{method} {route}"
+            );
         }
     }
     // And all of it is still there.
     own.owner.get(&own.path("/api/workflows/{id}")).expect(200);
-    own.owner.get(&own.path("/api/webhook-endpoints/{id}")).expect(200);
+    own.owner
+        .get(&own.path("/api/webhook-endpoints/{id}"))
+        .expect(200);
     own.owner.get(&own.path("/api/artifacts/{id}")).expect(200);
 }
 
@@ -196,14 +276,22 @@ fn another_tenants_things_are_not_there() {
 fn a_role_that_is_too_low_is_refused() {
     let Some(own) = furnished() else { return };
     let roles = ["viewer", "editor", "admin", "owner"];
-    let clients: Vec<Client> = roles.iter().map(|role| own.owner.with(own.owner.key(role))).collect();
+    let clients: Vec<Client> = roles
+        .iter()
+        .map(|role| own.owner.with(own.owner.key(role)))
+        .collect();
     for (method, route, who) in ROUTES {
         let Member(least) = who else { continue };
         let least = roles.iter().position(|role| *role == least).unwrap();
         let (path, body) = (own.path(route), own.body(method, route));
         for (rank, client) in clients.iter().enumerate().take(least) {
             let answer = client.json(method, &path, &body);
-            assert_eq!((answer.status, answer.text("code").as_str()), (403, "forbidden"), "{method} {route} as {}", roles[rank]);
+            assert_eq!(
+                (answer.status, answer.text("code").as_str()),
+                (403, "forbidden"),
+                "{method} {route} as {}",
+                roles[rank]
+            );
         }
         if method == "GET" {
             for client in clients.iter().skip(least) {
@@ -227,5 +315,8 @@ fn every_role_is_narrow() {
     }
     // The one wildcard is a denial.
     assert_eq!(text.matches("s3:*").count(), 1);
-    assert_eq!(text.matches("AWS::IAM::Role").count(), text.matches("AWS::Serverless::Function").count());
+    assert_eq!(
+        text.matches("AWS::IAM::Role").count(),
+        text.matches("AWS::Serverless::Function").count()
+    );
 }

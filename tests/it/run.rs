@@ -11,10 +11,18 @@ use serde_json::json;
 
 #[tokio::test]
 async fn a_poisoned_message_beside_nine_good_ones() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let app = bench.ingest();
     for n in 0..10 {
-        let answer = bench.post(&app, &format!("evt_{n}"), &format!(r#"{{"id": "ord_{n}"}}"#)).await;
+        let answer = bench
+            .post(
+                &app,
+                &format!("evt_{n}"),
+                &format!(r#"{{"id": "ord_{n}"}}"#),
+            )
+            .await;
         assert_eq!(answer.status_code, 202);
     }
     let messages = bench.messages().await;
@@ -42,25 +50,44 @@ fn a_run_that_never_ends_is_faulted_and_its_neighbours_complete() {
     let Some(client) = Client::new() else { return };
     let spin = client.workflow(&json!([{"spin": {"set": {"x": "${ def f: f; f }"}}}]));
     let good = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
-    let execute = |id: &str| client.post("/api/workflows/execute", &json!({"workflow_id": id, "input": 1})).expect(202).text("run_id");
+    let execute = |id: &str| {
+        client
+            .post(
+                "/api/workflows/execute",
+                &json!({"workflow_id": id, "input": 1}),
+            )
+            .expect(202)
+            .text("run_id")
+    };
     let spinning = execute(&spin);
     let others: Vec<String> = (0..9).map(|_| execute(&good)).collect();
     for run in &others {
         assert_eq!(client.ended(run)["status"], "completed");
     }
     let run = client.ended_within(&spinning, Duration::from_secs(60));
-    assert_eq!((run["status"].as_str(), run["error"]["code"].as_str()), (Some("faulted"), Some("timeout")), "{run}");
+    assert_eq!(
+        (run["status"].as_str(), run["error"]["code"].as_str()),
+        (Some("faulted"), Some("timeout")),
+        "{run}"
+    );
     assert_eq!(client.ended(&execute(&good))["status"], "completed");
 }
 
 #[tokio::test]
 async fn a_dead_letter_is_a_faulted_run_with_its_reason() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     bench.post(&bench.ingest(), "evt_1", r#"{"id": 1}"#).await;
     let messages = bench.messages().await;
     for _ in 0..2 {
         let event = reconciler::Event::Dead(bench.batch(&messages, 6));
-        assert!(reconciler::handle(&bench.reconciler(), event).await.batch_item_failures.is_empty());
+        assert!(
+            reconciler::handle(&bench.reconciler(), event)
+                .await
+                .batch_item_failures
+                .is_empty()
+        );
         let runs = bench.runs().await;
         assert_eq!(runs[0].error.as_ref().unwrap().code, "dead-letter");
         assert_eq!(bench.log(&runs[0]).await.len(), 1);
@@ -80,12 +107,17 @@ async fn a_dead_letter_is_a_faulted_run_with_its_reason() {
     let numbers: Vec<u32> = bench.log(run).await.iter().map(|e| e.seq).collect();
     assert_eq!(numbers, (0..13).collect::<Vec<_>>());
     let again = bench.answer("runs", &event).await;
-    assert_eq!((again.status_code, json_of(&again)["code"].as_str()), (409, Some("run-not-faulted")));
+    assert_eq!(
+        (again.status_code, json_of(&again)["code"].as_str()),
+        (409, Some("run-not-faulted"))
+    );
 }
 
 #[tokio::test]
 async fn a_batch_that_is_out_of_time_hands_its_runs_on() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     bench.post(&bench.ingest(), "evt_1", r#"{"id": 1}"#).await;
     let messages = bench.messages().await;
     let soon = std::time::SystemTime::now() + Duration::from_secs(5);
@@ -97,7 +129,9 @@ async fn a_batch_that_is_out_of_time_hands_its_runs_on() {
 
 #[tokio::test]
 async fn a_cancelled_run_stays_cancelled() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     bench.post(&bench.ingest(), "evt_1", r#"{"id": 1}"#).await;
     let messages = bench.messages().await;
     let store = bench.store();
@@ -105,7 +139,13 @@ async fn a_cancelled_run_stays_cancelled() {
     let mut read = own.run(bench.runs().await[0].id).await.unwrap().unwrap();
     read.run.value = read.run.value.cancel(bench.now()).unwrap();
     own.save_run(&read).await.unwrap();
-    assert!(bench.deliver(&bench.executor(), &messages, 1).await.batch_item_failures.is_empty());
+    assert!(
+        bench
+            .deliver(&bench.executor(), &messages, 1)
+            .await
+            .batch_item_failures
+            .is_empty()
+    );
     assert_eq!(bench.runs().await[0].status, Status::Cancelled);
 }
 
@@ -116,32 +156,68 @@ fn a_run_is_executed_awaited_replayed_and_says_how_it_went() {
     let path = format!("/api/workflows/{id}/execute");
     let body = json!({"input": {"a": 1, "b": 2}}).to_string();
     let headers = [("content-type", "application/json"), ("prefer", "wait=20")];
-    let run = client.call("POST", &path, &headers, body.as_bytes()).expect(200);
+    let run = client
+        .call("POST", &path, &headers, body.as_bytes())
+        .expect(200);
     assert_eq!(run.header("preference-applied"), "wait=20");
     let run = run.json();
-    assert_eq!((run["status"].as_str(), run["trigger"]["type"].as_str()), (Some("completed"), Some("api")));
+    assert_eq!(
+        (run["status"].as_str(), run["trigger"]["type"].as_str()),
+        (Some("completed"), Some("api"))
+    );
     assert_eq!(client.download(&run), b"{\"sum\":3}");
     let run_id = run["id"].as_str().unwrap();
-    assert_eq!(client.get(&format!("/api/runs/{run_id}/input")).json(), json!({"a": 1, "b": 2}));
+    assert_eq!(
+        client.get(&format!("/api/runs/{run_id}/input")).json(),
+        json!({"a": 1, "b": 2})
+    );
     let log = client.get(&format!("/api/runs/{run_id}/logs")).json();
-    let events: Vec<&str> = log["data"].as_array().unwrap().iter().map(|e| e["event"].as_str().unwrap()).collect();
+    let events: Vec<&str> = log["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["event"].as_str().unwrap())
+        .collect();
     assert_eq!(events, ["run.started", "task.completed", "run.completed"]);
     assert_eq!(log["data"][2]["output_digest"], run["output_digest"]);
 
     // A new version; the replay runs the old one when told.
     let next = definition(&json!([{"sum": {"set": {"product": "${ .a * .b }"}}}]));
-    client.json("PUT", &format!("/api/workflows/{id}"), &json!({"definition": next})).expect(200);
-    let replay = |body| client.post(&format!("/api/runs/{run_id}/replay"), &body).expect(202).text("run_id");
+    client
+        .json(
+            "PUT",
+            &format!("/api/workflows/{id}"),
+            &json!({"definition": next}),
+        )
+        .expect(200);
+    let replay = |body| {
+        client
+            .post(&format!("/api/runs/{run_id}/replay"), &body)
+            .expect(202)
+            .text("run_id")
+    };
     let newest = client.ended(&replay(json!({})));
     assert_eq!(client.download(&newest), b"{\"product\":2}");
-    assert_eq!(newest["trigger"], json!({"type": "replay", "replay_of": run_id}));
+    assert_eq!(
+        newest["trigger"],
+        json!({"type": "replay", "replay_of": run_id})
+    );
     let same = client.ended(&replay(json!({"workflow_version": 1})));
     assert_eq!(same["output_digest"], run["output_digest"]);
     assert_eq!(same["input_digest"], run["input_digest"]);
-    client.post(&format!("/api/runs/{run_id}/replay"), &json!({"workflow_version": 3})).expect(400);
+    client
+        .post(
+            &format!("/api/runs/{run_id}/replay"),
+            &json!({"workflow_version": 3}),
+        )
+        .expect(400);
 
-    client.post(&format!("/api/runs/{run_id}/cancel"), &json!({})).expect(409);
-    client.post(&format!("/api/runs/{run_id}/retry"), &json!({})).expect(409);
+    client
+        .post(&format!("/api/runs/{run_id}/cancel"), &json!({}))
+        .expect(409);
+    client
+        .post(&format!("/api/runs/{run_id}/retry"), &json!({}))
+        .expect(409);
 }
 
 #[test]
@@ -150,7 +226,12 @@ fn a_fault_says_why_and_where() {
     let id = client.workflow(&json!([{"no": {"raise": {"error": {
         "type": "https://example.com/full", "status": 507, "title": "Full", "detail": "${ \"no room for \" + .what }",
     }}}}]));
-    let run = client.post(&format!("/api/workflows/{id}/execute"), &json!({"input": {"what": "milk"}})).expect(202);
+    let run = client
+        .post(
+            &format!("/api/workflows/{id}/execute"),
+            &json!({"input": {"what": "milk"}}),
+        )
+        .expect(202);
     let run = client.ended(&run.text("run_id"));
     assert_eq!(
         run["error"],
@@ -159,7 +240,12 @@ fn a_fault_says_why_and_where() {
     );
     assert_eq!(run["artifacts"], json!([]));
     let text = client.workflow(&json!([{"t": {"set": "${ \"plain text\" }"}}]));
-    let run = client.post(&format!("/api/workflows/{text}/execute"), &json!({"input": 1})).expect(202);
+    let run = client
+        .post(
+            &format!("/api/workflows/{text}/execute"),
+            &json!({"input": 1}),
+        )
+        .expect(202);
     let run = client.ended(&run.text("run_id"));
     assert_eq!(client.download(&run), b"plain text");
     assert_eq!(run["artifacts"][0]["name"], "output.txt");
@@ -171,12 +257,21 @@ fn a_long_run_is_seen_running_and_keeps_its_whole_log() {
     // 4,000 steps, slow enough to be looked at.
     let slow = json!([{"l": {"for": {"in": "[range(4000)]"}, "do": [{"s": {"set": {"n": "${ [limit(400; repeat(1))] | add }"}}}]}}]);
     let id = client.workflow(&slow);
-    let run = client.post(&format!("/api/workflows/{id}/execute"), &json!({"input": {}})).expect(202).text("run_id");
+    let run = client
+        .post(
+            &format!("/api/workflows/{id}/execute"),
+            &json!({"input": {}}),
+        )
+        .expect(202)
+        .text("run_id");
     let ended = client.ended_within(&run, Duration::from_secs(60));
     assert_eq!(ended["status"], "completed", "{ended}");
     let (mut next, mut seq) = (String::new(), 0);
     loop {
-        let page = client.get(&format!("/api/runs/{run}/logs?limit=100{next}")).expect(200).json();
+        let page = client
+            .get(&format!("/api/runs/{run}/logs?limit=100{next}"))
+            .expect(200)
+            .json();
         for entry in page["data"].as_array().unwrap() {
             assert_eq!(entry["seq"], seq);
             seq += 1;
@@ -194,19 +289,39 @@ fn lists_are_paged_newest_first_with_cursors_of_their_own() {
     let Some(client) = Client::new() else { return };
     let id = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
     let path = format!("/api/workflows/{id}/execute");
-    let mut made: Vec<String> =
-        (0..7).map(|n| client.post(&path, &json!({"input": n})).expect(202).text("run_id")).collect();
+    let mut made: Vec<String> = (0..7)
+        .map(|n| {
+            client
+                .post(&path, &json!({"input": n}))
+                .expect(202)
+                .text("run_id")
+        })
+        .collect();
     made.iter().for_each(|run| drop(client.ended(run)));
     made.sort();
     made.reverse();
-    for list in ["/api/runs?status=completed&", "/api/runs?", "/api/artifacts?"] {
+    for list in [
+        "/api/runs?status=completed&",
+        "/api/runs?",
+        "/api/artifacts?",
+    ] {
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
-            let page = client.get(&format!("{list}limit=3{cursor}")).expect(200).json();
+            let page = client
+                .get(&format!("{list}limit=3{cursor}"))
+                .expect(200)
+                .json();
             let data = page["data"].as_array().unwrap();
             assert!(data.len() <= 3);
-            let id = if list.contains("artifacts") { "run_id" } else { "id" };
-            seen.extend(data.iter().map(|item| item[id].as_str().unwrap().to_owned()));
+            let id = if list.contains("artifacts") {
+                "run_id"
+            } else {
+                "id"
+            };
+            seen.extend(
+                data.iter()
+                    .map(|item| item[id].as_str().unwrap().to_owned()),
+            );
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => break,
@@ -214,7 +329,10 @@ fn lists_are_paged_newest_first_with_cursors_of_their_own() {
         }
         assert_eq!(seen, made, "{list}");
     }
-    let cursor = client.get("/api/runs?limit=3").json()["next_cursor"].as_str().unwrap().to_owned();
+    let cursor = client.get("/api/runs?limit=3").json()["next_cursor"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let other = Client::new().unwrap();
     for (client, query) in [
         (&client, format!("limit=3&status=faulted&cursor={cursor}")),
@@ -228,19 +346,37 @@ fn lists_are_paged_newest_first_with_cursors_of_their_own() {
     ] {
         client.get(&format!("/api/runs?{query}")).expect(400);
     }
-    assert_eq!(client.get("/api/runs?status=faulted").json()["data"], json!([]));
-    assert_eq!(client.get(&format!("/api/runs?workflow_id={id}")).json()["data"].as_array().unwrap().len(), 7);
+    assert_eq!(
+        client.get("/api/runs?status=faulted").json()["data"],
+        json!([])
+    );
+    assert_eq!(
+        client.get(&format!("/api/runs?workflow_id={id}")).json()["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        7
+    );
 }
 
 #[tokio::test]
 async fn an_event_for_a_disabled_workflow_is_kept_and_can_be_retried() {
-    let Some(bench) = Bench::new().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let store = bench.store();
     let own = bench.tenant(&store);
-    let mut head = own.workflow(WORKFLOW.parse().unwrap()).await.unwrap().unwrap();
+    let mut head = own
+        .workflow(WORKFLOW.parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     head.value.enabled = false;
     own.save_workflow(&head, None).await.unwrap();
-    assert_eq!(bench.post(&bench.ingest(), "evt_1", "{}").await.status_code, 202);
+    assert_eq!(
+        bench.post(&bench.ingest(), "evt_1", "{}").await.status_code,
+        202
+    );
     let messages = bench.messages().await;
     bench.deliver(&bench.executor(), &messages, 1).await;
     let run = &bench.runs().await[0];
@@ -250,6 +386,15 @@ async fn an_event_for_a_disabled_workflow_is_kept_and_can_be_retried() {
 #[test]
 fn health_says_what_is_there() {
     let Some(client) = Client::new() else { return };
-    let answer = send("GET", &format!("{}/api/health", client.stack.url()), &[], b"").expect(200);
-    assert_eq!(answer.json()["checks"], json!({"store": "ok", "queue": "ok", "blobs": "ok", "secrets": "ok"}));
+    let answer = send(
+        "GET",
+        &format!("{}/api/health", client.stack.url()),
+        &[],
+        b"",
+    )
+    .expect(200);
+    assert_eq!(
+        answer.json()["checks"],
+        json!({"store": "ok", "queue": "ok", "blobs": "ok", "secrets": "ok"})
+    );
 }

@@ -22,19 +22,38 @@ fn now() -> Timestamp {
 }
 
 async fn store() -> Store {
-    Store::new(&aws::config(&dynamodb::start().await, &Wire::default()), dynamodb::TABLE.to_owned())
+    Store::new(
+        &aws::config(&dynamodb::start().await, &Wire::default()),
+        dynamodb::TABLE.to_owned(),
+    )
 }
 
 async fn with_tenant(store: &Store) -> TenantStore<'_> {
     let id = TenantId::new(now(), aias_platform::clock::random_id());
-    let tenant = Tenant { id, name: Name::new("T").unwrap(), created_at: now(), updated_at: now(), deleted_at: None };
-    let owner = Member { user_id: "o".parse().unwrap(), role: Role::Owner, created_at: now() };
+    let tenant = Tenant {
+        id,
+        name: Name::new("T").unwrap(),
+        created_at: now(),
+        updated_at: now(),
+        deleted_at: None,
+    };
+    let owner = Member {
+        user_id: "o".parse().unwrap(),
+        role: Role::Owner,
+        created_at: now(),
+    };
     store.create_tenant(&tenant, &owner, None).await.unwrap();
     store.tenant(Proof::for_tests(id))
 }
 
 fn run_at(at: Timestamp, random: u128) -> Run {
-    Run::pending(RunId::new(at, random), WorkflowId::new(now(), 1), None, Trigger::Api, "sha256:00".into())
+    Run::pending(
+        RunId::new(at, random),
+        WorkflowId::new(now(), 1),
+        None,
+        Trigger::Api,
+        "sha256:00".into(),
+    )
 }
 
 fn inline() -> Input {
@@ -49,7 +68,9 @@ async fn a_run_comes_back_as_it_was_written() {
     assert_eq!(own.create_run(&run).await.unwrap(), None);
     assert_eq!(own.run(run.run.value.id).await.unwrap(), Some(run.clone()));
     assert_eq!(own.create_run(&run).await.unwrap(), Some(run.clone()));
-    let Input::Inline(bytes) = &run.input else { panic!() };
+    let Input::Inline(bytes) = &run.input else {
+        panic!()
+    };
     assert_eq!(Input::inflate(bytes).unwrap(), b"{\"a\":1}");
     let other = with_tenant(&store).await;
     assert_eq!(other.run(run.run.value.id).await.unwrap(), None);
@@ -86,7 +107,10 @@ async fn a_list_of_runs_merges_shards_and_days() {
     let span = (now() - SignedDuration::from_hours(24 * 10), now());
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = own.runs(&RunFilter::default(), 7, after.as_ref(), span).await.unwrap();
+        let page = own
+            .runs(&RunFilter::default(), 7, after.as_ref(), span)
+            .await
+            .unwrap();
         seen.extend(page.items.iter().map(|run| run.id));
         after = page.next;
         if after.is_none() {
@@ -107,13 +131,23 @@ async fn a_list_of_runs_merges_shards_and_days() {
 async fn a_list_goes_on_over_a_long_silence() {
     let store = store().await;
     let own = with_tenant(&store).await;
-    let old = new_run(run_at(now() - SignedDuration::from_hours(24 * 80), 1), inline(), 90);
+    let old = new_run(
+        run_at(now() - SignedDuration::from_hours(24 * 80), 1),
+        inline(),
+        90,
+    );
     own.create_run(&old).await.unwrap();
     let span = (now() - SignedDuration::from_hours(24 * 90), now());
-    let mut page = own.runs(&RunFilter::default(), 10, None, span).await.unwrap();
+    let mut page = own
+        .runs(&RunFilter::default(), 10, None, span)
+        .await
+        .unwrap();
     let mut pages = 1;
     while page.items.is_empty() {
-        page = own.runs(&RunFilter::default(), 10, page.next.as_ref(), span).await.unwrap();
+        page = own
+            .runs(&RunFilter::default(), 10, page.next.as_ref(), span)
+            .await
+            .unwrap();
         pages += 1;
     }
     assert_eq!((page.items[0].id, pages), (old.run.value.id, 3));
@@ -130,7 +164,12 @@ fn workflow(n: u128) -> (Workflow, Version) {
         created_at: now(),
         updated_at: now(),
     };
-    let version = Version { number: 1, digest: "d".into(), definition: "{}".into(), created_at: now() };
+    let version = Version {
+        number: 1,
+        digest: "d".into(),
+        definition: "{}".into(),
+        created_at: now(),
+    };
     (head, version)
 }
 
@@ -143,8 +182,14 @@ async fn the_last_that_a_plan_allows_and_the_first_that_it_does_not() {
         own.create_workflow(&head, &version, 3, None).await.unwrap();
     }
     let (head, version) = workflow(3);
-    let refused = own.create_workflow(&head, &version, 3, None).await.unwrap_err();
-    assert!(matches!(refused, Refused::Limit { used: 3, .. }), "{refused:?}");
+    let refused = own
+        .create_workflow(&head, &version, 3, None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, Refused::Limit { used: 3, .. }),
+        "{refused:?}"
+    );
     // One goes, one may come.
     let (gone, _) = workflow(1);
     let read = own.workflow(gone.id).await.unwrap().unwrap();
@@ -160,10 +205,20 @@ async fn lists_show_heads_and_not_their_versions() {
     let mut made = Vec::new();
     for n in 0..5 {
         let (head, version) = workflow(n);
-        own.create_workflow(&head, &version, 100, None).await.unwrap();
+        own.create_workflow(&head, &version, 100, None)
+            .await
+            .unwrap();
         let mut read = own.workflow(head.id).await.unwrap().unwrap();
         read.value.latest = 2;
-        own.save_workflow(&read, Some(&Version { number: 2, ..version })).await.unwrap();
+        own.save_workflow(
+            &read,
+            Some(&Version {
+                number: 2,
+                ..version
+            }),
+        )
+        .await
+        .unwrap();
         made.push(head.id);
     }
     made.reverse();
@@ -177,8 +232,21 @@ async fn lists_show_heads_and_not_their_versions() {
         }
     }
     assert_eq!(seen, made);
-    let versions = own.versions(made[0], &Listing { limit: 10, after: None }).await.unwrap().items;
-    assert_eq!(versions.iter().map(|v| v.number).collect::<Vec<_>>(), [2, 1]);
+    let versions = own
+        .versions(
+            made[0],
+            &Listing {
+                limit: 10,
+                after: None,
+            },
+        )
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(
+        versions.iter().map(|v| v.number).collect::<Vec<_>>(),
+        [2, 1]
+    );
 }
 
 #[tokio::test]
@@ -192,7 +260,12 @@ async fn the_month_admits_exactly_its_runs() {
     own.unadmit(now()).await.unwrap();
     assert!(own.admit(now(), 5).await.unwrap());
     assert!(!own.admit(now(), 5).await.unwrap());
-    assert!(own.admit(now() + SignedDuration::from_hours(24 * 15), 5).await.unwrap(), "the next month");
+    assert!(
+        own.admit(now() + SignedDuration::from_hours(24 * 15), 5)
+            .await
+            .unwrap(),
+        "the next month"
+    );
 }
 
 #[tokio::test]
@@ -202,10 +275,21 @@ async fn active_tenants_are_found_by_their_hour() {
     let second = with_tenant(&store).await;
     first.admit(now(), 5).await.unwrap();
     second.admit(now(), 5).await.unwrap();
-    second.admit(now() + SignedDuration::from_hours(1), 5).await.unwrap();
-    let ids = |tenants: Vec<aias_platform::store::ActiveTenant>| tenants.iter().map(|t| t.tenant_id).collect::<Vec<_>>();
-    assert_eq!(ids(store.active_tenants(now()).await.unwrap()), [first.tenant_id()]);
-    let later = store.active_tenants(now() + SignedDuration::from_hours(1)).await.unwrap();
+    second
+        .admit(now() + SignedDuration::from_hours(1), 5)
+        .await
+        .unwrap();
+    let ids = |tenants: Vec<aias_platform::store::ActiveTenant>| {
+        tenants.iter().map(|t| t.tenant_id).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ids(store.active_tenants(now()).await.unwrap()),
+        [first.tenant_id()]
+    );
+    let later = store
+        .active_tenants(now() + SignedDuration::from_hours(1))
+        .await
+        .unwrap();
     assert_eq!(ids(later), [second.tenant_id()]);
 }
 
@@ -213,7 +297,14 @@ async fn active_tenants_are_found_by_their_hour() {
 async fn what_is_too_large_for_an_item_is_not_inline() {
     assert!(Input::inline(&vec![b'x'; 32 * 1024]).unwrap().is_some());
     assert!(Input::inline(&vec![b'x'; 32 * 1024 + 1]).unwrap().is_none());
-    let noise: Vec<u8> = (0..200).flat_map(|_| aias_platform::clock::random::<32>()).collect();
+    let noise: Vec<u8> = (0..200)
+        .flat_map(|_| aias_platform::clock::random::<32>())
+        .collect();
     assert!(Input::inline(&noise).unwrap().is_none());
-    assert!(Prepared::new(&json!({"b": 1, "a": 2})).unwrap().digest.starts_with("sha256:"));
+    assert!(
+        Prepared::new(&json!({"b": 1, "a": 2}))
+            .unwrap()
+            .digest
+            .starts_with("sha256:")
+    );
 }

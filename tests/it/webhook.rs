@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 const MIB: usize = 1024 * 1024;
 
 fn echo(client: &Client) -> String {
-    let endpoint = client.endpoint(&client.workflow(&json!([{"echo": {"set": "${ . }"}}])), &json!({"scheme": "none"}));
+    let endpoint = client.endpoint(
+        &client.workflow(&json!([{"echo": {"set": "${ . }"}}])),
+        &json!({"scheme": "none"}),
+    );
     endpoint["url"].as_str().unwrap().to_owned()
 }
 
@@ -30,25 +33,47 @@ fn a_webhook_of_any_type_becomes_an_artifact() {
     let answer = send(
         "POST",
         &format!("{url}?a=1&b=2&b=3"),
-        &[("content-type", "application/json"), ("authorization", "secret"), ("x-kept", "y")],
+        &[
+            ("content-type", "application/json"),
+            ("authorization", "secret"),
+            ("x-kept", "y"),
+        ],
         br#"{"id": 9007199254740993, "name": "\u00fc", "list": [1.0, 1e3]}"#,
     )
     .expect(202);
-    assert_eq!(answer.header("location"), format!("/api/runs/{}", answer.text("run_id")));
+    assert_eq!(
+        answer.header("location"),
+        format!("/api/runs/{}", answer.text("run_id"))
+    );
     assert_eq!(answer.json()["duplicate"], false);
     let input = became(&client, &answer);
-    assert_eq!(input["body"], json!({"id": 9_007_199_254_740_993_u64, "list": [1, 1000], "name": "ü"}));
+    assert_eq!(
+        input["body"],
+        json!({"id": 9_007_199_254_740_993_u64, "list": [1, 1000], "name": "ü"})
+    );
     assert_eq!(input["query"], json!({"a": "1", "b": ["2", "3"]}));
     assert_eq!(input["headers"]["x-kept"], "y");
     assert_eq!(input["headers"].get("authorization"), None);
-    assert_eq!((input["method"].as_str(), input["content_type"].as_str()), (Some("POST"), Some("application/json")));
+    assert_eq!(
+        (input["method"].as_str(), input["content_type"].as_str()),
+        (Some("POST"), Some("application/json"))
+    );
     assert_eq!(input["id"], answer.json()["run_id"]);
 
-    let form = became(&client, &post(&url, "application/x-www-form-urlencoded", b"a=1&b=x+y&b=z").expect(202));
+    let form = became(
+        &client,
+        &post(&url, "application/x-www-form-urlencoded", b"a=1&b=x+y&b=z").expect(202),
+    );
     assert_eq!(form["body"], json!({"a": "1", "b": ["x y", "z"]}));
-    let text = became(&client, &post(&url, "text/plain", "grüße".as_bytes()).expect(202));
+    let text = became(
+        &client,
+        &post(&url, "text/plain", "grüße".as_bytes()).expect(202),
+    );
     assert_eq!(text["body"], "grüße");
-    let binary = became(&client, &post(&url, "application/octet-stream", b"\xff\x00\x80").expect(202));
+    let binary = became(
+        &client,
+        &post(&url, "application/octet-stream", b"\xff\x00\x80").expect(202),
+    );
     assert_eq!(binary["body_base64"], "/wCA");
     let empty = became(&client, &send("POST", &url, &[], b"").expect(202));
     assert_eq!(empty["body"], "");
@@ -68,7 +93,13 @@ fn the_largest_body_is_taken_and_one_byte_more_is_not() {
     assert_eq!(refused.text("code"), "body-too-large");
     // Around the line between the item and the bucket.
     for n in [32 * 1024 - 600, 32 * 1024, 40 * 1024] {
-        assert_eq!(became(&client, &post(url, "application/json", &body(n)).expect(202)), json!({"size": n - 10}));
+        assert_eq!(
+            became(
+                &client,
+                &post(url, "application/json", &body(n)).expect(202)
+            ),
+            json!({"size": n - 10})
+        );
     }
 }
 
@@ -77,7 +108,10 @@ fn bad_input_gets_a_clear_error() {
     let Some(client) = Client::new() else { return };
     let url = echo(&client);
     let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n)).into_bytes();
-    became(&client, &post(&url, "application/json", &nested(126)).expect(202));
+    became(
+        &client,
+        &post(&url, "application/json", &nested(126)).expect(202),
+    );
     for (body, pointer) in [
         (b"{".to_vec(), ""),
         (b"".to_vec(), ""),
@@ -90,8 +124,16 @@ fn bad_input_gets_a_clear_error() {
         assert_eq!(problem.text("code"), "invalid-body");
         assert_eq!(problem.json()["errors"][0]["pointer"], pointer);
     }
-    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    assert_eq!(send("POST", &url, &headers, b"\x1f\x8b").expect(415).text("code"), "unsupported-media-type");
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+    ];
+    assert_eq!(
+        send("POST", &url, &headers, b"\x1f\x8b")
+            .expect(415)
+            .text("code"),
+        "unsupported-media-type"
+    );
     for method in ["PUT", "DELETE", "PATCH", "GET", "HEAD"] {
         let answer = send(method, &url, &[], b"");
         assert_eq!(answer.status, 405, "{method}");
@@ -141,26 +183,57 @@ fn one_event_sent_a_hundred_times_at_once_is_one_run() {
         .map(|_| {
             let url = Arc::clone(&url);
             thread::spawn(move || {
-                let headers = [("content-type", "application/json"), ("idempotency-key", "evt_same")];
-                (0..5).map(|_| send("POST", &url, &headers, b"{\"n\":1}")).collect::<Vec<_>>()
+                let headers = [
+                    ("content-type", "application/json"),
+                    ("idempotency-key", "evt_same"),
+                ];
+                (0..5)
+                    .map(|_| send("POST", &url, &headers, b"{\"n\":1}"))
+                    .collect::<Vec<_>>()
             })
         })
         .collect();
-    let answers: Vec<Answer> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
+    let answers: Vec<Answer> = senders
+        .into_iter()
+        .flat_map(|sender| sender.join().unwrap())
+        .collect();
     assert_eq!(answers.len(), 100);
     let mut ids: Vec<String> = answers.iter().map(|answer| answer.text("run_id")).collect();
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
     let new = answers.iter().filter(|answer| answer.status == 202).count();
     assert!(new >= 1, "somebody was first");
-    assert!(answers.iter().all(|answer| [200, 202].contains(&answer.status)));
-    assert!(answers.iter().all(|answer| (answer.status == 200) == (answer.json()["duplicate"] == true)));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| [200, 202].contains(&answer.status))
+    );
+    assert!(
+        answers
+            .iter()
+            .all(|answer| (answer.status == 200) == (answer.json()["duplicate"] == true))
+    );
     let run = client.ended(&ids[0]);
-    assert_eq!(client.get("/api/runs").json()["data"].as_array().unwrap().len(), 1);
-    assert_eq!(client.get("/api/artifacts").json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        client.get("/api/runs").json()["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        client.get("/api/artifacts").json()["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(run["trigger"]["event_id"], "evt_same");
 
-    let headers = [("content-type", "application/json"), ("idempotency-key", "evt_same")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "evt_same"),
+    ];
     let other = send("POST", &url, &headers, b"{\"n\":2}").expect(409);
     assert_eq!(other.text("code"), "event-id-reused");
 }
@@ -168,8 +241,14 @@ fn one_event_sent_a_hundred_times_at_once_is_one_run() {
 #[test]
 fn a_disabled_or_deleted_endpoint_takes_nothing() {
     let Some(client) = Client::new() else { return };
-    let endpoint = client.endpoint(&client.workflow(&json!([{"a": {"set": "${ . }"}}])), &json!({"scheme": "none"}));
-    let (id, url) = (endpoint["id"].as_str().unwrap(), endpoint["url"].as_str().unwrap());
+    let endpoint = client.endpoint(
+        &client.workflow(&json!([{"a": {"set": "${ . }"}}])),
+        &json!({"scheme": "none"}),
+    );
+    let (id, url) = (
+        endpoint["id"].as_str().unwrap(),
+        endpoint["url"].as_str().unwrap(),
+    );
     let path = format!("/api/webhook-endpoints/{id}");
     let becomes = |status: u16| {
         for _ in 0..100 {
@@ -181,9 +260,13 @@ fn a_disabled_or_deleted_endpoint_takes_nothing() {
         panic!("it never became {status}");
     };
     becomes(202);
-    client.json("PATCH", &path, &json!({"enabled": false})).expect(200);
+    client
+        .json("PATCH", &path, &json!({"enabled": false}))
+        .expect(200);
     becomes(410);
-    client.json("PATCH", &path, &json!({"enabled": true})).expect(200);
+    client
+        .json("PATCH", &path, &json!({"enabled": true}))
+        .expect(200);
     becomes(202);
     client.call("DELETE", &path, &[], b"").expect(204);
     becomes(404);
@@ -192,17 +275,31 @@ fn a_disabled_or_deleted_endpoint_takes_nothing() {
 #[test]
 fn a_rotated_url_opens_until_its_overlap_ends() {
     let Some(client) = Client::new() else { return };
-    let endpoint = client.endpoint(&client.workflow(&json!([{"a": {"set": "${ . }"}}])), &json!({"scheme": "none"}));
-    let (id, old) = (endpoint["id"].as_str().unwrap(), endpoint["url"].as_str().unwrap());
+    let endpoint = client.endpoint(
+        &client.workflow(&json!([{"a": {"set": "${ . }"}}])),
+        &json!({"scheme": "none"}),
+    );
+    let (id, old) = (
+        endpoint["id"].as_str().unwrap(),
+        endpoint["url"].as_str().unwrap(),
+    );
     let path = format!("/api/webhook-endpoints/{id}/rotate-secret");
-    let first = client.post(&path, &json!({"overlap_seconds": 3600})).expect(200);
+    let first = client
+        .post(&path, &json!({"overlap_seconds": 3600}))
+        .expect(200);
     let second = first.text("url");
     post(old, "text/plain", b"x").expect(202);
     post(&second, "text/plain", b"x").expect(202);
-    let third = client.post(&path, &json!({"overlap_seconds": 0})).expect(200).text("url");
+    let third = client
+        .post(&path, &json!({"overlap_seconds": 0}))
+        .expect(200)
+        .text("url");
     post(&third, "text/plain", b"x").expect(202);
     for _ in 0..100 {
-        if [old, &second].iter().all(|url| post(url, "text/plain", b"x").status == 404) {
+        if [old, &second]
+            .iter()
+            .all(|url| post(url, "text/plain", b"x").status == 404)
+        {
             break;
         }
         thread::sleep(std::time::Duration::from_millis(100));
@@ -213,5 +310,7 @@ fn a_rotated_url_opens_until_its_overlap_ends() {
     assert!(view["url_secrets"][0]["last_used_at"].is_string(), "{view}");
     assert!(view.get("secret").is_none() && view.get("url").is_none());
     client.post(&path, &json!({"which": "signing"})).expect(409);
-    client.post(&path, &json!({"overlap_seconds": 99_999_999})).expect(400);
+    client
+        .post(&path, &json!({"overlap_seconds": 99_999_999}))
+        .expect(400);
 }

@@ -10,7 +10,10 @@ use aias_platform::{
     aws::SdkConfig,
     blobs::{Blobs, Object},
     config::Env,
-    http::{Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, listing, page_of, serve},
+    http::{
+        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, listing,
+        page_of, serve,
+    },
     runs::expiry,
     store::{Page, RunFilter, TenantStore},
 };
@@ -30,7 +33,10 @@ impl App {
     #[must_use]
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
         let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
-        Self { api: Api::load(aws, env), blobs }
+        Self {
+            api: Api::load(aws, env),
+            blobs,
+        }
     }
 
     /// Of its parts.
@@ -49,7 +55,12 @@ pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
     .await
 }
 
-async fn route(app: &App, caller: Caller, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
+async fn route(
+    app: &App,
+    caller: Caller,
+    request: &Request,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     let store = &app.api.store.tenant(caller.proof());
     match (request.method, request.path().as_slice()) {
         (Method::Get, ["api", "artifacts"]) => list(app, store, &caller, request).await,
@@ -89,7 +100,12 @@ fn view(artifact: Artifact, workflow_id: WorkflowId, expires_at: Timestamp) -> V
     }
 }
 
-async fn list(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Request) -> Result<Response, Problem> {
+async fn list(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Response, Problem> {
     request.only_parameters(&["limit", "cursor", "run_id"])?;
     let keyring = app.api.auth.keyring().await?;
     let listing = listing(request, &keyring, store)?;
@@ -98,55 +114,103 @@ async fn list(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Req
     let page = match request.parameter("run_id") {
         Some(text) => {
             let run_id: RunId = text.parse().map_err(|_| {
-                Problem::bad_request("bad-parameter", "Bad query parameter").detail("`run_id` is malformed")
+                Problem::bad_request("bad-parameter", "Bad query parameter")
+                    .detail("`run_id` is malformed")
             })?;
             let run = store.run(run_id).await?.map(|run| run.run.value);
-            Page { items: run.into_iter().collect(), next: None }
+            Page {
+                items: run.into_iter().collect(),
+                next: None,
+            }
         }
         None => {
             // A run makes one artifact, so a page of runs that made something is a page of artifacts.
-            let filter = RunFilter { with_artifacts: true, ..RunFilter::default() };
+            let filter = RunFilter {
+                with_artifacts: true,
+                ..RunFilter::default()
+            };
             let span = (caller.tenant.created_at.max(now - kept), now);
-            store.runs(&filter, listing.limit, listing.after.as_ref(), span).await?
+            store
+                .runs(&filter, listing.limit, listing.after.as_ref(), span)
+                .await?
         }
     };
     let views = |run: Run| -> Vec<View> {
         let expires_at = expiry(run.created_at, caller.limits.retention_days);
-        run.artifacts.into_iter().map(|artifact| view(artifact, run.workflow_id, expires_at)).collect()
+        run.artifacts
+            .into_iter()
+            .map(|artifact| view(artifact, run.workflow_id, expires_at))
+            .collect()
     };
-    let page = Page { items: page.items.into_iter().flat_map(views).collect(), next: page.next };
+    let page = Page {
+        items: page.items.into_iter().flat_map(views).collect(),
+        next: page.next,
+    };
     page_of(request, &keyring, store, page, |view| view)
 }
 
-async fn find(store: &TenantStore<'_>, id: &str, seen: &SeenCell) -> Result<(Artifact, WorkflowId, Timestamp), Problem> {
+async fn find(
+    store: &TenantStore<'_>,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<(Artifact, WorkflowId, Timestamp), Problem> {
     let id: ArtifactId = id.parse().map_err(|_| Problem::not_found())?;
     seen.note(|seen| seen.run(id.run_id));
     let run = store.run(id.run_id).await?.ok_or_else(Problem::not_found)?;
-    let artifact = run.run.value.artifacts.into_iter().find(|artifact| artifact.id == id);
-    Ok((artifact.ok_or_else(Problem::not_found)?, run.run.value.workflow_id, run.expires_at))
+    let artifact = run
+        .run
+        .value
+        .artifacts
+        .into_iter()
+        .find(|artifact| artifact.id == id);
+    Ok((
+        artifact.ok_or_else(Problem::not_found)?,
+        run.run.value.workflow_id,
+        run.expires_at,
+    ))
 }
 
-async fn one(app: &App, store: &TenantStore<'_>, id: &str, seen: &SeenCell) -> Result<Response, Problem> {
+async fn one(
+    app: &App,
+    store: &TenantStore<'_>,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     let (artifact, workflow_id, expires_at) = find(store, id, seen).await?;
     let preview = if artifact.is_text() {
         let object = Object::artifact(store, artifact.id, &artifact.digest);
-        app.blobs.get_start(&object, PREVIEW_BYTES).await?.map(|bytes| text_start(&bytes))
+        app.blobs
+            .get_start(&object, PREVIEW_BYTES)
+            .await?
+            .map(|bytes| text_start(&bytes))
     } else {
         None
     };
-    Response::object(200, &View { preview: Some(preview), ..view(artifact, workflow_id, expires_at) })
+    Response::object(
+        200,
+        &View {
+            preview: Some(preview),
+            ..view(artifact, workflow_id, expires_at)
+        },
+    )
 }
 
 /// The text of bytes that may end in the middle of a character.
 fn text_start(bytes: &[u8]) -> String {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
-        Err(e) => std::str::from_utf8(bytes.get(..e.valid_up_to()).unwrap_or_default()).unwrap_or_default(),
+        Err(e) => std::str::from_utf8(bytes.get(..e.valid_up_to()).unwrap_or_default())
+            .unwrap_or_default(),
     };
     text.to_owned()
 }
 
-async fn download(app: &App, store: &TenantStore<'_>, id: &str, seen: &SeenCell) -> Result<Response, Problem> {
+async fn download(
+    app: &App,
+    store: &TenantStore<'_>,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     let (artifact, ..) = find(store, id, seen).await?;
     let object = Object::artifact(store, artifact.id, &artifact.digest);
     let file = format!("{}-{}", artifact.id, artifact.name);

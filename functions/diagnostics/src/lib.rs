@@ -48,7 +48,13 @@ impl App {
     #[must_use]
     pub fn new(store: Store, blobs: Blobs, queue: Queue, keyrings: Keyrings) -> Self {
         let routes = routes::Routes::read(OPENAPI);
-        Self { store, blobs, queue, keyrings, routes }
+        Self {
+            store,
+            blobs,
+            queue,
+            keyrings,
+            routes,
+        }
     }
 
     /// Reads the keyring, so that no request waits for it.
@@ -60,7 +66,11 @@ impl App {
 
 /// Answers an event.
 pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, _| async move { route(app, &request).await }).await
+    serve(
+        event,
+        |request, _| async move { route(app, &request).await },
+    )
+    .await
 }
 
 async fn route(app: &App, request: &Request) -> Result<Response, Problem> {
@@ -74,7 +84,10 @@ async fn route(app: &App, request: &Request) -> Result<Response, Problem> {
     }
 }
 
-async fn check<E: std::error::Error + 'static>(name: &str, call: impl Future<Output = Result<(), E>>) -> &'static str {
+async fn check<E: std::error::Error + 'static>(
+    name: &str,
+    call: impl Future<Output = Result<(), E>>,
+) -> &'static str {
     match timeout(CHECK_TIMEOUT, call).await {
         Ok(Ok(())) => "ok",
         Ok(Err(error)) => {
@@ -96,12 +109,18 @@ async fn health(app: &App) -> Result<Response, Problem> {
         check("blobs", app.blobs.check()),
         check("secrets", keyring)
     );
-    let healthy = [store, queue, blobs, secrets].iter().all(|state| *state == "ok");
+    let healthy = [store, queue, blobs, secrets]
+        .iter()
+        .all(|state| *state == "ok");
     let view = json!({
         "status": if healthy { "ok" } else { "failing" },
         "version": env!("CARGO_PKG_VERSION"),
         "checks": {"store": store, "queue": queue, "blobs": blobs, "secrets": secrets},
     });
     let response = Response::json(if healthy { 200 } else { 503 }, &view)?;
-    Ok(if healthy { response } else { response.header("retry-after", "5") })
+    Ok(if healthy {
+        response
+    } else {
+        response.header("retry-after", "5")
+    })
 }

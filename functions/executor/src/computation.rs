@@ -78,17 +78,19 @@ impl Computation {
             stop: Arc::clone(&stop),
             clock: given.clock,
         };
-        thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
-            let start = Start {
-                id: &given.run_id,
-                input: &given.input,
-                started_at: given.started_at,
-                max_steps: given.max_steps,
-            };
-            let outcome = given.program.run(&start, &mut teller);
-            // Nobody listens any more when it came too late.
-            let _ = teller.told.send(Told::Ended(Box::new(outcome)));
-        })?;
+        thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let start = Start {
+                    id: &given.run_id,
+                    input: &given.input,
+                    started_at: given.started_at,
+                    max_steps: given.max_steps,
+                };
+                let outcome = given.program.run(&start, &mut teller);
+                // Nobody listens any more when it came too late.
+                let _ = teller.told.send(Told::Ended(Box::new(outcome)));
+            })?;
         Ok(Self { told, stop })
     }
 

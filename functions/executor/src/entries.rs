@@ -33,7 +33,10 @@ impl Entries {
     fn push(&mut self, entry: Entry) {
         self.last = entry.time;
         if self.next >= self.written {
-            self.waiting.push(Entry { seq: self.next, ..entry });
+            self.waiting.push(Entry {
+                seq: self.next,
+                ..entry
+            });
         }
         self.next = self.next.saturating_add(1);
     }
@@ -58,7 +61,11 @@ impl Entries {
     /// The run has begun.
     pub(crate) fn started(&mut self, input_digest: &str, attempt: u32, now: Timestamp) {
         let entry = self.entry(Level::Info, "run.started", now, now);
-        self.push(Entry { attempt, input_digest: Some(input_digest.to_owned()), ..entry });
+        self.push(Entry {
+            attempt,
+            input_digest: Some(input_digest.to_owned()),
+            ..entry
+        });
     }
 
     /// A step is over.
@@ -68,19 +75,30 @@ impl Entries {
             Event::Retried | Event::Caught | Event::Faulted => Level::Warn,
         };
         let entry = self.entry(level, record.event.as_str(), at, self.last);
-        self.push(Entry { task: Some(record.task), message: record.message, attempt: record.attempt, ..entry });
+        self.push(Entry {
+            task: Some(record.task),
+            message: record.message,
+            attempt: record.attempt,
+            ..entry
+        });
     }
 
     /// The run has its output.
     pub(crate) fn completed(&mut self, output_digest: &str, now: Timestamp) {
         let entry = self.entry(Level::Info, "run.completed", now, self.began);
-        self.push(Entry { output_digest: Some(output_digest.to_owned()), ..entry });
+        self.push(Entry {
+            output_digest: Some(output_digest.to_owned()),
+            ..entry
+        });
     }
 
     /// The run has faulted.
     pub(crate) fn faulted(&mut self, error: &RunError, now: Timestamp) {
         let entry = self.entry(Level::Error, "run.faulted", now, self.began);
-        self.push(Entry { error: Some(error.clone()), ..entry });
+        self.push(Entry {
+            error: Some(error.clone()),
+            ..entry
+        });
     }
 
     /// Takes what is not written yet.

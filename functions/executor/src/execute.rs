@@ -96,7 +96,12 @@ pub(crate) async fn execute(app: &App, record: SqsRecord, deadline: SystemTime) 
     }
 }
 
-async fn work(app: &App, record: &SqsRecord, message: &RunMessage, deadline: SystemTime) -> Result<Done, Error> {
+async fn work(
+    app: &App,
+    record: &SqsRecord,
+    message: &RunMessage,
+    deadline: SystemTime,
+) -> Result<Done, Error> {
     let store = &app.store.tenant(message.proof());
     let (run, head, tenant) = tokio::join!(
         find_run(store, message),
@@ -106,32 +111,65 @@ async fn work(app: &App, record: &SqsRecord, message: &RunMessage, deadline: Sys
     let Some(run) = run? else {
         let sent = record.sent_at_ms().unwrap_or(i64::MAX);
         let age = app.clock.now().as_millisecond().saturating_sub(sent);
-        return if age > ORPHAN_AFTER_MS { Ok(Done::NoRun) } else { Err(Error::NoRunYet) };
+        return if age > ORPHAN_AFTER_MS {
+            Ok(Done::NoRun)
+        } else {
+            Err(Error::NoRunYet)
+        };
     };
     if run.run.value.status.is_terminal() {
         return Ok(Done::HadEnded);
     }
-    let tenant = tenant?.map(|tenant| tenant.value).filter(|tenant| tenant.deleted_at.is_none());
+    let tenant = tenant?
+        .map(|tenant| tenant.value)
+        .filter(|tenant| tenant.deleted_at.is_none());
     let Some(limits) = tenant.as_ref().map(limits_of) else {
         return Ok(Done::NoRun);
     };
-    let mut execution = Execution { app, store, run, limits, claimed: false };
+    let mut execution = Execution {
+        app,
+        store,
+        run,
+        limits,
+        claimed: false,
+    };
 
     let head = head?.map(|head| head.value);
     let version = match head {
-        None => return execution.refuse("workflow-deleted", "The workflow is deleted").await,
-        Some(head) if !head.enabled => {
-            return execution.refuse("workflow-disabled", "The workflow is disabled").await;
+        None => {
+            return execution
+                .refuse("workflow-deleted", "The workflow is deleted")
+                .await;
         }
-        Some(head) => execution.run.run.value.workflow_version.unwrap_or(head.latest),
+        Some(head) if !head.enabled => {
+            return execution
+                .refuse("workflow-disabled", "The workflow is disabled")
+                .await;
+        }
+        Some(head) => execution
+            .run
+            .run
+            .value
+            .workflow_version
+            .unwrap_or(head.latest),
     };
     if record.receive_count() > 1 {
-        match execution.run.run.value.clone().begin(version, app.clock.now()) {
+        match execution
+            .run
+            .run
+            .value
+            .clone()
+            .begin(version, app.clock.now())
+        {
             Ok(run) => execution.claim(run).await?,
             Err(TransitionError::Exhausted) => {
-                return execution.refuse("executor-ended", "The run ended its executor each time").await;
+                return execution
+                    .refuse("executor-ended", "The run ended its executor each time")
+                    .await;
             }
-            Err(TransitionError::Ended(_) | TransitionError::NotFaulted(_)) => return Ok(Done::HadEnded),
+            Err(TransitionError::Ended(_) | TransitionError::NotFaulted(_)) => {
+                return Ok(Done::HadEnded);
+            }
         }
     }
     execution.compute(version, deadline).await
@@ -142,7 +180,10 @@ fn limits_of(tenant: &Tenant) -> Limits {
 }
 
 /// The run. Its message may be faster than its item, by a moment.
-async fn find_run(store: &TenantStore<'_>, message: &RunMessage) -> Result<Option<StoredRun>, store::Error> {
+async fn find_run(
+    store: &TenantStore<'_>,
+    message: &RunMessage,
+) -> Result<Option<StoredRun>, store::Error> {
     for pause_ms in [20, 80, 320, 0] {
         match store.run(message.run_id).await? {
             None if pause_ms > 0 => sleep(Duration::from_millis(pause_ms)).await,
@@ -163,9 +204,21 @@ struct Execution<'a> {
 impl Execution<'_> {
     /// Writes that the run is running.
     async fn claim(&mut self, run: Run) -> Result<(), Error> {
-        let next = StoredRun { run: Stored { value: run, version: self.run.run.version }, ..self.run.clone() };
+        let next = StoredRun {
+            run: Stored {
+                value: run,
+                version: self.run.run.version,
+            },
+            ..self.run.clone()
+        };
         self.store.save_run(&next).await?;
-        self.run = StoredRun { run: Stored { version: next.run.version + 1, ..next.run }, ..next };
+        self.run = StoredRun {
+            run: Stored {
+                version: next.run.version + 1,
+                ..next.run
+            },
+            ..next
+        };
         self.claimed = true;
         Ok(())
     }
@@ -175,14 +228,22 @@ impl Execution<'_> {
         let now = self.app.clock.now();
         let written = self.store.log_length(self.run.run.value.id).await?;
         let mut entries = Entries::new(written, 0, now);
-        let error = RunError::platform(code, title, format!("{title}; the event is kept, and can be retried"));
+        let error = RunError::platform(
+            code,
+            title,
+            format!("{title}; the event is kept, and can be retried"),
+        );
         self.end_faulted(error, &mut entries).await
     }
 
     async fn compute(mut self, version: u32, deadline: SystemTime) -> Result<Done, Error> {
         let run_seconds = Duration::from_secs(u64::from(self.limits.run_seconds));
-        let Ok(_core) = self.app.cores.acquire().await else { return Err(Error::NoRunYet) };
-        let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+        let Ok(_core) = self.app.cores.acquire().await else {
+            return Err(Error::NoRunYet);
+        };
+        let left = deadline
+            .duration_since(SystemTime::now())
+            .unwrap_or_default();
         if left < run_seconds + WRITES {
             // Too late for this environment: another goes on.
             let run = &self.run.run.value;
@@ -199,7 +260,11 @@ impl Execution<'_> {
         let reading = read_input(self.store, &self.app.blobs, &self.run.input);
         let (program, input) = tokio::join!(loading, reading);
         let now = self.app.clock.now();
-        let written = if self.claimed { self.store.log_length(run.id).await? } else { 0 };
+        let written = if self.claimed {
+            self.store.log_length(run.id).await?
+        } else {
+            0
+        };
         let mut entries = Entries::new(run.log_base, written, now);
         let program = match program? {
             Ok(program) => program,
@@ -207,7 +272,11 @@ impl Execution<'_> {
         };
         let input = match input {
             Err(runs::Error::InputGone) => {
-                let error = RunError::platform("input-gone", "The input is gone", "the run's input is no longer kept");
+                let error = RunError::platform(
+                    "input-gone",
+                    "The input is gone",
+                    "the run's input is no longer kept",
+                );
                 return self.end_faulted(error, &mut entries).await;
             }
             input => input?,
@@ -222,11 +291,15 @@ impl Execution<'_> {
             clock: self.app.clock.clone(),
         };
         let computation = Computation::begin(given)?;
-        let outcome = self.listen(computation, version, &mut entries, run_seconds).await?;
+        let outcome = self
+            .listen(computation, version, &mut entries, run_seconds)
+            .await?;
         if !self.claimed {
             // Not written: the end says it.
             let begun = self.run.run.value.clone().begin(version, now);
-            let Ok(begun) = begun else { return Ok(Done::HadEnded) };
+            let Ok(begun) = begun else {
+                return Ok(Done::HadEnded);
+            };
             self.run.run.value = begun;
         }
         match outcome {
@@ -278,19 +351,32 @@ impl Execution<'_> {
         let form = canonical::to_vec(output);
         let output_digest = canonical::digest(&form);
         let (name, content_type, bytes) = match output {
-            Value::String(text) => ("output.txt", "text/plain; charset=utf-8", text.clone().into_bytes()),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                ("output.json", "application/json", form)
-            }
+            Value::String(text) => (
+                "output.txt",
+                "text/plain; charset=utf-8",
+                text.clone().into_bytes(),
+            ),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => ("output.json", "application/json", form),
         };
         if bytes.len() > self.limits.artifact_bytes {
-            let detail = format!("the output has {} bytes; the plan allows {}", bytes.len(), self.limits.artifact_bytes);
+            let detail = format!(
+                "the output has {} bytes; the plan allows {}",
+                bytes.len(),
+                self.limits.artifact_bytes
+            );
             let error = RunError::platform("artifact-too-large", "The output is too large", detail);
             return self.end_faulted(error, entries).await;
         }
         let run = &self.run.run.value;
         let artifact = Artifact {
-            id: ArtifactId { run_id: run.id, number: 0 },
+            id: ArtifactId {
+                run_id: run.id,
+                number: 0,
+            },
             name: name.to_owned(),
             content_type: content_type.to_owned(),
             size_bytes: bytes.len() as u64,
@@ -317,8 +403,12 @@ impl Execution<'_> {
         let now = self.app.clock.now();
         entries.faulted(&error, now);
         let run = &self.run.run.value;
-        self.store.append_log(run.id, &entries.take(), self.run.expires_at).await?;
-        let Ok(run) = run.clone().fault(error, now) else { return Ok(Done::HadEnded) };
+        self.store
+            .append_log(run.id, &entries.take(), self.run.expires_at)
+            .await?;
+        let Ok(run) = run.clone().fault(error, now) else {
+            return Ok(Done::HadEnded);
+        };
         self.run.run.value = run;
         self.save("faulted").await
     }
@@ -346,9 +436,16 @@ fn outcome_of(outcome: Outcome) -> Result<Value, RunError> {
 
 fn timed_out() -> RunError {
     let detail = "one step computed longer than the plan allows for the whole run";
-    RunError { status: 408, ..RunError::platform("timeout", "Timeout", detail) }
+    RunError {
+        status: 408,
+        ..RunError::platform("timeout", "Timeout", detail)
+    }
 }
 
 fn panicked() -> RunError {
-    RunError::platform("engine-failed", "The engine failed", "a step made the engine fail")
+    RunError::platform(
+        "engine-failed",
+        "The engine failed",
+        "a step made the engine fail",
+    )
 }

@@ -35,14 +35,22 @@ impl Programs {
         }
         let Some(found) = store.version(workflow, version).await? else {
             let detail = format!("version {version} of {workflow} is not there");
-            return Ok(Err(RunError::platform("no-such-version", "No such version", detail)));
+            return Ok(Err(RunError::platform(
+                "no-such-version",
+                "No such version",
+                detail,
+            )));
         };
         let compiled = serde_json::from_str(&found.definition)
             .ok()
             .and_then(|definition| Program::compile(&definition).ok());
         let Some(program) = compiled.map(Arc::new) else {
             let detail = format!("version {version} of {workflow} does not compile any more");
-            return Ok(Err(RunError::platform("version-broken", "The version cannot run", detail)));
+            return Ok(Err(RunError::platform(
+                "version-broken",
+                "The version cannot run",
+                detail,
+            )));
         };
         let mut kept = self.kept();
         if kept.len() >= MAX_KEPT {

@@ -38,11 +38,15 @@ pub(crate) async fn bury(app: &App, record: SqsRecord) -> Verdict {
 
 async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
     let store = app.intake.store.tenant(message.proof());
-    let Some(read) = store.run(message.run_id).await? else { return Ok("no run") };
+    let Some(read) = store.run(message.run_id).await? else {
+        return Ok("no run");
+    };
     let now = app.clock.now();
     let detail = "the run's message was delivered as often as it may be, and never handled; the executor's log has the cause";
     let error = RunError::platform("dead-letter", "Given up", detail);
-    let Ok(run) = read.run.value.clone().fault(error.clone(), now) else { return Ok("had ended") };
+    let Ok(run) = read.run.value.clone().fault(error.clone(), now) else {
+        return Ok("had ended");
+    };
     let entry = Entry {
         seq: store.log_length(run.id).await?,
         time: now,
@@ -57,6 +61,14 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
         error: Some(error),
     };
     store.append_log(run.id, &[entry], read.expires_at).await?;
-    store.save_run(&StoredRun { run: Stored { value: run, version: read.run.version }, ..read }).await?;
+    store
+        .save_run(&StoredRun {
+            run: Stored {
+                value: run,
+                version: read.run.version,
+            },
+            ..read
+        })
+        .await?;
     Ok("faulted")
 }

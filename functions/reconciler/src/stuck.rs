@@ -28,7 +28,9 @@ pub(crate) async fn ask_again(app: &App) {
     for hour in [now, now - SignedDuration::from_hours(1)] {
         match app.intake.store.active_tenants(hour).await {
             Ok(active) => tenants.extend(active.into_iter().filter(|t| seen.insert(t.tenant_id))),
-            Err(error) => tracing::error!(error = %Chain(&error), "the active tenants cannot be read"),
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "the active tenants cannot be read")
+            }
         }
     }
     let mut asked = 0;
@@ -41,7 +43,11 @@ pub(crate) async fn ask_again(app: &App) {
             }
         }
     }
-    tracing::info!(tenants = tenants.len(), asked, "pending runs were asked for again");
+    tracing::info!(
+        tenants = tenants.len(),
+        asked,
+        "pending runs were asked for again"
+    );
 }
 
 async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<usize, Error> {
@@ -53,7 +59,9 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
     };
     let (mut after, mut asked) = (None, 0);
     for _ in 0..MAX_PAGES {
-        let page = store.runs(&filter, PAGE, after.as_ref(), (now - REACH, now)).await?;
+        let page = store
+            .runs(&filter, PAGE, after.as_ref(), (now - REACH, now))
+            .await?;
         for run in page.items {
             let message = RunMessage {
                 tenant_id: tenant.tenant_id,
@@ -62,7 +70,9 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
             };
             match app.intake.queue.send(&message).await {
                 Ok(()) => asked += 1,
-                Err(error) => tracing::error!(run_id = %run.id, error = %Chain(&error), "a run cannot be asked for"),
+                Err(error) => {
+                    tracing::error!(run_id = %run.id, error = %Chain(&error), "a run cannot be asked for")
+                }
             }
         }
         after = page.next;

@@ -38,7 +38,13 @@ async fn change(
     for _ in 0..ATTEMPTS {
         let read = find(store, id, seen).await?;
         let value = change(read.run.value.clone()).await?;
-        let run = StoredRun { run: Stored { value, version: read.run.version }, ..read };
+        let run = StoredRun {
+            run: Stored {
+                value,
+                version: read.run.version,
+            },
+            ..read
+        };
         match store.save_run(&run).await {
             Ok(()) => return Ok(run),
             Err(Error::Conflict) => {}
@@ -80,7 +86,8 @@ pub(crate) async fn retry(
     })
     .await?;
     app.intake.enqueue(store, &run).await?;
-    Ok(Response::object(202, &RunView::new(&run.run.value))?.header("location", format!("/api/runs/{id}")))
+    Ok(Response::object(202, &RunView::new(&run.run.value))?
+        .header("location", format!("/api/runs/{id}")))
 }
 
 #[derive(Default, Deserialize)]
@@ -106,7 +113,11 @@ pub(crate) async fn replay(
         Ok(once) => once,
         Err(earlier) => return Ok(earlier),
     };
-    let body: Replay = if request.body.is_empty() { Replay::default() } else { parse_body(request)? };
+    let body: Replay = if request.body.is_empty() {
+        Replay::default()
+    } else {
+        parse_body(request)?
+    };
     let workflow_id = original.run.value.workflow_id;
     let head = store.workflow(workflow_id).await?.map(|head| head.value);
     let head = head.filter(|head| head.enabled).ok_or_else(|| {
@@ -114,18 +125,38 @@ pub(crate) async fn replay(
     })?;
     let version = body.workflow_version.unwrap_or(head.latest);
     if !(1..=head.latest).contains(&version) {
-        return Err(Problem::invalid_member("/workflow_version", "there is no such version"));
+        return Err(Problem::invalid_member(
+            "/workflow_version",
+            "there is no such version",
+        ));
     }
     let input = read_input(store, &app.intake.blobs, &original.input).await?;
     if !store.admit(now, caller.limits.runs_per_month).await? {
-        return Err(Problem::plan_limit("runs", caller.limits.runs_per_month, caller.limits.runs_per_month, caller.limits.plan));
+        return Err(Problem::plan_limit(
+            "runs",
+            caller.limits.runs_per_month,
+            caller.limits.runs_per_month,
+            caller.limits.plan,
+        ));
     }
     let input = Prepared::new(&input)?;
     let run_id = RunId::new(now, random_id());
-    let trigger = Trigger::Replay { replay_of: original.run.value.id };
-    let run = Run::pending(run_id, workflow_id, Some(version), trigger, input.digest.clone());
+    let trigger = Trigger::Replay {
+        replay_of: original.run.value.id,
+    };
+    let run = Run::pending(
+        run_id,
+        workflow_id,
+        Some(version),
+        trigger,
+        input.digest.clone(),
+    );
     // Placed anew, so that it is kept as long as the new run.
-    let run = new_run(run, app.intake.place(store, input).await?, caller.limits.retention_days);
+    let run = new_run(
+        run,
+        app.intake.place(store, input).await?,
+        caller.limits.retention_days,
+    );
     let view = json!({"run_id": run_id, "status": "pending"});
     let response = Response::json(202, &view)?.header("location", format!("/api/runs/{run_id}"));
     match once.keep(&response)? {

@@ -12,7 +12,10 @@ use aias_platform::{
     aws::SdkConfig,
     blobs::Blobs,
     config::Env,
-    http::{Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, listing, page_of, serve},
+    http::{
+        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, listing,
+        page_of, serve,
+    },
     queue::Queue,
     runs::{Intake, RunView, read_input},
     store::{Cursor, Page, RunFilter, StoredRun, TenantStore},
@@ -40,7 +43,11 @@ impl App {
     /// Of its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue) -> Self {
-        let intake = Intake { store: api.store.clone(), blobs, queue };
+        let intake = Intake {
+            store: api.store.clone(),
+            blobs,
+            queue,
+        };
         Self { api, intake }
     }
 }
@@ -54,30 +61,52 @@ pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
     .await
 }
 
-async fn route(app: &App, caller: Caller, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
+async fn route(
+    app: &App,
+    caller: Caller,
+    request: &Request,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     let store = &app.api.store.tenant(caller.proof());
     match (request.method, request.path().as_slice()) {
         (Method::Get, ["api", "runs"]) => list(app, store, &caller, request).await,
         (Method::Get, ["api", "runs", id]) => one(store, id, seen).await,
         (Method::Get, ["api", "runs", id, "logs"]) => logs(app, store, request, id, seen).await,
         (Method::Get, ["api", "runs", id, "input"]) => input(app, store, id, seen).await,
-        (Method::Post, ["api", "runs", id, "cancel"]) => actions::cancel(app, store, &caller, id, seen).await,
-        (Method::Post, ["api", "runs", id, "retry"]) => actions::retry(app, store, &caller, id, seen).await,
-        (Method::Post, ["api", "runs", id, "replay"]) => actions::replay(app, store, &caller, request, id, seen).await,
+        (Method::Post, ["api", "runs", id, "cancel"]) => {
+            actions::cancel(app, store, &caller, id, seen).await
+        }
+        (Method::Post, ["api", "runs", id, "retry"]) => {
+            actions::retry(app, store, &caller, id, seen).await
+        }
+        (Method::Post, ["api", "runs", id, "replay"]) => {
+            actions::replay(app, store, &caller, request, id, seen).await
+        }
         _ => Err(Problem::not_found()),
     }
 }
 
-pub(crate) async fn find(store: &TenantStore<'_>, id: &str, seen: &SeenCell) -> Result<StoredRun, Problem> {
+pub(crate) async fn find(
+    store: &TenantStore<'_>,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<StoredRun, Problem> {
     let id: RunId = id.parse().map_err(|_| Problem::not_found())?;
     seen.note(|seen| seen.run(id));
     store.run(id).await?.ok_or_else(Problem::not_found)
 }
 
-fn parse<T>(request: &Request, name: &'static str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
-    let Some(text) = request.parameter(name) else { return Ok(None) };
+fn parse<T>(
+    request: &Request,
+    name: &'static str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = request.parameter(name) else {
+        return Ok(None);
+    };
     let value = read(&text).ok_or_else(|| {
-        Problem::bad_request("bad-parameter", "Bad query parameter").detail(format!("`{name}` is malformed"))
+        Problem::bad_request("bad-parameter", "Bad query parameter")
+            .detail(format!("`{name}` is malformed"))
     })?;
     Ok(Some(value))
 }
@@ -86,8 +115,21 @@ fn status(text: &str) -> Option<Status> {
     serde_json::from_value(text.into()).ok()
 }
 
-async fn list(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Request) -> Result<Response, Problem> {
-    request.only_parameters(&["limit", "cursor", "workflow_id", "endpoint_id", "status", "from", "to"])?;
+async fn list(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Response, Problem> {
+    request.only_parameters(&[
+        "limit",
+        "cursor",
+        "workflow_id",
+        "endpoint_id",
+        "status",
+        "from",
+        "to",
+    ])?;
     let filter = RunFilter {
         workflow_id: parse(request, "workflow_id", |text| text.parse().ok())?,
         endpoint_id: parse(request, "endpoint_id", |text| text.parse().ok())?,
@@ -99,8 +141,12 @@ async fn list(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Req
     let keyring = app.api.auth.keyring().await?;
     let listing = listing(request, &keyring, store)?;
     let span = kept_span(caller, app.api.clock.now());
-    let page = store.runs(&filter, listing.limit, listing.after.as_ref(), span).await?;
-    page_of(request, &keyring, store, page, |run| serde_json::to_value(RunView::new(&run)).unwrap_or_default())
+    let page = store
+        .runs(&filter, listing.limit, listing.after.as_ref(), span)
+        .await?;
+    page_of(request, &keyring, store, page, |run| {
+        serde_json::to_value(RunView::new(&run)).unwrap_or_default()
+    })
 }
 
 /// From when on there can be runs: the tenant's beginning, or its retention's.
@@ -114,14 +160,21 @@ async fn one(store: &TenantStore<'_>, id: &str, seen: &SeenCell) -> Result<Respo
     Response::object(200, &RunView::new(&run.run.value))
 }
 
-async fn input(app: &App, store: &TenantStore<'_>, id: &str, seen: &SeenCell) -> Result<Response, Problem> {
+async fn input(
+    app: &App,
+    store: &TenantStore<'_>,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     let run = find(store, id, seen).await?;
     let input = read_input(store, &app.intake.blobs, &run.input).await?;
     // An answer of a function has at most 6 MB, its escapes included.
     let text = input.to_string();
     if text.len() > MAX_ANSWER_BYTES {
-        return Err(Problem::conflict("input-too-large", "The input is too large to be shown")
-            .detail(format!("it has {} bytes", text.len())));
+        return Err(
+            Problem::conflict("input-too-large", "The input is too large to be shown")
+                .detail(format!("it has {} bytes", text.len())),
+        );
     }
     Ok(Response::raw_json(200, text))
 }
@@ -162,15 +215,35 @@ fn entry(entry: Entry) -> EntryView {
     }
 }
 
-async fn logs(app: &App, store: &TenantStore<'_>, request: &Request, id: &str, seen: &SeenCell) -> Result<Response, Problem> {
+async fn logs(
+    app: &App,
+    store: &TenantStore<'_>,
+    request: &Request,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     request.only_parameters(&["limit", "cursor"])?;
     let run = find(store, id, seen).await?;
     let keyring = app.api.auth.keyring().await?;
     let listing = listing(request, &keyring, store)?;
     let limit = listing.limit;
-    let from = listing.after.and_then(|after| after.position().parse().ok()).unwrap_or(0);
+    let from = listing
+        .after
+        .and_then(|after| after.position().parse().ok())
+        .unwrap_or(0);
     let mut entries = store.log(run.run.value.id, from, limit + 1).await?;
-    let next = entries.get(limit).map(|entry| Cursor::at(entry.seq.to_string()));
+    let next = entries
+        .get(limit)
+        .map(|entry| Cursor::at(entry.seq.to_string()));
     entries.truncate(limit);
-    page_of(request, &keyring, store, Page { items: entries, next }, entry)
+    page_of(
+        request,
+        &keyring,
+        store,
+        Page {
+            items: entries,
+            next,
+        },
+        entry,
+    )
 }

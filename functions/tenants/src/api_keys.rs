@@ -26,7 +26,13 @@ pub(crate) async fn list(
     request.only_parameters(&["limit", "cursor"])?;
     let keyring = app.api.auth.keyring().await?;
     let listing = listing(request, &keyring, store)?;
-    page_of(request, &keyring, store, store.api_keys(&listing).await?, |key| view::api_key(&key))
+    page_of(
+        request,
+        &keyring,
+        store,
+        store.api_keys(&listing).await?,
+        |key| view::api_key(&key),
+    )
 }
 
 #[derive(Deserialize)]
@@ -54,7 +60,10 @@ pub(crate) async fn create(
     let body: Create = parse_body(request)?;
     may_manage(caller.role, body.role).map_err(|e| Problem::forbidden(e.to_string()))?;
     if body.expires_at.is_some_and(|at| at <= now) {
-        return Err(Problem::invalid_member("/expires_at", "must be in the future"));
+        return Err(Problem::invalid_member(
+            "/expires_at",
+            "must be in the future",
+        ));
     }
     let tenant = caller.tenant.id.ulid();
     let secret = random_secret();
@@ -69,14 +78,21 @@ pub(crate) async fn create(
     let token = format!("{TOKEN_PREFIX}{tenant}_{secret}");
     let response = Response::object(201, &view::new_api_key(&key, token))?;
     let kept = once.keep(&response)?;
-    match store.create_api_key(&key, caller.limits.api_keys, kept).await {
+    match store
+        .create_api_key(&key, caller.limits.api_keys, kept)
+        .await
+    {
         Ok(()) => Ok(response),
         Err(Refused::Answered(answer)) => once.earlier(*answer),
         Err(refused) => Err(Problem::refused(refused, &caller.limits)),
     }
 }
 
-pub(crate) async fn delete(store: &TenantStore<'_>, caller: &Caller, id: &str) -> Result<Response, Problem> {
+pub(crate) async fn delete(
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    id: &str,
+) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
     let id: KeyId = id.parse().map_err(|_| Problem::not_found())?;
     let read = store.api_key(id).await?.ok_or_else(Problem::not_found)?;

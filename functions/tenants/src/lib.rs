@@ -13,7 +13,10 @@ use aias_platform::{
     aws::SdkConfig,
     clock::random_id,
     config::Env,
-    http::{Api, Caller, HttpAnswer, HttpEvent, Identity, Method, Once, Problem, Request, Response, SeenCell, parse_body, serve},
+    http::{
+        Api, Caller, HttpAnswer, HttpEvent, Identity, Method, Once, Problem, Request, Response,
+        SeenCell, parse_body, serve,
+    },
     runs::expiry,
     store::{Listing, Refused, Scope, Stored, TenantStore},
 };
@@ -31,13 +34,18 @@ impl App {
     /// From the settings of [`Api::load`].
     #[must_use]
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
-        Self { api: Api::load(aws, env) }
+        Self {
+            api: Api::load(aws, env),
+        }
     }
 }
 
 /// Answers an event.
 pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen| async move { route(app, &request, &seen).await }).await
+    serve(event, |request, seen| async move {
+        route(app, &request, &seen).await
+    })
+    .await
 }
 
 async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
@@ -51,7 +59,9 @@ async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response
                     Response::json(200, &json!({"data": [own], "next_cursor": null}))
                 }
                 (Method::Post, Identity::User(user)) => create(app, request, user, seen).await,
-                (Method::Post, Identity::Key(_)) => Err(Problem::forbidden("an API key belongs to its one tenant")),
+                (Method::Post, Identity::Key(_)) => {
+                    Err(Problem::forbidden("an API key belongs to its one tenant"))
+                }
                 _ => Err(Problem::not_found()),
             }
         }
@@ -71,15 +81,29 @@ async fn in_tenant(app: &App, caller: Caller, request: &Request) -> Result<Respo
         (Method::Delete, ["api", "tenants", _]) => delete(app, store, &caller).await,
         // Of a tenant that is being deleted nothing else is there.
         _ if deleting => Err(Problem::not_found()),
-        (Method::Get, ["api", "tenants", _]) => Response::object(200, &view::tenant(&caller.tenant, caller.role)),
+        (Method::Get, ["api", "tenants", _]) => {
+            Response::object(200, &view::tenant(&caller.tenant, caller.role))
+        }
         (Method::Patch, ["api", "tenants", _]) => rename(app, store, &caller, request).await,
         (Method::Get, ["api", "tenants", _, "members"]) => members::list(app, store, request).await,
-        (Method::Post, ["api", "tenants", _, "members"]) => members::create(app, store, &caller, request).await,
-        (Method::Patch, ["api", "tenants", _, "members", user]) => members::change(store, &caller, request, user).await,
-        (Method::Delete, ["api", "tenants", _, "members", user]) => members::delete(store, &caller, user).await,
-        (Method::Get, ["api", "tenants", _, "api-keys"]) => api_keys::list(app, store, &caller, request).await,
-        (Method::Post, ["api", "tenants", _, "api-keys"]) => api_keys::create(app, store, &caller, request).await,
-        (Method::Delete, ["api", "tenants", _, "api-keys", key]) => api_keys::delete(store, &caller, key).await,
+        (Method::Post, ["api", "tenants", _, "members"]) => {
+            members::create(app, store, &caller, request).await
+        }
+        (Method::Patch, ["api", "tenants", _, "members", user]) => {
+            members::change(store, &caller, request, user).await
+        }
+        (Method::Delete, ["api", "tenants", _, "members", user]) => {
+            members::delete(store, &caller, user).await
+        }
+        (Method::Get, ["api", "tenants", _, "api-keys"]) => {
+            api_keys::list(app, store, &caller, request).await
+        }
+        (Method::Post, ["api", "tenants", _, "api-keys"]) => {
+            api_keys::create(app, store, &caller, request).await
+        }
+        (Method::Delete, ["api", "tenants", _, "api-keys", key]) => {
+            api_keys::delete(store, &caller, key).await
+        }
         _ => Err(Problem::not_found()),
     }
 }
@@ -87,10 +111,18 @@ async fn in_tenant(app: &App, caller: Caller, request: &Request) -> Result<Respo
 async fn mine(app: &App, request: &Request, user: &UserId) -> Result<Response, Problem> {
     request.only_parameters(&["limit"])?;
     // A person is in few tenants: one page of them.
-    let listing = Listing { limit: 100, after: None };
+    let listing = Listing {
+        limit: 100,
+        after: None,
+    };
     let page = app.api.store.tenants_of(user, &listing).await?;
-    let living = page.items.iter().filter(|(tenant, _)| tenant.deleted_at.is_none());
-    let data: Vec<_> = living.map(|(tenant, role)| view::tenant(tenant, *role)).collect();
+    let living = page
+        .items
+        .iter()
+        .filter(|(tenant, _)| tenant.deleted_at.is_none());
+    let data: Vec<_> = living
+        .map(|(tenant, role)| view::tenant(tenant, *role))
+        .collect();
     Response::json(200, &json!({"data": data, "next_cursor": null}))
 }
 
@@ -100,7 +132,12 @@ struct Named {
     name: Name,
 }
 
-async fn create(app: &App, request: &Request, user: UserId, seen: &SeenCell) -> Result<Response, Problem> {
+async fn create(
+    app: &App,
+    request: &Request,
+    user: UserId,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     let now = app.api.clock.now();
     let keyring = app.api.auth.keyring().await?;
     let scope = Scope::User(user.clone());
@@ -117,24 +154,43 @@ async fn create(app: &App, request: &Request, user: UserId, seen: &SeenCell) -> 
         deleted_at: None,
     };
     seen.note(|seen| seen.tenant(tenant.id));
-    let owner = Member { user_id: user, role: Role::Owner, created_at: now };
+    let owner = Member {
+        user_id: user,
+        role: Role::Owner,
+        created_at: now,
+    };
     let response = Response::object(201, &view::tenant(&tenant, Role::Owner))?
         .header("location", format!("/api/tenants/{}", tenant.id));
     let kept = once.keep(&response)?;
     match app.api.store.create_tenant(&tenant, &owner, kept).await {
         Ok(()) => Ok(response),
         Err(Refused::Answered(answer)) => once.earlier(*answer),
-        Err(refused) => Err(Problem::refused(refused, &aias_domain::plan::limits(&tenant))),
+        Err(refused) => Err(Problem::refused(
+            refused,
+            &aias_domain::plan::limits(&tenant),
+        )),
     }
 }
 
-async fn rename(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Request) -> Result<Response, Problem> {
+async fn rename(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
     let read: Stored<Tenant> = store.tenant().await?.ok_or_else(Problem::not_found)?;
     request.check_if_match(&view::tenant(&read.value, caller.role))?;
     let body: Named = parse_body(request)?;
-    let value = Tenant { name: body.name, updated_at: app.api.clock.now(), ..read.value };
-    let changed = Stored { value, version: read.version };
+    let value = Tenant {
+        name: body.name,
+        updated_at: app.api.clock.now(),
+        ..read.value
+    };
+    let changed = Stored {
+        value,
+        version: read.version,
+    };
     store.save_tenant(&changed).await?;
     Response::object(200, &view::tenant(&changed.value, caller.role))
 }
@@ -146,9 +202,20 @@ async fn delete(app: &App, store: &TenantStore<'_>, caller: &Caller) -> Result<R
     let read = store.tenant().await?.ok_or_else(Problem::not_found)?;
     let now = app.api.clock.now();
     if read.value.deleted_at.is_none() {
-        let value = Tenant { deleted_at: Some(now), updated_at: now, ..read.value };
-        store.save_tenant(&Stored { value, version: read.version }).await?;
+        let value = Tenant {
+            deleted_at: Some(now),
+            updated_at: now,
+            ..read.value
+        };
+        store
+            .save_tenant(&Stored {
+                value,
+                version: read.version,
+            })
+            .await?;
     }
-    store.purge(expiry(now, caller.limits.retention_days)).await?;
+    store
+        .purge(expiry(now, caller.limits.retention_days))
+        .await?;
     Ok(Response::no_content())
 }

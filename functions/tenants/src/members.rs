@@ -9,11 +9,21 @@ use serde::Deserialize;
 
 use crate::{App, view};
 
-pub(crate) async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
+pub(crate) async fn list(
+    app: &App,
+    store: &TenantStore<'_>,
+    request: &Request,
+) -> Result<Response, Problem> {
     request.only_parameters(&["limit", "cursor"])?;
     let keyring = app.api.auth.keyring().await?;
     let listing = listing(request, &keyring, store)?;
-    page_of(request, &keyring, store, store.members(&listing).await?, |m| view::member(&m))
+    page_of(
+        request,
+        &keyring,
+        store,
+        store.members(&listing).await?,
+        |m| view::member(&m),
+    )
 }
 
 async fn find(store: &TenantStore<'_>, user: &str) -> Result<Stored<Member>, Problem> {
@@ -48,13 +58,23 @@ pub(crate) async fn create(
     };
     let body: Create = parse_body(request)?;
     manage(caller, body.role)?;
-    let member = Member { user_id: body.user_id, role: body.role, created_at: now };
+    let member = Member {
+        user_id: body.user_id,
+        role: body.role,
+        created_at: now,
+    };
     let response = Response::object(201, &view::member(&member))?;
     let kept = once.keep(&response)?;
-    match store.create_member(&member, caller.limits.members, kept).await {
+    match store
+        .create_member(&member, caller.limits.members, kept)
+        .await
+    {
         Ok(()) => Ok(response),
         Err(Refused::Answered(answer)) => once.earlier(*answer),
-        Err(Refused::Conflict) => Err(Problem::conflict("member-exists", "They are a member already")),
+        Err(Refused::Conflict) => Err(Problem::conflict(
+            "member-exists",
+            "They are a member already",
+        )),
         Err(refused) => Err(Problem::refused(refused, &caller.limits)),
     }
 }
@@ -83,7 +103,11 @@ pub(crate) async fn change(
 }
 
 /// An admin removes a member; anybody may leave.
-pub(crate) async fn delete(store: &TenantStore<'_>, caller: &Caller, user: &str) -> Result<Response, Problem> {
+pub(crate) async fn delete(
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    user: &str,
+) -> Result<Response, Problem> {
     let leaves = matches!(&caller.actor, Actor::User(own) if own.as_str() == user);
     if !leaves {
         caller.require(Role::Admin)?;

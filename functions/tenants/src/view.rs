@@ -68,5 +68,8 @@ pub(crate) fn api_key(key: &ApiKey) -> KeyView {
 
 /// With its token, which is shown this once.
 pub(crate) fn new_api_key(key: &ApiKey, token: String) -> KeyView {
-    KeyView { key: Some(token), ..api_key(key) }
+    KeyView {
+        key: Some(token),
+        ..api_key(key)
+    }
 }

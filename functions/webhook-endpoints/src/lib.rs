@@ -15,7 +15,10 @@ use aias_platform::{
     aws::SdkConfig,
     clock::random_id,
     config::Env,
-    http::{Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell, listing, page_of, parse_body, serve},
+    http::{
+        Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell,
+        listing, page_of, parse_body, serve,
+    },
     store::{Refused, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
@@ -31,7 +34,9 @@ impl App {
     /// From the settings of [`Api::load`].
     #[must_use]
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
-        Self { api: Api::load(aws, env) }
+        Self {
+            api: Api::load(aws, env),
+        }
     }
 }
 
@@ -50,7 +55,9 @@ async fn route(app: &App, caller: Caller, request: &Request) -> Result<Response,
         (Method::Get, ["api", "webhook-endpoints"]) => list(app, store, request).await,
         (Method::Post, ["api", "webhook-endpoints"]) => create(app, store, &caller, request).await,
         (Method::Get, ["api", "webhook-endpoints", id]) => one(store, id).await,
-        (Method::Patch, ["api", "webhook-endpoints", id]) => change(app, store, &caller, request, id).await,
+        (Method::Patch, ["api", "webhook-endpoints", id]) => {
+            change(app, store, &caller, request, id).await
+        }
         (Method::Delete, ["api", "webhook-endpoints", id]) => delete(store, &caller, id).await,
         (Method::Post, ["api", "webhook-endpoints", id, "rotate-secret"]) => {
             rotate::rotate(app, store, &caller, request, id).await
@@ -68,7 +75,13 @@ async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<R
     request.only_parameters(&["limit", "cursor"])?;
     let keyring = app.api.auth.keyring().await?;
     let listing = listing(request, &keyring, store)?;
-    page_of(request, &keyring, store, store.endpoints(&listing).await?, |e| view::endpoint(&e))
+    page_of(
+        request,
+        &keyring,
+        store,
+        store.endpoints(&listing).await?,
+        |e| view::endpoint(&e),
+    )
 }
 
 async fn one(store: &TenantStore<'_>, id: &str) -> Result<Response, Problem> {
@@ -87,11 +100,19 @@ struct Create {
 async fn must_exist(store: &TenantStore<'_>, id: WorkflowId) -> Result<(), Problem> {
     match store.workflow(id).await? {
         Some(_) => Ok(()),
-        None => Err(Problem::invalid_member("/workflow_id", "there is no such workflow")),
+        None => Err(Problem::invalid_member(
+            "/workflow_id",
+            "there is no such workflow",
+        )),
     }
 }
 
-async fn create(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Request) -> Result<Response, Problem> {
+async fn create(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
     let now = app.api.clock.now();
     let keyring = app.api.auth.keyring().await?;
@@ -105,7 +126,10 @@ async fn create(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &R
     must_exist(store, body.workflow_id).await?;
     let id = EndpointId::new(now, random_id());
     let url = secret::UrlSecret::make(&keyring, caller.tenant.id);
-    let signing = given.secret.map(|secret| secret.seal(&keyring, caller.tenant.id, id)).transpose()?;
+    let signing = given
+        .secret
+        .map(|secret| secret.seal(&keyring, caller.tenant.id, id))
+        .transpose()?;
     let endpoint = Endpoint {
         id,
         name: body.name,
@@ -113,14 +137,27 @@ async fn create(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &R
         enabled: body.enabled.unwrap_or(true),
         verification: given.verification,
         url_secrets: vec![Secret::new(url.hash.clone(), now)],
-        signing_secrets: signing.map(|sealed| Secret::new(sealed, now)).into_iter().collect(),
+        signing_secrets: signing
+            .map(|sealed| Secret::new(sealed, now))
+            .into_iter()
+            .collect(),
         created_at: now,
         updated_at: now,
     };
-    let shown = view::created(&endpoint, &url, given.made.as_deref(), &request.base_url(), caller.tenant.id);
-    let response = Response::object(201, &shown)?.header("location", format!("/api/webhook-endpoints/{id}"));
+    let shown = view::created(
+        &endpoint,
+        &url,
+        given.made.as_deref(),
+        &request.base_url(),
+        caller.tenant.id,
+    );
+    let response =
+        Response::object(201, &shown)?.header("location", format!("/api/webhook-endpoints/{id}"));
     let kept = once.keep(&response)?;
-    match store.create_endpoint(&endpoint, caller.limits.endpoints, kept).await {
+    match store
+        .create_endpoint(&endpoint, caller.limits.endpoints, kept)
+        .await
+    {
         Ok(()) => Ok(response),
         Err(Refused::Answered(answer)) => once.earlier(*answer),
         Err(refused) => Err(Problem::refused(refused, &caller.limits)),
@@ -153,9 +190,15 @@ async fn change(
     if let Some(given) = body.verification {
         let given = given.read()?;
         let keyring = app.api.auth.keyring().await?;
-        let sealed = given.secret.map(|s| s.seal(&keyring, caller.tenant.id, own.id)).transpose()?;
+        let sealed = given
+            .secret
+            .map(|s| s.seal(&keyring, caller.tenant.id, own.id))
+            .transpose()?;
         own.verification = given.verification;
-        own.signing_secrets = sealed.map(|sealed| Secret::new(sealed, now)).into_iter().collect();
+        own.signing_secrets = sealed
+            .map(|sealed| Secret::new(sealed, now))
+            .into_iter()
+            .collect();
         made = given.made;
     }
     if let Some(workflow_id) = body.workflow_id {

@@ -36,10 +36,17 @@ pub(crate) async fn rotate(
     caller.require(Role::Admin)?;
     let mut endpoint = find(store, id).await?;
     request.check_if_match(&view::endpoint(&endpoint.value))?;
-    let body: Body = if request.body.is_empty() { Body::default() } else { parse_body(request)? };
+    let body: Body = if request.body.is_empty() {
+        Body::default()
+    } else {
+        parse_body(request)?
+    };
     let overlap = body.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
     if overlap > MAX_OVERLAP_SECONDS {
-        return Err(Problem::invalid_member("/overlap_seconds", format!("at most {MAX_OVERLAP_SECONDS}")));
+        return Err(Problem::invalid_member(
+            "/overlap_seconds",
+            format!("at most {MAX_OVERLAP_SECONDS}"),
+        ));
     }
     let now = app.api.clock.now();
     let keyring = app.api.auth.keyring().await?;
@@ -49,18 +56,28 @@ pub(crate) async fn rotate(
     let (shown, added, gone) = match body.which {
         Which::Url => {
             if body.secret.is_some() {
-                return Err(Problem::invalid_member("/secret", "the secret in the URL is always made here"));
+                return Err(Problem::invalid_member(
+                    "/secret",
+                    "the secret in the URL is always made here",
+                ));
             }
             let secret = UrlSecret::make(&keyring, tenant);
             let added = Secret::new(secret.hash.clone(), now);
             let gone = rotate_secrets(&mut own.url_secrets, added.clone(), overlap, now);
             let url = view::url(&request.base_url(), tenant, &secret);
-            (json!({"secret": secret.text, "url": url}), Some(added), gone)
+            (
+                json!({"secret": secret.text, "url": url}),
+                Some(added),
+                gone,
+            )
         }
         Which::Signing => {
             let scheme = own.verification.scheme().map_err(Problem::internal)?;
             let signature = scheme.signature.ok_or_else(|| {
-                Problem::conflict("no-signing-secret", "The endpoint's scheme has no signing secret")
+                Problem::conflict(
+                    "no-signing-secret",
+                    "The endpoint's scheme has no signing secret",
+                )
             })?;
             let (text, _) = signing_secret(signature.origin, signature.key, body.secret)
                 .map_err(|detail| Problem::invalid_member("/secret", detail))?;
@@ -72,13 +89,19 @@ pub(crate) async fn rotate(
                 }
             };
             let sealed = SigningSecret::new(text.clone(), token).seal(&keyring, tenant, own.id)?;
-            rotate_secrets(&mut own.signing_secrets, Secret::new(sealed, now), overlap, now);
+            rotate_secrets(
+                &mut own.signing_secrets,
+                Secret::new(sealed, now),
+                overlap,
+                now,
+            );
             (json!({ "secret": text }), None, Vec::new())
         }
     };
     let saved = store.save_endpoint(&endpoint, added.as_ref(), &gone).await;
     saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    let mut answer = serde_json::to_value(view::endpoint(&endpoint.value)).map_err(Problem::internal)?;
+    let mut answer =
+        serde_json::to_value(view::endpoint(&endpoint.value)).map_err(Problem::internal)?;
     if let (Some(answer), Some(shown)) = (answer.as_object_mut(), shown.as_object()) {
         answer.extend(shown.clone());
         answer.insert("which".to_owned(), json!(body.which));

@@ -15,7 +15,10 @@ pub(crate) struct UrlSecret {
 impl UrlSecret {
     pub(crate) fn make(keyring: &Keyring, tenant: TenantId) -> Self {
         let text = random_secret();
-        let hash = keyring.hash(Purpose::UrlSecret, &[tenant.ulid().as_bytes(), text.as_bytes()]);
+        let hash = keyring.hash(
+            Purpose::UrlSecret,
+            &[tenant.ulid().as_bytes(), text.as_bytes()],
+        );
         Self { text, hash }
     }
 }

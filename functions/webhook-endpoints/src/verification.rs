@@ -48,28 +48,46 @@ impl Given {
                 event_id_header: self.event_id_header,
             },
         };
-        let scheme = verification.scheme().map_err(|e| fault(e.member(), e.to_string()))?;
+        let scheme = verification
+            .scheme()
+            .map_err(|e| fault(e.member(), e.to_string()))?;
         let Some(signature) = &scheme.signature else {
             return match (self.secret, self.verify_token) {
-                (None, None) => Ok(Read { verification, secret: None, made: None }),
+                (None, None) => Ok(Read {
+                    verification,
+                    secret: None,
+                    made: None,
+                }),
                 (Some(_), _) => Err(fault("secret", "the scheme `none` has no secret")),
                 (None, Some(_)) => Err(fault("verify_token", "the scheme `none` has no token")),
             };
         };
         let verify_token = match (scheme.handshake, self.verify_token) {
             (Handshake::HubChallenge, None) => {
-                return Err(fault("verify_token", "the provider sends this token when it validates the URL: choose one"));
+                return Err(fault(
+                    "verify_token",
+                    "the provider sends this token when it validates the URL: choose one",
+                ));
             }
-            (Handshake::HubChallenge, Some(token)) if (1..=MAX_TOKEN).contains(&token.len()) => Some(token),
+            (Handshake::HubChallenge, Some(token)) if (1..=MAX_TOKEN).contains(&token.len()) => {
+                Some(token)
+            }
             (Handshake::HubChallenge, Some(_)) => {
-                return Err(fault("verify_token", format!("a token has 1 to {MAX_TOKEN} characters")));
+                return Err(fault(
+                    "verify_token",
+                    format!("a token has 1 to {MAX_TOKEN} characters"),
+                ));
             }
             (_, Some(_)) => return Err(fault("verify_token", "this scheme has no token")),
             (_, None) => None,
         };
         let (text, made) = signing_secret(signature.origin, signature.key, self.secret)
             .map_err(|detail| fault("secret", detail))?;
-        Ok(Read { verification, secret: Some(SigningSecret::new(text, verify_token)), made })
+        Ok(Read {
+            verification,
+            secret: Some(SigningSecret::new(text, verify_token)),
+            made,
+        })
     }
 }
 

@@ -56,7 +56,10 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> View {
         id: endpoint.id,
         name: endpoint.name.to_string(),
         workflow_id: endpoint.workflow_id,
-        verification: VerificationView { own: endpoint.verification.clone(), secret: None },
+        verification: VerificationView {
+            own: endpoint.verification.clone(),
+            secret: None,
+        },
         enabled: endpoint.enabled,
         url_secrets: secrets(&endpoint.url_secrets),
         signing_secrets: secrets(&endpoint.signing_secrets),
@@ -73,7 +76,13 @@ pub(crate) fn changed(own: &Endpoint, made: Option<&str>) -> View {
     view
 }
 
-pub(crate) fn created(own: &Endpoint, secret: &UrlSecret, made: Option<&str>, base: &str, tenant: TenantId) -> View {
+pub(crate) fn created(
+    own: &Endpoint,
+    secret: &UrlSecret,
+    made: Option<&str>,
+    base: &str,
+    tenant: TenantId,
+) -> View {
     View {
         url: Some(url(base, tenant, secret)),
         secret: Some(secret.text.clone()),

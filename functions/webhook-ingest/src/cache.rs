@@ -16,10 +16,7 @@ use aias_domain::{
     verification::{Scheme, key_bytes},
 };
 use aias_platform::{
-    http::Problem,
-    secrets::Purpose,
-    signing::SigningSecret,
-    store::CachedEndpoint,
+    http::Problem, secrets::Purpose, signing::SigningSecret, store::CachedEndpoint,
 };
 use jiff::Timestamp;
 
@@ -47,13 +44,25 @@ impl Ready {
     /// The secrets whose use is to be noted: at most once for what was read.
     pub(crate) fn due(&self, signing: Option<usize>, now: Timestamp) -> Vec<(Which, usize)> {
         let endpoint = &self.found.endpoint.value;
-        let url = endpoint.url_secrets.iter().position(|s| s.value == self.found.hash);
+        let url = endpoint
+            .url_secrets
+            .iter()
+            .position(|s| s.value == self.found.hash);
         let due = |secrets: &[aias_domain::endpoint::Secret], index: usize| {
-            secrets.get(index).is_some_and(|secret| secret.is_use_due(now))
+            secrets
+                .get(index)
+                .is_some_and(|secret| secret.is_use_due(now))
         };
         let mut all = Vec::new();
-        all.extend(url.filter(|i| due(&endpoint.url_secrets, *i)).map(|i| (Which::Url, i)));
-        all.extend(signing.filter(|i| due(&endpoint.signing_secrets, *i)).map(|i| (Which::Signing, i)));
+        all.extend(
+            url.filter(|i| due(&endpoint.url_secrets, *i))
+                .map(|i| (Which::Url, i)),
+        );
+        all.extend(
+            signing
+                .filter(|i| due(&endpoint.signing_secrets, *i))
+                .map(|i| (Which::Signing, i)),
+        );
         if all.is_empty() || self.noted.swap(true, Ordering::Relaxed) {
             return Vec::new();
         }
@@ -68,7 +77,11 @@ pub(crate) struct Endpoints(Mutex<Kept>);
 
 impl App {
     /// The endpoint that a path secret opens.
-    pub(crate) async fn endpoint(&self, tenant: TenantId, secret: &str) -> Result<Option<Arc<Ready>>, Problem> {
+    pub(crate) async fn endpoint(
+        &self,
+        tenant: TenantId,
+        secret: &str,
+    ) -> Result<Option<Arc<Ready>>, Problem> {
         let now = self.clock.now();
         let key = (tenant, secret.to_owned());
         if let Some((read_at, ready)) = self.kept().get(&key) {
@@ -77,7 +90,10 @@ impl App {
             }
         }
         let keyring = self.keyrings.get().await?;
-        let hashes = keyring.hashes(Purpose::UrlSecret, &[tenant.ulid().as_bytes(), secret.as_bytes()]);
+        let hashes = keyring.hashes(
+            Purpose::UrlSecret,
+            &[tenant.ulid().as_bytes(), secret.as_bytes()],
+        );
         let Some(found) = self.intake.store.hook(tenant, &hashes, now).await? else {
             self.kept().remove(&key);
             return Ok(None);
@@ -92,7 +108,10 @@ impl App {
             }
             let opened = SigningSecret::open(&keyring, tenant, endpoint.id, &sealed.value)?;
             let form = scheme.signature.as_ref().map(|signature| signature.key);
-            keys.extend(form.and_then(|form| key_bytes(form, opened.secret())).map(|key| (index, key)));
+            keys.extend(
+                form.and_then(|form| key_bytes(form, opened.secret()))
+                    .map(|key| (index, key)),
+            );
             verify_tokens.extend(opened.verify_token().map(str::to_owned));
         }
         let ready = Arc::new(Ready {
@@ -112,6 +131,9 @@ impl App {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.endpoints.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.endpoints
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,9 @@ use aias_platform::{
     blobs::Blobs,
     clock::Clock,
     config::Env,
-    http::{HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, is_secret_form, serve},
+    http::{
+        HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, is_secret_form, serve,
+    },
     queue::Queue,
     runs::Intake,
     secrets::Keyrings,
@@ -71,13 +73,20 @@ impl App {
     /// webhook waits for neither.
     pub async fn warm(&self) {
         // What cannot be reached now is said by the first request that needs it.
-        let _ = tokio::join!(self.keyrings.get(), self.intake.store.check(), self.intake.queue.check());
+        let _ = tokio::join!(
+            self.keyrings.get(),
+            self.intake.store.check(),
+            self.intake.queue.check()
+        );
     }
 }
 
 /// Answers an event.
 pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen| async move { route(app, &request, &seen).await }).await
+    serve(event, |request, seen| async move {
+        route(app, &request, &seen).await
+    })
+    .await
 }
 
 async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
@@ -85,8 +94,15 @@ async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response
     let ["api", "webhooks", tenant, secret] = path.as_slice() else {
         return Err(Problem::not_found());
     };
-    let tenant = tenant.parse().ok().filter(|_| is_secret_form(secret)).ok_or_else(Problem::not_found)?;
-    let endpoint = app.endpoint(tenant, secret).await?.ok_or_else(Problem::not_found)?;
+    let tenant = tenant
+        .parse()
+        .ok()
+        .filter(|_| is_secret_form(secret))
+        .ok_or_else(Problem::not_found)?;
+    let endpoint = app
+        .endpoint(tenant, secret)
+        .await?
+        .ok_or_else(Problem::not_found)?;
     seen.note(|seen| seen.tenant(tenant));
     match request.method {
         Method::Post => take::take(app, &endpoint, request, seen).await,

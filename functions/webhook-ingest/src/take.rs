@@ -27,7 +27,10 @@ pub(crate) async fn take(
 ) -> Result<Response, Problem> {
     let endpoint = &ready.found.endpoint.value;
     if !endpoint.enabled {
-        return Err(Problem::gone("endpoint-disabled", "The endpoint is disabled"));
+        return Err(Problem::gone(
+            "endpoint-disabled",
+            "The endpoint is disabled",
+        ));
     }
     if request.body.len() > ready.limits.body_bytes {
         return Err(Problem::too_large(ready.limits.body_bytes));
@@ -47,12 +50,23 @@ pub(crate) async fn take(
     }
     let event_id = event::event_id(&ready.scheme, &own, &body).map_err(refuse)?;
     let run_id = RunId::new(now, random_id());
-    let event = Event { id: event_id, body, signing, now };
+    let event = Event {
+        id: event_id,
+        body,
+        signing,
+        now,
+    };
     event.record(app, ready, &own, run_id, seen).await
 }
 
-fn check_signature(ready: &Ready, own: &event::Request<'_>, now: Timestamp) -> Result<Option<usize>, Problem> {
-    let Some(signature) = &ready.scheme.signature else { return Ok(None) };
+fn check_signature(
+    ready: &Ready,
+    own: &event::Request<'_>,
+    now: Timestamp,
+) -> Result<Option<usize>, Problem> {
+    let Some(signature) = &ready.scheme.signature else {
+        return Ok(None);
+    };
     let keys: Vec<Vec<u8>> = ready.keys.iter().map(|(_, key)| key.clone()).collect();
     let verified = verification::verify(signature, &keys, |name| own.header(name), own.body, now);
     match verified {
@@ -69,8 +83,13 @@ fn refuse(error: EventError) -> Problem {
     let text = error.to_string();
     match error {
         EventError::Encoded(_) => Problem::unsupported_media_type(text),
-        EventError::Json(e) => Problem::invalid(vec![Fault { pointer: e.pointer, detail: e.detail }]),
-        EventError::TooManyFields => Problem::bad_request("too-many-fields", "Too many fields").detail(text),
+        EventError::Json(e) => Problem::invalid(vec![Fault {
+            pointer: e.pointer,
+            detail: e.detail,
+        }]),
+        EventError::TooManyFields => {
+            Problem::bad_request("too-many-fields", "Too many fields").detail(text)
+        }
         EventError::BadEventId => Problem::bad_request("bad-event-id", "Bad event id").detail(text),
     }
 }
@@ -95,14 +114,31 @@ impl Event {
         let store = &app.intake.store.tenant(ready.found.proof);
         let now = self.now;
         let body_hash = canonical::digest(own.body);
-        let event_hash = self.id.as_deref().map(|id| canonical::digest(id.as_bytes()));
+        let event_hash = self
+            .id
+            .as_deref()
+            .map(|id| canonical::digest(id.as_bytes()));
         let name = self.id.clone().unwrap_or_else(|| run_id.to_string());
-        let input = event::workflow_input(&name, endpoint.id, now, &ready.scheme, own, self.body).map_err(refuse)?;
+        let input = event::workflow_input(&name, endpoint.id, now, &ready.scheme, own, self.body)
+            .map_err(refuse)?;
         let input = Prepared::new(&input)?;
-        let trigger = Trigger::Webhook { endpoint_id: endpoint.id, event_id: self.id };
-        let run = Run::pending(run_id, endpoint.workflow_id, None, trigger, input.digest.clone());
+        let trigger = Trigger::Webhook {
+            endpoint_id: endpoint.id,
+            event_id: self.id,
+        };
+        let run = Run::pending(
+            run_id,
+            endpoint.workflow_id,
+            None,
+            trigger,
+            input.digest.clone(),
+        );
 
-        let claim = event_hash.as_deref().map(|event_hash| Claim { endpoint, event_hash, body_hash: &body_hash });
+        let claim = event_hash.as_deref().map(|event_hash| Claim {
+            endpoint,
+            event_hash,
+            body_hash: &body_hash,
+        });
         let claiming = async {
             match claim {
                 None => Ok(Claimed::New),
@@ -112,7 +148,9 @@ impl Event {
         let noting = async {
             for (which, index) in ready.due(self.signing, now) {
                 // Worth a try; a webhook does not fail for it.
-                let _ = store.note_use(&ready.found.endpoint, which, index, now).await;
+                let _ = store
+                    .note_use(&ready.found.endpoint, which, index, now)
+                    .await;
             }
         };
         let admitting = store.admit(now, ready.limits.runs_per_month);
@@ -122,9 +160,14 @@ impl Event {
 
         let run_id = match claimed {
             Claimed::New => run_id,
-            Claimed::Before { same_body: false, .. } => {
+            Claimed::Before {
+                same_body: false, ..
+            } => {
                 give_back(store, admitted, now).await;
-                return Err(Problem::conflict("event-id-reused", "The event's id came with another body before"));
+                return Err(Problem::conflict(
+                    "event-id-reused",
+                    "The event's id came with another body before",
+                ));
             }
             Claimed::Before { run_id, .. } => {
                 if let Some(found) = store.run(run_id).await? {
@@ -140,7 +183,11 @@ impl Event {
             }
             return Err(month_is_full(now));
         }
-        let run = Run { id: run_id, created_at: run_id.created_at(), ..run };
+        let run = Run {
+            id: run_id,
+            created_at: run_id.created_at(),
+            ..run
+        };
         let run = new_run(run, placed?, ready.limits.retention_days);
         app.intake.begin(store, &run).await?;
         accepted(run_id, seen)
@@ -149,7 +196,12 @@ impl Event {
 
 /// An event that came before. Should its run still be waiting for its first execution, the message
 /// may have been lost with the process that was to send it: it is sent again.
-async fn duplicate(app: &App, store: &TenantStore<'_>, found: &StoredRun, seen: &SeenCell) -> Result<Response, Problem> {
+async fn duplicate(
+    app: &App,
+    store: &TenantStore<'_>,
+    found: &StoredRun,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     let run = &found.run.value;
     if run.status == aias_domain::run::Status::Pending {
         app.intake.enqueue(store, found).await?;
@@ -174,8 +226,12 @@ async fn give_back(store: &TenantStore<'_>, admitted: bool, now: Timestamp) {
 
 fn month_is_full(now: Timestamp) -> Problem {
     let now = now.to_zoned(jiff::tz::TimeZone::UTC);
-    let turns = now.first_of_month().and_then(|first| first.checked_add(jiff::Span::new().months(1)));
+    let turns = now
+        .first_of_month()
+        .and_then(|first| first.checked_add(jiff::Span::new().months(1)));
     let start = turns.and_then(|next: Zoned| next.start_of_day());
-    let seconds = start.map_or(3600, |start| start.timestamp().as_second() - now.timestamp().as_second());
+    let seconds = start.map_or(3600, |start| {
+        start.timestamp().as_second() - now.timestamp().as_second()
+    });
     Problem::too_many("runs-exhausted", "The month's runs are used up", seconds)
 }

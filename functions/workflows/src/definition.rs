@@ -30,7 +30,12 @@ const ENVELOPE_BYTES: usize = 1024;
 /// Reads the request's definition and compiles it.
 pub(crate) fn read(request: &Request) -> Result<Definition, Problem> {
     let content_type = request.header("content-type").unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let (value, prefix) = match media_type.as_str() {
         "application/yaml" | "application/x-yaml" | "text/yaml" => (yaml(request)?, ""),
         "application/json" => (json(request)?, "/definition"),

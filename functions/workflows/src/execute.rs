@@ -46,7 +46,16 @@ pub(crate) async fn named_in_body(
 ) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
     let body: Named = parse_body_of(request, caller.limits.body_bytes)?;
-    execute(app, store, caller, request, seen, &body.workflow_id.to_string(), body.input).await
+    execute(
+        app,
+        store,
+        caller,
+        request,
+        seen,
+        &body.workflow_id.to_string(),
+        body.input,
+    )
+    .await
 }
 
 pub(crate) async fn named_in_path(
@@ -85,16 +94,34 @@ async fn execute(
     };
     let head = find(store, id).await?.value;
     if !head.enabled {
-        return Err(Problem::conflict("workflow-disabled", "The workflow is disabled"));
+        return Err(Problem::conflict(
+            "workflow-disabled",
+            "The workflow is disabled",
+        ));
     }
     if !store.admit(now, caller.limits.runs_per_month).await? {
-        return Err(Problem::plan_limit("runs", caller.limits.runs_per_month, caller.limits.runs_per_month, caller.limits.plan));
+        return Err(Problem::plan_limit(
+            "runs",
+            caller.limits.runs_per_month,
+            caller.limits.runs_per_month,
+            caller.limits.plan,
+        ));
     }
     let input = Prepared::new(&input)?;
     let run_id = RunId::new(now, random_id());
     seen.note(|seen| seen.run(run_id));
-    let run = Run::pending(run_id, head.id, Some(head.latest), Trigger::Api, input.digest.clone());
-    let run = new_run(run, app.intake.place(store, input).await?, caller.limits.retention_days);
+    let run = Run::pending(
+        run_id,
+        head.id,
+        Some(head.latest),
+        Trigger::Api,
+        input.digest.clone(),
+    );
+    let run = new_run(
+        run,
+        app.intake.place(store, input).await?,
+        caller.limits.retention_days,
+    );
     let response = accepted(run_id)?;
     match once.keep(&response)? {
         None => {
@@ -106,12 +133,15 @@ async fn execute(
             Err(refused) => return Err(Problem::refused(refused, &caller.limits)),
         },
     }
-    let Some(wait) = wait else { return Ok(response) };
+    let Some(wait) = wait else {
+        return Ok(response);
+    };
     match ended_within(store, run_id, wait).await? {
         None => Ok(response),
         Some(run) => {
             let view = RunView::new(&run.run.value);
-            Ok(Response::object(200, &view)?.header("preference-applied", format!("wait={}", wait.as_secs())))
+            Ok(Response::object(200, &view)?
+                .header("preference-applied", format!("wait={}", wait.as_secs())))
         }
     }
 }
@@ -124,12 +154,18 @@ fn accepted(run_id: RunId) -> Result<Response, Problem> {
 /// `Prefer: wait=n` (RFC 7240), in seconds.
 fn preferred_wait(request: &Request) -> Option<Duration> {
     let preferences = request.header("prefer")?;
-    let seconds: u64 = preferences.split(',').find_map(|one| one.trim().strip_prefix("wait=")?.parse().ok())?;
+    let seconds: u64 = preferences
+        .split(',')
+        .find_map(|one| one.trim().strip_prefix("wait=")?.parse().ok())?;
     (seconds > 0).then(|| Duration::from_secs(seconds.min(MAX_WAIT_SECONDS)))
 }
 
 /// The run, when it ends in time. Looks often at first, since most runs are short.
-async fn ended_within(store: &TenantStore<'_>, id: RunId, wait: Duration) -> Result<Option<StoredRun>, Problem> {
+async fn ended_within(
+    store: &TenantStore<'_>,
+    id: RunId,
+    wait: Duration,
+) -> Result<Option<StoredRun>, Problem> {
     let until = Instant::now() + wait;
     let mut pause = Duration::from_millis(25);
     while Instant::now() + pause < until {

@@ -14,7 +14,10 @@ use aias_platform::{
     blobs::Blobs,
     clock::random_id,
     config::Env,
-    http::{Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell, listing, page_of, parse_body, serve},
+    http::{
+        Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell,
+        listing, page_of, parse_body, serve,
+    },
     queue::Queue,
     runs::Intake,
     store::{Refused, Scope, Stored, TenantStore},
@@ -41,7 +44,11 @@ impl App {
     /// Of its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue) -> Self {
-        let intake = Intake { store: api.store.clone(), blobs, queue };
+        let intake = Intake {
+            store: api.store.clone(),
+            blobs,
+            queue,
+        };
         Self { api, intake }
     }
 }
@@ -55,18 +62,29 @@ pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
     .await
 }
 
-async fn route(app: &App, caller: Caller, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
+async fn route(
+    app: &App,
+    caller: Caller,
+    request: &Request,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
     let store = &app.api.store.tenant(caller.proof());
     match (request.method, request.path().as_slice()) {
         (Method::Get, ["api", "workflows"]) => list(app, store, request).await,
         (Method::Post, ["api", "workflows"]) => create(app, store, &caller, request).await,
-        (Method::Post, ["api", "workflows", "execute"]) => execute::named_in_body(app, store, &caller, request, seen).await,
+        (Method::Post, ["api", "workflows", "execute"]) => {
+            execute::named_in_body(app, store, &caller, request, seen).await
+        }
         (Method::Get, ["api", "workflows", id]) => one(store, id).await,
         (Method::Put, ["api", "workflows", id]) => replace(app, store, &caller, request, id).await,
         (Method::Patch, ["api", "workflows", id]) => enable(app, store, &caller, request, id).await,
         (Method::Delete, ["api", "workflows", id]) => delete(store, &caller, id).await,
-        (Method::Get, ["api", "workflows", id, "versions"]) => versions(app, store, request, id).await,
-        (Method::Get, ["api", "workflows", id, "versions", number]) => version(store, id, number).await,
+        (Method::Get, ["api", "workflows", id, "versions"]) => {
+            versions(app, store, request, id).await
+        }
+        (Method::Get, ["api", "workflows", id, "versions", number]) => {
+            version(store, id, number).await
+        }
         (Method::Post, ["api", "workflows", id, "execute"]) => {
             execute::named_in_path(app, store, &caller, request, seen, id).await
         }
@@ -80,7 +98,10 @@ async fn find(store: &TenantStore<'_>, id: &str) -> Result<Stored<Workflow>, Pro
 }
 
 async fn with_latest(store: &TenantStore<'_>, head: &Workflow) -> Result<view::Whole, Problem> {
-    let version = store.version(head.id, head.latest).await?.ok_or_else(Problem::not_found)?;
+    let version = store
+        .version(head.id, head.latest)
+        .await?
+        .ok_or_else(Problem::not_found)?;
     view::whole(head, &version)
 }
 
@@ -88,10 +109,21 @@ async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<R
     request.only_parameters(&["limit", "cursor"])?;
     let keyring = app.api.auth.keyring().await?;
     let listing = listing(request, &keyring, store)?;
-    page_of(request, &keyring, store, store.workflows(&listing).await?, |w| view::head(&w))
+    page_of(
+        request,
+        &keyring,
+        store,
+        store.workflows(&listing).await?,
+        |w| view::head(&w),
+    )
 }
 
-async fn create(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &Request) -> Result<Response, Problem> {
+async fn create(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
     let keyring = app.api.auth.keyring().await?;
     let now = app.api.clock.now();
@@ -114,7 +146,10 @@ async fn create(app: &App, store: &TenantStore<'_>, caller: &Caller, request: &R
     let response = Response::object(201, &view::whole(&workflow, &version)?)?
         .header("location", format!("/api/workflows/{}", workflow.id));
     let kept = once.keep(&response)?;
-    match store.create_workflow(&workflow, &version, caller.limits.workflows, kept).await {
+    match store
+        .create_workflow(&workflow, &version, caller.limits.workflows, kept)
+        .await
+    {
         Ok(()) => Ok(response),
         Err(Refused::Answered(answer)) => once.earlier(*answer),
         Err(refused) => Err(Problem::refused(refused, &caller.limits)),
@@ -182,26 +217,40 @@ async fn delete(store: &TenantStore<'_>, caller: &Caller, id: &str) -> Result<Re
     caller.require(Role::Editor)?;
     let head = find(store, id).await?;
     if let Some(endpoint) = store.endpoint_of(head.value.id).await? {
-        return Err(Problem::conflict("workflow-in-use", "An endpoint runs this workflow")
-            .detail(format!("give {} another workflow, or delete it", endpoint.id)));
+        return Err(
+            Problem::conflict("workflow-in-use", "An endpoint runs this workflow").detail(format!(
+                "give {} another workflow, or delete it",
+                endpoint.id
+            )),
+        );
     }
     let deleted = store.delete_workflow(&head).await;
     deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Ok(Response::no_content())
 }
 
-async fn versions(app: &App, store: &TenantStore<'_>, request: &Request, id: &str) -> Result<Response, Problem> {
+async fn versions(
+    app: &App,
+    store: &TenantStore<'_>,
+    request: &Request,
+    id: &str,
+) -> Result<Response, Problem> {
     request.only_parameters(&["limit", "cursor"])?;
     let head = find(store, id).await?;
     let keyring = app.api.auth.keyring().await?;
     let listing = listing(request, &keyring, store)?;
     let page = store.versions(head.value.id, &listing).await?;
-    page_of(request, &keyring, store, page, |version| view::version_head(&version))
+    page_of(request, &keyring, store, page, |version| {
+        view::version_head(&version)
+    })
 }
 
 async fn version(store: &TenantStore<'_>, id: &str, number: &str) -> Result<Response, Problem> {
     let head = find(store, id).await?;
     let number: u32 = number.parse().map_err(|_| Problem::not_found())?;
-    let version = store.version(head.value.id, number).await?.ok_or_else(Problem::not_found)?;
+    let version = store
+        .version(head.value.id, number)
+        .await?
+        .ok_or_else(Problem::not_found)?;
     Response::object(200, &view::version(&version)?)
 }

@@ -71,7 +71,10 @@ pub(crate) struct OneVersion {
 }
 
 pub(crate) fn version(version: &Version) -> Result<OneVersion, Problem> {
-    Ok(OneVersion { head: version_head(version), definition: parse(version)? })
+    Ok(OneVersion {
+        head: version_head(version),
+        definition: parse(version)?,
+    })
 }
 
 fn parse(version: &Version) -> Result<Value, Problem> {

@@ -93,8 +93,17 @@ mod tests {
 
     #[test]
     fn an_integer_beyond_a_double_keeps_its_digits() {
-        assert_eq!(text(&json!([9_007_199_254_740_993_u64, -9_007_199_254_740_993_i64])), "[9007199254740993,-9007199254740993]");
-        assert_eq!(text(&json!([1.0, -0.0, 1e21, 1e-7, 1e20])), "[1,0,1e+21,1e-7,100000000000000000000]");
+        assert_eq!(
+            text(&json!([
+                9_007_199_254_740_993_u64,
+                -9_007_199_254_740_993_i64
+            ])),
+            "[9007199254740993,-9007199254740993]"
+        );
+        assert_eq!(
+            text(&json!([1.0, -0.0, 1e21, 1e-7, 1e20])),
+            "[1,0,1e+21,1e-7,100000000000000000000]"
+        );
     }
 
     fn value() -> impl Strategy<Value = Value> {
@@ -102,7 +111,9 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             (-(1_i64 << 53)..(1_i64 << 53)).prop_map(Value::from),
-            any::<f64>().prop_filter("JSON has no others", |f| f.is_finite()).prop_map(Value::from),
+            any::<f64>()
+                .prop_filter("JSON has no others", |f| f.is_finite())
+                .prop_map(Value::from),
             any::<String>().prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 32, 6, |inner| {

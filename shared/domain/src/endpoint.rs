@@ -102,7 +102,8 @@ pub fn rotate(
     overlap_seconds: u32,
     now: Timestamp,
 ) -> Vec<Secret> {
-    let end = now + jiff::SignedDuration::from_secs(i64::from(overlap_seconds.min(MAX_OVERLAP_SECONDS)));
+    let end =
+        now + jiff::SignedDuration::from_secs(i64::from(overlap_seconds.min(MAX_OVERLAP_SECONDS)));
     for old in secrets.iter_mut() {
         old.valid_until = Some(old.valid_until.map_or(end, |until| until.min(end)));
     }
@@ -141,7 +142,12 @@ mod tests {
     fn the_number_of_secrets_is_bounded() {
         let mut secrets = Vec::new();
         for second in 0..9 {
-            rotate(&mut secrets, Secret::new(second.to_string(), at(second)), 3600, at(second));
+            rotate(
+                &mut secrets,
+                Secret::new(second.to_string(), at(second)),
+                3600,
+                at(second),
+            );
         }
         assert_eq!(secrets.len(), MAX_SECRETS);
         assert_eq!(secrets[0].value, "8");

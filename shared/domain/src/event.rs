@@ -31,7 +31,10 @@ impl<'a> Request<'a> {
     /// The value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
-        self.headers.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
+        self.headers
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| *v)
     }
 
     fn media_type(&self) -> String {
@@ -133,7 +136,9 @@ pub fn event_id(
     };
     let id = own.or_else(|| request.header("idempotency-key").map(str::to_owned));
     match id {
-        Some(id) if id.is_empty() || id.chars().count() > MAX_EVENT_ID => Err(EventError::BadEventId),
+        Some(id) if id.is_empty() || id.chars().count() > MAX_EVENT_ID => {
+            Err(EventError::BadEventId)
+        }
         id => Ok(id),
     }
 }
@@ -156,9 +161,7 @@ pub fn workflow_input(
     let signature = scheme.signature.as_ref();
     let withheld = |name: &str| {
         matches!(name, "authorization" | "cookie" | "proxy-authorization")
-            || signature.is_some_and(|s| {
-                s.header == name || is_stamp(s.timestamp, name)
-            })
+            || signature.is_some_and(|s| s.header == name || is_stamp(s.timestamp, name))
     };
     let mut headers = Map::new();
     for (name, value) in &request.headers {
@@ -174,7 +177,9 @@ pub fn workflow_input(
     input.insert("query".into(), Value::Object(parameters(request.query)?));
     input.insert(
         "content_type".into(),
-        request.header("content-type").map_or(Value::Null, Value::from),
+        request
+            .header("content-type")
+            .map_or(Value::Null, Value::from),
     );
     let (name, value) = match body {
         Body::Value(value) => ("body", value),
@@ -228,7 +233,10 @@ pub fn hub_challenge(query: &str) -> Option<(String, Challenge)> {
         return None;
     }
     let challenge = get("hub.challenge").filter(|c| c.len() <= MAX_CHALLENGE)?;
-    Some((get("hub.verify_token")?.to_owned(), Challenge(challenge.to_owned())))
+    Some((
+        get("hub.verify_token")?.to_owned(),
+        Challenge(challenge.to_owned()),
+    ))
 }
 
 #[cfg(test)]
@@ -246,21 +254,38 @@ mod tests {
     }
 
     fn scheme(name: &str) -> Scheme {
-        Verification { scheme: name.into(), ..Verification::none() }.scheme().unwrap()
+        Verification {
+            scheme: name.into(),
+            ..Verification::none()
+        }
+        .scheme()
+        .unwrap()
     }
 
     #[test]
     fn a_body_is_read_by_its_media_type() {
         let read = |content_type, body| read_body(&request(content_type, body));
-        assert_eq!(read("application/json; charset=utf-8", b"[1]"), Ok(Body::Value(json!([1]))));
-        assert_eq!(read("application/vnd.x+JSON", b"1"), Ok(Body::Value(json!(1))));
+        assert_eq!(
+            read("application/json; charset=utf-8", b"[1]"),
+            Ok(Body::Value(json!([1])))
+        );
+        assert_eq!(
+            read("application/vnd.x+JSON", b"1"),
+            Ok(Body::Value(json!(1)))
+        );
         assert_eq!(
             read("application/x-www-form-urlencoded", b"a=1&b=x+y&b=%C3%BC"),
             Ok(Body::Value(json!({"a": "1", "b": ["x y", "ü"]})))
         );
         assert_eq!(read("text/plain", b"{"), Ok(Body::Text("{".into())));
-        assert_eq!(read("application/octet-stream", b"\xff\x00"), Ok(Body::Base64("/wA=".into())));
-        assert!(matches!(read("application/json", b"{"), Err(EventError::Json(_))));
+        assert_eq!(
+            read("application/octet-stream", b"\xff\x00"),
+            Ok(Body::Base64("/wA=".into()))
+        );
+        assert!(matches!(
+            read("application/json", b"{"),
+            Err(EventError::Json(_))
+        ));
         let many = "a&".repeat(MAX_FIELDS + 1);
         assert_eq!(
             read("application/x-www-form-urlencoded", many.as_bytes()),
@@ -275,12 +300,24 @@ mod tests {
     fn an_event_is_named_by_its_provider_first() {
         let body = Body::Value(json!({"id": "evt_1"}));
         let mut request = request("application/json", b"");
-        assert_eq!(event_id(&scheme("stripe"), &request, &body), Ok(Some("evt_1".into())));
-        assert_eq!(event_id(&scheme("github"), &request, &body), Ok(Some("k1".into())));
+        assert_eq!(
+            event_id(&scheme("stripe"), &request, &body),
+            Ok(Some("evt_1".into()))
+        );
+        assert_eq!(
+            event_id(&scheme("github"), &request, &body),
+            Ok(Some("k1".into()))
+        );
         request.headers.push(("x-github-delivery", "d1"));
-        assert_eq!(event_id(&scheme("github"), &request, &body), Ok(Some("d1".into())));
+        assert_eq!(
+            event_id(&scheme("github"), &request, &body),
+            Ok(Some("d1".into()))
+        );
         request.headers[1].1 = "";
-        assert_eq!(event_id(&scheme("none"), &request, &body), Err(EventError::BadEventId));
+        assert_eq!(
+            event_id(&scheme("none"), &request, &body),
+            Err(EventError::BadEventId)
+        );
         request.headers.remove(1);
         assert_eq!(event_id(&scheme("none"), &request, &body), Ok(None));
     }
@@ -288,7 +325,13 @@ mod tests {
     #[test]
     fn credentials_and_signatures_do_not_reach_the_workflow() {
         let mut request = request("text/plain", b"hi");
-        for name in ["authorization", "cookie", "webhook-signature", "webhook-timestamp", "x-y"] {
+        for name in [
+            "authorization",
+            "cookie",
+            "webhook-signature",
+            "webhook-timestamp",
+            "x-y",
+        ] {
             request.headers.push((name, "v"));
         }
         let at: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
@@ -319,12 +362,21 @@ mod tests {
             slack(json!({"type": "url_verification", "challenge": "c"})),
             Some(Challenge("c".into()))
         );
-        assert_eq!(slack(json!({"type": "event_callback", "challenge": "c"})), None);
-        assert_eq!(slack(json!({"type": "url_verification", "challenge": "c".repeat(1025)})), None);
+        assert_eq!(
+            slack(json!({"type": "event_callback", "challenge": "c"})),
+            None
+        );
+        assert_eq!(
+            slack(json!({"type": "url_verification", "challenge": "c".repeat(1025)})),
+            None
+        );
         assert_eq!(
             hub_challenge("hub.mode=subscribe&hub.challenge=42&hub.verify_token=t"),
             Some(("t".into(), Challenge("42".into())))
         );
-        assert_eq!(hub_challenge("hub.mode=unsubscribe&hub.challenge=42&hub.verify_token=t"), None);
+        assert_eq!(
+            hub_challenge("hub.mode=unsubscribe&hub.challenge=42&hub.verify_token=t"),
+            None
+        );
     }
 }

@@ -206,8 +206,14 @@ mod tests {
         let id: RunId = RUN.parse().unwrap();
         assert_eq!(id.to_string(), RUN);
         assert_eq!(RunId::from_ulid(&id.ulid()).unwrap(), id);
-        let artifact = ArtifactId { run_id: id, number: 3 };
-        assert_eq!(artifact.to_string().parse::<ArtifactId>().unwrap(), artifact);
+        let artifact = ArtifactId {
+            run_id: id,
+            number: 3,
+        };
+        assert_eq!(
+            artifact.to_string().parse::<ArtifactId>().unwrap(),
+            artifact
+        );
     }
 
     #[test]
@@ -225,7 +231,10 @@ mod tests {
         ] {
             assert!(text.parse::<RunId>().is_err(), "{text}");
         }
-        for text in ["art_01JD3V4ZK8QW5R7T9X1B3C5D7F_+1", "art_01JD3V4ZK8QW5R7T9X1B3C5D7F_01"] {
+        for text in [
+            "art_01JD3V4ZK8QW5R7T9X1B3C5D7F_+1",
+            "art_01JD3V4ZK8QW5R7T9X1B3C5D7F_01",
+        ] {
             assert!(text.parse::<ArtifactId>().is_err(), "{text}");
         }
     }

@@ -33,7 +33,10 @@ pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
     let path = RefCell::new(Path::default());
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.disable_recursion_limit();
-    let strict = Strict { path: &path, depth: 0 };
+    let strict = Strict {
+        path: &path,
+        depth: 0,
+    };
     let value = strict
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
@@ -83,7 +86,10 @@ impl Strict<'_> {
             self.path.borrow_mut().blame();
             return Err(E::custom(format!("deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Self { depth: self.depth + 1, ..self })
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
     }
 }
 
@@ -137,7 +143,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut items = Vec::new();
         loop {
             self.path.borrow_mut().tokens.push(items.len().to_string());
-            let Some(item) = seq.next_element_seed(inner)? else { break };
+            let Some(item) = seq.next_element_seed(inner)? else {
+                break;
+            };
             self.path.borrow_mut().tokens.pop();
             items.push(item);
         }
@@ -171,7 +179,10 @@ mod tests {
         let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         let error = parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
-        assert!(error.detail.starts_with("deeper than 128 levels"), "{error:?}");
+        assert!(
+            error.detail.starts_with("deeper than 128 levels"),
+            "{error:?}"
+        );
         assert_eq!(error.pointer, "/0".repeat(MAX_DEPTH));
         assert!(parse(nested(1_000_000).as_bytes()).is_err());
     }
@@ -185,7 +196,16 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for bad in [&b"\xff"[..], b"", b"{", b"1 2", b"NaN", b"1e999", b"{'a':1}", b"\"\\ud800\""] {
+        for bad in [
+            &b"\xff"[..],
+            b"",
+            b"{",
+            b"1 2",
+            b"NaN",
+            b"1e999",
+            b"{'a':1}",
+            b"\"\\ud800\"",
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(parse(b" 18446744073709551615 ").unwrap(), u64::MAX);

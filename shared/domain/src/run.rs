@@ -326,19 +326,37 @@ mod tests {
         ];
         for run in ended {
             let status = run.status;
-            assert_eq!(run.clone().begin(1, now()), Err(TransitionError::Ended(status)));
-            assert_eq!(run.clone().cancel(now()), Err(TransitionError::Ended(status)));
-            assert_eq!(run.clone().fault(fault(), now()), Err(TransitionError::Ended(status)));
+            assert_eq!(
+                run.clone().begin(1, now()),
+                Err(TransitionError::Ended(status))
+            );
+            assert_eq!(
+                run.clone().cancel(now()),
+                Err(TransitionError::Ended(status))
+            );
+            assert_eq!(
+                run.clone().fault(fault(), now()),
+                Err(TransitionError::Ended(status))
+            );
             assert!(run.complete(String::new(), vec![], now()).is_err());
         }
     }
 
     #[test]
     fn only_a_faulted_run_is_retried() {
-        assert_eq!(run().retry(0), Err(TransitionError::NotFaulted(Status::Pending)));
-        let faulted = run().begin(3, now()).unwrap().fault(RunError::platform("x", "X", "x"), now());
+        assert_eq!(
+            run().retry(0),
+            Err(TransitionError::NotFaulted(Status::Pending))
+        );
+        let faulted = run()
+            .begin(3, now())
+            .unwrap()
+            .fault(RunError::platform("x", "X", "x"), now());
         let again = faulted.unwrap().retry(7).unwrap();
-        assert_eq!((again.status, again.attempts, again.retries, again.log_base), (Status::Pending, 0, 1, 7));
+        assert_eq!(
+            (again.status, again.attempts, again.retries, again.log_base),
+            (Status::Pending, 0, 1, 7)
+        );
         assert_eq!(again.workflow_version, Some(3));
         assert_eq!(again.error, None);
     }

@@ -165,8 +165,13 @@ mod tests {
 
     #[test]
     fn roles_include_each_other_in_order() {
-        assert!(Role::Owner > Role::Admin && Role::Admin > Role::Editor && Role::Editor > Role::Viewer);
-        assert_eq!(may_manage(Role::Admin, Role::Owner), Err(RoleError::AboveCaller(Role::Owner)));
+        assert!(
+            Role::Owner > Role::Admin && Role::Admin > Role::Editor && Role::Editor > Role::Viewer
+        );
+        assert_eq!(
+            may_manage(Role::Admin, Role::Owner),
+            Err(RoleError::AboveCaller(Role::Owner))
+        );
         assert_eq!(may_manage(Role::Admin, Role::Admin), Ok(()));
     }
 

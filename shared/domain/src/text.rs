@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a [`Name`] may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a name has 1 to {} characters, none of them a control character", Name::MAX_CHARS)]
+#[error(
+    "a name has 1 to {} characters, none of them a control character",
+    Name::MAX_CHARS
+)]
 pub struct NameError;
 
 /// A name that a person gave: 1 to 128 characters after trimming, no control characters.

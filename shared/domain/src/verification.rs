@@ -225,7 +225,12 @@ const ROWS: [Row; 6] = [
         prefix: "v0=",
         encoding: Encoding::Hex,
         carrier: Carrier::Whole,
-        signed: &[Part::Text("v0:"), Part::Timestamp, Part::Text(":"), Part::Body],
+        signed: &[
+            Part::Text("v0:"),
+            Part::Timestamp,
+            Part::Text(":"),
+            Part::Body,
+        ],
         timestamp: Some(TimestampSource::Header("x-slack-request-timestamp")),
         key: KeyForm::Text,
         origin: SecretOrigin::Provider,
@@ -549,7 +554,11 @@ fn signatures(signature: &Signature, value: &str) -> Vec<Vec<u8>> {
         Encoding::Hex => hex::decode(text).ok(),
         Encoding::Base64 => STANDARD.decode(text).ok(),
     };
-    let bare = |text: &str| text.trim().strip_prefix(signature.prefix.as_str()).and_then(decode);
+    let bare = |text: &str| {
+        text.trim()
+            .strip_prefix(signature.prefix.as_str())
+            .and_then(decode)
+    };
     match signature.carrier {
         Carrier::Whole => bare(value).into_iter().collect(),
         Carrier::Items => value
@@ -566,7 +575,9 @@ fn signatures(signature: &Signature, value: &str) -> Vec<Vec<u8>> {
 }
 
 fn fields(value: &str) -> impl Iterator<Item = (&str, &str)> {
-    value.split(',').filter_map(|pair| pair.trim().split_once('='))
+    value
+        .split(',')
+        .filter_map(|pair| pair.trim().split_once('='))
 }
 
 fn timestamp<'a>(
@@ -591,7 +602,10 @@ mod tests {
     use super::*;
 
     fn scheme(name: &str) -> Signature {
-        let verification = Verification { scheme: name.into(), ..Verification::none() };
+        let verification = Verification {
+            scheme: name.into(),
+            ..Verification::none()
+        };
         verification.scheme().unwrap().signature.unwrap()
     }
 
@@ -612,7 +626,10 @@ mod tests {
             headers: &[
                 ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
                 ("webhook-timestamp", "1614265330"),
-                ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+                (
+                    "webhook-signature",
+                    "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+                ),
             ],
             body: r#"{"test": 2432232314}"#,
             at: 1_614_265_330,
@@ -645,7 +662,10 @@ mod tests {
             secret: "8f742231b10e8888abcd99yyyzzz85a5",
             headers: &[
                 ("x-slack-request-timestamp", "1531420618"),
-                ("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
+                (
+                    "x-slack-signature",
+                    "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+                ),
             ],
             body: "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c",
             at: 1_531_420_618,
@@ -654,7 +674,10 @@ mod tests {
         Known {
             scheme: "shopify",
             secret: "hush",
-            headers: &[("x-shopify-hmac-sha256", "VnKUjZsLuN5iZWjn5EntcBVCF9kMN43LglzCE1/GSeY=")],
+            headers: &[(
+                "x-shopify-hmac-sha256",
+                "VnKUjZsLuN5iZWjn5EntcBVCF9kMN43LglzCE1/GSeY=",
+            )],
             body: r#"{"id":1}"#,
             at: 0,
         },
@@ -662,7 +685,10 @@ mod tests {
         Known {
             scheme: "meta",
             secret: "app-secret",
-            headers: &[("x-hub-signature-256", "sha256=ae958d6f00b134dd32b95a9a76bedaaeb068c0949769358355023f7d1a0c580b")],
+            headers: &[(
+                "x-hub-signature-256",
+                "sha256=ae958d6f00b134dd32b95a9a76bedaaeb068c0949769358355023f7d1a0c580b",
+            )],
             body: r#"{"object":"page"}"#,
             at: 0,
         },
@@ -670,12 +696,21 @@ mod tests {
 
     fn check(known: &Known, secret: &str, body: &str, at: i64) -> Result<usize, Refusal> {
         let signature = scheme(known.scheme);
-        let keys = [
-            vec![7; 32],
-            key_bytes(signature.key, secret).unwrap(),
-        ];
-        let header = |name: &str| known.headers.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
-        verify(&signature, &keys, header, body.as_bytes(), Timestamp::from_second(at).unwrap())
+        let keys = [vec![7; 32], key_bytes(signature.key, secret).unwrap()];
+        let header = |name: &str| {
+            known
+                .headers
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| *v)
+        };
+        verify(
+            &signature,
+            &keys,
+            header,
+            body.as_bytes(),
+            Timestamp::from_second(at).unwrap(),
+        )
     }
 
     #[test]
@@ -686,7 +721,12 @@ mod tests {
         rows.sort_unstable();
         assert_eq!(named, rows);
         for known in &KNOWN {
-            assert_eq!(check(known, known.secret, known.body, known.at), Ok(1), "{}", known.scheme);
+            assert_eq!(
+                check(known, known.secret, known.body, known.at),
+                Ok(1),
+                "{}",
+                known.scheme
+            );
         }
     }
 
@@ -694,20 +734,32 @@ mod tests {
     fn a_changed_body_or_secret_is_refused() {
         for known in &KNOWN {
             let body = format!("{} ", known.body);
-            assert_eq!(check(known, known.secret, &body, known.at), Err(Refusal::Mismatch));
+            assert_eq!(
+                check(known, known.secret, &body, known.at),
+                Err(Refusal::Mismatch)
+            );
             let secret = match scheme(known.scheme).key {
                 KeyForm::Text => "another secret",
                 KeyForm::Whsec => "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             };
-            assert_eq!(check(known, secret, known.body, known.at), Err(Refusal::Mismatch));
+            assert_eq!(
+                check(known, secret, known.body, known.at),
+                Err(Refusal::Mismatch)
+            );
         }
     }
 
     #[test]
     fn a_signed_time_is_fresh_for_five_minutes_each_way() {
-        for known in KNOWN.iter().filter(|k| scheme(k.scheme).timestamp.is_some()) {
+        for known in KNOWN
+            .iter()
+            .filter(|k| scheme(k.scheme).timestamp.is_some())
+        {
             for offset in [-TOLERANCE_SECONDS, TOLERANCE_SECONDS] {
-                assert_eq!(check(known, known.secret, known.body, known.at + offset), Ok(1));
+                assert_eq!(
+                    check(known, known.secret, known.body, known.at + offset),
+                    Ok(1)
+                );
                 let past = offset + offset.signum();
                 assert_eq!(
                     check(known, known.secret, known.body, known.at + past),
@@ -727,18 +779,33 @@ mod tests {
                 verify(&signature, &[b"k".to_vec()], header, b"", now)
             };
             assert_eq!(with(None), Err(Refusal::Missing), "{name}");
-            for junk in ["", ",", "v1", "t=,v1=", "sha256=zz", "v1,%%%", "=====", "t=x,v1=zz"] {
+            for junk in [
+                "",
+                ",",
+                "v1",
+                "t=,v1=",
+                "sha256=zz",
+                "v1,%%%",
+                "=====",
+                "t=x,v1=zz",
+            ] {
                 assert!(with(Some(junk)).is_err(), "{name} {junk}");
             }
         }
         let stripe = scheme("stripe");
         let header = |_: &str| Some("v1=00,t=soon");
-        assert_eq!(verify(&stripe, &[b"k".to_vec()], header, b"", now), Err(Refusal::Mismatch));
+        assert_eq!(
+            verify(&stripe, &[b"k".to_vec()], header, b"", now),
+            Err(Refusal::Mismatch)
+        );
         assert_eq!(
             verify(&stripe, &[b"k".to_vec()], |_: &str| Some("v1=00"), b"", now),
             Err(Refusal::BadTimestamp)
         );
-        assert_eq!(verify(&stripe, &[], header, b"", now), Err(Refusal::Mismatch));
+        assert_eq!(
+            verify(&stripe, &[], header, b"", now),
+            Err(Refusal::Mismatch)
+        );
     }
 
     #[test]
@@ -750,17 +817,35 @@ mod tests {
         let scheme = verification.scheme().unwrap();
         assert_eq!(scheme.event_id, EventIdSource::Header("x-id".into()));
         let signature = scheme.signature.unwrap();
-        let value = format!("h={}", STANDARD.encode(digest(Algorithm::Sha512, b"k", &[b"body"])));
+        let value = format!(
+            "h={}",
+            STANDARD.encode(digest(Algorithm::Sha512, b"k", &[b"body"]))
+        );
         let header = |name: &str| (name == "x-sig").then_some(value.as_str());
-        assert_eq!(verify(&signature, &[b"k".to_vec()], header, b"body", Timestamp::UNIX_EPOCH), Ok(0));
+        assert_eq!(
+            verify(
+                &signature,
+                &[b"k".to_vec()],
+                header,
+                b"body",
+                Timestamp::UNIX_EPOCH
+            ),
+            Ok(0)
+        );
 
         verification.hmac.header = Some("a b".into());
         assert_eq!(verification.scheme(), Err(ConfigError::BadHeader("header")));
         verification.hmac.header = None;
         assert_eq!(verification.scheme(), Err(ConfigError::HeaderMissing));
         verification.scheme = "github".into();
-        assert_eq!(verification.scheme(), Err(ConfigError::NotForScheme("algorithm")));
-        verification = Verification { scheme: "morse".into(), ..Verification::none() };
+        assert_eq!(
+            verification.scheme(),
+            Err(ConfigError::NotForScheme("algorithm"))
+        );
+        verification = Verification {
+            scheme: "morse".into(),
+            ..Verification::none()
+        };
         assert_eq!(verification.scheme(), Err(ConfigError::UnknownScheme));
     }
 
@@ -770,6 +855,9 @@ mod tests {
         assert_eq!(key_bytes(KeyForm::Text, &"x".repeat(513)), None);
         assert_eq!(key_bytes(KeyForm::Whsec, "whsec_%%"), None);
         assert_eq!(key_bytes(KeyForm::Whsec, "whsec_AAAA"), None);
-        assert_eq!(key_bytes(KeyForm::Whsec, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), None);
+        assert_eq!(
+            key_bytes(KeyForm::Whsec, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+            None
+        );
     }
 }

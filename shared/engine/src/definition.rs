@@ -58,7 +58,10 @@ mod tests {
     fn both_formats_read_the_same() {
         let yaml = b"document: {dsl: '1.0.3', n: 1}\ndo:\n  - a: {set: {x: yes, y: true}}\n";
         let json = br#"{"document": {"dsl": "1.0.3", "n": 1}, "do": [{"a": {"set": {"x": "yes", "y": true}}}]}"#;
-        let (yaml, json) = (read(yaml, Format::Yaml).unwrap(), read(json, Format::Json).unwrap());
+        let (yaml, json) = (
+            read(yaml, Format::Yaml).unwrap(),
+            read(json, Format::Json).unwrap(),
+        );
         assert_eq!(yaml, json);
         assert_eq!(digest(&yaml), digest(&json));
     }
@@ -75,7 +78,14 @@ mod tests {
         let bomb = (1..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
             format!("{text}a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)
         });
-        for bad in [bomb.as_str(), "a: 1\na: 2\n", "a: [", "\u{0}", &"[".repeat(10_000), "a: .nan\nb: !!js x: y: z"] {
+        for bad in [
+            bomb.as_str(),
+            "a: 1\na: 2\n",
+            "a: [",
+            "\u{0}",
+            &"[".repeat(10_000),
+            "a: .nan\nb: !!js x: y: z",
+        ] {
             assert!(read(bad.as_bytes(), Format::Yaml).is_err(), "{:.40}", bad);
         }
     }

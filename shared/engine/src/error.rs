@@ -65,7 +65,10 @@ impl Error {
         value::object([
             ("type", value::text(&self.kind)),
             ("title", text(&self.title)),
-            ("status", Val::from(isize::try_from(self.status).unwrap_or_default())),
+            (
+                "status",
+                Val::from(isize::try_from(self.status).unwrap_or_default()),
+            ),
             ("detail", text(&self.detail)),
             ("instance", value::text(&self.instance)),
         ])

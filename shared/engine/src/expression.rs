@@ -42,8 +42,18 @@ const MAX_OUTPUTS: usize = 100_000;
 
 /// Natives that reach outside, and definitions that are made of them.
 const ABSENT: [&str; 12] = [
-    "env", "now", "halt", "halt_error", "debug", "debug_empty", "stderr", "stderr_empty",
-    "localtime", "strflocaltime", "input", "inputs",
+    "env",
+    "now",
+    "halt",
+    "halt_error",
+    "debug",
+    "debug_empty",
+    "stderr",
+    "stderr_empty",
+    "localtime",
+    "strflocaltime",
+    "input",
+    "inputs",
 ];
 
 /// An expression of a program.
@@ -72,7 +82,10 @@ pub(crate) struct Expressions {
 
 /// The inside of `${ … }`, or nothing when the text is not one.
 pub(crate) fn marked(text: &str) -> Option<&str> {
-    text.trim().strip_prefix("${")?.strip_suffix('}').map(str::trim)
+    text.trim()
+        .strip_prefix("${")?
+        .strip_suffix('}')
+        .map(str::trim)
 }
 
 impl Expressions {
@@ -103,7 +116,10 @@ impl Expressions {
             self.sources.push(Vec::new());
         }
         let sources = self.sources.get_mut(filter)?;
-        sources.push(Source { code: code.to_owned(), pointer: pointer.to_owned() });
+        sources.push(Source {
+            code: code.to_owned(),
+            pointer: pointer.to_owned(),
+        });
         Some(Expression {
             filter,
             index: sources.len() - 1,
@@ -115,7 +131,8 @@ impl Expressions {
     pub(crate) fn compile(self, faults: &mut Faults) -> Filters {
         let mut filters: Vec<_> = self.sources.iter().map(|_| None).collect();
         for (locals, filter) in self.scopes {
-            if let (Some(sources), Some(slot)) = (self.sources.get(filter), filters.get_mut(filter)) {
+            if let (Some(sources), Some(slot)) = (self.sources.get(filter), filters.get_mut(filter))
+            {
                 *slot = compile_scope(faults, &locals, sources);
             }
         }
@@ -130,9 +147,9 @@ fn check_syntax(code: &str) -> Result<(), String> {
         Err(errors) => errors,
     };
     let detail = errors.into_iter().find_map(|(_, error)| match error {
-        load::Error::Io(mut errors) => {
-            errors.pop().map(|(at, _)| (at, "modules cannot be loaded".to_owned()))
-        }
+        load::Error::Io(mut errors) => errors
+            .pop()
+            .map(|(at, _)| (at, "modules cannot be loaded".to_owned())),
         load::Error::Lex(mut errors) => errors.pop().map(|(expected, at)| {
             let expected = match expected {
                 lex::Expect::Delim(open) => format!("the end of `{open}`"),
@@ -140,9 +157,9 @@ fn check_syntax(code: &str) -> Result<(), String> {
             };
             (at, format!("expected {expected}"))
         }),
-        load::Error::Parse(mut errors) => {
-            errors.pop().map(|(expected, at)| (at, format!("expected {}", expected.as_str())))
-        }
+        load::Error::Parse(mut errors) => errors
+            .pop()
+            .map(|(expected, at)| (at, format!("expected {}", expected.as_str()))),
     });
     Err(match detail {
         Some((at, what)) => located(code, at, &what),
@@ -153,10 +170,20 @@ fn check_syntax(code: &str) -> Result<(), String> {
 fn located(code: &str, at: &str, what: &str) -> String {
     // An empty rest that jaq makes itself does not lie inside the text.
     let inside = code.as_bytes().as_ptr_range().contains(&at.as_ptr());
-    let before = if inside { code.get(..load::span(code, at).start) } else { Some(code) };
+    let before = if inside {
+        code.get(..load::span(code, at).start)
+    } else {
+        Some(code)
+    };
     let before = before.unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
     format!("jq: {what} at line {line}, column {column}")
 }
 
@@ -183,7 +210,11 @@ fn dispatch(sources: &[Source], first: usize, code: &mut String, spans: &mut Vec
     }
 }
 
-fn compile_scope(faults: &mut Faults, locals: &[String], sources: &[Source]) -> Option<Filter<Data>> {
+fn compile_scope(
+    faults: &mut Faults,
+    locals: &[String],
+    sources: &[Source],
+) -> Option<Filter<Data>> {
     let mut code = format!("def now: {CLOCK};\n");
     let mut spans = Vec::new();
     dispatch(sources, 0, &mut code, &mut spans);
@@ -206,11 +237,20 @@ fn compile_scope(faults: &mut Faults, locals: &[String], sources: &[Source]) -> 
             faults.add(&source.pointer, "jq: not an expression of its own");
         }
     };
-    let Ok(modules) = Loader::new(defs).load(&arena, File { code: code.as_str(), path: () }) else {
+    let Ok(modules) = Loader::new(defs).load(
+        &arena,
+        File {
+            code: code.as_str(),
+            path: (),
+        },
+    ) else {
         blame_all(faults);
         return None;
     };
-    let compiled = Compiler::default().with_funs(funs).with_global_vars(globals).compile(modules);
+    let compiled = Compiler::default()
+        .with_funs(funs)
+        .with_global_vars(globals)
+        .compile(modules);
     match compiled {
         Ok(filter) => Some(filter),
         Err(errors) => {
@@ -221,7 +261,9 @@ fn compile_scope(faults: &mut Faults, locals: &[String], sources: &[Source]) -> 
                     blame_all(faults);
                     continue;
                 };
-                let start = found.and_then(|index| spans.get(index)).map_or(0, |span| span.start);
+                let start = found
+                    .and_then(|index| spans.get(index))
+                    .map_or(0, |span| span.start);
                 let own = code.get(start..).unwrap_or_default();
                 let what = format!("undefined {} {name}", undefined.as_str());
                 faults.add(&source.pointer, located(own, name, &what));
@@ -300,8 +342,15 @@ mod tests {
 
     fn evaluate(code: &str) -> Result<String, String> {
         let (filters, all) = compile(&["1", code, "2"]).map_err(|f| f[0].detail.clone())?;
-        let arguments = Arguments { values: Default::default(), now: 5.0 };
-        let dot = Val::obj([(Val::from("a".to_owned()), Val::from(3_isize))].into_iter().collect());
+        let arguments = Arguments {
+            values: Default::default(),
+            now: 5.0,
+        };
+        let dot = Val::obj(
+            [(Val::from("a".to_owned()), Val::from(3_isize))]
+                .into_iter()
+                .collect(),
+        );
         filters
             .evaluate(all[1], dot, &arguments, &[Val::from(7_isize)])
             .map(|v| v.to_string())
@@ -313,14 +362,29 @@ mod tests {
         assert_eq!(evaluate(".a, $item").unwrap(), "[3,7]");
         assert_eq!(evaluate("empty").unwrap(), "null");
         assert_eq!(evaluate(".a # why\\").unwrap(), "3");
-        assert_eq!(evaluate("range(1e6)").unwrap_err(), "more than 100000 outputs");
+        assert_eq!(
+            evaluate("range(1e6)").unwrap_err(),
+            "more than 100000 outputs"
+        );
         assert!(evaluate("error(\"no\")").unwrap_err().contains("no"));
     }
 
     #[test]
     fn nothing_reaches_outside() {
         assert_eq!(evaluate("now").unwrap(), "5.0");
-        for code in ["env", "$ENV", "input", "[inputs]", "debug", "stderr", "halt", "halt_error", "localtime", "include \"x\"; .", "$__loc__ | input_filename"] {
+        for code in [
+            "env",
+            "$ENV",
+            "input",
+            "[inputs]",
+            "debug",
+            "stderr",
+            "halt",
+            "halt_error",
+            "localtime",
+            "include \"x\"; .",
+            "$__loc__ | input_filename",
+        ] {
             assert!(evaluate(code).unwrap_err().starts_with("jq: "), "{code}");
         }
     }

@@ -149,7 +149,16 @@ fn arguments(program: &Program, start: &Start<'_>, input: &Val) -> Arguments {
     let empty = || Val::obj(jaq_json::Map::default());
     Arguments {
         // In the order of `expression::ARGUMENTS`.
-        values: [empty(), Val::Null, Val::Null, empty(), Val::Null, Val::Null, workflow, runtime],
+        values: [
+            empty(),
+            Val::Null,
+            Val::Null,
+            empty(),
+            Val::Null,
+            Val::Null,
+            workflow,
+            runtime,
+        ],
         now: start.started_at.as_millisecond() as f64 / 1000.0,
     }
 }
@@ -291,7 +300,8 @@ impl Run<'_> {
                 for (index, item) in items.iter().enumerate() {
                     let depth = self.locals.len();
                     self.locals.extend([item.clone(), Val::from(index)]);
-                    let result = self.iterate(iteration.condition, &iteration.body, data, reference);
+                    let result =
+                        self.iterate(iteration.condition, &iteration.body, data, reference);
                     self.locals.truncate(depth);
                     match result? {
                         (output, true) => data = output,
@@ -352,7 +362,9 @@ impl Run<'_> {
                         .tell(task, Event::Caught, String::new())
                         .and_then(|()| self.list(handler, input.clone())),
                     (None, Some(_)) => Err(Stop::Error(error)),
-                    (None, None) => self.tell(task, Event::Caught, String::new()).map(|()| input.clone()),
+                    (None, None) => self
+                        .tell(task, Event::Caught, String::new())
+                        .map(|()| input.clone()),
                 }),
             };
             self.locals.truncate(depth);
@@ -371,12 +383,17 @@ impl Run<'_> {
     }
 
     fn catches(&mut self, attempt: &Try, error: &Error, dot: &Val, at: &str) -> Flow<bool> {
-        Ok(attempt.errors.takes(error) && self.applies(attempt.when, attempt.except_when, dot, at)?)
+        Ok(attempt.errors.takes(error)
+            && self.applies(attempt.when, attempt.except_when, dot, at)?)
     }
 
     fn tries_again(&mut self, attempt: &Try, dot: &Val, at: &str) -> Flow<bool> {
-        let Some(retry) = &attempt.retry else { return Ok(false) };
-        let left = retry.count.is_none_or(|count| u64::from(self.attempt) <= count);
+        let Some(retry) = &attempt.retry else {
+            return Ok(false);
+        };
+        let left = retry
+            .count
+            .is_none_or(|count| u64::from(self.attempt) <= count);
         Ok(left && self.applies(retry.when, retry.except_when, dot, at)?)
     }
 
@@ -400,7 +417,9 @@ impl Run<'_> {
 
     fn raise(&mut self, raised: &Raised, dot: &Val, reference: &str) -> Flow<Error> {
         let text = |template: Option<&Template>| -> Flow<Option<String>> {
-            let Some(template) = template else { return Ok(None) };
+            let Some(template) = template else {
+                return Ok(None);
+            };
             let filled = self.fill(template, dot, reference)?;
             Ok(match filled {
                 Val::Null => None,
@@ -484,8 +503,8 @@ fn is_catchable(error: &Error) -> bool {
 
 fn check(schema: Option<&crate::schema::Schema>, data: &Val, at: &str) -> Flow<()> {
     let Some(schema) = schema else { return Ok(()) };
-    let json = value::to_json(data)
-        .map_err(|e| Error::new(ErrorKind::Validation, at, e.to_string()))?;
+    let json =
+        value::to_json(data).map_err(|e| Error::new(ErrorKind::Validation, at, e.to_string()))?;
     match schema.faults(&json) {
         None => Ok(()),
         Some(faults) => Err(Error::new(ErrorKind::Validation, at, faults).into()),

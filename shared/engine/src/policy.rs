@@ -2,13 +2,7 @@
 
 use jaq_json::Val;
 
-use crate::{
-    error::Error,
-    expression::Expression,
-    program::Compiling,
-    reader::Node,
-    value,
-};
+use crate::{error::Error, expression::Expression, program::Compiling, reader::Node, value};
 
 /// Which errors a `catch` takes: those whose members are all equal to these.
 #[derive(Debug, Default)]
@@ -28,11 +22,16 @@ impl ErrorFilter {
             return Self::default();
         };
         if members.iter().next().is_none() {
-            with.fault(&mut compiling.faults, "an error filter names at least one member");
+            with.fault(
+                &mut compiling.faults,
+                "an error filter names at least one member",
+            );
         }
         let mut wanted = Vec::new();
         for name in FILTERED {
-            let Some(node) = members.get(name) else { continue };
+            let Some(node) = members.get(name) else {
+                continue;
+            };
             if name == "status" && !node.value.is_i64() && !node.value.is_u64() {
                 node.fault(&mut compiling.faults, "must be an integer");
             } else if name != "status" && !node.value.is_string() {
@@ -73,7 +72,9 @@ impl Retry {
                 member.fault(&mut compiling.faults, NO_WAITS);
             }
         }
-        let count = members.get("limit").and_then(|limit| limit_count(compiling, &limit));
+        let count = members
+            .get("limit")
+            .and_then(|limit| limit_count(compiling, &limit));
         Some(Self {
             when: compiling.condition(locals, members.get("when")),
             except_when: compiling.condition(locals, members.get("exceptWhen")),
@@ -89,13 +90,19 @@ fn limit_count(compiling: &mut Compiling<'_>, limit: &Node<'_>) -> Option<u64> {
     let members = limit.object(&mut compiling.faults, &["attempt", "duration"], &[])?;
     let attempt = members.get("attempt")?;
     let attempts = attempt.object(&mut compiling.faults, &["count", "duration"], &[])?;
-    for duration in [members.get("duration"), attempts.get("duration")].into_iter().flatten() {
+    for duration in [members.get("duration"), attempts.get("duration")]
+        .into_iter()
+        .flatten()
+    {
         duration.fault(&mut compiling.faults, NO_WAITS);
     }
     let count = attempts.get("count")?;
     let number = count.value.as_u64();
     if number.is_none() {
-        count.fault(&mut compiling.faults, "must be an integer that is not negative");
+        count.fault(
+            &mut compiling.faults,
+            "must be an integer that is not negative",
+        );
     }
     number
 }

@@ -162,7 +162,9 @@ impl Default for List {
 }
 
 /// What a task may have besides its own members.
-const TASK_BASE: [&str; 7] = ["if", "input", "output", "export", "timeout", "then", "metadata"];
+const TASK_BASE: [&str; 7] = [
+    "if", "input", "output", "export", "timeout", "then", "metadata",
+];
 
 /// The members that make a task what it is, those that go with each, and whether it runs here.
 const TASKS: [(&str, &[&str], bool); 12] = [
@@ -198,15 +200,19 @@ pub(crate) struct Compiling<'a> {
 
 impl<'a> Compiling<'a> {
     fn workflow(&mut self, root: &Node<'a>) -> Option<(Input, Output, List)> {
-        const ALLOWED: [&str; 7] =
-            ["document", "input", "use", "do", "timeout", "output", "schedule"];
+        const ALLOWED: [&str; 7] = [
+            "document", "input", "use", "do", "timeout", "output", "schedule",
+        ];
         let members = root.object(&mut self.faults, &ALLOWED, &["document", "do"])?;
         if let Some(document) = members.get("document") {
             self.document(&document);
         }
         for (name, why) in [
             ("timeout", NO_WAITS),
-            ("schedule", "not supported: a workflow starts by a webhook or a call"),
+            (
+                "schedule",
+                "not supported: a workflow starts by a webhook or a call",
+            ),
         ] {
             if let Some(node) = members.get(name) {
                 node.fault(&mut self.faults, why);
@@ -224,40 +230,73 @@ impl<'a> Compiling<'a> {
 
     fn document(&mut self, document: &Node<'a>) {
         const REQUIRED: [&str; 4] = ["dsl", "namespace", "name", "version"];
-        const ALLOWED: [&str; 8] =
-            ["dsl", "namespace", "name", "version", "title", "summary", "tags", "metadata"];
+        const ALLOWED: [&str; 8] = [
+            "dsl",
+            "namespace",
+            "name",
+            "version",
+            "title",
+            "summary",
+            "tags",
+            "metadata",
+        ];
         let Some(members) = document.object(&mut self.faults, &ALLOWED, &REQUIRED) else {
             return;
         };
         for name in ["dsl", "version"] {
-            let Some(node) = members.get(name) else { continue };
-            let Some(text) = node.text(&mut self.faults) else { continue };
+            let Some(node) = members.get(name) else {
+                continue;
+            };
+            let Some(text) = node.text(&mut self.faults) else {
+                continue;
+            };
             if !is_semantic_version(text) {
-                node.fault(&mut self.faults, "must be a semantic version, such as 1.0.3");
+                node.fault(
+                    &mut self.faults,
+                    "must be a semantic version, such as 1.0.3",
+                );
             } else if name == "dsl" && !text.starts_with("1.0.") {
-                node.fault(&mut self.faults, "only versions 1.0.x of the DSL are supported");
+                node.fault(
+                    &mut self.faults,
+                    "only versions 1.0.x of the DSL are supported",
+                );
             }
         }
         for name in ["namespace", "name"] {
-            let Some(node) = members.get(name) else { continue };
-            let Some(text) = node.text(&mut self.faults) else { continue };
+            let Some(node) = members.get(name) else {
+                continue;
+            };
+            let Some(text) = node.text(&mut self.faults) else {
+                continue;
+            };
             if !is_label(text) {
-                let detail = "must be 1 to 63 letters, digits and hyphens, with no hyphen at either end";
+                let detail =
+                    "must be 1 to 63 letters, digits and hyphens, with no hyphen at either end";
                 node.fault(&mut self.faults, detail);
             }
         }
         for name in ["title", "summary"] {
-            members.get(name).and_then(|node| node.text(&mut self.faults));
+            members
+                .get(name)
+                .and_then(|node| node.text(&mut self.faults));
         }
         for name in ["tags", "metadata"] {
-            members.get(name).and_then(|node| node.any_object(&mut self.faults));
+            members
+                .get(name)
+                .and_then(|node| node.any_object(&mut self.faults));
         }
     }
 
     fn components(&mut self, components: &Node<'a>) {
         const ALLOWED: [&str; 8] = [
-            "errors", "retries", "authentications", "extensions", "functions", "secrets",
-            "timeouts", "catalogs",
+            "errors",
+            "retries",
+            "authentications",
+            "extensions",
+            "functions",
+            "secrets",
+            "timeouts",
+            "catalogs",
         ];
         let Some(members) = components.object(&mut self.faults, &ALLOWED, &[]) else {
             return;
@@ -267,10 +306,16 @@ impl<'a> Compiling<'a> {
                 node.fault(&mut self.faults, "not supported: nothing here can use it");
             }
         }
-        if let Some(errors) = members.get("errors").and_then(|n| n.any_object(&mut self.faults)) {
+        if let Some(errors) = members
+            .get("errors")
+            .and_then(|n| n.any_object(&mut self.faults))
+        {
             self.errors = errors.iter().collect();
         }
-        if let Some(retries) = members.get("retries").and_then(|n| n.any_object(&mut self.faults)) {
+        if let Some(retries) = members
+            .get("retries")
+            .and_then(|n| n.any_object(&mut self.faults))
+        {
             self.retries = retries.iter().collect();
         }
         for node in self.errors.values().cloned().collect::<Vec<_>>() {
@@ -293,7 +338,10 @@ impl<'a> Compiling<'a> {
             return List::default();
         };
         if self.nesting == MAX_NESTING {
-            node.fault(&mut self.faults, format!("tasks deeper than {MAX_NESTING} levels"));
+            node.fault(
+                &mut self.faults,
+                format!("tasks deeper than {MAX_NESTING} levels"),
+            );
             return List::default();
         }
         self.nesting += 1;
@@ -326,10 +374,16 @@ impl<'a> Compiling<'a> {
         // `for` has a `do` of its own, so it is looked for first.
         let mut kinds = TASKS.iter().filter(|(kind, ..)| found.has(kind));
         let first = kinds.next();
-        let chosen = TASKS.iter().find(|(kind, ..)| *kind == "for" && found.has(kind)).or(first);
+        let chosen = TASKS
+            .iter()
+            .find(|(kind, ..)| *kind == "for" && found.has(kind))
+            .or(first);
         let Some((kind, own, runs)) = chosen else {
             let known: Vec<_> = TASKS.iter().map(|(kind, ..)| *kind).collect();
-            node.fault(&mut self.faults, format!("no task; one of: {}", known.join(", ")));
+            node.fault(
+                &mut self.faults,
+                format!("no task; one of: {}", known.join(", ")),
+            );
             return None;
         };
         if !runs {
@@ -339,12 +393,19 @@ impl<'a> Compiling<'a> {
             }
             return None;
         }
-        let allowed: Vec<_> = TASK_BASE.iter().copied().chain([*kind]).chain(own.iter().copied()).collect();
+        let allowed: Vec<_> = TASK_BASE
+            .iter()
+            .copied()
+            .chain([*kind])
+            .chain(own.iter().copied())
+            .collect();
         let members = node.object(&mut self.faults, &allowed, &[])?;
         if let Some(timeout) = members.get("timeout") {
             timeout.fault(&mut self.faults, NO_WAITS);
         }
-        members.get("metadata").and_then(|n| n.any_object(&mut self.faults));
+        members
+            .get("metadata")
+            .and_then(|n| n.any_object(&mut self.faults));
         let task = Task {
             name: name.to_owned(),
             reference: node.pointer.clone(),
@@ -382,7 +443,10 @@ impl<'a> Compiling<'a> {
         match node.value {
             Value::String(_) => {}
             Value::Object(members) if !members.is_empty() => {}
-            _ => node.fault(&mut self.faults, "must be a string or an object with members"),
+            _ => node.fault(
+                &mut self.faults,
+                "must be a string or an object with members",
+            ),
         }
         self.template(locals, node)
     }
@@ -394,7 +458,9 @@ impl<'a> Compiling<'a> {
         }
         let mut cases = Vec::new();
         for item in items {
-            let Some((_, case)) = item.named(&mut self.faults) else { continue };
+            let Some((_, case)) = item.named(&mut self.faults) else {
+                continue;
+            };
             let Some(members) = case.object(&mut self.faults, &["when", "then"], &["then"]) else {
                 continue;
             };
@@ -445,13 +511,17 @@ impl<'a> Compiling<'a> {
         let catch = catch.object(&mut self.faults, &ALLOWED, &[])?;
         let name = self.variable(catch.get("as"), "error");
         let inner: Vec<String> = locals.iter().cloned().chain([name]).collect();
-        let errors = catch.get("errors").map(|errors| ErrorFilter::compile(self, &errors));
+        let errors = catch
+            .get("errors")
+            .map(|errors| ErrorFilter::compile(self, &errors));
         Some(Try {
             body,
             errors: errors.unwrap_or_default(),
             when: self.condition(&inner, catch.get("when")),
             except_when: self.condition(&inner, catch.get("exceptWhen")),
-            retry: catch.get("retry").and_then(|retry| self.retry(&inner, &retry)),
+            retry: catch
+                .get("retry")
+                .and_then(|retry| self.retry(&inner, &retry)),
             handler: catch.get("do").map(|handler| self.list(&inner, &handler)),
         })
     }
@@ -461,7 +531,10 @@ impl<'a> Compiling<'a> {
             return Retry::compile(self, locals, node);
         };
         let Some(declared) = self.retries.get(name).cloned() else {
-            node.fault(&mut self.faults, "no retry policy of this name in `use.retries`");
+            node.fault(
+                &mut self.faults,
+                "no retry policy of this name in `use.retries`",
+            );
             return None;
         };
         self.used_retries.insert(name);
@@ -486,8 +559,14 @@ impl<'a> Compiling<'a> {
         let members = node.object(&mut self.faults, &ALLOWED, &["type", "status"])?;
         let kind = members.get("type")?;
         let is_expression = |text: &str| crate::expression::marked(text).is_some();
-        if kind.text(&mut self.faults).is_some_and(|t| !is_expression(t) && !is_uri(t)) {
-            kind.fault(&mut self.faults, "must be a URI, such as https://example.com/errors/full");
+        if kind
+            .text(&mut self.faults)
+            .is_some_and(|t| !is_expression(t) && !is_uri(t))
+        {
+            kind.fault(
+                &mut self.faults,
+                "must be a URI, such as https://example.com/errors/full",
+            );
         }
         let status = members.get("status")?;
         let number = status.value.as_i64();
@@ -497,7 +576,11 @@ impl<'a> Compiling<'a> {
         let mut text = |name: &str| {
             let node = members.get(name)?;
             let value = node.text(&mut self.faults)?;
-            if name == "instance" && !is_expression(value) && !value.is_empty() && !value.starts_with('/') {
+            if name == "instance"
+                && !is_expression(value)
+                && !value.is_empty()
+                && !value.starts_with('/')
+            {
                 node.fault(&mut self.faults, "must be a JSON pointer");
             }
             Some(self.template(locals, &node))
@@ -512,7 +595,9 @@ impl<'a> Compiling<'a> {
     }
 
     fn then(&mut self, names: &[&str], node: Option<Node<'a>>) -> Then {
-        let Some(node) = node else { return Then::Continue };
+        let Some(node) = node else {
+            return Then::Continue;
+        };
         match node.text(&mut self.faults) {
             None | Some("continue") => Then::Continue,
             Some("exit") => Then::Exit,
@@ -528,23 +613,31 @@ impl<'a> Compiling<'a> {
     }
 
     fn input(&mut self, locals: &[String], node: Option<Node<'a>>) -> Input {
-        let Some(node) = node else { return Input::default() };
+        let Some(node) = node else {
+            return Input::default();
+        };
         let Some(members) = node.object(&mut self.faults, &["schema", "from"], &[]) else {
             return Input::default();
         };
         Input {
-            schema: members.get("schema").and_then(|schema| self.schema(&schema)),
+            schema: members
+                .get("schema")
+                .and_then(|schema| self.schema(&schema)),
             from: members.get("from").map(|from| self.shape(locals, &from)),
         }
     }
 
     fn output(&mut self, locals: &[String], node: Option<Node<'a>>, shape: &str) -> Output {
-        let Some(node) = node else { return Output::default() };
+        let Some(node) = node else {
+            return Output::default();
+        };
         let Some(members) = node.object(&mut self.faults, &["schema", shape], &[]) else {
             return Output::default();
         };
         Output {
-            schema: members.get("schema").and_then(|schema| self.schema(&schema)),
+            schema: members
+                .get("schema")
+                .and_then(|schema| self.schema(&schema)),
             shape: members.get(shape).map(|shape| self.shape(locals, &shape)),
         }
     }
@@ -558,7 +651,10 @@ impl<'a> Compiling<'a> {
             }
         }
         if let Some(resource) = members.get("resource") {
-            resource.fault(&mut self.faults, "not supported: a schema stands in the definition itself");
+            resource.fault(
+                &mut self.faults,
+                "not supported: a schema stands in the definition itself",
+            );
             return None;
         }
         let Some(document) = members.get("document") else {
@@ -578,7 +674,9 @@ impl<'a> Compiling<'a> {
     fn shape(&mut self, locals: &[String], node: &Node<'a>) -> Template {
         match node.value {
             Value::String(text) => {
-                let added = self.expressions.add(&mut self.faults, locals, text, &node.pointer);
+                let added = self
+                    .expressions
+                    .add(&mut self.faults, locals, text, &node.pointer);
                 added.map_or(Template::Constant(Val::Null), Template::Expression)
             }
             Value::Object(_) => self.template(locals, node),
@@ -590,25 +688,51 @@ impl<'a> Compiling<'a> {
     }
 
     fn template(&mut self, locals: &[String], node: &Node<'a>) -> Template {
-        let Self { faults, expressions, .. } = self;
-        Template::read(node.value, &mut |text| expressions.add(faults, locals, text, &node.pointer))
+        let Self {
+            faults,
+            expressions,
+            ..
+        } = self;
+        Template::read(node.value, &mut |text| {
+            expressions.add(faults, locals, text, &node.pointer)
+        })
     }
 
     /// A text that is an expression, marked or not.
-    pub(crate) fn condition(&mut self, locals: &[String], node: Option<Node<'a>>) -> Option<Expression> {
+    pub(crate) fn condition(
+        &mut self,
+        locals: &[String],
+        node: Option<Node<'a>>,
+    ) -> Option<Expression> {
         let node = node?;
         let text = node.text(&mut self.faults)?;
-        self.expressions.add(&mut self.faults, locals, text, &node.pointer)
+        self.expressions
+            .add(&mut self.faults, locals, text, &node.pointer)
     }
 
     fn variable(&mut self, node: Option<Node<'a>>, default: &str) -> String {
-        let Some(node) = node else { return default.to_owned() };
-        let Some(text) = node.text(&mut self.faults) else { return default.to_owned() };
+        let Some(node) = node else {
+            return default.to_owned();
+        };
+        let Some(text) = node.text(&mut self.faults) else {
+            return default.to_owned();
+        };
         let mut chars = text.chars();
-        let begins = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-        if !begins || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') || text.starts_with("__") {
-            node.fault(&mut self.faults, "must be the name of a variable: letters, digits and _");
-        } else if crate::expression::ARGUMENTS.iter().any(|name| name.get(1..) == Some(text)) {
+        let begins = chars
+            .next()
+            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !begins
+            || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+            || text.starts_with("__")
+        {
+            node.fault(
+                &mut self.faults,
+                "must be the name of a variable: letters, digits and _",
+            );
+        } else if crate::expression::ARGUMENTS
+            .iter()
+            .any(|name| name.get(1..) == Some(text))
+        {
             node.fault(&mut self.faults, "the DSL has a variable of this name");
         }
         text.to_owned()
@@ -636,7 +760,9 @@ fn is_semantic_version(text: &str) -> bool {
     };
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let number = |part: &str| digits(part) && (part == "0" || !part.starts_with('0'));
-    let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
     core.split('.').count() == 3
         && core.split('.').all(number)
         && pre.is_none_or(|pre| pre.split('.').all(|p| word(p) && (!digits(p) || number(p))))

@@ -31,7 +31,11 @@ impl Faults {
     }
 
     pub(crate) fn into_result<T>(self, value: T) -> Result<T, Vec<Fault>> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.0)
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -48,7 +52,10 @@ pub(crate) struct Node<'a> {
 
 impl<'a> Node<'a> {
     pub(crate) fn root(value: &'a Value) -> Self {
-        Self { value, pointer: String::new() }
+        Self {
+            value,
+            pointer: String::new(),
+        }
     }
 
     fn child(&self, token: &str, value: &'a Value) -> Self {
@@ -86,7 +93,10 @@ impl<'a> Node<'a> {
     /// The members of an object, whatever they are called.
     pub(crate) fn any_object(&self, faults: &mut Faults) -> Option<Members<'a>> {
         if let Value::Object(map) = self.value {
-            return Some(Members { node: self.clone(), map });
+            return Some(Members {
+                node: self.clone(),
+                map,
+            });
         }
         self.fault(faults, "must be an object");
         None

@@ -12,9 +12,12 @@ pub(crate) fn from_json(value: &Value) -> Val {
         Value::Number(n) => Val::Num(number(n)),
         Value::String(s) => text(s),
         Value::Array(items) => items.iter().map(from_json).collect(),
-        Value::Object(members) => {
-            Val::obj(members.iter().map(|(k, v)| (text(k), from_json(v))).collect())
-        }
+        Value::Object(members) => Val::obj(
+            members
+                .iter()
+                .map(|(k, v)| (text(k), from_json(v)))
+                .collect(),
+        ),
     }
 }
 
@@ -85,7 +88,9 @@ fn json_number(n: &Num) -> Value {
         Num::Int(i) => Value::from(*i as i64),
         Num::BigInt(_) | Num::Dec(_) | Num::Float(_) => {
             let text = n.to_string();
-            text.parse::<u64>().map(Value::from).unwrap_or_else(|_| float(n))
+            text.parse::<u64>()
+                .map(Value::from)
+                .unwrap_or_else(|_| float(n))
         }
     }
 }
@@ -98,7 +103,9 @@ fn float(n: &Num) -> Value {
 
 /// The member of an object, if the value is one.
 pub(crate) fn member<'a>(value: &'a Val, name: &str) -> Option<&'a Val> {
-    let Val::Obj(members) = value else { return None };
+    let Val::Obj(members) = value else {
+        return None;
+    };
     let members: &Map = members;
     members.get(&text(name))
 }
@@ -120,7 +127,10 @@ mod tests {
         assert_eq!(to_json(&Val::from(f64::NAN)), Ok(Value::Null));
         assert_eq!(to_json(&Val::from(f64::INFINITY)), Ok(json!(f64::MAX)));
         assert_eq!(to_json(&Val::utf8_str(vec![0xff])), Err(NotJson::Bytes));
-        assert_eq!(to_json(&Val::obj([(Val::Null, Val::Null)].into_iter().collect())), Err(NotJson::Name));
+        assert_eq!(
+            to_json(&Val::obj([(Val::Null, Val::Null)].into_iter().collect())),
+            Err(NotJson::Name)
+        );
         let deep = (0..200).fold(Val::Null, |v, _| std::iter::once(v).collect());
         assert_eq!(to_json(&deep), Err(NotJson::Depth));
     }

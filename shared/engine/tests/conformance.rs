@@ -31,7 +31,12 @@ struct Order(Vec<String>);
 
 impl Observer for Order {
     fn step(&mut self, record: Record) -> Control {
-        let name = record.task.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = record
+            .task
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         self.0.push(name);
         Control::Continue
     }
@@ -47,7 +52,10 @@ fn steps(scenario: &str) -> Vec<(String, String)> {
             None if trimmed.starts_with("\"\"\"") => {
                 document = Some((line.len() - line.trim_start().len(), String::new()));
             }
-            None if ["Given", "When", "Then", "And"].iter().any(|w| trimmed.starts_with(w)) => {
+            None if ["Given", "When", "Then", "And"]
+                .iter()
+                .any(|w| trimmed.starts_with(w)) =>
+            {
                 steps.push((trimmed.to_owned(), String::new()));
             }
             None => {}
@@ -68,7 +76,11 @@ fn check(name: &str, scenario: &str) -> bool {
     let (mut program, mut input) = (None, json!({}));
     let (mut outcome, mut order) = (None, Order::default());
     for (sentence, document) in steps(scenario) {
-        let words = sentence.split_once(' ').unwrap().1.trim_start_matches("given ");
+        let words = sentence
+            .split_once(' ')
+            .unwrap()
+            .1
+            .trim_start_matches("given ");
         match words {
             "a workflow with definition:" => match Program::compile(&yaml(&document)) {
                 Ok(compiled) => program = Some(compiled),
@@ -82,16 +94,25 @@ fn check(name: &str, scenario: &str) -> bool {
             "the workflow input is:" => input = yaml(&document),
             "the workflow is executed" => {
                 let started_at = jiff::Timestamp::UNIX_EPOCH;
-                let start = Start { id: "r", input: &input, started_at, max_steps: 1_000 };
+                let start = Start {
+                    id: "r",
+                    input: &input,
+                    started_at,
+                    max_steps: 1_000,
+                };
                 outcome = Some(program.as_ref().unwrap().run(&start, &mut order));
             }
             "the workflow should complete with output:" => {
                 let expected = canonical::to_vec(&yaml(&document));
-                let Some(Outcome::Completed(output)) = &outcome else { unreachable_outcome(name, &outcome) };
+                let Some(Outcome::Completed(output)) = &outcome else {
+                    unreachable_outcome(name, &outcome)
+                };
                 assert_eq!(canonical::to_vec(output), expected, "{name}");
             }
             "the workflow should fault with error:" => {
-                let Some(Outcome::Faulted(error)) = outcome.clone() else { unreachable_outcome(name, &outcome) };
+                let Some(Outcome::Faulted(error)) = outcome.clone() else {
+                    unreachable_outcome(name, &outcome)
+                };
                 let error = serde_json::to_value(RunError::from(error)).unwrap();
                 for (member, value) in yaml(&document).as_object().unwrap() {
                     assert_eq!(error.get(member), Some(value), "{name}");
@@ -104,7 +125,10 @@ fn check(name: &str, scenario: &str) -> bool {
                 match when {
                     "first" => assert_eq!(place(task), 0, "{name}"),
                     "last" => assert_eq!(place(task), order.0.len() - 1, "{name}"),
-                    after => assert!(place(task) > place(after.strip_prefix("after ").unwrap()), "{name}"),
+                    after => assert!(
+                        place(task) > place(after.strip_prefix("after ").unwrap()),
+                        "{name}"
+                    ),
                 }
             }
         }
@@ -135,9 +159,15 @@ fn the_kits_scenarios_give_what_they_say() {
     assert_eq!(
         passed,
         [
-            "Explicit Sequence Flow", "For Task", "Implicit Sequence Flow", "Input Filtering",
-            "Raise task with inline error", "Set Task", "Switch task with explicit default case",
-            "Switch task with implicit default case", "Switch task with matching case",
+            "Explicit Sequence Flow",
+            "For Task",
+            "Implicit Sequence Flow",
+            "Input Filtering",
+            "Raise task with inline error",
+            "Set Task",
+            "Switch task with explicit default case",
+            "Switch task with implicit default case",
+            "Switch task with matching case",
             "Task With Sequential Sub Tasks",
         ]
     );
@@ -149,13 +179,18 @@ fn every_example_compiles_or_is_refused_for_what_is_not_supported() {
     for file in fs::read_dir(kit.join("examples")).unwrap() {
         let path = file.unwrap().path();
         if let Err(faults) = Program::compile(&yaml(&fs::read_to_string(&path).unwrap())) {
-            let others: Vec<_> = faults.iter().filter(|f| !f.detail.starts_with("not supported")).collect();
+            let others: Vec<_> = faults
+                .iter()
+                .filter(|f| !f.detail.starts_with("not supported"))
+                .collect();
             assert!(others.is_empty(), "{}: {others:?}", path.display());
         }
     }
     for file in fs::read_dir(kit.join("invalid")).unwrap() {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();
-        let refused = read(text.as_bytes(), Format::Yaml).map_err(|_| ()).and_then(|v| Program::compile(&v).map_err(|_| ()));
+        let refused = read(text.as_bytes(), Format::Yaml)
+            .map_err(|_| ())
+            .and_then(|v| Program::compile(&v).map_err(|_| ()));
         assert!(refused.is_err(), "{text}");
     }
 }
@@ -183,7 +218,14 @@ output: {as: {x: 1}, schema: {document: {}}}
 
 /// Every document that comes of `value` by one change somewhere in it.
 fn changed(value: &Value) -> Vec<Value> {
-    let mut all = vec![Value::Null, json!(7), json!("text"), json!([]), json!({}), json!(true)];
+    let mut all = vec![
+        Value::Null,
+        json!(7),
+        json!("text"),
+        json!([]),
+        json!({}),
+        json!(true),
+    ];
     match value {
         Value::Object(members) => {
             for (name, member) in members {
@@ -234,7 +276,10 @@ fn what_the_dsls_schema_refuses_is_refused() {
             (true, Err(_)) => stricter += 1,
             (false, Err(_)) => refused += 1,
             (false, Ok(_)) => {
-                let why: Vec<_> = schema.iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect();
+                let why: Vec<_> = schema
+                    .iter_errors(&document)
+                    .map(|e| format!("{}: {e}", e.instance_path()))
+                    .collect();
                 assert!(why.is_empty(), "taken against the schema: {why:.300?}");
             }
         }

@@ -17,14 +17,26 @@ struct Cut {
 impl Observer for Cut {
     fn step(&mut self, record: Record) -> Control {
         self.seen.push(record);
-        if self.seen.len() >= self.after { Control::Stop } else { Control::Continue }
+        if self.seen.len() >= self.after {
+            Control::Stop
+        } else {
+            Control::Continue
+        }
     }
 }
 
 fn run(program: &Program, input: &Value, after: usize) -> (Outcome, Vec<Record>) {
-    let mut cut = Cut { after, seen: Vec::new() };
+    let mut cut = Cut {
+        after,
+        seen: Vec::new(),
+    };
     let started_at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
-    let start = Start { id: "run_1", input, started_at, max_steps: 300 };
+    let start = Start {
+        id: "run_1",
+        input,
+        started_at,
+        max_steps: 300,
+    };
     let outcome = program.run(&start, &mut cut);
     (outcome, cut.seen)
 }
@@ -55,16 +67,21 @@ fn task() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         (expression(), expression()).prop_map(|(n, list)| json!({"set": {"n": n, "list": list}})),
         expression().prop_map(|e| json!({"set": {"n": 1, "x": e}, "export": {"as": {"kept": e}}})),
-        Just(json!({"raise": {"error": {"type": "https://example.com/e", "status": 500, "detail": "${ .n | tostring }"}}})),
+        Just(
+            json!({"raise": {"error": {"type": "https://example.com/e", "status": 500, "detail": "${ .n | tostring }"}}})
+        ),
         Just(json!({"if": ".n == 1", "set": {"n": 2}})),
-        Just(json!({"switch": [{"a": {"when": ".n == 1", "then": "exit"}}, {"b": {"then": "continue"}}]})),
+        Just(
+            json!({"switch": [{"a": {"when": ".n == 1", "then": "exit"}}, {"b": {"then": "continue"}}]})
+        ),
         Just(json!({"set": {"done": true}, "then": "end"})),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         let list = prop::collection::vec(inner, 1..4).prop_map(named);
         prop_oneof![
             list.clone().prop_map(|list| json!({"do": list})),
-            list.clone().prop_map(|list| json!({"for": {"in": "[1, 2, 3]"}, "do": list})),
+            list.clone()
+                .prop_map(|list| json!({"for": {"in": "[1, 2, 3]"}, "do": list})),
             (list.clone(), list).prop_map(|(body, handler)| json!({
                 "try": body,
                 "catch": {"retry": {"limit": {"attempt": {"count": 2}}}, "do": handler},

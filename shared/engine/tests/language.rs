@@ -22,7 +22,10 @@ fn program(yaml: &str) -> Result<Program, Vec<String>> {
     let head = "document: {dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}\n";
     let definition = read(format!("{head}{yaml}").as_bytes(), Format::Yaml).unwrap();
     Program::compile(&definition).map_err(|faults| {
-        faults.iter().map(|f| format!("{} {}", f.pointer, f.detail)).collect()
+        faults
+            .iter()
+            .map(|f| format!("{} {}", f.pointer, f.detail))
+            .collect()
     })
 }
 
@@ -46,7 +49,9 @@ fn run(yaml: &str, input: Value) -> Value {
 }
 
 fn fault(yaml: &str, input: Value) -> RunError {
-    run_in(&program(yaml).unwrap(), &input, 10_000).0.unwrap_err()
+    run_in(&program(yaml).unwrap(), &input, 10_000)
+        .0
+        .unwrap_err()
 }
 
 #[test]
@@ -135,10 +140,16 @@ do:
       do:
         - add: {set: {xs: '${ .xs }', sum: '${ (.sum // 0) + $x }', last: '${ $i }'}}
 ";
-    assert_eq!(run(yaml, json!({"xs": [1, 2, 3]})), json!({"xs": [1, 2, 3], "sum": 3, "last": 1}));
+    assert_eq!(
+        run(yaml, json!({"xs": [1, 2, 3]})),
+        json!({"xs": [1, 2, 3], "sum": 3, "last": 1})
+    );
     assert_eq!(run(yaml, json!({"xs": []})), json!({"xs": []}));
     let error = fault(yaml, json!({"xs": 1}));
-    assert_eq!((error.code.as_str(), error.instance.as_deref()), ("expression", Some("/do/0/l")));
+    assert_eq!(
+        (error.code.as_str(), error.instance.as_deref()),
+        ("expression", Some("/do/0/l"))
+    );
 }
 
 #[test]
@@ -201,7 +212,10 @@ do:
         do:
           - h: {set: {at: '${ $error.instance }', status: '${ $error.status }'}}
 ";
-    assert_eq!(run(yaml, json!({"a": 1})), json!({"at": "/do/0/t/try/0/a", "status": 400}));
+    assert_eq!(
+        run(yaml, json!({"a": 1})),
+        json!({"at": "/do/0/t/try/0/a", "status": 400})
+    );
 }
 
 #[test]
@@ -222,9 +236,21 @@ do:
     let program = program(yaml).unwrap();
     let (outcome, steps) = run_in(&program, &json!({}), 100);
     assert_eq!(outcome, Ok(json!({"gave": "up"})));
-    let retried = steps.0.iter().filter(|(_, event, _)| *event == Event::Retried).count();
+    let retried = steps
+        .0
+        .iter()
+        .filter(|(_, event, _)| *event == Event::Retried)
+        .count();
     assert_eq!(retried, 3);
-    assert_eq!(steps.0.iter().filter(|(task, ..)| task == "/do/0/t/try/0/r").map(|s| s.2).max(), Some(4));
+    assert_eq!(
+        steps
+            .0
+            .iter()
+            .filter(|(task, ..)| task == "/do/0/t/try/0/r")
+            .map(|s| s.2)
+            .max(),
+        Some(4)
+    );
 }
 
 #[test]
@@ -244,7 +270,10 @@ do:
         - r: {raise: {error: {type: 'https://example.com/busy', status: 503}}}
       catch: {}
 ";
-    assert_eq!(run(swallow, json!({"as": "it was"})), json!({"as": "it was"}));
+    assert_eq!(
+        run(swallow, json!({"as": "it was"})),
+        json!({"as": "it was"})
+    );
 }
 
 #[test]
@@ -252,14 +281,33 @@ fn schemas_are_checked_where_the_dsl_names_them() {
     let schema = "{document: {type: object, required: [n], properties: {n: {type: integer}}}}";
     let bad = json!({"n": "x"});
     for (place, at) in [
-        (format!("input: {{schema: {schema}}}\ndo: [{{a: {{set: {{n: 1}}}}}}]"), "/input"),
-        (format!("output: {{schema: {schema}}}\ndo: [{{a: {{set: '${{ . }}'}}}}]"), "/output"),
-        (format!("do: [{{a: {{input: {{schema: {schema}}}, set: {{n: 1}}}}}}]"), "/do/0/a"),
-        (format!("do: [{{a: {{output: {{schema: {schema}}}, set: '${{ . }}'}}}}]"), "/do/0/a"),
-        (format!("do: [{{a: {{export: {{as: ., schema: {schema}}}, set: '${{ . }}'}}}}]"), "/do/0/a"),
+        (
+            format!("input: {{schema: {schema}}}\ndo: [{{a: {{set: {{n: 1}}}}}}]"),
+            "/input",
+        ),
+        (
+            format!("output: {{schema: {schema}}}\ndo: [{{a: {{set: '${{ . }}'}}}}]"),
+            "/output",
+        ),
+        (
+            format!("do: [{{a: {{input: {{schema: {schema}}}, set: {{n: 1}}}}}}]"),
+            "/do/0/a",
+        ),
+        (
+            format!("do: [{{a: {{output: {{schema: {schema}}}, set: '${{ . }}'}}}}]"),
+            "/do/0/a",
+        ),
+        (
+            format!("do: [{{a: {{export: {{as: ., schema: {schema}}}, set: '${{ . }}'}}}}]"),
+            "/do/0/a",
+        ),
     ] {
         let error = fault(&place, bad.clone());
-        assert_eq!((error.code.as_str(), error.instance.as_deref()), ("validation", Some(at)), "{place}");
+        assert_eq!(
+            (error.code.as_str(), error.instance.as_deref()),
+            ("validation", Some(at)),
+            "{place}"
+        );
         assert_eq!(error.status, 400);
         run(&place, json!({"n": 1}));
     }
@@ -277,7 +325,10 @@ do:
     // a, b, (c, b) × n
     let input = json!({"n": 4_999});
     assert_eq!(run_in(&program, &input, 10_000).0, Ok(json!({"n": 0})));
-    assert_eq!(run_in(&program, &input, 9_999).0.unwrap_err().code, "step-limit");
+    assert_eq!(
+        run_in(&program, &input, 9_999).0.unwrap_err().code,
+        "step-limit"
+    );
     let caught = "
 do:
   - t:
@@ -285,7 +336,10 @@ do:
       catch: {do: [{h: {set: {x: 2}}}]}
 ";
     let program = self::program(caught).unwrap();
-    assert_eq!(run_in(&program, &json!({}), 50).0.unwrap_err().code, "step-limit");
+    assert_eq!(
+        run_in(&program, &json!({}), 50).0.unwrap_err().code,
+        "step-limit"
+    );
 }
 
 #[test]
@@ -294,12 +348,24 @@ fn an_observer_can_stop_a_run() {
     impl Observer for Impatient {
         fn step(&mut self, _: Record) -> Control {
             self.0 = self.0.saturating_sub(1);
-            if self.0 == 0 { Control::Stop } else { Control::Continue }
+            if self.0 == 0 {
+                Control::Stop
+            } else {
+                Control::Continue
+            }
         }
     }
-    let program = program("do: [{l: {for: {in: '[range(100)]'}, do: [{a: {set: {x: 1}}}]}}]").unwrap();
-    let start = Start { id: "r", input: &json!({}), started_at: jiff::Timestamp::UNIX_EPOCH, max_steps: 1_000 };
-    let Outcome::Faulted(error) = program.run(&start, &mut Impatient(3)) else { panic!("it went on") };
+    let program =
+        program("do: [{l: {for: {in: '[range(100)]'}, do: [{a: {set: {x: 1}}}]}}]").unwrap();
+    let start = Start {
+        id: "r",
+        input: &json!({}),
+        started_at: jiff::Timestamp::UNIX_EPOCH,
+        max_steps: 1_000,
+    };
+    let Outcome::Faulted(error) = program.run(&start, &mut Impatient(3)) else {
+        panic!("it went on")
+    };
     assert_eq!(RunError::from(error).code, "timeout");
 }
 
@@ -360,7 +426,10 @@ do:
         "/do/15/p/catch/retry/delay not supported",
         "/do/16/q/for/each the DSL has a variable of this name",
     ] {
-        assert!(faults.iter().any(|f| f.starts_with(expected)), "{expected}\nin {faults:#?}");
+        assert!(
+            faults.iter().any(|f| f.starts_with(expected)),
+            "{expected}\nin {faults:#?}"
+        );
     }
 }
 
@@ -369,13 +438,28 @@ fn a_document_that_is_no_workflow_is_refused() {
     for (document, pointer) in [
         (json!([]), ""),
         (json!({}), ""),
-        (json!({"document": {"dsl": "2.0.0", "namespace": "a", "name": "b", "version": "1.0.0"}, "do": []}), "/document/dsl"),
-        (json!({"document": {"dsl": "1.0.0", "namespace": "-a", "name": "b", "version": "1.0.0"}, "do": []}), "/document/namespace"),
-        (json!({"document": {"dsl": "1.0.0", "namespace": "a", "name": "b", "version": "01.0.0"}, "do": []}), "/document/version"),
-        (json!({"document": {"dsl": "1.0.0", "namespace": "a", "name": "b", "version": "1.0.0"}, "do": {}}), "/do"),
+        (
+            json!({"document": {"dsl": "2.0.0", "namespace": "a", "name": "b", "version": "1.0.0"}, "do": []}),
+            "/document/dsl",
+        ),
+        (
+            json!({"document": {"dsl": "1.0.0", "namespace": "-a", "name": "b", "version": "1.0.0"}, "do": []}),
+            "/document/namespace",
+        ),
+        (
+            json!({"document": {"dsl": "1.0.0", "namespace": "a", "name": "b", "version": "01.0.0"}, "do": []}),
+            "/document/version",
+        ),
+        (
+            json!({"document": {"dsl": "1.0.0", "namespace": "a", "name": "b", "version": "1.0.0"}, "do": {}}),
+            "/do",
+        ),
     ] {
         let faults = Program::compile(&document).unwrap_err();
-        assert!(faults.iter().any(|f| f.pointer == pointer), "{document}: {faults:?}");
+        assert!(
+            faults.iter().any(|f| f.pointer == pointer),
+            "{document}: {faults:?}"
+        );
     }
 }
 
@@ -386,7 +470,12 @@ fn nesting_is_bounded() {
         format!("{open}set: {{x: 1}}{}", "}}]".repeat(n))
     };
     assert!(program(&nested(32)).is_ok());
-    assert!(program(&nested(33)).unwrap_err().iter().any(|f| f.contains("deeper than 32")));
+    assert!(
+        program(&nested(33))
+            .unwrap_err()
+            .iter()
+            .any(|f| f.contains("deeper than 32"))
+    );
 }
 
 #[test]

@@ -81,7 +81,10 @@ pub async fn each<F>(event: SqsEvent, handle: impl Fn(SqsRecord) -> F) -> SqsBat
 where
     F: Future<Output = Verdict>,
 {
-    let (first, again): (Vec<_>, Vec<_>) = event.records.into_iter().partition(|r| r.receive_count() <= 1);
+    let (first, again): (Vec<_>, Vec<_>) = event
+        .records
+        .into_iter()
+        .partition(|r| r.receive_count() <= 1);
     let handled = |record: SqsRecord| {
         let item_identifier = record.message_id.clone();
         let verdict = handle(record);
@@ -114,9 +117,16 @@ mod tests {
         ]}"#;
         let event: SqsEvent = serde_json::from_str(event).unwrap();
         let verdict = |record: SqsRecord| async move {
-            if record.body == "ok" { Verdict::Done } else { Verdict::Again }
+            if record.body == "ok" {
+                Verdict::Done
+            } else {
+                Verdict::Again
+            }
         };
         let response = serde_json::to_string(&each(event, verdict).await).unwrap();
-        assert_eq!(response, r#"{"batchItemFailures":[{"itemIdentifier":"c"},{"itemIdentifier":"b"}]}"#);
+        assert_eq!(
+            response,
+            r#"{"batchItemFailures":[{"itemIdentifier":"c"},{"itemIdentifier":"b"}]}"#
+        );
     }
 }

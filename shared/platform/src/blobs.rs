@@ -50,14 +50,23 @@ impl Object {
 
     /// A run's artifact. Its digest is in its key, so that what is there is what is meant.
     #[must_use]
-    pub fn artifact(store: &TenantStore<'_>, id: aias_domain::id::ArtifactId, digest: &str) -> Self {
-        Self(format!("{}/artifacts/{id}/{}", store.tenant_id(), hex_of(digest)))
+    pub fn artifact(
+        store: &TenantStore<'_>,
+        id: aias_domain::id::ArtifactId,
+        digest: &str,
+    ) -> Self {
+        Self(format!(
+            "{}/artifacts/{id}/{}",
+            store.tenant_id(),
+            hex_of(digest)
+        ))
     }
 
     /// A key that was stored; `None` when it is another tenant's.
     #[must_use]
     pub fn stored(store: &TenantStore<'_>, key: &str) -> Option<Self> {
-        key.starts_with(&format!("{}/", store.tenant_id())).then(|| Self(key.to_owned()))
+        key.starts_with(&format!("{}/", store.tenant_id()))
+            .then(|| Self(key.to_owned()))
     }
 
     /// The key's text.
@@ -98,7 +107,12 @@ impl Blobs {
     ///
     /// # Errors
     /// When the bucket does not take it.
-    pub async fn put(&self, object: &Object, bytes: Vec<u8>, content_type: &str) -> Result<(), Error> {
+    pub async fn put(
+        &self,
+        object: &Object,
+        bytes: Vec<u8>,
+        content_type: &str,
+    ) -> Result<(), Error> {
         let result = self
             .client
             .put_object()
@@ -129,10 +143,20 @@ impl Blobs {
     /// # Errors
     /// When the bucket does not answer.
     pub async fn get_start(&self, object: &Object, bytes: usize) -> Result<Option<Vec<u8>>, Error> {
-        self.read(object, Some(format!("bytes=0-{}", bytes.saturating_sub(1))), bytes).await
+        self.read(
+            object,
+            Some(format!("bytes=0-{}", bytes.saturating_sub(1))),
+            bytes,
+        )
+        .await
     }
 
-    async fn read(&self, object: &Object, range: Option<String>, max: usize) -> Result<Option<Vec<u8>>, Error> {
+    async fn read(
+        &self,
+        object: &Object,
+        range: Option<String>,
+        max: usize,
+    ) -> Result<Option<Vec<u8>>, Error> {
         let result = self
             .client
             .get_object()
@@ -148,10 +172,17 @@ impl Blobs {
             Err(error) if status(&error) == Some(404) => return Ok(None),
             Err(error) => return Err(classify(error)),
         };
-        if answer.content_length().is_some_and(|length| length.unsigned_abs() > max as u64) {
+        if answer
+            .content_length()
+            .is_some_and(|length| length.unsigned_abs() > max as u64)
+        {
             return Err(Error::TooLarge);
         }
-        let bytes = answer.body.collect().await.map_err(|e| Error::Unavailable(Box::new(e)))?;
+        let bytes = answer
+            .body
+            .collect()
+            .await
+            .map_err(|e| Error::Unavailable(Box::new(e)))?;
         Ok(Some(bytes.to_vec()))
     }
 
@@ -160,7 +191,8 @@ impl Blobs {
     /// # Errors
     /// When there are no credentials to sign it with.
     pub async fn presigned(&self, object: &Object, name: &str) -> Result<String, Error> {
-        let config = PresigningConfig::expires_in(PRESIGNED_FOR).map_err(|e| Error::Broken(Box::new(e)))?;
+        let config =
+            PresigningConfig::expires_in(PRESIGNED_FOR).map_err(|e| Error::Broken(Box::new(e)))?;
         let request = self
             .client
             .get_object()
@@ -178,13 +210,22 @@ impl Blobs {
     /// # Errors
     /// When it does not.
     pub async fn check(&self) -> Result<(), Error> {
-        let result = self.client.list_objects_v2().bucket(&self.bucket).prefix("health/").max_keys(1).send().await;
+        let result = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix("health/")
+            .max_keys(1)
+            .send()
+            .await;
         result.map(|_| ()).map_err(classify)
     }
 }
 
 fn status<E>(error: &SdkError<E, Response>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
+    error
+        .raw_response()
+        .map(|response| response.status().as_u16())
 }
 
 fn classify<E>(error: SdkError<E, Response>) -> Error

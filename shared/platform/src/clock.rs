@@ -37,13 +37,19 @@ impl Clock {
     /// Moves a clock that stands still, and every copy of it.
     pub fn advance(&self, by: std::time::Duration) {
         if let Source::Set(ms) = &self.0 {
-            ms.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+            ms.fetch_add(
+                i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
+                Ordering::Relaxed,
+            );
         }
     }
 
     /// Now, to the millisecond: what all stored times hold.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the host")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the host"
+    )]
     pub fn now(&self) -> Timestamp {
         let ms = match &self.0 {
             Source::System => Timestamp::now().as_millisecond(),

@@ -12,7 +12,9 @@ pub struct Env {
 
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Env").field("faults", &self.faults).finish_non_exhaustive()
+        f.debug_struct("Env")
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
     }
 }
 
@@ -24,7 +26,10 @@ pub struct ConfigError(Vec<String>);
 impl Env {
     /// The process's own.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the process")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the process"
+    )]
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var(name).ok())
     }
@@ -58,9 +63,13 @@ impl Env {
     /// A setting of another type; the default when it is not there.
     #[must_use]
     pub fn parsed<T: FromStr>(&self, name: &str, default: T) -> T {
-        let Some(text) = self.optional(name) else { return default };
+        let Some(text) = self.optional(name) else {
+            return default;
+        };
         text.parse().unwrap_or_else(|_| {
-            self.faults.borrow_mut().push(format!("{name} is malformed"));
+            self.faults
+                .borrow_mut()
+                .push(format!("{name} is malformed"));
             default
         })
     }
@@ -76,7 +85,11 @@ impl Env {
     /// All of them, by name.
     pub fn finish(self) -> Result<(), ConfigError> {
         let faults = self.faults.into_inner();
-        if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults)) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError(faults))
+        }
     }
 }
 
@@ -91,6 +104,9 @@ mod tests {
         assert_eq!(env.parsed("N", 7), 7);
         assert_eq!(env.parsed("M", 8), 8);
         let told = env.finish().unwrap_err().to_string();
-        assert_eq!(told, "the environment is not complete: A is missing; N is malformed");
+        assert_eq!(
+            told,
+            "the environment is not complete: A is missing; N is malformed"
+        );
     }
 }

@@ -19,7 +19,9 @@ mod response;
 use std::{future::Future, time::Instant};
 
 pub use api::{Api, run};
-pub use auth::{Actor, Auth, Caller, Identity, Issuer, SECRET_LENGTH, TOKEN_PREFIX, is_secret_form};
+pub use auth::{
+    Actor, Auth, Caller, Identity, Issuer, SECRET_LENGTH, TOKEN_PREFIX, is_secret_form,
+};
 pub use idempotent::Once;
 pub use json::{listing, page_of, parse_body, parse_body_of};
 pub use problem::{Fault, Problem};
@@ -71,11 +73,17 @@ where
         Err(problem) => Err(problem),
         Ok(request) => match request.header("api-version") {
             None | Some(API_VERSION) => Box::pin(endpoint(request, seen.clone())).await,
-            Some(_) => Err(Problem::bad_request("unknown-api-version", "Unknown API version")
-                .detail(format!("this API speaks {API_VERSION}"))),
+            Some(_) => Err(
+                Problem::bad_request("unknown-api-version", "Unknown API version")
+                    .detail(format!("this API speaks {API_VERSION}")),
+            ),
         },
     };
-    let error = result.as_ref().err().and_then(Problem::cause).map(|cause| Chain(cause).to_string());
+    let error = result
+        .as_ref()
+        .err()
+        .and_then(Problem::cause)
+        .map(|cause| Chain(cause).to_string());
     let (response, code) = match result {
         Ok(response) => (response, None),
         Err(problem) => (problem.answer(&path, &request_id), Some(problem.code())),
@@ -83,12 +91,39 @@ where
     let status = response.status();
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let seen = seen.0.borrow();
-    let (tenant_id, user_id, run_id) = (seen.tenant_id.as_deref(), seen.user_id.as_deref(), seen.run_id.as_deref());
+    let (tenant_id, user_id, run_id) = (
+        seen.tenant_id.as_deref(),
+        seen.user_id.as_deref(),
+        seen.run_id.as_deref(),
+    );
     let path = loggable(&path);
     if status >= 500 {
-        tracing::error!(request_id, method, path, status, code, tenant_id, user_id, run_id, duration_ms, error, "the request failed");
+        tracing::error!(
+            request_id,
+            method,
+            path,
+            status,
+            code,
+            tenant_id,
+            user_id,
+            run_id,
+            duration_ms,
+            error,
+            "the request failed"
+        );
     } else {
-        tracing::info!(request_id, method, path, status, code, tenant_id, user_id, run_id, duration_ms, "the request was answered");
+        tracing::info!(
+            request_id,
+            method,
+            path,
+            status,
+            code,
+            tenant_id,
+            user_id,
+            run_id,
+            duration_ms,
+            "the request was answered"
+        );
     }
     response.into_answer(&request_id, is_head)
 }
@@ -121,8 +156,14 @@ mod tests {
 
     #[test]
     fn a_path_secret_is_not_logged() {
-        assert_eq!(loggable("/api/webhooks/ten_1/s3cret"), "/api/webhooks/ten_1/…");
-        assert_eq!(loggable("/api/webhooks/ten_1/s3cret/x/y"), "/api/webhooks/ten_1/…");
+        assert_eq!(
+            loggable("/api/webhooks/ten_1/s3cret"),
+            "/api/webhooks/ten_1/…"
+        );
+        assert_eq!(
+            loggable("/api/webhooks/ten_1/s3cret/x/y"),
+            "/api/webhooks/ten_1/…"
+        );
         assert_eq!(loggable("/api/runs/run_1"), "/api/runs/run_1");
     }
 }

@@ -77,7 +77,11 @@ impl Prepared {
         let bytes = canonical::to_vec(input);
         let digest = canonical::digest(&bytes);
         let inline = Input::inline(&bytes)?;
-        Ok(Self { bytes, digest, inline })
+        Ok(Self {
+            bytes,
+            digest,
+            inline,
+        })
     }
 }
 
@@ -102,7 +106,9 @@ impl Intake {
             return Ok(inline);
         }
         let object = Object::input(store, &input.digest);
-        self.blobs.put(&object, input.bytes, "application/json").await?;
+        self.blobs
+            .put(&object, input.bytes, "application/json")
+            .await?;
         Ok(Input::Blob(object.as_str().to_owned()))
     }
 
@@ -111,7 +117,11 @@ impl Intake {
     ///
     /// # Errors
     /// When either did not happen; to begin again is safe.
-    pub async fn begin(&self, store: &TenantStore<'_>, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
+    pub async fn begin(
+        &self,
+        store: &TenantStore<'_>,
+        run: &StoredRun,
+    ) -> Result<Option<StoredRun>, Error> {
         let message = message_of(store, run);
         let (created, sent) = tokio::join!(store.create_run(run), self.queue.send(&message));
         let found = created?;
@@ -141,7 +151,10 @@ fn message_of(store: &TenantStore<'_>, run: &StoredRun) -> RunMessage {
 pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
     let expires_at = expiry(run.created_at, retention_days);
     StoredRun {
-        run: Stored { value: run, version: 1 },
+        run: Stored {
+            value: run,
+            version: 1,
+        },
         input,
         expires_at,
     }
@@ -158,12 +171,19 @@ pub fn expiry(at: Timestamp, retention_days: u32) -> Timestamp {
 ///
 /// # Errors
 /// When it cannot be read.
-pub async fn read_input(store: &TenantStore<'_>, blobs: &Blobs, input: &Input) -> Result<Value, Error> {
+pub async fn read_input(
+    store: &TenantStore<'_>,
+    blobs: &Blobs,
+    input: &Input,
+) -> Result<Value, Error> {
     let bytes = match input {
         Input::Inline(deflated) => Input::inflate(deflated)?,
         Input::Blob(key) => {
             let object = Object::stored(store, key).ok_or(Error::InputGone)?;
-            blobs.get(&object, MAX_INPUT_BYTES).await?.ok_or(Error::InputGone)?
+            blobs
+                .get(&object, MAX_INPUT_BYTES)
+                .await?
+                .ok_or(Error::InputGone)?
         }
     };
     aias_domain::json::parse(&bytes).map_err(|_| Error::InputGone)
@@ -200,7 +220,10 @@ impl<'a> RunView<'a> {
     /// The view of a run.
     #[must_use]
     pub fn new(run: &'a Run) -> Self {
-        let duration = run.started_at.zip(run.ended_at).map(|(from, to)| to.as_millisecond() - from.as_millisecond());
+        let duration = run
+            .started_at
+            .zip(run.ended_at)
+            .map(|(from, to)| to.as_millisecond() - from.as_millisecond());
         let artifact = |a: &'a Artifact| ArtifactRef {
             id: a.id,
             name: &a.name,

@@ -78,7 +78,9 @@ pub struct Keyring {
 
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyring").field("current", &self.current).finish_non_exhaustive()
+        f.debug_struct("Keyring")
+            .field("current", &self.current)
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,13 +92,16 @@ impl Keyring {
     pub fn read(text: &SecretString) -> Result<Self, Error> {
         let mut members: BTreeMap<String, String> = serde_json::from_str(text.expose_secret())
             .map_err(|_| Error::Malformed("not an object of texts"))?;
-        let current = members.remove("current").ok_or(Error::Malformed("no `current`"))?;
+        let current = members
+            .remove("current")
+            .ok_or(Error::Malformed("no `current`"))?;
         if !members.contains_key(&current) {
             return Err(Error::Malformed("`current` names no key"));
         }
         let mut keys = BTreeMap::new();
         for (id, key) in members {
-            let id_fits = (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+            let id_fits =
+                (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
             if !id_fits {
                 return Err(Error::Malformed("a key's id is 1 to 16 letters and digits"));
             }
@@ -111,7 +116,8 @@ impl Keyring {
     /// The keyed hash that new items are stored under: `<key id>.<base64url>`.
     #[must_use]
     pub fn hash(&self, purpose: Purpose, parts: &[&[u8]]) -> String {
-        self.hash_with(&self.current, purpose, parts).unwrap_or_default()
+        self.hash_with(&self.current, purpose, parts)
+            .unwrap_or_default()
     }
 
     /// The same with every key of the ring, the current one first.
@@ -129,7 +135,9 @@ impl Keyring {
     pub fn is_hash(&self, purpose: Purpose, parts: &[&[u8]], hash: &str) -> bool {
         self.hashes(purpose, parts)
             .iter()
-            .fold(false, |found, own| found | bool::from(own.as_bytes().ct_eq(hash.as_bytes())))
+            .fold(false, |found, own| {
+                found | bool::from(own.as_bytes().ct_eq(hash.as_bytes()))
+            })
     }
 
     fn hash_with(&self, id: &str, purpose: Purpose, parts: &[&[u8]]) -> Option<String> {
@@ -140,7 +148,10 @@ impl Keyring {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        Some(format!("{id}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())))
+        Some(format!(
+            "{id}.{}",
+            URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+        ))
     }
 
     /// Seals a text for one place: XChaCha20-Poly1305 with the place as associated data.
@@ -150,10 +161,20 @@ impl Keyring {
     pub fn seal(&self, place: &str, text: &[u8]) -> Result<String, Error> {
         let keys = self.keys.get(&self.current).ok_or(Error::Sealed)?;
         let nonce: [u8; 24] = random();
-        let payload = Payload { msg: text, aad: place.as_bytes() };
-        let sealed = keys.seal.encrypt(&XNonce::from(nonce), payload).map_err(|_| Error::Sealed)?;
+        let payload = Payload {
+            msg: text,
+            aad: place.as_bytes(),
+        };
+        let sealed = keys
+            .seal
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| Error::Sealed)?;
         let bytes = [nonce.as_slice(), sealed.as_slice()].concat();
-        Ok(format!("{}.{}", self.current, URL_SAFE_NO_PAD.encode(bytes)))
+        Ok(format!(
+            "{}.{}",
+            self.current,
+            URL_SAFE_NO_PAD.encode(bytes)
+        ))
     }
 
     /// Opens a text that was sealed for this place.
@@ -165,8 +186,13 @@ impl Keyring {
         let keys = self.keys.get(id).ok_or(Error::Sealed)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::Sealed)?;
         let (nonce, sealed) = bytes.split_first_chunk::<24>().ok_or(Error::Sealed)?;
-        let payload = Payload { msg: sealed, aad: place.as_bytes() };
-        keys.seal.decrypt(&XNonce::from(*nonce), payload).map_err(|_| Error::Sealed)
+        let payload = Payload {
+            msg: sealed,
+            aad: place.as_bytes(),
+        };
+        keys.seal
+            .decrypt(&XNonce::from(*nonce), payload)
+            .map_err(|_| Error::Sealed)
     }
 }
 
@@ -181,7 +207,10 @@ impl Keys {
         };
         let purposes = [Purpose::UrlSecret, Purpose::ApiKey, Purpose::Cursor];
         Self {
-            hash: purposes.into_iter().map(|p| (p, derive(p.label()))).collect(),
+            hash: purposes
+                .into_iter()
+                .map(|p| (p, derive(p.label())))
+                .collect(),
             seal: XChaCha20Poly1305::new(&derive(b"aias sealed text").into()),
         }
     }
@@ -317,8 +346,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_keyring_is_refused() {
-        for bad in ["", "{}", r#"{"current":"k1"}"#, r#"{"current":"k1","k1":"short"}"#, r#"{"current":"k.1","k.1":"0123456789abcdef0123456789abcdef"}"#] {
-            assert!(Keyring::read(&SecretString::from(bad.to_owned())).is_err(), "{bad}");
+        for bad in [
+            "",
+            "{}",
+            r#"{"current":"k1"}"#,
+            r#"{"current":"k1","k1":"short"}"#,
+            r#"{"current":"k.1","k.1":"0123456789abcdef0123456789abcdef"}"#,
+        ] {
+            assert!(
+                Keyring::read(&SecretString::from(bad.to_owned())).is_err(),
+                "{bad}"
+            );
         }
     }
 }

@@ -39,14 +39,21 @@ impl SigningSecret {
     /// The token's text.
     #[must_use]
     pub fn verify_token(&self) -> Option<&str> {
-        self.verify_token.as_ref().map(|token| token.expose_secret())
+        self.verify_token
+            .as_ref()
+            .map(|token| token.expose_secret())
     }
 
     /// Seals it for its endpoint.
     ///
     /// # Errors
     /// Never for secrets that fit into memory.
-    pub fn seal(&self, keyring: &Keyring, tenant: TenantId, endpoint: EndpointId) -> Result<String, Error> {
+    pub fn seal(
+        &self,
+        keyring: &Keyring,
+        tenant: TenantId,
+        endpoint: EndpointId,
+    ) -> Result<String, Error> {
         let plain = Plain {
             secret: self.secret().to_owned(),
             verify_token: self.verify_token().map(str::to_owned),
@@ -59,7 +66,12 @@ impl SigningSecret {
     ///
     /// # Errors
     /// When it was sealed for another.
-    pub fn open(keyring: &Keyring, tenant: TenantId, endpoint: EndpointId, sealed: &str) -> Result<Self, Error> {
+    pub fn open(
+        keyring: &Keyring,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        sealed: &str,
+    ) -> Result<Self, Error> {
         let text = keyring.open(&place(tenant, endpoint), sealed)?;
         let plain: Plain = serde_json::from_slice(&text).map_err(|_| Error::Sealed)?;
         Ok(Self::new(plain.secret, plain.verify_token))

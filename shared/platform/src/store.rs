@@ -9,8 +9,8 @@ mod endpoints;
 mod idempotency;
 mod items;
 mod keys;
-mod lookups;
 mod logs;
+mod lookups;
 mod runs;
 mod tenants;
 mod transaction;
@@ -105,7 +105,10 @@ impl Store {
     /// A tenant's part of the table.
     #[must_use]
     pub fn tenant(&self, proof: Proof) -> TenantStore<'_> {
-        TenantStore { store: self, tenant: proof.0 }
+        TenantStore {
+            store: self,
+            tenant: proof.0,
+        }
     }
 
     /// Whether the table answers.
@@ -138,15 +141,22 @@ impl TenantStore<'_> {
 /// service refuses as wrong is not.
 fn classify<E, R>(error: SdkError<E, R>) -> Error
 where
-    E: std::error::Error + aws_smithy_types::error::metadata::ProvideErrorMetadata + Send + Sync + 'static,
+    E: std::error::Error
+        + aws_smithy_types::error::metadata::ProvideErrorMetadata
+        + Send
+        + Sync
+        + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let code = error.as_service_error().and_then(|e| e.code());
     match code {
         Some("ConditionalCheckFailedException") => Error::Conflict,
-        Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException" | "ItemCollectionSizeLimitExceededException") => {
-            Error::Broken(Box::new(error))
-        }
+        Some(
+            "ValidationException"
+            | "AccessDeniedException"
+            | "ResourceNotFoundException"
+            | "ItemCollectionSizeLimitExceededException",
+        ) => Error::Broken(Box::new(error)),
         _ => Error::Unavailable(Box::new(error)),
     }
 }

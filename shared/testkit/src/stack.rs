@@ -26,7 +26,10 @@ pub struct Stack(Value);
 
 impl Stack {
     fn text(&self, name: &str) -> &str {
-        self.0.get(name).and_then(Value::as_str).unwrap_or_else(|| panic!("the stack has no {name}"))
+        self.0
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("the stack has no {name}"))
     }
 
     /// The API's URL, which is also the local AWS's endpoint.
@@ -50,8 +53,17 @@ impl Stack {
     /// What a Python program prints, given some arguments: signatures by the official packages.
     #[must_use]
     pub fn python(&self, program: &str, arguments: &[&str]) -> String {
-        let output = Command::new(self.text("python")).arg("-c").arg(program).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new(self.text("python"))
+            .arg("-c")
+            .arg(program)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }

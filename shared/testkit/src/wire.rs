@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_smithy_http_client::Builder;
 use aws_smithy_runtime_api::client::{
-    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
+    },
     orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
     runtime_components::RuntimeComponents,
@@ -40,7 +43,10 @@ pub struct Wire {
 
 impl Default for Wire {
     fn default() -> Self {
-        Self { inner: Builder::new().build_http(), state: Arc::default() }
+        Self {
+            inner: Builder::new().build_http(),
+            state: Arc::default(),
+        }
     }
 }
 
@@ -64,7 +70,9 @@ impl Wire {
     #[must_use]
     pub fn is_broken(&self) -> bool {
         let state = self.state();
-        state.break_at.is_some_and(|(number, _)| state.calls.len() > number)
+        state
+            .break_at
+            .is_some_and(|(number, _)| state.calls.len() > number)
     }
 
     /// The calls so far, such as `DynamoDB.PutItem`.
@@ -93,14 +101,23 @@ impl Wire {
 
 fn name_of(request: &HttpRequest) -> String {
     match request.headers().get("x-amz-target") {
-        Some(target) => target.replace("DynamoDB_20120810", "DynamoDB").replace("AmazonSQS", "SQS"),
+        Some(target) => target
+            .replace("DynamoDB_20120810", "DynamoDB")
+            .replace("AmazonSQS", "SQS"),
         None => format!("S3.{}", request.method()),
     }
 }
 
 impl HttpClient for Wire {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connection { inner: self.inner.http_connector(settings, components), wire: self.clone() })
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connection {
+            inner: self.inner.http_connector(settings, components),
+            wire: self.clone(),
+        })
     }
 }
 
@@ -124,7 +141,8 @@ impl HttpConnector for Connection {
             state.in_flight += 1;
             (state.calls.len() - 1, state.break_at)
         };
-        if break_at.is_some_and(|(at, side)| number > at || (number == at && side == Side::Before)) {
+        if break_at.is_some_and(|(at, side)| number > at || (number == at && side == Side::Before))
+        {
             self.wire.done();
             return HttpConnectorFuture::ready(Err(broken()));
         }
@@ -136,16 +154,26 @@ impl HttpConnector for Connection {
             if break_at.is_some_and(|(at, _)| number == at) {
                 return Err(broken());
             }
-            if name.starts_with("DynamoDB.") { counted(response, &wire).await } else { Ok(response) }
+            if name.starts_with("DynamoDB.") {
+                counted(response, &wire).await
+            } else {
+                Ok(response)
+            }
         })
     }
 }
 
 async fn counted(mut response: HttpResponse, wire: &Wire) -> Result<HttpResponse, ConnectorError> {
     let body = std::mem::replace(response.body_mut(), SdkBody::empty());
-    let bytes = ByteStream::new(body).collect().await.map_err(|e| ConnectorError::io(e.into()))?.into_bytes();
+    let bytes = ByteStream::new(body)
+        .collect()
+        .await
+        .map_err(|e| ConnectorError::io(e.into()))?
+        .into_bytes();
     if let Ok(answer) = serde_json::from_slice::<Value>(&bytes) {
-        let units = answer.pointer("/ConsumedCapacity/CapacityUnits").and_then(Value::as_f64);
+        let units = answer
+            .pointer("/ConsumedCapacity/CapacityUnits")
+            .and_then(Value::as_f64);
         wire.state().write_units += units.unwrap_or_default();
     }
     *response.body_mut() = SdkBody::from(bytes);

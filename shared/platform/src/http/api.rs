@@ -28,7 +28,9 @@ impl Api {
         let keyrings = Keyrings::new(aws, env.text("KEYRING_SECRET_ARN"));
         let issuer = env.optional("OIDC_ISSUER").and_then(|url| {
             let audience = env.optional("OIDC_AUDIENCE").unwrap_or_default();
-            Issuer::new(&url, &audience).map_err(|why| env.refuse("OIDC_ISSUER", why)).ok()
+            Issuer::new(&url, &audience)
+                .map_err(|why| env.refuse("OIDC_ISSUER", why))
+                .ok()
         });
         Self::new(store, keyrings, issuer, Clock::system())
     }

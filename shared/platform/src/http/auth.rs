@@ -71,7 +71,10 @@ impl Caller {
     /// `403`.
     pub fn require(&self, role: Role) -> Result<(), Problem> {
         if self.role < role {
-            return Err(Problem::forbidden(format!("this needs the role {role}; the caller has {}", self.role)));
+            return Err(Problem::forbidden(format!(
+                "this needs the role {role}; the caller has {}",
+                self.role
+            )));
         }
         Ok(())
     }
@@ -105,7 +108,10 @@ pub const SECRET_LENGTH: usize = 43;
 /// Whether a text has the form of a secret that AIAS made.
 #[must_use]
 pub fn is_secret_form(text: &str) -> bool {
-    text.len() == SECRET_LENGTH && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    text.len() == SECRET_LENGTH
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 impl Auth {
@@ -216,7 +222,13 @@ impl Auth {
     fn admit(&self, tenant: Tenant, role: Role, actor: Actor) -> Result<Caller, Problem> {
         let limits = plan::limits(&tenant);
         let rate = self.rate.count(tenant.id, &limits, self.clock.now())?;
-        Ok(Caller { tenant, role, actor, limits, rate })
+        Ok(Caller {
+            tenant,
+            role,
+            actor,
+            limits,
+            rate,
+        })
     }
 
     /// Whose credential the request carries.
@@ -224,13 +236,22 @@ impl Auth {
     /// # Errors
     /// `401` without a good one.
     pub async fn identity(&self, request: &Request) -> Result<Identity, Problem> {
-        let header = request.header("authorization").ok_or_else(|| Problem::unauthorized("no credential"))?;
+        let header = request
+            .header("authorization")
+            .ok_or_else(|| Problem::unauthorized("no credential"))?;
         let token = match header.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(Problem::unauthorized("the credential has to be a Bearer token")),
+            _ => {
+                return Err(Problem::unauthorized(
+                    "the credential has to be a Bearer token",
+                ));
+            }
         };
         if let Some(rest) = token.strip_prefix(TOKEN_PREFIX) {
-            return self.api_key(rest).await.map(|caller| Identity::Key(Box::new(caller)));
+            return self
+                .api_key(rest)
+                .await
+                .map(|caller| Identity::Key(Box::new(caller)));
         }
         match self.oidc.user(token).await {
             Ok(user) => Ok(Identity::User(user)),
@@ -253,13 +274,19 @@ impl Auth {
             return Err(refuse("malformed"));
         }
         let keyring = self.keyrings.get().await?;
-        let hashes = keyring.hashes(Purpose::ApiKey, &[tenant.ulid().as_bytes(), secret.as_bytes()]);
+        let hashes = keyring.hashes(
+            Purpose::ApiKey,
+            &[tenant.ulid().as_bytes(), secret.as_bytes()],
+        );
         let found = self.store.key_owner(tenant, &hashes).await?;
         let (owner, tenant) = found.ok_or_else(|| refuse("unknown"))?;
         if tenant.deleted_at.is_some() {
             return Err(refuse("its tenant is deleted"));
         }
-        if owner.valid_until.is_some_and(|until| until <= self.clock.now()) {
+        if owner
+            .valid_until
+            .is_some_and(|until| until <= self.clock.now())
+        {
             return Err(refuse("expired"));
         }
         self.admit(tenant, owner.role, Actor::Key(owner.key_id))
@@ -267,11 +294,16 @@ impl Auth {
 }
 
 fn invalid() -> Problem {
-    Problem::unauthorized("the credential is not valid")
-        .with_header("www-authenticate", "Bearer realm=\"aias\", error=\"invalid_token\"")
+    Problem::unauthorized("the credential is not valid").with_header(
+        "www-authenticate",
+        "Bearer realm=\"aias\", error=\"invalid_token\"",
+    )
 }
 
 /// The tenant that the request names, by header or query.
 fn tenant_named(request: &Request) -> Option<String> {
-    request.header("x-tenant-id").map(str::to_owned).or_else(|| request.parameter("tenant_id"))
+    request
+        .header("x-tenant-id")
+        .map(str::to_owned)
+        .or_else(|| request.parameter("tenant_id"))
 }

@@ -38,15 +38,23 @@ impl<'a> Once<'a> {
         now: Timestamp,
     ) -> Result<Result<Self, Response>, Problem> {
         let Some(key) = request.header("idempotency-key") else {
-            return Ok(Ok(Self { keyring, asked: None }));
+            return Ok(Ok(Self {
+                keyring,
+                asked: None,
+            }));
         };
         if !(1..=255).contains(&key.len()) {
-            return Err(Problem::bad_request("bad-idempotency-key", "Bad Idempotency-Key")
-                .detail("an Idempotency-Key has 1 to 255 characters"));
+            return Err(
+                Problem::bad_request("bad-idempotency-key", "Bad Idempotency-Key")
+                    .detail("an Idempotency-Key has 1 to 255 characters"),
+            );
         }
         let route = format!("{} /{}", request.method, request.segments.join("/"));
         let asked = Idempotency::new(scope, key, &route, &request.body, now);
-        let once = Self { keyring, asked: Some(asked.clone()) };
+        let once = Self {
+            keyring,
+            asked: Some(asked.clone()),
+        };
         match store.answered(&asked).await? {
             None => Ok(Ok(once)),
             Some(answer) => once.earlier(answer).map(Err),
@@ -58,7 +66,9 @@ impl<'a> Once<'a> {
     /// # Errors
     /// When the answer cannot be sealed.
     pub fn keep(&self, response: &Response) -> Result<Option<Idempotency>, Problem> {
-        let Some(asked) = &self.asked else { return Ok(None) };
+        let Some(asked) = &self.asked else {
+            return Ok(None);
+        };
         let kept = Kept {
             status: response.status(),
             headers: response.headers().clone(),
@@ -79,6 +89,7 @@ impl<'a> Once<'a> {
         };
         let text = self.keyring.open(&asked.place(), &sealed)?;
         let kept: Kept = serde_json::from_slice(&text).map_err(Problem::internal)?;
-        Ok(Response::of_parts(kept.status, kept.headers, kept.body).header("idempotency-replayed", "true"))
+        Ok(Response::of_parts(kept.status, kept.headers, kept.body)
+            .header("idempotency-replayed", "true"))
     }
 }

@@ -36,13 +36,23 @@ pub fn parse_body_of<T: DeserializeOwned>(request: &Request, max: usize) -> Resu
     let content_type = request.header("content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::unsupported_media_type("the body has to be application/json"));
+        return Err(Problem::unsupported_media_type(
+            "the body has to be application/json",
+        ));
     }
-    if request.header("content-encoding").is_some_and(|coding| coding != "identity") {
-        return Err(Problem::unsupported_media_type("the body must not be compressed"));
+    if request
+        .header("content-encoding")
+        .is_some_and(|coding| coding != "identity")
+    {
+        return Err(Problem::unsupported_media_type(
+            "the body must not be compressed",
+        ));
     }
     let value = json::parse(&request.body).map_err(|e| {
-        let fault = Fault { pointer: e.pointer, detail: e.detail };
+        let fault = Fault {
+            pointer: e.pointer,
+            detail: e.detail,
+        };
         Problem::invalid(vec![fault])
     })?;
     read(value)
@@ -53,9 +63,13 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
         let mut pointer = String::new();
         for segment in e.path() {
             match segment {
-                serde_path_to_error::Segment::Seq { index } => json::push_token(&mut pointer, &index.to_string()),
+                serde_path_to_error::Segment::Seq { index } => {
+                    json::push_token(&mut pointer, &index.to_string())
+                }
                 serde_path_to_error::Segment::Map { key } => json::push_token(&mut pointer, key),
-                serde_path_to_error::Segment::Enum { variant } => json::push_token(&mut pointer, variant),
+                serde_path_to_error::Segment::Enum { variant } => {
+                    json::push_token(&mut pointer, variant)
+                }
                 serde_path_to_error::Segment::Unknown => {}
             }
         }
@@ -69,26 +83,41 @@ fn list_name(store: &TenantStore<'_>, request: &Request) -> String {
         .filter(|(name, _)| !matches!(name.as_ref(), "cursor" | "limit" | "tenant_id"))
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    format!("{} {} {}", store.tenant_id(), request.segments.join("/"), query.join("&"))
+    format!(
+        "{} {} {}",
+        store.tenant_id(),
+        request.segments.join("/"),
+        query.join("&")
+    )
 }
 
 /// How much of a list the request asks for: `limit` (1 to 100, 25 unless told) and `cursor`.
 ///
 /// # Errors
 /// `400` when either is not one.
-pub fn listing(request: &Request, keyring: &Keyring, store: &TenantStore<'_>) -> Result<Listing, Problem> {
+pub fn listing(
+    request: &Request,
+    keyring: &Keyring,
+    store: &TenantStore<'_>,
+) -> Result<Listing, Problem> {
     let limit = match request.parameter("limit") {
         None => 25,
-        Some(text) => text.parse().ok().filter(|n| (1..=100).contains(n)).ok_or_else(|| {
-            Problem::bad_request("bad-limit", "Bad limit").detail("`limit` is a number from 1 to 100")
-        })?,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|n| (1..=100).contains(n))
+            .ok_or_else(|| {
+                Problem::bad_request("bad-limit", "Bad limit")
+                    .detail("`limit` is a number from 1 to 100")
+            })?,
     };
     let after = match request.parameter("cursor") {
         None => None,
         Some(text) => {
             let cursor = Cursor::open(keyring, &list_name(store, request), &text);
             Some(cursor.map_err(|_| {
-                Problem::bad_request("bad-cursor", "Bad cursor").detail("`cursor` is not from this list")
+                Problem::bad_request("bad-cursor", "Bad cursor")
+                    .detail("`cursor` is not from this list")
             })?)
         }
     };
@@ -106,7 +135,9 @@ pub fn page_of<T, V: Serialize>(
     page: Page<T>,
     view: impl Fn(T) -> V,
 ) -> Result<Response, Problem> {
-    let next = page.next.map(|cursor| cursor.seal(keyring, &list_name(store, request)));
+    let next = page
+        .next
+        .map(|cursor| cursor.seal(keyring, &list_name(store, request)));
     let data: Vec<V> = page.items.into_iter().map(view).collect();
     Response::json(200, &json!({ "data": data, "next_cursor": next }))
 }

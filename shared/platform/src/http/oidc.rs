@@ -61,14 +61,19 @@ impl Issuer {
     /// # Errors
     /// What is wrong with it.
     pub fn new(url: &str, audience: &str) -> Result<Self, &'static str> {
-        let local = ["http://127.0.0.1:", "http://localhost:"].iter().any(|start| url.starts_with(start));
+        let local = ["http://127.0.0.1:", "http://localhost:"]
+            .iter()
+            .any(|start| url.starts_with(start));
         if !url.starts_with("https://") && !local {
             return Err("has to begin with https://");
         }
         if audience.is_empty() {
             return Err("needs an audience");
         }
-        Ok(Self { url: url.to_owned(), audience: audience.to_owned() })
+        Ok(Self {
+            url: url.to_owned(),
+            audience: audience.to_owned(),
+        })
     }
 }
 
@@ -131,7 +136,11 @@ impl Oidc {
     async fn key(&self, issuer: &Issuer, kid: &str) -> Result<DecodingKey, TokenError> {
         let mut keys = self.keys.lock().await;
         let age = keys.fetched_at.map(|at| at.elapsed());
-        let known = keys.set.as_ref().filter(|_| age.is_some_and(|age| age < KEYS_TTL)).and_then(|set| find(set, kid));
+        let known = keys
+            .set
+            .as_ref()
+            .filter(|_| age.is_some_and(|age| age < KEYS_TTL))
+            .and_then(|set| find(set, kid));
         if let Some(key) = known {
             return Ok(key);
         }
@@ -143,14 +152,22 @@ impl Oidc {
                     keys.fetched_at = None;
                     return Err(error);
                 }
-                Err(error) => tracing::error!(error = %error, "the last keys of the issuer serve on"),
+                Err(error) => {
+                    tracing::error!(error = %error, "the last keys of the issuer serve on")
+                }
             }
         }
-        keys.set.as_ref().and_then(|set| find(set, kid)).ok_or(TokenError::UnknownKey)
+        keys.set
+            .as_ref()
+            .and_then(|set| find(set, kid))
+            .ok_or(TokenError::UnknownKey)
     }
 
     async fn fetch(&self, issuer: &Issuer) -> Result<JwkSet, TokenError> {
-        let url = format!("{}/.well-known/openid-configuration", issuer.url.trim_end_matches('/'));
+        let url = format!(
+            "{}/.well-known/openid-configuration",
+            issuer.url.trim_end_matches('/')
+        );
         let fetches = async {
             let discovery: Discovery = self.get(&url).await?;
             if discovery.issuer != issuer.url {
@@ -162,20 +179,29 @@ impl Oidc {
             set.keys.truncate(MAX_KEYS);
             Ok(set)
         };
-        timeout(FETCH_TIMEOUT, fetches).await.map_err(|_| TokenError::Issuer("it took too long"))?
+        timeout(FETCH_TIMEOUT, fetches)
+            .await
+            .map_err(|_| TokenError::Issuer("it took too long"))?
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, TokenError> {
         let mut request = SmithyRequest::new(SdkBody::empty());
-        request.set_uri(url).map_err(|_| TokenError::Issuer("its URL is malformed"))?;
-        let response = self.connector.call(request).await.map_err(|_| TokenError::Issuer("no answer"))?;
+        request
+            .set_uri(url)
+            .map_err(|_| TokenError::Issuer("its URL is malformed"))?;
+        let response = self
+            .connector
+            .call(request)
+            .await
+            .map_err(|_| TokenError::Issuer("no answer"))?;
         if response.status().as_u16() != 200 {
             return Err(TokenError::Issuer("its answer is not 200"));
         }
         let mut stream = ByteStream::new(response.into_body());
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|_| TokenError::Issuer("its answer broke off"))?);
+            bytes
+                .extend_from_slice(&chunk.map_err(|_| TokenError::Issuer("its answer broke off"))?);
             if bytes.len() > MAX_ANSWER {
                 return Err(TokenError::Issuer("its answer is too large"));
             }
@@ -187,8 +213,13 @@ impl Oidc {
 fn find(set: &JwkSet, kid: &str) -> Option<DecodingKey> {
     // A symmetric key among them would let anybody who can read it sign.
     let jwk = set.find(kid)?;
-    let asymmetric = !matches!(jwk.algorithm, jsonwebtoken::jwk::AlgorithmParameters::OctetKey(_));
-    asymmetric.then(|| DecodingKey::from_jwk(jwk).ok()).flatten()
+    let asymmetric = !matches!(
+        jwk.algorithm,
+        jsonwebtoken::jwk::AlgorithmParameters::OctetKey(_)
+    );
+    asymmetric
+        .then(|| DecodingKey::from_jwk(jwk).ok())
+        .flatten()
 }
 
 #[cfg(test)]

@@ -60,13 +60,19 @@ impl Problem {
     /// `400` for a body whose faults are known.
     #[must_use]
     pub fn invalid(errors: Vec<Fault>) -> Self {
-        Self { errors, ..Self::new(400, "invalid-body", "Invalid body") }
+        Self {
+            errors,
+            ..Self::new(400, "invalid-body", "Invalid body")
+        }
     }
 
     /// `400` for one member of a body.
     #[must_use]
     pub fn invalid_member(pointer: &str, detail: impl Into<String>) -> Self {
-        Self::invalid(vec![Fault { pointer: pointer.to_owned(), detail: detail.into() }])
+        Self::invalid(vec![Fault {
+            pointer: pointer.to_owned(),
+            detail: detail.into(),
+        }])
     }
 
     /// `401`. What exactly is wrong with a credential is for the log alone.
@@ -111,7 +117,9 @@ impl Problem {
     #[must_use]
     pub fn method_not_allowed(allow: &str) -> Self {
         let problem = Self::new(405, "method-not-allowed", "Method not allowed");
-        problem.detail(format!("this path answers {allow}")).with_header("allow", allow)
+        problem
+            .detail(format!("this path answers {allow}"))
+            .with_header("allow", allow)
     }
 
     /// `409`.
@@ -136,7 +144,8 @@ impl Problem {
     /// `413`.
     #[must_use]
     pub fn too_large(limit: usize) -> Self {
-        Self::new(413, "body-too-large", "Body too large").detail(format!("at most {limit} bytes are taken"))
+        Self::new(413, "body-too-large", "Body too large")
+            .detail(format!("at most {limit} bytes are taken"))
     }
 
     /// `415`.
@@ -148,32 +157,45 @@ impl Problem {
     /// `422`: a definition that the validator refuses.
     #[must_use]
     pub fn invalid_workflow(errors: Vec<Fault>) -> Self {
-        Self { errors, ..Self::new(422, "invalid-workflow", "The definition cannot run") }
+        Self {
+            errors,
+            ..Self::new(422, "invalid-workflow", "The definition cannot run")
+        }
     }
 
     /// `429`.
     #[must_use]
     pub fn too_many(code: &'static str, title: &'static str, retry_after_seconds: i64) -> Self {
-        Self::new(429, code, title).with_header("retry-after", retry_after_seconds.max(1).to_string())
+        Self::new(429, code, title)
+            .with_header("retry-after", retry_after_seconds.max(1).to_string())
     }
 
     /// `503`: a dependency is down; to ask again is right.
     #[must_use]
     pub fn unavailable(cause: impl StdError + Send + Sync + 'static) -> Self {
         let problem = Self::new(503, "unavailable", "Unavailable").with_header("retry-after", "2");
-        Self { cause: Some(Box::new(cause)), ..problem }
+        Self {
+            cause: Some(Box::new(cause)),
+            ..problem
+        }
     }
 
     /// `500`: a fault of AIAS's own.
     #[must_use]
     pub fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
-        Self { cause: Some(Box::new(cause)), ..Self::new(500, "internal", "Internal error") }
+        Self {
+            cause: Some(Box::new(cause)),
+            ..Self::new(500, "internal", "Internal error")
+        }
     }
 
     /// With a sentence about this occurrence.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
-        Self { detail: Some(detail.into()), ..self }
+        Self {
+            detail: Some(detail.into()),
+            ..self
+        }
     }
 
     /// With a member of its own.
@@ -208,7 +230,10 @@ impl Problem {
 
     pub(super) fn answer(&self, path: &str, request_id: &str) -> Response {
         let mut body = Map::new();
-        body.insert("type".to_owned(), format!("https://aias.dev/problems/{}", self.code).into());
+        body.insert(
+            "type".to_owned(),
+            format!("https://aias.dev/problems/{}", self.code).into(),
+        );
         body.insert("title".to_owned(), self.title.into());
         body.insert("status".to_owned(), self.status.into());
         if let Some(detail) = &self.detail {
@@ -218,21 +243,28 @@ impl Problem {
         body.insert("code".to_owned(), self.code.into());
         body.insert("request_id".to_owned(), request_id.into());
         if !self.errors.is_empty() {
-            body.insert("errors".to_owned(), serde_json::to_value(&self.errors).unwrap_or_default());
+            body.insert(
+                "errors".to_owned(),
+                serde_json::to_value(&self.errors).unwrap_or_default(),
+            );
         }
         body.extend(self.members.clone());
         let text = Value::Object(body).to_string();
         let response = Response::text_of(self.status, "application/problem+json", text);
         self.headers
             .iter()
-            .fold(response, |response, (name, value)| response.header(name, value.as_str()))
+            .fold(response, |response, (name, value)| {
+                response.header(name, value.as_str())
+            })
     }
 }
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Conflict => Self::conflict("conflict", "The object has changed meanwhile"),
+            store::Error::Conflict => {
+                Self::conflict("conflict", "The object has changed meanwhile")
+            }
             store::Error::Unavailable(_) => Self::unavailable(error),
             store::Error::Broken(_) => Self::internal(error),
         }
@@ -241,7 +273,11 @@ impl From<store::Error> for Problem {
 
 impl From<blobs::Error> for Problem {
     fn from(error: blobs::Error) -> Self {
-        if error.is_transient() { Self::unavailable(error) } else { Self::internal(error) }
+        if error.is_transient() {
+            Self::unavailable(error)
+        } else {
+            Self::internal(error)
+        }
     }
 }
 
@@ -286,7 +322,9 @@ impl Problem {
     #[must_use]
     pub fn refused(refused: store::Refused, limits: &Limits) -> Self {
         match refused {
-            store::Refused::Conflict => Self::conflict("conflict", "The object exists, or has changed meanwhile"),
+            store::Refused::Conflict => {
+                Self::conflict("conflict", "The object exists, or has changed meanwhile")
+            }
             store::Refused::Limit { count, used } => {
                 Self::plan_limit(count.feature(), limit_of(count, limits), used, limits.plan)
             }
@@ -302,6 +340,9 @@ impl Problem {
     /// `409` for an `Idempotency-Key` that came with another request before.
     #[must_use]
     pub fn idempotency_key_reused() -> Self {
-        Self::conflict("idempotency-key-reused", "The Idempotency-Key came with another request before")
+        Self::conflict(
+            "idempotency-key-reused",
+            "The Idempotency-Key came with another request before",
+        )
     }
 }

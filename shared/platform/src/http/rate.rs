@@ -32,44 +32,80 @@ pub(super) struct RateState {
 
 impl Rate {
     /// Counts a request.
-    pub(super) fn count(&self, tenant: TenantId, limits: &Limits, now: Timestamp) -> Result<RateState, Problem> {
+    pub(super) fn count(
+        &self,
+        tenant: TenantId,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<RateState, Problem> {
         let length = i64::from(Limits::RATE_WINDOW_SECONDS);
         let number = now.as_second().div_euclid(length);
         let resets_in = length - now.as_second().rem_euclid(length);
         let quota = limits.api_requests;
-        let mut window = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut window = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if window.number != number || window.counts.len() >= MAX_TENANTS {
-            *window = Window { number, counts: HashMap::new() };
+            *window = Window {
+                number,
+                counts: HashMap::new(),
+            };
         }
         let count = window.counts.entry(tenant).or_default();
         if *count >= quota {
             let problem = Problem::too_many("rate-limited", "Too many requests", resets_in);
-            let state = RateState { quota, remaining: 0, resets_in };
-            return Err(state.headers().into_iter().fold(problem, |p, (name, value)| p.with_header(name, value)));
+            let state = RateState {
+                quota,
+                remaining: 0,
+                resets_in,
+            };
+            return Err(state
+                .headers()
+                .into_iter()
+                .fold(problem, |p, (name, value)| p.with_header(name, value)));
         }
         *count += 1;
-        Ok(RateState { quota, remaining: quota - *count, resets_in })
+        Ok(RateState {
+            quota,
+            remaining: quota - *count,
+            resets_in,
+        })
     }
 }
 
 impl RateState {
     /// `RateLimit` and `RateLimit-Policy` (IETF httpapi draft, "RateLimit header fields for HTTP").
     fn headers(self) -> [(&'static str, String); 2] {
-        let Self { quota, remaining, resets_in } = self;
+        let Self {
+            quota,
+            remaining,
+            resets_in,
+        } = self;
         [
-            ("ratelimit", format!("\"tenant\";r={remaining};t={resets_in}")),
-            ("ratelimit-policy", format!("\"tenant\";q={quota};w={}", Limits::RATE_WINDOW_SECONDS)),
+            (
+                "ratelimit",
+                format!("\"tenant\";r={remaining};t={resets_in}"),
+            ),
+            (
+                "ratelimit-policy",
+                format!("\"tenant\";q={quota};w={}", Limits::RATE_WINDOW_SECONDS),
+            ),
         ]
     }
 
     /// Puts them onto an answer.
     pub(super) fn onto(self, response: Response) -> Response {
-        self.headers().into_iter().fold(response, |r, (name, value)| r.header(name, value))
+        self.headers()
+            .into_iter()
+            .fold(response, |r, (name, value)| r.header(name, value))
     }
 
     /// Puts them onto a problem.
     pub(super) fn onto_problem(self, problem: Problem) -> Problem {
-        self.headers().into_iter().fold(problem, |p, (name, value)| p.with_header(name, value))
+        self.headers()
+            .into_iter()
+            .fold(problem, |p, (name, value)| p.with_header(name, value))
     }
 }
 
@@ -80,14 +116,22 @@ mod tests {
     #[test]
     fn the_last_request_and_the_first_too_many() {
         let rate = Rate::default();
-        let limits = Limits { api_requests: 3, ..aias_domain::plan::ceiling() };
+        let limits = Limits {
+            api_requests: 3,
+            ..aias_domain::plan::ceiling()
+        };
         let now = Timestamp::from_second(125).unwrap();
         let tenant = TenantId::new(now, 1);
-        let left: Vec<u32> = (0..3).map(|_| rate.count(tenant, &limits, now).unwrap().remaining).collect();
+        let left: Vec<u32> = (0..3)
+            .map(|_| rate.count(tenant, &limits, now).unwrap().remaining)
+            .collect();
         assert_eq!(left, [2, 1, 0]);
         let refused = rate.count(tenant, &limits, now).unwrap_err();
         assert_eq!((refused.status(), refused.code()), (429, "rate-limited"));
         assert!(rate.count(TenantId::new(now, 2), &limits, now).is_ok());
-        assert!(rate.count(tenant, &limits, Timestamp::from_second(180).unwrap()).is_ok());
+        assert!(
+            rate.count(tenant, &limits, Timestamp::from_second(180).unwrap())
+                .is_ok()
+        );
     }
 }

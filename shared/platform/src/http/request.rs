@@ -50,7 +50,11 @@ struct HttpContext {
 impl HttpEvent {
     pub(super) fn summary(&self) -> (String, String, String) {
         let context = &self.request_context;
-        (context.http.method.clone(), self.raw_path.clone(), context.request_id.clone())
+        (
+            context.http.method.clone(),
+            self.raw_path.clone(),
+            context.request_id.clone(),
+        )
     }
 }
 
@@ -117,7 +121,8 @@ impl Request {
         let text = event.body.unwrap_or_default();
         let body = if event.is_base64_encoded {
             STANDARD.decode(&text).map_err(|_| {
-                Problem::bad_request("malformed-body", "Malformed body").detail("the body is not base64")
+                Problem::bad_request("malformed-body", "Malformed body")
+                    .detail("the body is not base64")
             })?
         } else {
             text.into_bytes()
@@ -128,7 +133,9 @@ impl Request {
             .map(|(name, value)| (name.to_ascii_lowercase(), value))
             .collect();
         if !event.cookies.is_empty() {
-            headers.entry("cookie".to_owned()).or_insert_with(|| event.cookies.join("; "));
+            headers
+                .entry("cookie".to_owned())
+                .or_insert_with(|| event.cookies.join("; "));
         }
         let segments = event
             .raw_path
@@ -160,7 +167,9 @@ impl Request {
 
     /// All headers, their names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A query parameter's first value.
@@ -179,8 +188,14 @@ impl Request {
         for (name, _) in form_urlencoded::parse(self.query.as_bytes()) {
             // A caller may name its tenant in any query.
             if name != "tenant_id" && !allowed.contains(&name.as_ref()) {
-                let detail = format!("there is no query parameter `{}` here", super::problem::shown(&name));
-                return Err(Problem::bad_request("unknown-parameter", "Unknown query parameter").detail(detail));
+                let detail = format!(
+                    "there is no query parameter `{}` here",
+                    super::problem::shown(&name)
+                );
+                return Err(
+                    Problem::bad_request("unknown-parameter", "Unknown query parameter")
+                        .detail(detail),
+                );
             }
         }
         Ok(())
@@ -191,8 +206,11 @@ impl Request {
     pub fn base_url(&self) -> String {
         let host = self.header("host").unwrap_or(&self.domain_name);
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        let is_local = matches!(name, "127.0.0.1" | "localhost" | "[::1]") || name.ends_with(".localhost");
-        let scheme = self.header("x-forwarded-proto").unwrap_or(if is_local { "http" } else { "https" });
+        let is_local =
+            matches!(name, "127.0.0.1" | "localhost" | "[::1]") || name.ends_with(".localhost");
+        let scheme =
+            self.header("x-forwarded-proto")
+                .unwrap_or(if is_local { "http" } else { "https" });
         format!("{scheme}://{host}")
     }
 }
@@ -220,8 +238,15 @@ mod tests {
 
     #[test]
     fn the_base_url_is_the_callers() {
-        let url = |host: &str| read(&format!(r#"{{"headers": {{"host": "{host}"}}}}"#)).unwrap().base_url();
+        let url = |host: &str| {
+            read(&format!(r#"{{"headers": {{"host": "{host}"}}}}"#))
+                .unwrap()
+                .base_url()
+        };
         assert_eq!(url("127.0.0.1:4566"), "http://127.0.0.1:4566");
-        assert_eq!(url("abc.execute-api.us-east-1.amazonaws.com"), "https://abc.execute-api.us-east-1.amazonaws.com");
+        assert_eq!(
+            url("abc.execute-api.us-east-1.amazonaws.com"),
+            "https://abc.execute-api.us-east-1.amazonaws.com"
+        );
     }
 }

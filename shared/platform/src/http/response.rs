@@ -50,10 +50,14 @@ impl Response {
     }
 
     pub(super) fn text_of(status: u16, content_type: &str, body: String) -> Self {
-        Self { status, headers: BTreeMap::new(), body }
-            .header("content-type", content_type)
-            .header("cache-control", "no-store")
-            .header("x-content-type-options", "nosniff")
+        Self {
+            status,
+            headers: BTreeMap::new(),
+            body,
+        }
+        .header("content-type", content_type)
+        .header("cache-control", "no-store")
+        .header("x-content-type-options", "nosniff")
     }
 
     /// A text that a provider wants to see again.
@@ -71,15 +75,23 @@ impl Response {
     /// Nothing to say.
     #[must_use]
     pub fn no_content() -> Self {
-        Self { status: 204, headers: BTreeMap::new(), body: String::new() }
+        Self {
+            status: 204,
+            headers: BTreeMap::new(),
+            body: String::new(),
+        }
     }
 
     /// Elsewhere.
     #[must_use]
     pub fn found(url: String) -> Self {
-        Self { status: 302, headers: BTreeMap::new(), body: String::new() }
-            .header("location", url)
-            .header("cache-control", "no-store")
+        Self {
+            status: 302,
+            headers: BTreeMap::new(),
+            body: String::new(),
+        }
+        .header("location", url)
+        .header("cache-control", "no-store")
     }
 
     /// With a header.
@@ -104,7 +116,11 @@ impl Response {
     }
 
     pub(super) fn of_parts(status: u16, headers: BTreeMap<String, String>, body: String) -> Self {
-        Self { status, headers, body }
+        Self {
+            status,
+            headers,
+            body,
+        }
     }
 
     pub(super) fn into_answer(self, request_id: &str, is_head: bool) -> HttpAnswer {
@@ -131,10 +147,19 @@ impl Request {
     /// # Errors
     /// `412` when it is another.
     pub fn check_if_match<T: Serialize>(&self, view: &T) -> Result<(), Problem> {
-        let Some(wanted) = self.header("if-match") else { return Ok(()) };
+        let Some(wanted) = self.header("if-match") else {
+            return Ok(());
+        };
         let body = serde_json::to_string(view).map_err(Problem::internal)?;
         let etag = etag_of(&body);
-        let matches = wanted.split(',').map(str::trim).any(|one| one == "*" || one == etag);
-        if matches { Ok(()) } else { Err(Problem::precondition_failed()) }
+        let matches = wanted
+            .split(',')
+            .map(str::trim)
+            .any(|one| one == "*" || one == etag);
+        if matches {
+            Ok(())
+        } else {
+            Err(Problem::precondition_failed())
+        }
     }
 }

@@ -62,7 +62,11 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadCursor)?;
         let text = String::from_utf8(bytes).map_err(|_| BadCursor)?;
         let (position, mac) = text.rsplit_once('~').ok_or(BadCursor)?;
-        if keyring.is_hash(Purpose::Cursor, &[list.as_bytes(), position.as_bytes()], mac) {
+        if keyring.is_hash(
+            Purpose::Cursor,
+            &[list.as_bytes(), position.as_bytes()],
+            mac,
+        ) {
             Ok(Self(position.to_owned()))
         } else {
             Err(BadCursor)
@@ -90,10 +94,22 @@ mod tests {
         let keyring = Keyring::read(&text.to_owned().into()).unwrap();
         let sealed = Cursor("run_1~x".into()).seal(&keyring, "ten_1 /api/runs status=faulted");
         let open = |list: &str, text: &str| Cursor::open(&keyring, list, text);
-        assert_eq!(open("ten_1 /api/runs status=faulted", &sealed), Ok(Cursor("run_1~x".into())));
-        assert_eq!(open("ten_2 /api/runs status=faulted", &sealed), Err(BadCursor));
+        assert_eq!(
+            open("ten_1 /api/runs status=faulted", &sealed),
+            Ok(Cursor("run_1~x".into()))
+        );
+        assert_eq!(
+            open("ten_2 /api/runs status=faulted", &sealed),
+            Err(BadCursor)
+        );
         assert_eq!(open("ten_1 /api/runs status=", &sealed), Err(BadCursor));
-        for junk in ["", "%%%", "cnVuXzE", &URL_SAFE_NO_PAD.encode("run_1~k1.AAAA"), &"A".repeat(2000)] {
+        for junk in [
+            "",
+            "%%%",
+            "cnVuXzE",
+            &URL_SAFE_NO_PAD.encode("run_1~k1.AAAA"),
+            &"A".repeat(2000),
+        ] {
             assert_eq!(open("ten_1 /api/runs status=faulted", junk), Err(BadCursor));
         }
     }

@@ -48,7 +48,11 @@ impl TenantStore<'_> {
         idempotency: Option<Idempotency>,
     ) -> Result<(), Refused> {
         let mut transaction = Transaction::new(self.store)
-            .create(item(&keys::endpoint(self.tenant, endpoint.id), "endpoint", endpoint)?)
+            .create(item(
+                &keys::endpoint(self.tenant, endpoint.id),
+                "endpoint",
+                endpoint,
+            )?)
             .count_up(&keys::tenant(self.tenant), Count::Endpoints, limit);
         for secret in &endpoint.url_secrets {
             transaction = transaction.create(self.hook_item(endpoint.id, secret)?);
@@ -57,7 +61,11 @@ impl TenantStore<'_> {
     }
 
     fn hook_item(&self, id: EndpointId, secret: &Secret) -> Result<super::items::Item, Error> {
-        item(&keys::hook(self.tenant, &secret.value), "hook", &Hook { endpoint_id: id })
+        item(
+            &keys::hook(self.tenant, &secret.value),
+            "hook",
+            &Hook { endpoint_id: id },
+        )
     }
 
     /// An endpoint.
@@ -65,7 +73,10 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn endpoint(&self, id: EndpointId) -> Result<Option<Stored<Endpoint>>, Error> {
-        let found = self.store.item(&keys::endpoint(self.tenant, id), true).await?;
+        let found = self
+            .store
+            .item(&keys::endpoint(self.tenant, id), true)
+            .await?;
         found.map(stored).transpose()
     }
 
@@ -74,7 +85,10 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn endpoints(&self, listing: &Listing) -> Result<Page<Endpoint>, Error> {
-        self.page(&keys::endpoints(self.tenant), listing, |e: &Endpoint| e.id.to_string()).await
+        self.page(&keys::endpoints(self.tenant), listing, |e: &Endpoint| {
+            e.id.to_string()
+        })
+        .await
     }
 
     /// An endpoint that runs this workflow, if there is one.
@@ -89,7 +103,10 @@ impl TenantStore<'_> {
             filter_values: &[(":workflow", &workflow)],
             ..RangeQuery::default()
         };
-        let mut items = self.store.range(&keys::endpoints(self.tenant), query).await?;
+        let mut items = self
+            .store
+            .range(&keys::endpoints(self.tenant), query)
+            .await?;
         items.pop().map(value).transpose()
     }
 
@@ -104,7 +121,11 @@ impl TenantStore<'_> {
         added: Option<&Secret>,
         gone: &[Secret],
     ) -> Result<(), Refused> {
-        let own = item(&keys::endpoint(self.tenant, endpoint.value.id), "endpoint", &endpoint.value)?;
+        let own = item(
+            &keys::endpoint(self.tenant, endpoint.value.id),
+            "endpoint",
+            &endpoint.value,
+        )?;
         let mut transaction = Transaction::new(self.store).replace(own, endpoint.version);
         if let Some(secret) = added {
             transaction = transaction.create(self.hook_item(endpoint.value.id, secret)?);
@@ -148,7 +169,9 @@ impl TenantStore<'_> {
             .client
             .update_item()
             .table_name(&self.store.table)
-            .set_key(Some(keys::endpoint(self.tenant, endpoint.value.id).attributes()))
+            .set_key(Some(
+                keys::endpoint(self.tenant, endpoint.value.id).attributes(),
+            ))
             .update_expression(format!("SET {list}[{index}].last_used_at = :now"))
             .condition_expression("#version = :read")
             .expression_attribute_names("#version", VERSION)

@@ -6,8 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
 use super::{
-    Error,
-    Store,
+    Error, Store,
     items::{EXPIRES_AT, Item, KIND, number, number_of, text_of},
     keys::{self, Key},
 };
@@ -75,7 +74,10 @@ impl Idempotency {
         let mut item = self.key.attributes();
         let expires = self.now.as_second() + KEPT_SECONDS;
         item.insert(KIND.to_owned(), AttributeValue::S("idempotency".to_owned()));
-        item.insert("request".to_owned(), AttributeValue::S(self.request.clone()));
+        item.insert(
+            "request".to_owned(),
+            AttributeValue::S(self.request.clone()),
+        );
         item.insert("answer".to_owned(), AttributeValue::S(self.answer.clone()));
         item.insert(EXPIRES_AT.to_owned(), number(expires));
         item
@@ -83,11 +85,13 @@ impl Idempotency {
 }
 
 pub(super) fn answer(asked: &Idempotency, found: Item) -> Result<Answer, Error> {
-    let request = text_of(&found, "request").ok_or_else(|| Error::broken("an answer without a request"))?;
+    let request =
+        text_of(&found, "request").ok_or_else(|| Error::broken("an answer without a request"))?;
     if request != asked.request {
         return Ok(Answer::Other);
     }
-    let answer = text_of(&found, "answer").ok_or_else(|| Error::broken("an answer without a text"))?;
+    let answer =
+        text_of(&found, "answer").ok_or_else(|| Error::broken("an answer without a text"))?;
     Ok(Answer::Same(answer.to_owned()))
 }
 
@@ -97,7 +101,9 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn answered(&self, asked: &Idempotency) -> Result<Option<Answer>, Error> {
-        let Some(found) = self.item(&asked.key, true).await? else { return Ok(None) };
+        let Some(found) = self.item(&asked.key, true).await? else {
+            return Ok(None);
+        };
         let now = u64::try_from(asked.now.as_second()).unwrap_or_default();
         if number_of(&found, EXPIRES_AT).is_some_and(|until| until < now) {
             return Ok(None);

@@ -4,12 +4,18 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
-    types::{AttributeValue, DeleteRequest, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, WriteRequest},
+    types::{
+        AttributeValue, DeleteRequest, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+        WriteRequest,
+    },
 };
 use aws_smithy_runtime_api::client::result::SdkError;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Error, Store, Stored, classify, keys::{Key, PK, Range, SK}};
+use super::{
+    Error, Store, Stored, classify,
+    keys::{Key, PK, Range, SK},
+};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -26,7 +32,8 @@ pub(super) fn number(n: impl ToString) -> AttributeValue {
 
 /// An item: the value's members, its key, its kind and the first version.
 pub(super) fn item<T: Serialize>(key: &Key, kind: &str, value: &T) -> Result<Item, Error> {
-    let mut item: Item = serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|e| Error::Broken(Box::new(e)))?;
+    let mut item: Item =
+        serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|e| Error::Broken(Box::new(e)))?;
     item.extend(key.attributes());
     item.insert(KIND.to_owned(), AttributeValue::S(kind.to_owned()));
     item.insert(VERSION.to_owned(), number(1));
@@ -38,8 +45,12 @@ pub(super) fn value<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
 }
 
 pub(super) fn stored<T: DeserializeOwned>(item: Item) -> Result<Stored<T>, Error> {
-    let version = number_of(&item, VERSION).ok_or_else(|| Error::broken("an item without a version"))?;
-    Ok(Stored { value: value(item)?, version })
+    let version =
+        number_of(&item, VERSION).ok_or_else(|| Error::broken("an item without a version"))?;
+    Ok(Stored {
+        value: value(item)?,
+        version,
+    })
 }
 
 pub(super) fn number_of(item: &Item, name: &str) -> Option<u64> {
@@ -83,7 +94,9 @@ impl Store {
             .await;
         match result {
             Ok(_) => Ok(Put::Done),
-            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
+            Err(SdkError::ServiceError(context))
+                if context.err().is_conditional_check_failed_exception() =>
+            {
                 match context.into_err() {
                     PutItemError::ConditionalCheckFailedException(mut found) => {
                         Ok(Put::Found(found.item.take().unwrap_or_default()))
@@ -158,7 +171,9 @@ impl Store {
     pub(super) async fn delete_all(&self, keys: Vec<Key>) -> Result<(), Error> {
         for chunk in keys.chunks(25) {
             let request = |key: &Key| {
-                let delete = DeleteRequest::builder().set_key(Some(key.attributes())).build();
+                let delete = DeleteRequest::builder()
+                    .set_key(Some(key.attributes()))
+                    .build();
                 delete.map(|delete| WriteRequest::builder().delete_request(delete).build())
             };
             let requests: Result<Vec<_>, _> = chunk.iter().map(request).collect();
@@ -171,7 +186,10 @@ impl Store {
                     .send()
                     .await
                     .map_err(classify)?;
-                left = answer.unprocessed_items.and_then(|mut all| all.remove(&self.table)).unwrap_or_default();
+                left = answer
+                    .unprocessed_items
+                    .and_then(|mut all| all.remove(&self.table))
+                    .unwrap_or_default();
                 if left.is_empty() {
                     break;
                 }
@@ -201,7 +219,9 @@ pub(super) struct RangeQuery<'a> {
 
 impl RangeQuery<'_> {
     fn names(&self, by_prefix: bool) -> HashMap<String, String> {
-        let own = [("#pk", PK), ("#sk", SK)].into_iter().take(if by_prefix { 2 } else { 1 });
+        let own = [("#pk", PK), ("#sk", SK)]
+            .into_iter()
+            .take(if by_prefix { 2 } else { 1 });
         own.chain(self.filter_names.iter().copied())
             .map(|(name, attribute)| (name.to_owned(), attribute.to_owned()))
             .collect()
@@ -215,7 +235,10 @@ impl RangeQuery<'_> {
             .collect();
         values.insert(":pk".to_owned(), AttributeValue::S(range.pk.clone()));
         if !range.prefix.is_empty() {
-            values.insert(":prefix".to_owned(), AttributeValue::S(range.prefix.clone()));
+            values.insert(
+                ":prefix".to_owned(),
+                AttributeValue::S(range.prefix.clone()),
+            );
         }
         values
     }

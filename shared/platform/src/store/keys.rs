@@ -68,7 +68,10 @@ pub(crate) struct Range {
 impl Range {
     /// The key of the item whose sort key ends in `rest`.
     pub(crate) fn key(&self, rest: &str) -> Key {
-        Key { pk: self.pk.clone(), sk: format!("{}{rest}", self.prefix) }
+        Key {
+            pk: self.pk.clone(),
+            sk: format!("{}{rest}", self.prefix),
+        }
     }
 }
 
@@ -77,7 +80,10 @@ fn home(tenant: TenantId) -> String {
 }
 
 fn at_home(tenant: TenantId, sk: String) -> Key {
-    Key { pk: home(tenant), sk }
+    Key {
+        pk: home(tenant),
+        sk,
+    }
 }
 
 pub(crate) fn tenant(tenant: TenantId) -> Key {
@@ -86,7 +92,10 @@ pub(crate) fn tenant(tenant: TenantId) -> Key {
 
 /// Everything in the tenant's own partition.
 pub(crate) fn everything(tenant: TenantId) -> Range {
-    Range { pk: home(tenant), prefix: "".to_owned() }
+    Range {
+        pk: home(tenant),
+        prefix: "".to_owned(),
+    }
 }
 
 pub(crate) fn member(tenant: TenantId, user: &UserId) -> Key {
@@ -94,7 +103,10 @@ pub(crate) fn member(tenant: TenantId, user: &UserId) -> Key {
 }
 
 pub(crate) fn members(tenant: TenantId) -> Range {
-    Range { pk: home(tenant), prefix: "MEMBER#".to_owned() }
+    Range {
+        pk: home(tenant),
+        prefix: "MEMBER#".to_owned(),
+    }
 }
 
 pub(crate) fn api_key(tenant: TenantId, key: KeyId) -> Key {
@@ -102,7 +114,10 @@ pub(crate) fn api_key(tenant: TenantId, key: KeyId) -> Key {
 }
 
 pub(crate) fn api_keys(tenant: TenantId) -> Range {
-    Range { pk: home(tenant), prefix: "KEY#".to_owned() }
+    Range {
+        pk: home(tenant),
+        prefix: "KEY#".to_owned(),
+    }
 }
 
 pub(crate) fn token(tenant: TenantId, hash: &str) -> Key {
@@ -114,7 +129,10 @@ pub(crate) fn workflow(tenant: TenantId, workflow: WorkflowId) -> Key {
 }
 
 pub(crate) fn workflows(tenant: TenantId) -> Range {
-    Range { pk: home(tenant), prefix: "WORKFLOW#".to_owned() }
+    Range {
+        pk: home(tenant),
+        prefix: "WORKFLOW#".to_owned(),
+    }
 }
 
 pub(crate) fn version(tenant: TenantId, workflow: WorkflowId, number: u32) -> Key {
@@ -122,7 +140,10 @@ pub(crate) fn version(tenant: TenantId, workflow: WorkflowId, number: u32) -> Ke
 }
 
 pub(crate) fn versions(tenant: TenantId, workflow: WorkflowId) -> Range {
-    Range { pk: home(tenant), prefix: format!("WORKFLOW#{workflow}#V#") }
+    Range {
+        pk: home(tenant),
+        prefix: format!("WORKFLOW#{workflow}#V#"),
+    }
 }
 
 /// What a version's sort key ends in.
@@ -135,7 +156,10 @@ pub(crate) fn endpoint(tenant: TenantId, endpoint: EndpointId) -> Key {
 }
 
 pub(crate) fn endpoints(tenant: TenantId) -> Range {
-    Range { pk: home(tenant), prefix: "ENDPOINT#".to_owned() }
+    Range {
+        pk: home(tenant),
+        prefix: "ENDPOINT#".to_owned(),
+    }
 }
 
 pub(crate) fn hook(tenant: TenantId, hash: &str) -> Key {
@@ -147,17 +171,26 @@ pub(crate) fn idempotency(tenant: TenantId, hash: &str) -> Key {
 }
 
 pub(crate) fn user_idempotency(user: &UserId, hash: &str) -> Key {
-    Key { pk: format!("USER#{user}"), sk: format!("IDEMPOTENCY#{hash}") }
+    Key {
+        pk: format!("USER#{user}"),
+        sk: format!("IDEMPOTENCY#{hash}"),
+    }
 }
 
 pub(crate) fn usage(tenant: TenantId, at: Timestamp, shard: u8) -> Key {
     let month = at.to_zoned(TimeZone::UTC).strftime("%Y-%m").to_string();
-    Key { pk: format!("TENANT#{tenant}#USAGE#{month}#{shard}"), sk: "USAGE".to_owned() }
+    Key {
+        pk: format!("TENANT#{tenant}#USAGE#{month}#{shard}"),
+        sk: "USAGE".to_owned(),
+    }
 }
 
 /// The index's key for the hour of `at`.
 pub(crate) fn active_hour(at: Timestamp) -> String {
-    format!("ACTIVE#{}", at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H"))
+    format!(
+        "ACTIVE#{}",
+        at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H")
+    )
 }
 
 /// The tenant of a key that begins with one.
@@ -166,7 +199,10 @@ pub(crate) fn tenant_of(pk: &str) -> Option<TenantId> {
 }
 
 pub(crate) fn event(tenant: TenantId, endpoint: EndpointId, hash: &str) -> Key {
-    Key { pk: format!("TENANT#{tenant}#EVENT#{endpoint}#{hash}"), sk: "EVENT".to_owned() }
+    Key {
+        pk: format!("TENANT#{tenant}#EVENT#{endpoint}#{hash}"),
+        sk: "EVENT".to_owned(),
+    }
 }
 
 pub(crate) fn run(tenant: TenantId, run: RunId) -> Key {
@@ -174,7 +210,10 @@ pub(crate) fn run(tenant: TenantId, run: RunId) -> Key {
 }
 
 pub(crate) fn runs(tenant: TenantId, day: Date, shard: u8) -> Range {
-    Range { pk: format!("TENANT#{tenant}#RUNS#{day}#{shard}"), prefix: "RUN#".to_owned() }
+    Range {
+        pk: format!("TENANT#{tenant}#RUNS#{day}#{shard}"),
+        prefix: "RUN#".to_owned(),
+    }
 }
 
 pub(crate) fn log_chunk(tenant: TenantId, run: RunId, first: u32) -> Key {
@@ -182,7 +221,10 @@ pub(crate) fn log_chunk(tenant: TenantId, run: RunId, first: u32) -> Key {
 }
 
 pub(crate) fn log_chunks(tenant: TenantId, run: RunId) -> Range {
-    Range { pk: format!("TENANT#{tenant}#RUN#{run}"), prefix: "LOG#".to_owned() }
+    Range {
+        pk: format!("TENANT#{tenant}#RUN#{run}"),
+        prefix: "LOG#".to_owned(),
+    }
 }
 
 pub(crate) fn user_tenant(user: &UserId, tenant: TenantId) -> Key {
@@ -190,7 +232,10 @@ pub(crate) fn user_tenant(user: &UserId, tenant: TenantId) -> Key {
 }
 
 pub(crate) fn user_tenants(user: &UserId) -> Range {
-    Range { pk: format!("USER#{user}"), prefix: "TENANT#".to_owned() }
+    Range {
+        pk: format!("USER#{user}"),
+        prefix: "TENANT#".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -201,7 +246,11 @@ mod tests {
     fn every_key_has_its_spelling() {
         let at: Timestamp = "2026-11-21T23:30:00Z".parse().unwrap();
         let ten = TenantId::new(at, 1);
-        let (wf, whe, run_id) = (WorkflowId::new(at, 2), EndpointId::new(at, 3), RunId::new(at, 4));
+        let (wf, whe, run_id) = (
+            WorkflowId::new(at, 2),
+            EndpointId::new(at, 3),
+            RunId::new(at, 4),
+        );
         let sub: UserId = "auth0|x".parse().unwrap();
         let spelled: Vec<String> = [
             tenant(ten),

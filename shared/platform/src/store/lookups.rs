@@ -31,7 +31,11 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn key_owner(&self, tenant: TenantId, hashes: &[String]) -> Result<Option<(KeyOwner, Tenant)>, Error> {
+    pub async fn key_owner(
+        &self,
+        tenant: TenantId,
+        hashes: &[String],
+    ) -> Result<Option<(KeyOwner, Tenant)>, Error> {
         let home = keys::tenant(tenant);
         let owner = async {
             for hash in hashes {
@@ -49,10 +53,16 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn membership(&self, tenant: TenantId, user: &UserId) -> Result<Option<(Tenant, Role)>, Error> {
+    pub async fn membership(
+        &self,
+        tenant: TenantId,
+        user: &UserId,
+    ) -> Result<Option<(Tenant, Role)>, Error> {
         let (home, key) = (keys::tenant(tenant), keys::member(tenant, user));
         let (tenant_item, member) = tokio::join!(self.item(&home, true), self.item(&key, true));
-        let member = member?.map(value::<aias_domain::tenant::Member>).transpose()?;
+        let member = member?
+            .map(value::<aias_domain::tenant::Member>)
+            .transpose()?;
         Ok(living(tenant, tenant_item?)?.zip(member.map(|m| m.role)))
     }
 
@@ -61,7 +71,12 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn hook(&self, tenant: TenantId, hashes: &[String], now: Timestamp) -> Result<Option<CachedEndpoint>, Error> {
+    pub async fn hook(
+        &self,
+        tenant: TenantId,
+        hashes: &[String],
+        now: Timestamp,
+    ) -> Result<Option<CachedEndpoint>, Error> {
         let home = keys::tenant(tenant);
         let hook = async {
             for hash in hashes {
@@ -73,12 +88,25 @@ impl Store {
         };
         let (hook, tenant_item) = tokio::join!(hook, self.item(&home, false));
         let tenant_item = living(tenant, tenant_item?)?.filter(|t| t.deleted_at.is_none());
-        let Some(((hook, hash), tenant_item)) = hook?.zip(tenant_item) else { return Ok(None) };
+        let Some(((hook, hash), tenant_item)) = hook?.zip(tenant_item) else {
+            return Ok(None);
+        };
         let key = keys::endpoint(tenant, hook.endpoint_id);
-        let Some(item) = self.item(&key, true).await? else { return Ok(None) };
+        let Some(item) = self.item(&key, true).await? else {
+            return Ok(None);
+        };
         let endpoint: Stored<Endpoint> = stored(item)?;
-        let opens = endpoint.value.url_secrets.iter().any(|s| s.value == hash && s.is_valid_at(now));
-        Ok(opens.then_some(CachedEndpoint { proof: Proof::new(tenant), tenant: tenant_item, endpoint, hash }))
+        let opens = endpoint
+            .value
+            .url_secrets
+            .iter()
+            .any(|s| s.value == hash && s.is_valid_at(now));
+        Ok(opens.then_some(CachedEndpoint {
+            proof: Proof::new(tenant),
+            tenant: tenant_item,
+            endpoint,
+            hash,
+        }))
     }
 
     /// The tenants whose last accepted run was in the hour of `at`.
@@ -103,7 +131,10 @@ impl Store {
                 .map_err(super::classify)?;
             for item in answer.items.unwrap_or_default() {
                 let tenant_id = text_of(&item, PK).and_then(keys::tenant_of);
-                tenants.extend(tenant_id.map(|tenant_id| ActiveTenant { proof: Proof::new(tenant_id), tenant_id }));
+                tenants.extend(tenant_id.map(|tenant_id| ActiveTenant {
+                    proof: Proof::new(tenant_id),
+                    tenant_id,
+                }));
             }
             start = answer.last_evaluated_key;
             if start.is_none() {

@@ -174,12 +174,23 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn claim(&self, claim: Claim<'_>, run: RunId, now: Timestamp) -> Result<Claimed, Error> {
+    pub async fn claim(
+        &self,
+        claim: Claim<'_>,
+        run: RunId,
+        now: Timestamp,
+    ) -> Result<Claimed, Error> {
         let mut item = keys::event(self.tenant, claim.endpoint.id, claim.event_hash).attributes();
         item.insert(KIND.to_owned(), AttributeValue::S("claim".to_owned()));
         item.insert("run_id".to_owned(), AttributeValue::S(run.to_string()));
-        item.insert("body_hash".to_owned(), AttributeValue::S(claim.body_hash.to_owned()));
-        item.insert(EXPIRES_AT.to_owned(), number(now.as_second() + CLAIM_SECONDS));
+        item.insert(
+            "body_hash".to_owned(),
+            AttributeValue::S(claim.body_hash.to_owned()),
+        );
+        item.insert(
+            EXPIRES_AT.to_owned(),
+            number(now.as_second() + CLAIM_SECONDS),
+        );
         let result = self
             .store
             .client
@@ -195,9 +206,13 @@ impl TenantStore<'_> {
             .await;
         let found = match result {
             Ok(_) => return Ok(Claimed::New),
-            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
+            Err(SdkError::ServiceError(context))
+                if context.err().is_conditional_check_failed_exception() =>
+            {
                 match context.into_err() {
-                    PutItemError::ConditionalCheckFailedException(found) => found.item.unwrap_or_default(),
+                    PutItemError::ConditionalCheckFailedException(found) => {
+                        found.item.unwrap_or_default()
+                    }
                     other => return Err(Error::Broken(Box::new(other))),
                 }
             }
@@ -224,7 +239,9 @@ impl TenantStore<'_> {
             .client
             .delete_item()
             .table_name(&self.store.table)
-            .set_key(Some(keys::event(self.tenant, claim.endpoint.id, claim.event_hash).attributes()))
+            .set_key(Some(
+                keys::event(self.tenant, claim.endpoint.id, claim.event_hash).attributes(),
+            ))
             .condition_expression("run_id = :run")
             .expression_attribute_values(":run", AttributeValue::S(run.to_string()))
             .send()
@@ -252,7 +269,11 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     /// [`Refused::Answered`] when the request was answered before.
-    pub async fn create_run_once(&self, run: &StoredRun, idempotency: Idempotency) -> Result<(), Refused> {
+    pub async fn create_run_once(
+        &self,
+        run: &StoredRun,
+        idempotency: Idempotency,
+    ) -> Result<(), Refused> {
         Transaction::new(self.store)
             .create(self.run_item(run)?)
             .answer(Some(idempotency))
@@ -261,10 +282,17 @@ impl TenantStore<'_> {
     }
 
     fn run_item(&self, stored: &StoredRun) -> Result<Item, Error> {
-        let mut item = item(&keys::run(self.tenant, stored.run.value.id), "run", &stored.run.value)?;
+        let mut item = item(
+            &keys::run(self.tenant, stored.run.value.id),
+            "run",
+            &stored.run.value,
+        )?;
         match &stored.input {
             Input::Inline(bytes) => {
-                item.insert(INPUT.to_owned(), AttributeValue::B(Blob::new(bytes.clone())));
+                item.insert(
+                    INPUT.to_owned(),
+                    AttributeValue::B(Blob::new(bytes.clone())),
+                );
             }
             Input::Blob(key) => {
                 item.insert(INPUT_KEY.to_owned(), AttributeValue::S(key.clone()));
@@ -284,10 +312,16 @@ impl TenantStore<'_> {
             _ => return Err(Error::broken("a run without an input")),
         };
         let expires = number_of(&item, EXPIRES_AT).and_then(|s| i64::try_from(s).ok());
-        let expires_at = expires.and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX);
+        let expires_at = expires
+            .and_then(|s| Timestamp::from_second(s).ok())
+            .unwrap_or(Timestamp::MAX);
         let mut run: Stored<Run> = stored(item)?;
         with_id(&mut run.value, id);
-        Ok(StoredRun { run, input, expires_at })
+        Ok(StoredRun {
+            run,
+            input,
+            expires_at,
+        })
     }
 
     /// A run with its input.
@@ -304,7 +338,9 @@ impl TenantStore<'_> {
     /// # Errors
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn save_run(&self, run: &StoredRun) -> Result<(), Error> {
-        self.store.replace(self.run_item(run)?, run.run.version).await
+        self.store
+            .replace(self.run_item(run)?, run.run.version)
+            .await
     }
 
     /// A page of runs, newest first, that begins no later than `oldest`.
@@ -338,7 +374,8 @@ impl TenantStore<'_> {
                 return Ok(Page::cut(found, limit, |run| run.id.to_string()));
             }
             let low = RunId::range_at(oldest).0;
-            let shards = (0..RUN_SHARDS).map(|shard| self.shard(filter, day, shard, limit + 1, (low, before)));
+            let shards = (0..RUN_SHARDS)
+                .map(|shard| self.shard(filter, day, shard, limit + 1, (low, before)));
             for runs in join_all(shards).await {
                 found.extend(runs?);
             }
@@ -346,11 +383,17 @@ impl TenantStore<'_> {
             if found.len() > limit {
                 return Ok(Page::cut(found, limit, |run| run.id.to_string()));
             }
-            let Ok(yesterday) = day.yesterday() else { break };
+            let Ok(yesterday) = day.yesterday() else {
+                break;
+            };
             day = yesterday;
         }
         // The first moment of the last day that was looked through.
-        let start = day.tomorrow().unwrap_or(day).to_zoned(TimeZone::UTC).map_or(oldest, |zoned| zoned.timestamp());
+        let start = day
+            .tomorrow()
+            .unwrap_or(day)
+            .to_zoned(TimeZone::UTC)
+            .map_or(oldest, |zoned| zoned.timestamp());
         let next = Some(Cursor(RunId::range_at(start).0.to_string()));
         Ok(Page { items: found, next })
     }
@@ -374,7 +417,10 @@ impl TenantStore<'_> {
             .key_condition_expression("PK = :pk AND SK BETWEEN :low AND :high")
             .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
             .expression_attribute_values(":low", AttributeValue::S(range.key(&low.to_string()).sk))
-            .expression_attribute_values(":high", AttributeValue::S(range.key(&before.to_string()).sk))
+            .expression_attribute_values(
+                ":high",
+                AttributeValue::S(range.key(&before.to_string()).sk),
+            )
             .scan_index_forward(false)
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
         let text = |text: String| AttributeValue::S(text);
@@ -404,10 +450,18 @@ impl TenantStore<'_> {
         let mut start = None;
         // Bounded: a filter that fits nothing reads a shard's day, a page of 1 MiB at a time.
         for _ in 0..MAX_SHARD_PAGES {
-            let answer = request.clone().set_exclusive_start_key(start).send().await.map_err(super::classify)?;
+            let answer = request
+                .clone()
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(super::classify)?;
             for mut item in answer.items.unwrap_or_default() {
-                let id = text_of(&item, SK).and_then(|sk| sk.rsplit('#').next()?.parse::<RunId>().ok());
-                let Some(id) = id.filter(|id| *id < before) else { continue };
+                let id =
+                    text_of(&item, SK).and_then(|sk| sk.rsplit('#').next()?.parse::<RunId>().ok());
+                let Some(id) = id.filter(|id| *id < before) else {
+                    continue;
+                };
                 item.remove(INPUT);
                 let mut run: Run = value(item)?;
                 with_id(&mut run, id);

@@ -51,7 +51,11 @@ impl Store {
         }
         Transaction::new(self)
             .create(own)
-            .create(item(&keys::member(tenant.id, &owner.user_id), "member", owner)?)
+            .create(item(
+                &keys::member(tenant.id, &owner.user_id),
+                "member",
+                owner,
+            )?)
             .create(membership(tenant.id, &owner.user_id))
             .answer(idempotency)
             .commit()
@@ -62,7 +66,11 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn tenants_of(&self, user: &UserId, listing: &Listing) -> Result<Page<(Tenant, Role)>, Error> {
+    pub async fn tenants_of(
+        &self,
+        user: &UserId,
+        listing: &Listing,
+    ) -> Result<Page<(Tenant, Role)>, Error> {
         let range = keys::user_tenants(user);
         let query = RangeQuery {
             after: listing.after.as_ref().map(|c| c.0.as_str()),
@@ -73,7 +81,12 @@ impl Store {
             .range(&range, query)
             .await?
             .iter()
-            .filter_map(|item| text_of(item, SK)?.strip_prefix(range.prefix.as_str())?.parse().ok())
+            .filter_map(|item| {
+                text_of(item, SK)?
+                    .strip_prefix(range.prefix.as_str())?
+                    .parse()
+                    .ok()
+            })
             .collect();
         let page = Page::cut(ids, listing.limit, TenantId::to_string);
         let loads = page.items.iter().map(|id| self.membership(*id, user));
@@ -82,13 +95,19 @@ impl Store {
         for found in loaded {
             items.extend(found?);
         }
-        Ok(Page { items, next: page.next })
+        Ok(Page {
+            items,
+            next: page.next,
+        })
     }
 }
 
 fn membership(tenant: TenantId, user: &UserId) -> Item {
     let mut item = keys::user_tenant(user, tenant).attributes();
-    item.insert(super::items::KIND.to_owned(), AttributeValue::S("membership".to_owned()));
+    item.insert(
+        super::items::KIND.to_owned(),
+        AttributeValue::S("membership".to_owned()),
+    );
     item
 }
 
@@ -157,7 +176,11 @@ impl TenantStore<'_> {
                 projection: Some("#pk, SK, #kind, user_id, #role"),
                 filter: Some("NOT #kind = :tenant AND NOT (#kind = :member AND #role = :owner)"),
                 filter_names: &[("#kind", "kind"), ("#role", "role")],
-                filter_values: &[(":tenant", "tenant"), (":member", "member"), (":owner", "owner")],
+                filter_values: &[
+                    (":tenant", "tenant"),
+                    (":member", "member"),
+                    (":owner", "owner"),
+                ],
                 ..RangeQuery::default()
             };
             let items = self.store.range(&range, query).await?;
@@ -167,7 +190,16 @@ impl TenantStore<'_> {
             self.store.delete_all(self.keys_of(&items)).await?;
         }
         let members = keys::members(self.tenant);
-        let owners = self.store.range(&members, RangeQuery { limit: 1_000, ..RangeQuery::default() }).await?;
+        let owners = self
+            .store
+            .range(
+                &members,
+                RangeQuery {
+                    limit: 1_000,
+                    ..RangeQuery::default()
+                },
+            )
+            .await?;
         last.extend(self.keys_of(&owners));
         self.store.delete_all(last).await?;
         self.retire(retired_until).await
@@ -177,7 +209,9 @@ impl TenantStore<'_> {
         let home = keys::everything(self.tenant);
         let mut keys = Vec::new();
         for item in items {
-            let Some(sk) = text_of(item, SK) else { continue };
+            let Some(sk) = text_of(item, SK) else {
+                continue;
+            };
             if let Some(user) = text_of(item, "user_id").and_then(|id| id.parse().ok()) {
                 keys.push(keys::user_tenant(&user, self.tenant));
             }
@@ -207,7 +241,10 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn member(&self, user: &UserId) -> Result<Option<Stored<Member>>, Error> {
-        let found = self.store.item(&keys::member(self.tenant, user), true).await?;
+        let found = self
+            .store
+            .item(&keys::member(self.tenant, user), true)
+            .await?;
         found.map(stored).transpose()
     }
 
@@ -216,7 +253,10 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn members(&self, listing: &Listing) -> Result<Page<Member>, Error> {
-        self.page(&keys::members(self.tenant), listing, |m: &Member| m.user_id.to_string()).await
+        self.page(&keys::members(self.tenant), listing, |m: &Member| {
+            m.user_id.to_string()
+        })
+        .await
     }
 
     /// Adds a member.
@@ -231,11 +271,17 @@ impl TenantStore<'_> {
     ) -> Result<(), Refused> {
         let tenant = keys::tenant(self.tenant);
         let mut transaction = Transaction::new(self.store)
-            .create(item(&keys::member(self.tenant, &member.user_id), "member", member)?)
+            .create(item(
+                &keys::member(self.tenant, &member.user_id),
+                "member",
+                member,
+            )?)
             .create(membership(self.tenant, &member.user_id));
         transaction = match member.role {
             Role::Owner => transaction.count_members_and_owners(&tenant, limit),
-            Role::Viewer | Role::Editor | Role::Admin => transaction.count_up(&tenant, Count::Members, limit),
+            Role::Viewer | Role::Editor | Role::Admin => {
+                transaction.count_up(&tenant, Count::Members, limit)
+            }
         };
         transaction.answer(idempotency).commit().await
     }
@@ -246,8 +292,15 @@ impl TenantStore<'_> {
     /// [`Refused::LastOwner`] when nobody else is one.
     pub async fn save_member(&self, read: &Stored<Member>, role: Role) -> Result<Member, Refused> {
         let tenant = keys::tenant(self.tenant);
-        let member = Member { role, ..read.value.clone() };
-        let own = item(&keys::member(self.tenant, &member.user_id), "member", &member)?;
+        let member = Member {
+            role,
+            ..read.value.clone()
+        };
+        let own = item(
+            &keys::member(self.tenant, &member.user_id),
+            "member",
+            &member,
+        )?;
         let transaction = Transaction::new(self.store).replace(own, read.version);
         let transaction = match (read.value.role, role) {
             (Role::Owner, Role::Owner) => transaction,
@@ -270,7 +323,9 @@ impl TenantStore<'_> {
             .delete(&keys::user_tenant(user, self.tenant));
         let transaction = match read.value.role {
             Role::Owner => transaction.uncount_member_and_owner(&tenant),
-            Role::Viewer | Role::Editor | Role::Admin => transaction.count_down(&tenant, Count::Members),
+            Role::Viewer | Role::Editor | Role::Admin => {
+                transaction.count_down(&tenant, Count::Members)
+            }
         };
         transaction.commit().await
     }
@@ -280,7 +335,10 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn api_keys(&self, listing: &Listing) -> Result<Page<ApiKey>, Error> {
-        self.page(&keys::api_keys(self.tenant), listing, |k: &ApiKey| k.id.to_string()).await
+        self.page(&keys::api_keys(self.tenant), listing, |k: &ApiKey| {
+            k.id.to_string()
+        })
+        .await
     }
 
     /// An API key.
@@ -288,7 +346,10 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn api_key(&self, id: KeyId) -> Result<Option<Stored<ApiKey>>, Error> {
-        let found = self.store.item(&keys::api_key(self.tenant, id), true).await?;
+        let found = self
+            .store
+            .item(&keys::api_key(self.tenant, id), true)
+            .await?;
         found.map(stored).transpose()
     }
 
@@ -302,10 +363,18 @@ impl TenantStore<'_> {
         limit: u64,
         idempotency: Option<Idempotency>,
     ) -> Result<(), Refused> {
-        let owner = KeyOwner { key_id: key.id, role: key.role, valid_until: key.valid_until };
+        let owner = KeyOwner {
+            key_id: key.id,
+            role: key.role,
+            valid_until: key.valid_until,
+        };
         Transaction::new(self.store)
             .create(item(&keys::api_key(self.tenant, key.id), "api_key", key)?)
-            .create(item(&keys::token(self.tenant, &key.token_hash), "token", &owner)?)
+            .create(item(
+                &keys::token(self.tenant, &key.token_hash),
+                "token",
+                &owner,
+            )?)
             .count_up(&keys::tenant(self.tenant), Count::ApiKeys, limit)
             .answer(idempotency)
             .commit()

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
-    types::{CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+    types::{
+        CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+        Update,
+    },
 };
 use aws_smithy_runtime_api::client::result::SdkError;
 
 use super::{
-    Error, Store,
+    Error, Store, classify,
     idempotency::{self, Answer, Idempotency},
     items::{Item, VERSION, number, number_of},
     keys::Key,
-    classify,
 };
 use crate::clock::random;
 
@@ -94,7 +96,12 @@ pub(super) struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, writes: Vec::new(), steps: Vec::new(), built: Ok(()) }
+        Self {
+            store,
+            writes: Vec::new(),
+            steps: Vec::new(),
+            built: Ok(()),
+        }
     }
 
     fn push<E>(mut self, step: Step, write: Result<TransactWriteItem, E>) -> Self
@@ -182,7 +189,9 @@ impl<'a> Transaction<'a> {
     pub(super) fn count_down(self, tenant: &Key, count: Count) -> Self {
         let (floor, step) = match count {
             Count::Owners => (1, Step::LastOwner),
-            Count::Workflows | Count::Endpoints | Count::Members | Count::ApiKeys => (0, Step::Plain),
+            Count::Workflows | Count::Endpoints | Count::Members | Count::ApiKeys => {
+                (0, Step::Plain)
+            }
         };
         let update = Update::builder()
             .table_name(&self.store.table)
@@ -199,7 +208,8 @@ impl<'a> Transaction<'a> {
 
     /// Counts a member who is an owner: a transaction touches an item once.
     pub(super) fn count_members_and_owners(self, tenant: &Key, limit: u64) -> Self {
-        let condition = "attribute_exists(PK) AND attribute_not_exists(deleted_at) AND #count < :limit";
+        let condition =
+            "attribute_exists(PK) AND attribute_not_exists(deleted_at) AND #count < :limit";
         let update = Update::builder()
             .table_name(&self.store.table)
             .set_key(Some(tenant.attributes()))
@@ -233,7 +243,9 @@ impl<'a> Transaction<'a> {
 
     /// Keeps the answer to the request, if it had an `Idempotency-Key`.
     pub(super) fn answer(self, idempotency: Option<Idempotency>) -> Self {
-        let Some(idempotency) = idempotency else { return self };
+        let Some(idempotency) = idempotency else {
+            return self;
+        };
         let put = Put::builder()
             .table_name(&self.store.table)
             .set_item(Some(idempotency.item()))
@@ -253,7 +265,10 @@ impl<'a> Transaction<'a> {
         let mut pause = Duration::from_millis(5);
         for attempt in 1.. {
             let request = self.store.client.transact_write_items();
-            let result = request.set_transact_items(Some(self.writes.clone())).send().await;
+            let result = request
+                .set_transact_items(Some(self.writes.clone()))
+                .send()
+                .await;
             let reasons = match result {
                 Ok(_) => return Ok(()),
                 Err(SdkError::ServiceError(context)) => match context.into_err() {
@@ -274,7 +289,9 @@ impl<'a> Transaction<'a> {
             tokio::time::sleep(pause + Duration::from_millis(u64::from(jitter) / 16)).await;
             pause *= 2;
         }
-        Err(Refused::Store(Error::Unavailable("other transactions are in the way".into())))
+        Err(Refused::Store(Error::Unavailable(
+            "other transactions are in the way".into(),
+        )))
     }
 }
 
@@ -288,7 +305,10 @@ fn explain(steps: &[Step], reasons: Vec<CancellationReason>) -> Result<Option<Re
         let item = reason.item.unwrap_or_default();
         match step {
             Step::Idempotency(idempotency) => {
-                return Ok(Some(Refused::Answered(Box::new(idempotency::answer(idempotency, item)?))));
+                return Ok(Some(Refused::Answered(Box::new(idempotency::answer(
+                    idempotency,
+                    item,
+                )?))));
             }
             Step::Count(count) => {
                 let gone = item.is_empty() || item.contains_key("deleted_at");
@@ -296,7 +316,10 @@ fn explain(steps: &[Step], reasons: Vec<CancellationReason>) -> Result<Option<Re
                     Refused::NoTenant
                 } else {
                     let used = number_of(&item, count.feature()).unwrap_or_default();
-                    Refused::Limit { count: *count, used }
+                    Refused::Limit {
+                        count: *count,
+                        used,
+                    }
                 });
             }
             Step::LastOwner => found = Some(Refused::LastOwner),

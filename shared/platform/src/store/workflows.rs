@@ -17,13 +17,24 @@ const DEFINITION: &str = "definition";
 
 impl TenantStore<'_> {
     fn version_item(&self, id: WorkflowId, version: &Version) -> Result<Item, Error> {
-        let mut item = item(&keys::version(self.tenant, id, version.number), "version", version)?;
-        item.insert(DEFINITION.to_owned(), AttributeValue::S(version.definition.clone()));
+        let mut item = item(
+            &keys::version(self.tenant, id, version.number),
+            "version",
+            version,
+        )?;
+        item.insert(
+            DEFINITION.to_owned(),
+            AttributeValue::S(version.definition.clone()),
+        );
         Ok(item)
     }
 
     fn workflow_item(&self, workflow: &Workflow) -> Result<Item, Error> {
-        item(&keys::workflow(self.tenant, workflow.id), "workflow", workflow)
+        item(
+            &keys::workflow(self.tenant, workflow.id),
+            "workflow",
+            workflow,
+        )
     }
 
     /// Makes a workflow and its first version.
@@ -51,7 +62,10 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn workflow(&self, id: WorkflowId) -> Result<Option<Stored<Workflow>>, Error> {
-        let found = self.store.item(&keys::workflow(self.tenant, id), true).await?;
+        let found = self
+            .store
+            .item(&keys::workflow(self.tenant, id), true)
+            .await?;
         found.map(stored).transpose()
     }
 
@@ -69,7 +83,10 @@ impl TenantStore<'_> {
             filter_values: &[(":head", "workflow")],
             ..RangeQuery::default()
         };
-        let items = self.store.range(&keys::workflows(self.tenant), query).await?;
+        let items = self
+            .store
+            .range(&keys::workflows(self.tenant), query)
+            .await?;
         let heads: Result<Vec<Workflow>, Error> = items.into_iter().map(value).collect();
         Ok(Page::cut(heads?, listing.limit, |w| w.id.to_string()))
     }
@@ -83,7 +100,8 @@ impl TenantStore<'_> {
         head: &Stored<Workflow>,
         version: Option<&Version>,
     ) -> Result<(), Refused> {
-        let mut transaction = Transaction::new(self.store).replace(self.workflow_item(&head.value)?, head.version);
+        let mut transaction =
+            Transaction::new(self.store).replace(self.workflow_item(&head.value)?, head.version);
         if let Some(version) = version {
             transaction = transaction.create(self.version_item(head.value.id, version)?);
         }
@@ -128,12 +146,22 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn versions(&self, id: WorkflowId, listing: &Listing) -> Result<Page<Version>, Error> {
+    pub async fn versions(
+        &self,
+        id: WorkflowId,
+        listing: &Listing,
+    ) -> Result<Page<Version>, Error> {
         let range = keys::versions(self.tenant, id);
         let after = listing.after.as_ref().map(|c| c.0.as_str());
-        let query = RangeQuery { after, limit: listing.limit + 1, ..RangeQuery::default() };
+        let query = RangeQuery {
+            after,
+            limit: listing.limit + 1,
+            ..RangeQuery::default()
+        };
         let items = self.store.range(&range, query).await?;
         let versions: Result<Vec<Version>, Error> = items.into_iter().map(value).collect();
-        Ok(Page::cut(versions?, listing.limit, |v| keys::version_rest(v.number)))
+        Ok(Page::cut(versions?, listing.limit, |v| {
+            keys::version_rest(v.number)
+        }))
     }
 }
