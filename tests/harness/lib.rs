@@ -2,7 +2,6 @@
 //! counts and breaks; [`client`] calls the deployed stack as anybody would.
 
 #![expect(
-    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     clippy::missing_panics_doc,

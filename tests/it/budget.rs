@@ -2,6 +2,10 @@
 
 use aias_tests::bench::Bench;
 
+#[expect(
+    clippy::print_stdout,
+    reason = "the table is what the test is read for"
+)]
 fn show(what: &str, bench: &Bench) {
     let calls = bench.wire.calls();
     println!(

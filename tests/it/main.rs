@@ -1,13 +1,6 @@
 //! AIAS as a whole: the functions in this process, and the deployed stack.
 
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod api;
 mod auth;

@@ -17,7 +17,7 @@ use aias_platform::{
 use serde_json::json;
 use tokio::time::timeout;
 
-/// OpenAPI 3.1 of all routes.
+/// `OpenAPI` 3.1 of all routes.
 pub const OPENAPI: &str = include_str!("../openapi.json");
 
 /// How long a dependency may take to say that it is there.

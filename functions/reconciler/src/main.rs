@@ -6,7 +6,7 @@ use reconciler::{App, Event, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    telemetry::init();
+    telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
     let aws = aws::load().await;
     let app = &App::load(&aws, &env);

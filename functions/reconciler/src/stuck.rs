@@ -29,7 +29,7 @@ pub(crate) async fn ask_again(app: &App) {
         match app.intake.store.active_tenants(hour).await {
             Ok(active) => tenants.extend(active.into_iter().filter(|t| seen.insert(t.tenant_id))),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "the active tenants cannot be read")
+                tracing::error!(error = %Chain(&error), "the active tenants cannot be read");
             }
         }
     }
@@ -71,7 +71,7 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
             match app.intake.queue.send(&message).await {
                 Ok(()) => asked += 1,
                 Err(error) => {
-                    tracing::error!(run_id = %run.id, error = %Chain(&error), "a run cannot be asked for")
+                    tracing::error!(run_id = %run.id, error = %Chain(&error), "a run cannot be asked for");
                 }
             }
         }

@@ -51,23 +51,32 @@ pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
 async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
     match request.path().as_slice() {
         ["api", "tenants"] => {
-            let identity = app.api.auth.identity(request).await?;
-            match (request.method, identity) {
-                (Method::Get, Identity::User(user)) => mine(app, request, &user).await,
-                (Method::Get, Identity::Key(caller)) => {
-                    let own = view::tenant(&caller.tenant, caller.role);
-                    Response::json(200, &json!({"data": [own], "next_cursor": null}))
-                }
-                (Method::Post, Identity::User(user)) => create(app, request, user, seen).await,
-                (Method::Post, Identity::Key(_)) => {
-                    Err(Problem::forbidden("an API key belongs to its one tenant"))
-                }
-                _ => Err(Problem::not_found()),
-            }
+            let route = |identity| of_somebody(app, request, identity, seen);
+            app.api.auth.as_somebody(request, route).await
         }
         ["api", "tenants", tenant, ..] => {
             let route = |caller| in_tenant(app, caller, request);
             app.api.auth.as_member(request, seen, tenant, route).await
+        }
+        _ => Err(Problem::not_found()),
+    }
+}
+
+async fn of_somebody(
+    app: &App,
+    request: &Request,
+    identity: Identity,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
+    match (request.method, identity) {
+        (Method::Get, Identity::User(user)) => mine(app, request, &user).await,
+        (Method::Get, Identity::Key(caller)) => {
+            let own = view::tenant(&caller.tenant, caller.role);
+            Response::json(200, &json!({"data": [own], "next_cursor": null}))
+        }
+        (Method::Post, Identity::User(user)) => create(app, request, user, seen).await,
+        (Method::Post, Identity::Key(_)) => {
+            Err(Problem::forbidden("an API key belongs to its one tenant"))
         }
         _ => Err(Problem::not_found()),
     }

@@ -84,10 +84,10 @@ impl App {
     ) -> Result<Option<Arc<Ready>>, Problem> {
         let now = self.clock.now();
         let key = (tenant, secret.to_owned());
-        if let Some((read_at, ready)) = self.kept().get(&key) {
-            if now.duration_since(*read_at).unsigned_abs() < ENDPOINT_TTL {
-                return Ok(Some(Arc::clone(ready)));
-            }
+        if let Some((read_at, ready)) = self.kept().get(&key)
+            && now.duration_since(*read_at).unsigned_abs() < ENDPOINT_TTL
+        {
+            return Ok(Some(Arc::clone(ready)));
         }
         let keyring = self.keyrings.get().await?;
         let hashes = keyring.hashes(

@@ -43,10 +43,10 @@ pub(crate) async fn take(
     };
     let signing = check_signature(ready, &own, now)?;
     let body = event::read_body(&own).map_err(refuse)?;
-    if ready.scheme.handshake == Handshake::SlackChallenge {
-        if let Some(challenge) = event::slack_challenge(&body) {
-            return Ok(Response::plain(challenge.0));
-        }
+    if ready.scheme.handshake == Handshake::SlackChallenge
+        && let Some(challenge) = event::slack_challenge(&body)
+    {
+        return Ok(Response::plain(challenge.0));
     }
     let event_id = event::event_id(&ready.scheme, &own, &body).map_err(refuse)?;
     let run_id = RunId::new(now, random_id());

@@ -170,10 +170,10 @@ async fn ended_within(
     let mut pause = Duration::from_millis(25);
     while Instant::now() + pause < until {
         sleep(pause).await;
-        if let Some(run) = store.run(id).await? {
-            if run.run.value.status.is_terminal() {
-                return Ok(Some(run));
-            }
+        if let Some(run) = store.run(id).await?
+            && run.run.value.status.is_terminal()
+        {
+            return Ok(Some(run));
         }
         pause = (pause * 3 / 2).min(Duration::from_secs(1));
     }

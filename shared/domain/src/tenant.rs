@@ -61,7 +61,7 @@ impl fmt::Display for Role {
 #[error("a user id is an OIDC subject: 1 to 255 printable ASCII characters")]
 pub struct UserIdError;
 
-/// An OIDC subject (`sub`): at most 255 ASCII characters (OpenID Connect Core 1.0, section 2).
+/// An OIDC subject (`sub`): at most 255 ASCII characters (`OpenID` Connect Core 1.0, section 2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UserId(String);

@@ -86,7 +86,7 @@ mod tests {
             &"[".repeat(10_000),
             "a: .nan\nb: !!js x: y: z",
         ] {
-            assert!(read(bad.as_bytes(), Format::Yaml).is_err(), "{:.40}", bad);
+            assert!(read(bad.as_bytes(), Format::Yaml).is_err(), "{bad:.40}");
         }
     }
 }

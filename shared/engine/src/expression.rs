@@ -142,15 +142,15 @@ impl Expressions {
 
 fn check_syntax(code: &str) -> Result<(), String> {
     let arena = Arena::default();
-    let errors = match Loader::new([]).load(&arena, File { code, path: () }) {
-        Ok(_) => return Ok(()),
-        Err(errors) => errors,
+    let Err(errors) = Loader::new([]).load(&arena, File { code, path: () }) else {
+        return Ok(());
     };
     let detail = errors.into_iter().find_map(|(_, error)| match error {
         load::Error::Io(mut errors) => errors
             .pop()
             .map(|(at, _)| (at, "modules cannot be loaded".to_owned())),
         load::Error::Lex(mut errors) => errors.pop().map(|(expected, at)| {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "jaq's own enum may grow")]
             let expected = match expected {
                 lex::Expect::Delim(open) => format!("the end of `{open}`"),
                 other => other.as_str().to_owned(),

@@ -252,10 +252,10 @@ impl Run<'_> {
 
     fn guarded(&mut self, task: &Task, raw: Val) -> Flow<(Val, Then, Event)> {
         let reference = task.reference.as_str();
-        if let Some(condition) = task.condition {
-            if !truthy(&self.evaluate(condition, raw.clone(), reference)?) {
-                return Ok((raw, Then::Continue, Event::Skipped));
-            }
+        if let Some(condition) = task.condition
+            && !truthy(&self.evaluate(condition, raw.clone(), reference)?)
+        {
+            return Ok((raw, Then::Continue, Event::Skipped));
         }
         let input = self.shape_input(&task.input, raw, reference)?;
         self.arguments.values[INPUT] = input.clone();
@@ -311,7 +311,7 @@ impl Run<'_> {
                 Ok((data, None))
             }
             Kind::Raise(raised) => Err(self.raise(raised, &input, reference)?.into()),
-            Kind::Try(attempt) => Ok((self.attempt(attempt, task, input)?, None)),
+            Kind::Try(attempt) => Ok((self.attempt(attempt, task, &input)?, None)),
         }
     }
 
@@ -323,22 +323,22 @@ impl Run<'_> {
         data: Val,
         reference: &str,
     ) -> Flow<(Val, bool)> {
-        if let Some(condition) = condition {
-            if !truthy(&self.evaluate(condition, data.clone(), reference)?) {
-                return Ok((data, false));
-            }
+        if let Some(condition) = condition
+            && !truthy(&self.evaluate(condition, data.clone(), reference)?)
+        {
+            return Ok((data, false));
         }
         Ok((self.list(body, data)?, true))
     }
 
-    fn attempt(&mut self, attempt: &Try, task: &Task, input: Val) -> Flow {
+    fn attempt(&mut self, attempt: &Try, task: &Task, input: &Val) -> Flow {
         let outer = std::mem::replace(&mut self.attempt, 1);
         let result = self.attempts(attempt, task, input);
         self.attempt = outer;
         result
     }
 
-    fn attempts(&mut self, attempt: &Try, task: &Task, input: Val) -> Flow {
+    fn attempts(&mut self, attempt: &Try, task: &Task, input: &Val) -> Flow {
         let reference = task.reference.as_str();
         loop {
             let context = self.arguments.values[CONTEXT].clone();
@@ -348,9 +348,9 @@ impl Run<'_> {
             };
             let depth = self.locals.len();
             self.locals.push(error.to_val());
-            let caught = self.catches(attempt, &error, &input, reference);
+            let caught = self.catches(attempt, &error, input, reference);
             let again = match caught {
-                Ok(true) => self.tries_again(attempt, &input, reference),
+                Ok(true) => self.tries_again(attempt, input, reference),
                 _ => Ok(false),
             };
             let result = match (caught, again) {
@@ -404,10 +404,10 @@ impl Run<'_> {
         dot: &Val,
         at: &str,
     ) -> Flow<bool> {
-        if let Some(when) = when {
-            if !truthy(&self.evaluate(when, dot.clone(), at)?) {
-                return Ok(false);
-            }
+        if let Some(when) = when
+            && !truthy(&self.evaluate(when, dot.clone(), at)?)
+        {
+            return Ok(false);
         }
         match except_when {
             None => Ok(true),
@@ -421,10 +421,12 @@ impl Run<'_> {
                 return Ok(None);
             };
             let filled = self.fill(template, dot, reference)?;
-            Ok(match filled {
+            Ok(match &filled {
                 Val::Null => None,
-                Val::TStr(bytes) => Some(bounded(String::from_utf8_lossy(&bytes).into_owned())),
-                other => Some(bounded(other.to_string())),
+                Val::TStr(bytes) => Some(bounded(String::from_utf8_lossy(bytes).into_owned())),
+                Val::Bool(_) | Val::Num(_) | Val::BStr(_) | Val::Arr(_) | Val::Obj(_) => {
+                    Some(bounded(filled.to_string()))
+                }
             })
         };
         Ok(Error {

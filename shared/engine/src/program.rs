@@ -42,7 +42,7 @@ pub(crate) struct Output {
 }
 
 /// Tasks that follow each other.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct List(pub(crate) Vec<Task>);
 
 /// Where the flow goes after a task.
@@ -152,12 +152,6 @@ impl Program {
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
-    }
-}
-
-impl Default for List {
-    fn default() -> Self {
-        Self(Vec::new())
     }
 }
 
@@ -443,7 +437,11 @@ impl<'a> Compiling<'a> {
         match node.value {
             Value::String(_) => {}
             Value::Object(members) if !members.is_empty() => {}
-            _ => node.fault(
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => node.fault(
                 &mut self.faults,
                 "must be a string or an object with members",
             ),

@@ -13,9 +13,9 @@ pub(crate) enum Template {
     /// Evaluated as a whole.
     Expression(Expression),
     /// Member by member.
-    Object(Vec<(Val, Template)>),
+    Object(Vec<(Val, Self)>),
     /// Item by item.
-    Array(Vec<Template>),
+    Array(Vec<Self>),
 }
 
 impl Template {

@@ -268,10 +268,10 @@ impl Keyrings {
             Source::SecretsManager { client, arn } => (client, arn),
         };
         let mut cached = self.cached.lock().await;
-        if let Some((read_at, keyring)) = &*cached {
-            if read_at.elapsed() < TTL {
-                return Ok(Arc::clone(keyring));
-            }
+        if let Some((read_at, keyring)) = &*cached
+            && read_at.elapsed() < TTL
+        {
+            return Ok(Arc::clone(keyring));
         }
         match (Self::fetch(client, arn).await, &mut *cached) {
             (Ok(keyring), slot) => {

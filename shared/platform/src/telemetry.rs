@@ -4,18 +4,21 @@ use std::{error::Error, fmt};
 
 use tracing_subscriber::EnvFilter;
 
-/// Writes JSON lines to standard output from now on. `LOG_LEVEL` is a filter such as `info`.
-pub fn init() {
+/// Writes JSON lines to standard output from now on, each with the name of this function.
+/// `LOG_LEVEL` is a filter such as `info`.
+pub fn init(function: &'static str) {
     let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
     // A second call, as in tests, changes nothing.
     let _ = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
-        .with_current_span(false)
+        .with_current_span(true)
         .with_span_list(false)
         .with_target(false)
         .with_env_filter(filter)
         .try_init();
+    // Entered for as long as the process lives.
+    std::mem::forget(tracing::error_span!("lambda", function).entered());
 }
 
 /// An error and everything that caused it, in one text.

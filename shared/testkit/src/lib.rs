@@ -2,7 +2,6 @@
 //! Never a dependency of a function.
 
 #![expect(
-    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,

@@ -158,6 +158,32 @@ impl Auth {
             .map_err(|problem| rate.onto_problem(problem))
     }
 
+    /// Answers a request of somebody who has not named a tenant.
+    ///
+    /// # Errors
+    /// `401`, `429`, or what `endpoint` says.
+    pub async fn as_somebody<F>(
+        &self,
+        request: &Request,
+        endpoint: impl FnOnce(Identity) -> F,
+    ) -> Result<Response, Problem>
+    where
+        F: Future<Output = Result<Response, Problem>>,
+    {
+        let identity = self.identity(request).await?;
+        let rate = match &identity {
+            Identity::Key(caller) => caller.rate,
+            Identity::User(user) => {
+                self.rate
+                    .count(user.as_str(), &plan::ceiling(), self.clock.now())?
+            }
+        };
+        endpoint(identity)
+            .await
+            .map(|response| rate.onto(response))
+            .map_err(|problem| rate.onto_problem(problem))
+    }
+
     /// The same for a path that names the tenant itself.
     ///
     /// # Errors
@@ -221,7 +247,9 @@ impl Auth {
 
     fn admit(&self, tenant: Tenant, role: Role, actor: Actor) -> Result<Caller, Problem> {
         let limits = plan::limits(&tenant);
-        let rate = self.rate.count(tenant.id, &limits, self.clock.now())?;
+        let rate = self
+            .rate
+            .count(&tenant.id.to_string(), &limits, self.clock.now())?;
         Ok(Caller {
             tenant,
             role,
@@ -235,7 +263,7 @@ impl Auth {
     ///
     /// # Errors
     /// `401` without a good one.
-    pub async fn identity(&self, request: &Request) -> Result<Identity, Problem> {
+    async fn identity(&self, request: &Request) -> Result<Identity, Problem> {
         let header = request
             .header("authorization")
             .ok_or_else(|| Problem::unauthorized("no credential"))?;

@@ -64,11 +64,11 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
         for segment in e.path() {
             match segment {
                 serde_path_to_error::Segment::Seq { index } => {
-                    json::push_token(&mut pointer, &index.to_string())
+                    json::push_token(&mut pointer, &index.to_string());
                 }
                 serde_path_to_error::Segment::Map { key } => json::push_token(&mut pointer, key),
                 serde_path_to_error::Segment::Enum { variant } => {
-                    json::push_token(&mut pointer, variant)
+                    json::push_token(&mut pointer, variant);
                 }
                 serde_path_to_error::Segment::Unknown => {}
             }

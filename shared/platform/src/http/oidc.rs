@@ -153,7 +153,7 @@ impl Oidc {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::error!(error = %error, "the last keys of the issuer serve on")
+                    tracing::error!(error = %error, "the last keys of the issuer serve on");
                 }
             }
         }

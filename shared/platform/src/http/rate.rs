@@ -4,13 +4,13 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use aias_domain::{id::TenantId, plan::Limits};
+use aias_domain::plan::Limits;
 use jiff::Timestamp;
 
 use super::{problem::Problem, response::Response};
 
-/// How many tenants are counted at once; beyond that the window begins anew.
-const MAX_TENANTS: usize = 10_000;
+/// How many callers are counted at once; beyond that the window begins anew.
+const MAX_CALLERS: usize = 10_000;
 
 /// The counters of one window.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Rate(Mutex<Window>);
 #[derive(Debug, Default)]
 struct Window {
     number: i64,
-    counts: HashMap<TenantId, u32>,
+    counts: HashMap<String, u32>,
 }
 
 /// What is left of a tenant's window.
@@ -31,10 +31,10 @@ pub(super) struct RateState {
 }
 
 impl Rate {
-    /// Counts a request.
+    /// Counts a request of a tenant, or of a person who has not named one.
     pub(super) fn count(
         &self,
-        tenant: TenantId,
+        who: &str,
         limits: &Limits,
         now: Timestamp,
     ) -> Result<RateState, Problem> {
@@ -46,13 +46,13 @@ impl Rate {
             .0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if window.number != number || window.counts.len() >= MAX_TENANTS {
+        if window.number != number || window.counts.len() >= MAX_CALLERS {
             *window = Window {
                 number,
                 counts: HashMap::new(),
             };
         }
-        let count = window.counts.entry(tenant).or_default();
+        let count = window.counts.entry(who.to_owned()).or_default();
         if *count >= quota {
             let problem = Problem::too_many("rate-limited", "Too many requests", resets_in);
             let state = RateState {
@@ -75,7 +75,7 @@ impl Rate {
 }
 
 impl RateState {
-    /// `RateLimit` and `RateLimit-Policy` (IETF httpapi draft, "RateLimit header fields for HTTP").
+    /// `RateLimit` and `RateLimit-Policy` (IETF httpapi draft, "`RateLimit` header fields for HTTP").
     fn headers(self) -> [(&'static str, String); 2] {
         let Self {
             quota,
@@ -121,14 +121,14 @@ mod tests {
             ..aias_domain::plan::ceiling()
         };
         let now = Timestamp::from_second(125).unwrap();
-        let tenant = TenantId::new(now, 1);
+        let tenant = "ten_1";
         let left: Vec<u32> = (0..3)
             .map(|_| rate.count(tenant, &limits, now).unwrap().remaining)
             .collect();
         assert_eq!(left, [2, 1, 0]);
         let refused = rate.count(tenant, &limits, now).unwrap_err();
         assert_eq!((refused.status(), refused.code()), (429, "rate-limited"));
-        assert!(rate.count(TenantId::new(now, 2), &limits, now).is_ok());
+        assert!(rate.count("ten_2", &limits, now).is_ok());
         assert!(
             rate.count(tenant, &limits, Timestamp::from_second(180).unwrap())
                 .is_ok()

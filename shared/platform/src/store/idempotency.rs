@@ -84,14 +84,14 @@ impl Idempotency {
     }
 }
 
-pub(super) fn answer(asked: &Idempotency, found: Item) -> Result<Answer, Error> {
+pub(super) fn answer(asked: &Idempotency, found: &Item) -> Result<Answer, Error> {
     let request =
-        text_of(&found, "request").ok_or_else(|| Error::broken("an answer without a request"))?;
+        text_of(found, "request").ok_or_else(|| Error::broken("an answer without a request"))?;
     if request != asked.request {
         return Ok(Answer::Other);
     }
     let answer =
-        text_of(&found, "answer").ok_or_else(|| Error::broken("an answer without a text"))?;
+        text_of(found, "answer").ok_or_else(|| Error::broken("an answer without a text"))?;
     Ok(Answer::Same(answer.to_owned()))
 }
 
@@ -108,6 +108,6 @@ impl Store {
         if number_of(&found, EXPIRES_AT).is_some_and(|until| until < now) {
             return Ok(None);
         }
-        answer(asked, found).map(Some)
+        answer(asked, &found).map(Some)
     }
 }

@@ -9,7 +9,6 @@ use aws_sdk_dynamodb::{
         WriteRequest,
     },
 };
-use aws_smithy_runtime_api::client::result::SdkError;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -26,8 +25,8 @@ pub(super) const VERSION: &str = "version";
 /// When DynamoDB may delete the item, in seconds since 1970.
 pub(super) const EXPIRES_AT: &str = "expires_at";
 
-pub(super) fn number(n: impl ToString) -> AttributeValue {
-    AttributeValue::N(n.to_string())
+pub(super) fn number(n: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(n.into().to_string())
 }
 
 /// An item: the value's members, its key, its kind and the first version.
@@ -94,17 +93,12 @@ impl Store {
             .await;
         match result {
             Ok(_) => Ok(Put::Done),
-            Err(SdkError::ServiceError(context))
-                if context.err().is_conditional_check_failed_exception() =>
-            {
-                match context.into_err() {
-                    PutItemError::ConditionalCheckFailedException(mut found) => {
-                        Ok(Put::Found(found.item.take().unwrap_or_default()))
-                    }
-                    other => Err(Error::Broken(Box::new(other))),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(found)) => {
+                    Ok(Put::Found(found.item().cloned().unwrap_or_default()))
                 }
-            }
-            Err(error) => Err(classify(error)),
+                _ => Err(classify(error)),
+            },
         }
     }
 

@@ -11,7 +11,6 @@ use aws_sdk_dynamodb::{
     primitives::Blob,
     types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure},
 };
-use aws_smithy_runtime_api::client::result::SdkError;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
@@ -204,20 +203,14 @@ impl TenantStore<'_> {
             .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
             .send()
             .await;
-        let found = match result {
-            Ok(_) => return Ok(Claimed::New),
-            Err(SdkError::ServiceError(context))
-                if context.err().is_conditional_check_failed_exception() =>
-            {
-                match context.into_err() {
-                    PutItemError::ConditionalCheckFailedException(found) => {
-                        found.item.unwrap_or_default()
-                    }
-                    other => return Err(Error::Broken(Box::new(other))),
-                }
-            }
-            Err(error) => return Err(super::classify(error)),
+        let Err(error) = result else {
+            return Ok(Claimed::New);
         };
+        let Some(PutItemError::ConditionalCheckFailedException(found)) = error.as_service_error()
+        else {
+            return Err(super::classify(error));
+        };
+        let found = found.item().cloned().unwrap_or_default();
         let run_id: RunId = text_of(&found, "run_id")
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Error::broken("a claim without a run"))?;
@@ -379,7 +372,7 @@ impl TenantStore<'_> {
             for runs in join_all(shards).await {
                 found.extend(runs?);
             }
-            found.sort_unstable_by(|a, b| b.id.cmp(&a.id));
+            found.sort_unstable_by_key(|run| std::cmp::Reverse(run.id));
             if found.len() > limit {
                 return Ok(Page::cut(found, limit, |run| run.id.to_string()));
             }

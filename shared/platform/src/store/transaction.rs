@@ -9,7 +9,6 @@ use aws_sdk_dynamodb::{
         Update,
     },
 };
-use aws_smithy_runtime_api::client::result::SdkError;
 
 use super::{
     Error, Store, classify,
@@ -269,16 +268,15 @@ impl<'a> Transaction<'a> {
                 .set_transact_items(Some(self.writes.clone()))
                 .send()
                 .await;
-            let reasons = match result {
-                Ok(_) => return Ok(()),
-                Err(SdkError::ServiceError(context)) => match context.into_err() {
-                    TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                        cancelled.cancellation_reasons.unwrap_or_default()
-                    }
-                    error => return Err(Refused::Store(Error::Unavailable(Box::new(error)))),
-                },
-                Err(error) => return Err(Refused::Store(classify(error))),
+            let Err(error) = result else {
+                return Ok(());
             };
+            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+                error.as_service_error()
+            else {
+                return Err(Refused::Store(classify(error)));
+            };
+            let reasons = cancelled.cancellation_reasons().to_vec();
             if let Some(refused) = explain(&self.steps, reasons)? {
                 return Err(refused);
             }
@@ -307,7 +305,7 @@ fn explain(steps: &[Step], reasons: Vec<CancellationReason>) -> Result<Option<Re
             Step::Idempotency(idempotency) => {
                 return Ok(Some(Refused::Answered(Box::new(idempotency::answer(
                     idempotency,
-                    item,
+                    &item,
                 )?))));
             }
             Step::Count(count) => {
