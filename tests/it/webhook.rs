@@ -91,6 +91,21 @@ fn the_largest_body_is_taken_and_one_byte_more_is_not() {
     assert_eq!(became(&client, &answer), json!({"size": 4 * MIB - 10}));
     let refused = post(url, "application/json", &body(4 * MIB + 1)).expect(413);
     assert_eq!(refused.text("code"), "body-too-large");
+    // An input whose answer would be too large for a function is had from the bucket.
+    let quotes = format!("{{\"pad\":[{}0]}}", "\"\",".repeat(1_200_000));
+    let run = client.ended(
+        &post(url, "application/json", quotes.as_bytes())
+            .expect(202)
+            .text("run_id"),
+    );
+    let input = client
+        .get(&format!("/api/runs/{}/input", run["id"].as_str().unwrap()))
+        .expect(302);
+    let file = send("GET", input.header("location"), &[], b"").expect(200);
+    assert_eq!(
+        aias_domain::canonical::digest(&file.body),
+        run["input_digest"].as_str().unwrap()
+    );
     // Around the line between the item and the bucket.
     for n in [32 * 1024 - 600, 32 * 1024, 40 * 1024] {
         assert_eq!(

@@ -7,7 +7,7 @@ use aias_domain::{
     canonical,
     id::ArtifactId,
     plan::{self, Limits},
-    run::{Run, RunError, TransitionError},
+    run::{Run, RunError, Status, TransitionError},
     tenant::Tenant,
 };
 use aias_engine::Outcome;
@@ -153,7 +153,14 @@ async fn work(
             .workflow_version
             .unwrap_or(head.latest),
     };
-    if record.receive_count() > 1 {
+    let Ok(_core) = app.cores.acquire().await else {
+        return Err(Error::NoRunYet);
+    };
+    if execution.is_too_late(deadline) {
+        return execution.hand_on().await;
+    }
+    let begun_before = execution.run.run.value.status == Status::Running;
+    if record.receive_count() > 1 || begun_before {
         match execution
             .run
             .run
@@ -172,7 +179,7 @@ async fn work(
             }
         }
     }
-    execution.compute(version, deadline).await
+    execution.compute(version).await
 }
 
 fn limits_of(tenant: &Tenant) -> Limits {
@@ -236,25 +243,31 @@ impl Execution<'_> {
         self.end_faulted(error, &mut entries).await
     }
 
-    async fn compute(mut self, version: u32, deadline: SystemTime) -> Result<Done, Error> {
-        let run_seconds = Duration::from_secs(u64::from(self.limits.run_seconds));
-        let Ok(_core) = self.app.cores.acquire().await else {
-            return Err(Error::NoRunYet);
-        };
+    /// Whether this environment ends before the run may.
+    fn is_too_late(&self, deadline: SystemTime) -> bool {
         let left = deadline
             .duration_since(SystemTime::now())
             .unwrap_or_default();
-        if left < run_seconds + WRITES {
-            // Too late for this environment: another goes on.
-            let run = &self.run.run.value;
-            let message = RunMessage {
-                tenant_id: self.store.tenant_id(),
-                run_id: run.id,
-                workflow_id: run.workflow_id,
-            };
-            self.app.queue.send(&message).await?;
-            return Ok(Done::HandedOn);
-        }
+        left < self.run_time() + WRITES
+    }
+
+    fn run_time(&self) -> Duration {
+        Duration::from_secs(u64::from(self.limits.run_seconds))
+    }
+
+    /// Leaves the run to another environment.
+    async fn hand_on(&self) -> Result<Done, Error> {
+        let run = &self.run.run.value;
+        let message = RunMessage {
+            tenant_id: self.store.tenant_id(),
+            run_id: run.id,
+            workflow_id: run.workflow_id,
+        };
+        self.app.queue.send(&message).await?;
+        Ok(Done::HandedOn)
+    }
+
+    async fn compute(mut self, version: u32) -> Result<Done, Error> {
         let run = &self.run.run.value;
         let loading = self.app.programs.get(self.store, run.workflow_id, version);
         let reading = read_input(self.store, &self.app.blobs, &self.run.input);
@@ -291,9 +304,7 @@ impl Execution<'_> {
             clock: self.app.clock.clone(),
         };
         let computation = Computation::begin(given)?;
-        let outcome = self
-            .listen(computation, version, &mut entries, run_seconds)
-            .await?;
+        let outcome = self.listen(computation, version, &mut entries).await?;
         if !self.claimed {
             // Not written: the end says it.
             let begun = self.run.run.value.clone().begin(version, now);
@@ -315,9 +326,8 @@ impl Execution<'_> {
         mut computation: Computation,
         version: u32,
         entries: &mut Entries,
-        run_seconds: Duration,
     ) -> Result<Result<Value, RunError>, Error> {
-        let deadline = Instant::now() + run_seconds;
+        let deadline = Instant::now() + self.run_time();
         let mut flush_at = Instant::now() + CLAIM_AFTER;
         loop {
             tokio::select! {

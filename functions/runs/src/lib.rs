@@ -10,7 +10,7 @@ use aias_domain::{
 };
 use aias_platform::{
     aws::SdkConfig,
-    blobs::Blobs,
+    blobs::{Blobs, Object},
     config::Env,
     http::{
         Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, listing,
@@ -18,7 +18,7 @@ use aias_platform::{
     },
     queue::Queue,
     runs::{Intake, RunView, read_input},
-    store::{Cursor, Page, RunFilter, StoredRun, TenantStore},
+    store::{Cursor, Input, Page, RunFilter, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -168,18 +168,25 @@ async fn input(
 ) -> Result<Response, Problem> {
     let run = find(store, id, seen).await?;
     let input = read_input(store, &app.intake.blobs, &run.input).await?;
-    // An answer of a function has at most 6 MB, its escapes included.
     let text = input.to_string();
-    if text.len() > MAX_ANSWER_BYTES {
-        return Err(
-            Problem::conflict("input-too-large", "The input is too large to be shown")
-                .detail(format!("it has {} bytes", text.len())),
-        );
+    let answer = serde_json::to_string(&text).map_err(Problem::internal)?;
+    match &run.input {
+        // Such an input is in the bucket, and can be had from there.
+        Input::Blob(key) if answer.len() > MAX_ANSWER_BYTES => {
+            let object = Object::stored(store, key).ok_or_else(Problem::not_found)?;
+            let url = app
+                .intake
+                .blobs
+                .presigned(&object, &format!("{id}-input.json"))
+                .await?;
+            Ok(Response::found(url))
+        }
+        Input::Blob(_) | Input::Inline(_) => Ok(Response::raw_json(200, text)),
     }
-    Ok(Response::raw_json(200, text))
 }
 
-const MAX_ANSWER_BYTES: usize = 5_000_000;
+/// Lambda sends at most 6 MB, the body as a JSON string with its escapes; the rest is for headers.
+const MAX_ANSWER_BYTES: usize = 6_000_000;
 
 #[derive(Serialize)]
 struct EntryView {
