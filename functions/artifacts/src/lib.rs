@@ -11,11 +11,10 @@ use aias_platform::{
     blobs::{Blobs, Object},
     config::Env,
     http::{
-        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, listing,
-        page_of, serve,
+        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
     },
     runs::expiry,
-    store::{Page, RunFilter, TenantStore},
+    store::{Listing, Page, RunFilter, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -106,47 +105,48 @@ async fn list(
     caller: &Caller,
     request: &Request,
 ) -> Result<Response, Problem> {
-    request.only_parameters(&["limit", "cursor", "run_id"])?;
-    let keyring = app.api.auth.keyring().await?;
-    let listing = listing(request, &keyring, store)?;
     let now = app.api.clock.now();
     let kept = SignedDuration::from_hours(24 * i64::from(caller.limits.retention_days));
-    let page = match request.parameter("run_id") {
-        Some(text) => {
-            let run_id: RunId = text.parse().map_err(|_| {
-                Problem::bad_request("bad-parameter", "Bad query parameter")
-                    .detail("`run_id` is malformed")
-            })?;
-            let run = store.run(run_id).await?.map(|run| run.run.value);
-            Page {
-                items: run.into_iter().collect(),
-                next: None,
-            }
-        }
-        None => {
-            // A run makes one artifact, so a page of runs that made something is a page of artifacts.
-            let filter = RunFilter {
-                with_artifacts: true,
-                ..RunFilter::default()
-            };
-            let span = (caller.tenant.created_at.max(now - kept), now);
-            store
-                .runs(&filter, listing.limit, listing.after.as_ref(), span)
-                .await?
-        }
-    };
     let views = |run: Run| -> Vec<View> {
         let expires_at = expiry(run.created_at, caller.limits.retention_days);
-        run.artifacts
-            .into_iter()
-            .map(|artifact| view(artifact, run.workflow_id, expires_at))
-            .collect()
+        let view = |artifact| view(artifact, run.workflow_id, expires_at);
+        run.artifacts.into_iter().map(view).collect()
     };
-    let page = Page {
-        items: page.items.into_iter().flat_map(views).collect(),
-        next: page.next,
+    let fetch = async |listing: Listing| {
+        let page = match request.parameter("run_id") {
+            Some(text) => {
+                let run_id: RunId = text.parse().map_err(|_| {
+                    Problem::bad_request("bad-parameter", "Bad query parameter")
+                        .detail("`run_id` is malformed")
+                })?;
+                let run = store.run(run_id).await?.map(|run| run.run.value);
+                Page {
+                    items: run.into_iter().collect(),
+                    next: None,
+                }
+            }
+            None => {
+                // A run makes one artifact, so a page of runs that made something is a page of
+                // artifacts.
+                let filter = RunFilter {
+                    with_artifacts: true,
+                    ..RunFilter::default()
+                };
+                let span = (caller.tenant.created_at.max(now - kept), now);
+                store
+                    .runs(&filter, listing.limit, listing.after.as_ref(), span)
+                    .await?
+            }
+        };
+        let items = page.items.into_iter().flat_map(views).collect();
+        Ok(Page {
+            items,
+            next: page.next,
+        })
     };
-    page_of(request, &keyring, store, page, |view| view)
+    app.api
+        .list(store, request, &["run_id"], fetch, |view| view)
+        .await
 }
 
 async fn find(

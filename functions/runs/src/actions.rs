@@ -9,7 +9,7 @@ use aias_platform::{
     clock::random_id,
     http::{Caller, Once, Problem, Request, Response, SeenCell, parse_body},
     runs::{Prepared, RunView, new_run, read_input},
-    store::{Error, Refused, Scope, Stored, StoredRun, TenantStore},
+    store::{Error, Scope, Stored, StoredRun, TenantStore},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -106,68 +106,44 @@ pub(crate) async fn replay(
 ) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
     let original = find(store, id, seen).await?;
-    let now = app.api.clock.now();
-    let keyring = app.api.auth.keyring().await?;
     let scope = Scope::Tenant(caller.tenant.id);
-    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
-        Ok(once) => once,
-        Err(earlier) => return Ok(earlier),
-    };
-    let body: Replay = if request.body.is_empty() {
-        Replay::default()
-    } else {
-        parse_body(request)?
-    };
-    let workflow_id = original.run.value.workflow_id;
-    let head = store.workflow(workflow_id).await?.map(|head| head.value);
-    let head = head.filter(|head| head.enabled).ok_or_else(|| {
-        Problem::conflict("workflow-disabled", "The workflow is disabled or deleted")
-    })?;
-    let version = body.workflow_version.unwrap_or(head.latest);
-    if !(1..=head.latest).contains(&version) {
-        return Err(Problem::invalid_member(
-            "/workflow_version",
-            "there is no such version",
-        ));
-    }
-    let input = read_input(store, &app.intake.blobs, &original.input).await?;
-    if !store.admit(now, caller.limits.runs_per_month).await? {
-        return Err(Problem::plan_limit(
-            "runs",
-            caller.limits.runs_per_month,
-            caller.limits.runs_per_month,
-            caller.limits.plan,
-        ));
-    }
-    let input = Prepared::new(&input)?;
-    let run_id = RunId::new(now, random_id());
-    let trigger = Trigger::Replay {
-        replay_of: original.run.value.id,
-    };
-    let run = Run::pending(
-        run_id,
-        workflow_id,
-        Some(version),
-        trigger,
-        input.digest.clone(),
-    );
-    // Placed anew, so that it is kept as long as the new run.
-    let run = new_run(
-        run,
-        app.intake.place(store, input).await?,
-        caller.limits.retention_days,
-    );
-    let view = json!({"run_id": run_id, "status": "pending"});
-    let response = Response::json(202, &view)?.header("location", format!("/api/runs/{run_id}"));
-    match once.keep(&response)? {
-        None => {
-            app.intake.begin(store, &run).await?;
+    let make = async |once: Once<'_>| {
+        let now = app.api.clock.now();
+        let body: Replay = if request.body.is_empty() {
+            Replay::default()
+        } else {
+            parse_body(request)?
+        };
+        let workflow_id = original.run.value.workflow_id;
+        let head = store.workflow(workflow_id).await?.map(|head| head.value);
+        let head = head.filter(|head| head.enabled).ok_or_else(|| {
+            Problem::conflict("workflow-disabled", "The workflow is disabled or deleted")
+        })?;
+        let version = body.workflow_version.unwrap_or(head.latest);
+        if !(1..=head.latest).contains(&version) {
+            let detail = "there is no such version";
+            return Err(Problem::invalid_member("/workflow_version", detail));
         }
-        Some(kept) => match store.create_run_once(&run, kept).await {
-            Ok(()) => app.intake.enqueue(store, &run).await?,
-            Err(Refused::Answered(answer)) => return once.earlier(*answer),
-            Err(refused) => return Err(Problem::refused(refused, &caller.limits)),
-        },
-    }
-    Ok(response)
+        let input = read_input(store, &app.intake.blobs, &original.input).await?;
+        if !store.admit(now, caller.limits.runs_per_month).await? {
+            return Err(Problem::runs_used_up(&caller.limits));
+        }
+        let input = Prepared::new(&input)?;
+        let run_id = RunId::new(now, random_id());
+        let trigger = Trigger::Replay {
+            replay_of: original.run.value.id,
+        };
+        let digest = input.digest.clone();
+        let run = Run::pending(run_id, workflow_id, Some(version), trigger, digest);
+        // Placed anew, so that it is kept as long as the new run.
+        let input = app.intake.place(store, input).await?;
+        let run = new_run(run, input, caller.limits.retention_days);
+        let view = json!({"run_id": run_id, "status": "pending"});
+        let response =
+            Response::json(202, &view)?.header("location", format!("/api/runs/{run_id}"));
+        let kept = once.keep(&response)?;
+        let made = app.intake.begin_once(store, &run, kept).await?;
+        once.finish(made, response, &caller.limits)
+    };
+    app.api.once(scope, request, make).await
 }

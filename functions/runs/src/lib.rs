@@ -13,12 +13,11 @@ use aias_platform::{
     blobs::{Blobs, Object},
     config::Env,
     http::{
-        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, listing,
-        page_of, serve,
+        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
     },
     queue::Queue,
     runs::{Intake, RunView, read_input},
-    store::{Cursor, Input, Page, RunFilter, StoredRun, TenantStore},
+    store::{Cursor, Input, Listing, Page, RunFilter, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -121,15 +120,6 @@ async fn list(
     caller: &Caller,
     request: &Request,
 ) -> Result<Response, Problem> {
-    request.only_parameters(&[
-        "limit",
-        "cursor",
-        "workflow_id",
-        "endpoint_id",
-        "status",
-        "from",
-        "to",
-    ])?;
     let filter = RunFilter {
         workflow_id: parse(request, "workflow_id", |text| text.parse().ok())?,
         endpoint_id: parse(request, "endpoint_id", |text| text.parse().ok())?,
@@ -138,15 +128,15 @@ async fn list(
         to: parse(request, "to", |text| text.parse().ok())?,
         with_artifacts: false,
     };
-    let keyring = app.api.auth.keyring().await?;
-    let listing = listing(request, &keyring, store)?;
     let span = kept_span(caller, app.api.clock.now());
-    let page = store
-        .runs(&filter, listing.limit, listing.after.as_ref(), span)
-        .await?;
-    page_of(request, &keyring, store, page, |run| {
-        serde_json::to_value(RunView::new(&run)).unwrap_or_default()
-    })
+    let fetch = async |listing: Listing| {
+        Ok(store
+            .runs(&filter, listing.limit, listing.after.as_ref(), span)
+            .await?)
+    };
+    let view = |run| serde_json::to_value(RunView::new(&run)).unwrap_or_default();
+    let own = ["workflow_id", "endpoint_id", "status", "from", "to"];
+    app.api.list(store, request, &own, fetch, view).await
 }
 
 /// From when on there can be runs: the tenant's beginning, or its retention's.
@@ -229,28 +219,21 @@ async fn logs(
     id: &str,
     seen: &SeenCell,
 ) -> Result<Response, Problem> {
-    request.only_parameters(&["limit", "cursor"])?;
     let run = find(store, id, seen).await?;
-    let keyring = app.api.auth.keyring().await?;
-    let listing = listing(request, &keyring, store)?;
-    let limit = listing.limit;
-    let from = listing
-        .after
-        .and_then(|after| after.position().parse().ok())
-        .unwrap_or(0);
-    let mut entries = store.log(run.run.value.id, from, limit + 1).await?;
-    let next = entries
-        .get(limit)
-        .map(|entry| Cursor::at(entry.seq.to_string()));
-    entries.truncate(limit);
-    page_of(
-        request,
-        &keyring,
-        store,
-        Page {
-            items: entries,
-            next,
-        },
-        entry,
-    )
+    let fetch = async |listing: Listing| {
+        let limit = listing.limit;
+        let from = listing
+            .after
+            .and_then(|after| after.position().parse().ok());
+        let found = store
+            .log(run.run.value.id, from.unwrap_or(0), limit + 1)
+            .await;
+        let mut items = found?;
+        let next = items
+            .get(limit)
+            .map(|entry| Cursor::at(entry.seq.to_string()));
+        items.truncate(limit);
+        Ok(Page { items, next })
+    };
+    app.api.list(store, request, &[], fetch, entry).await
 }

@@ -7,9 +7,9 @@ use aias_domain::{
 };
 use aias_platform::{
     clock::{random_id, random_secret},
-    http::{Caller, Once, Problem, Request, Response, TOKEN_PREFIX, listing, page_of, parse_body},
+    http::{Caller, Once, Problem, Request, Response, TOKEN_PREFIX, parse_body},
     secrets::Purpose,
-    store::{Refused, Scope, TenantStore},
+    store::{Listing, Scope, TenantStore},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -23,16 +23,10 @@ pub(crate) async fn list(
     request: &Request,
 ) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
-    request.only_parameters(&["limit", "cursor"])?;
-    let keyring = app.api.auth.keyring().await?;
-    let listing = listing(request, &keyring, store)?;
-    page_of(
-        request,
-        &keyring,
-        store,
-        store.api_keys(&listing).await?,
-        |key| view::api_key(&key),
-    )
+    let fetch = async |listing: Listing| Ok(store.api_keys(&listing).await?);
+    app.api
+        .list(store, request, &[], fetch, |key| view::api_key(&key))
+        .await
 }
 
 #[derive(Deserialize)]
@@ -50,42 +44,37 @@ pub(crate) async fn create(
     request: &Request,
 ) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
-    let now = app.api.clock.now();
-    let keyring = app.api.auth.keyring().await?;
+    let make = async |once: Once<'_>| {
+        let now = app.api.clock.now();
+        let body: Create = parse_body(request)?;
+        may_manage(caller.role, body.role).map_err(|e| Problem::forbidden(e.to_string()))?;
+        if body.expires_at.is_some_and(|at| at <= now) {
+            return Err(Problem::invalid_member(
+                "/expires_at",
+                "must be in the future",
+            ));
+        }
+        let tenant = caller.tenant.id.ulid();
+        let secret = random_secret();
+        let parts = [tenant.as_bytes(), secret.as_bytes()];
+        let key = ApiKey {
+            id: KeyId::new(now, random_id()),
+            name: body.name,
+            role: body.role,
+            created_at: now,
+            valid_until: body.expires_at,
+            token_hash: once.keyring().hash(Purpose::ApiKey, &parts),
+        };
+        let token = format!("{TOKEN_PREFIX}{tenant}_{secret}");
+        let response = Response::object(201, &view::new_api_key(&key, token))?;
+        let kept = once.keep(&response)?;
+        let made = store
+            .create_api_key(&key, caller.limits.api_keys, kept)
+            .await;
+        once.finish(made, response, &caller.limits)
+    };
     let scope = Scope::Tenant(caller.tenant.id);
-    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
-        Ok(once) => once,
-        Err(earlier) => return Ok(earlier),
-    };
-    let body: Create = parse_body(request)?;
-    may_manage(caller.role, body.role).map_err(|e| Problem::forbidden(e.to_string()))?;
-    if body.expires_at.is_some_and(|at| at <= now) {
-        return Err(Problem::invalid_member(
-            "/expires_at",
-            "must be in the future",
-        ));
-    }
-    let tenant = caller.tenant.id.ulid();
-    let secret = random_secret();
-    let key = ApiKey {
-        id: KeyId::new(now, random_id()),
-        name: body.name,
-        role: body.role,
-        created_at: now,
-        valid_until: body.expires_at,
-        token_hash: keyring.hash(Purpose::ApiKey, &[tenant.as_bytes(), secret.as_bytes()]),
-    };
-    let token = format!("{TOKEN_PREFIX}{tenant}_{secret}");
-    let response = Response::object(201, &view::new_api_key(&key, token))?;
-    let kept = once.keep(&response)?;
-    match store
-        .create_api_key(&key, caller.limits.api_keys, kept)
-        .await
-    {
-        Ok(()) => Ok(response),
-        Err(Refused::Answered(answer)) => once.earlier(*answer),
-        Err(refused) => Err(Problem::refused(refused, &caller.limits)),
-    }
+    app.api.once(scope, request, make).await
 }
 
 pub(crate) async fn delete(

@@ -6,6 +6,7 @@ mod view;
 
 use aias_domain::{
     id::TenantId,
+    plan::limits,
     tenant::{Member, Role, Tenant, UserId},
     text::Name,
 };
@@ -18,7 +19,7 @@ use aias_platform::{
         SeenCell, parse_body, serve,
     },
     runs::expiry,
-    store::{Listing, Refused, Scope, Stored, TenantStore},
+    store::{Listing, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -147,38 +148,30 @@ async fn create(
     user: UserId,
     seen: &SeenCell,
 ) -> Result<Response, Problem> {
-    let now = app.api.clock.now();
-    let keyring = app.api.auth.keyring().await?;
     let scope = Scope::User(user.clone());
-    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
-        Ok(once) => once,
-        Err(earlier) => return Ok(earlier),
+    let make = async |once: Once<'_>| {
+        let now = app.api.clock.now();
+        let body: Named = parse_body(request)?;
+        let tenant = Tenant {
+            id: TenantId::new(now, random_id()),
+            name: body.name,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        };
+        seen.note(|seen| seen.tenant(tenant.id));
+        let owner = Member {
+            user_id: user,
+            role: Role::Owner,
+            created_at: now,
+        };
+        let response = Response::object(201, &view::tenant(&tenant, Role::Owner))?
+            .header("location", format!("/api/tenants/{}", tenant.id));
+        let kept = once.keep(&response)?;
+        let made = app.api.store.create_tenant(&tenant, &owner, kept).await;
+        once.finish(made, response, &limits(&tenant))
     };
-    let body: Named = parse_body(request)?;
-    let tenant = Tenant {
-        id: TenantId::new(now, random_id()),
-        name: body.name,
-        created_at: now,
-        updated_at: now,
-        deleted_at: None,
-    };
-    seen.note(|seen| seen.tenant(tenant.id));
-    let owner = Member {
-        user_id: user,
-        role: Role::Owner,
-        created_at: now,
-    };
-    let response = Response::object(201, &view::tenant(&tenant, Role::Owner))?
-        .header("location", format!("/api/tenants/{}", tenant.id));
-    let kept = once.keep(&response)?;
-    match app.api.store.create_tenant(&tenant, &owner, kept).await {
-        Ok(()) => Ok(response),
-        Err(Refused::Answered(answer)) => once.earlier(*answer),
-        Err(refused) => Err(Problem::refused(
-            refused,
-            &aias_domain::plan::limits(&tenant),
-        )),
-    }
+    app.api.once(scope, request, make).await
 }
 
 async fn rename(

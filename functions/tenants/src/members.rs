@@ -2,8 +2,8 @@
 
 use aias_domain::tenant::{Member, Role, UserId, may_manage};
 use aias_platform::{
-    http::{Actor, Caller, Once, Problem, Request, Response, listing, page_of, parse_body},
-    store::{Refused, Scope, Stored, TenantStore},
+    http::{Actor, Caller, Once, Problem, Request, Response, parse_body},
+    store::{Listing, Refused, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
 
@@ -14,16 +14,10 @@ pub(crate) async fn list(
     store: &TenantStore<'_>,
     request: &Request,
 ) -> Result<Response, Problem> {
-    request.only_parameters(&["limit", "cursor"])?;
-    let keyring = app.api.auth.keyring().await?;
-    let listing = listing(request, &keyring, store)?;
-    page_of(
-        request,
-        &keyring,
-        store,
-        store.members(&listing).await?,
-        |m| view::member(&m),
-    )
+    let fetch = async |listing: Listing| Ok(store.members(&listing).await?);
+    app.api
+        .list(store, request, &[], fetch, |m| view::member(&m))
+        .await
 }
 
 async fn find(store: &TenantStore<'_>, user: &str) -> Result<Stored<Member>, Problem> {
@@ -49,34 +43,29 @@ pub(crate) async fn create(
     request: &Request,
 ) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
-    let now = app.api.clock.now();
-    let keyring = app.api.auth.keyring().await?;
+    let make = async |once: Once<'_>| {
+        let body: Create = parse_body(request)?;
+        manage(caller, body.role)?;
+        let member = Member {
+            user_id: body.user_id,
+            role: body.role,
+            created_at: app.api.clock.now(),
+        };
+        let response = Response::object(201, &view::member(&member))?;
+        let kept = once.keep(&response)?;
+        match store
+            .create_member(&member, caller.limits.members, kept)
+            .await
+        {
+            Err(Refused::Conflict) => Err(Problem::conflict(
+                "member-exists",
+                "They are a member already",
+            )),
+            made => once.finish(made, response, &caller.limits),
+        }
+    };
     let scope = Scope::Tenant(caller.tenant.id);
-    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
-        Ok(once) => once,
-        Err(earlier) => return Ok(earlier),
-    };
-    let body: Create = parse_body(request)?;
-    manage(caller, body.role)?;
-    let member = Member {
-        user_id: body.user_id,
-        role: body.role,
-        created_at: now,
-    };
-    let response = Response::object(201, &view::member(&member))?;
-    let kept = once.keep(&response)?;
-    match store
-        .create_member(&member, caller.limits.members, kept)
-        .await
-    {
-        Ok(()) => Ok(response),
-        Err(Refused::Answered(answer)) => once.earlier(*answer),
-        Err(Refused::Conflict) => Err(Problem::conflict(
-            "member-exists",
-            "They are a member already",
-        )),
-        Err(refused) => Err(Problem::refused(refused, &caller.limits)),
-    }
+    app.api.once(scope, request, make).await
 }
 
 #[derive(Deserialize)]

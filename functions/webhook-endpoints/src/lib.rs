@@ -17,9 +17,9 @@ use aias_platform::{
     config::Env,
     http::{
         Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell,
-        listing, page_of, parse_body, serve,
+        parse_body, serve,
     },
-    store::{Refused, Scope, Stored, TenantStore},
+    store::{Listing, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
 
@@ -72,16 +72,10 @@ async fn find(store: &TenantStore<'_>, id: &str) -> Result<Stored<Endpoint>, Pro
 }
 
 async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
-    request.only_parameters(&["limit", "cursor"])?;
-    let keyring = app.api.auth.keyring().await?;
-    let listing = listing(request, &keyring, store)?;
-    page_of(
-        request,
-        &keyring,
-        store,
-        store.endpoints(&listing).await?,
-        |e| view::endpoint(&e),
-    )
+    let fetch = async |listing: Listing| Ok(store.endpoints(&listing).await?);
+    app.api
+        .list(store, request, &[], fetch, |e| view::endpoint(&e))
+        .await
 }
 
 async fn one(store: &TenantStore<'_>, id: &str) -> Result<Response, Problem> {
@@ -114,54 +108,43 @@ async fn create(
     request: &Request,
 ) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
-    let now = app.api.clock.now();
-    let keyring = app.api.auth.keyring().await?;
-    let scope = Scope::Tenant(caller.tenant.id);
-    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
-        Ok(once) => once,
-        Err(earlier) => return Ok(earlier),
+    let tenant = caller.tenant.id;
+    let make = async |once: Once<'_>| {
+        let (keyring, now) = (once.keyring(), app.api.clock.now());
+        let body: Create = parse_body(request)?;
+        let given = body.verification.unwrap_or_default().read()?;
+        must_exist(store, body.workflow_id).await?;
+        let id = EndpointId::new(now, random_id());
+        let url = secret::UrlSecret::make(keyring, tenant);
+        let signing = given
+            .secret
+            .map(|secret| secret.seal(keyring, tenant, id))
+            .transpose()?;
+        let endpoint = Endpoint {
+            id,
+            name: body.name,
+            workflow_id: body.workflow_id,
+            enabled: body.enabled.unwrap_or(true),
+            verification: given.verification,
+            url_secrets: vec![Secret::new(url.hash.clone(), now)],
+            signing_secrets: signing
+                .map(|sealed| Secret::new(sealed, now))
+                .into_iter()
+                .collect(),
+            created_at: now,
+            updated_at: now,
+        };
+        let made = given.made.as_deref();
+        let shown = view::created(&endpoint, &url, made, &request.base_url(), tenant);
+        let response = Response::object(201, &shown)?
+            .header("location", format!("/api/webhook-endpoints/{id}"));
+        let kept = once.keep(&response)?;
+        let made = store
+            .create_endpoint(&endpoint, caller.limits.endpoints, kept)
+            .await;
+        once.finish(made, response, &caller.limits)
     };
-    let body: Create = parse_body(request)?;
-    let given = body.verification.unwrap_or_default().read()?;
-    must_exist(store, body.workflow_id).await?;
-    let id = EndpointId::new(now, random_id());
-    let url = secret::UrlSecret::make(&keyring, caller.tenant.id);
-    let signing = given
-        .secret
-        .map(|secret| secret.seal(&keyring, caller.tenant.id, id))
-        .transpose()?;
-    let endpoint = Endpoint {
-        id,
-        name: body.name,
-        workflow_id: body.workflow_id,
-        enabled: body.enabled.unwrap_or(true),
-        verification: given.verification,
-        url_secrets: vec![Secret::new(url.hash.clone(), now)],
-        signing_secrets: signing
-            .map(|sealed| Secret::new(sealed, now))
-            .into_iter()
-            .collect(),
-        created_at: now,
-        updated_at: now,
-    };
-    let shown = view::created(
-        &endpoint,
-        &url,
-        given.made.as_deref(),
-        &request.base_url(),
-        caller.tenant.id,
-    );
-    let response =
-        Response::object(201, &shown)?.header("location", format!("/api/webhook-endpoints/{id}"));
-    let kept = once.keep(&response)?;
-    match store
-        .create_endpoint(&endpoint, caller.limits.endpoints, kept)
-        .await
-    {
-        Ok(()) => Ok(response),
-        Err(Refused::Answered(answer)) => once.earlier(*answer),
-        Err(refused) => Err(Problem::refused(refused, &caller.limits)),
-    }
+    app.api.once(Scope::Tenant(tenant), request, make).await
 }
 
 #[derive(Deserialize)]

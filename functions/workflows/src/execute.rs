@@ -11,7 +11,7 @@ use aias_platform::{
     clock::random_id,
     http::{Caller, Once, Problem, Request, Response, SeenCell, parse_body_of},
     runs::{Prepared, RunView, new_run},
-    store::{Refused, Scope, StoredRun, TenantStore},
+    store::{Scope, StoredRun, TenantStore},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -84,66 +84,43 @@ async fn execute(
     id: &str,
     input: Value,
 ) -> Result<Response, Problem> {
-    let wait = preferred_wait(request);
-    let now = app.api.clock.now();
-    let keyring = app.api.auth.keyring().await?;
     let scope = Scope::Tenant(caller.tenant.id);
-    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
-        Ok(once) => once,
-        Err(earlier) => return Ok(earlier),
-    };
-    let head = find(store, id).await?.value;
-    if !head.enabled {
-        return Err(Problem::conflict(
-            "workflow-disabled",
-            "The workflow is disabled",
-        ));
-    }
-    if !store.admit(now, caller.limits.runs_per_month).await? {
-        return Err(Problem::plan_limit(
-            "runs",
-            caller.limits.runs_per_month,
-            caller.limits.runs_per_month,
-            caller.limits.plan,
-        ));
-    }
-    let input = Prepared::new(&input)?;
-    let run_id = RunId::new(now, random_id());
-    seen.note(|seen| seen.run(run_id));
-    let run = Run::pending(
-        run_id,
-        head.id,
-        Some(head.latest),
-        Trigger::Api,
-        input.digest.clone(),
-    );
-    let run = new_run(
-        run,
-        app.intake.place(store, input).await?,
-        caller.limits.retention_days,
-    );
-    let response = accepted(run_id)?;
-    match once.keep(&response)? {
-        None => {
-            app.intake.begin(store, &run).await?;
+    let make = async |once: Once<'_>| {
+        let now = app.api.clock.now();
+        let head = find(store, id).await?.value;
+        if !head.enabled {
+            return Err(Problem::conflict(
+                "workflow-disabled",
+                "The workflow is disabled",
+            ));
         }
-        Some(kept) => match store.create_run_once(&run, kept).await {
-            Ok(()) => app.intake.enqueue(store, &run).await?,
-            Err(Refused::Answered(answer)) => return once.earlier(*answer),
-            Err(refused) => return Err(Problem::refused(refused, &caller.limits)),
-        },
-    }
-    let Some(wait) = wait else {
-        return Ok(response);
-    };
-    match ended_within(store, run_id, wait).await? {
-        None => Ok(response),
-        Some(run) => {
-            let view = RunView::new(&run.run.value);
-            Ok(Response::object(200, &view)?
-                .header("preference-applied", format!("wait={}", wait.as_secs())))
+        if !store.admit(now, caller.limits.runs_per_month).await? {
+            return Err(Problem::runs_used_up(&caller.limits));
         }
-    }
+        let input = Prepared::new(&input)?;
+        let run_id = RunId::new(now, random_id());
+        seen.note(|seen| seen.run(run_id));
+        let digest = input.digest.clone();
+        let run = Run::pending(run_id, head.id, Some(head.latest), Trigger::Api, digest);
+        let input = app.intake.place(store, input).await?;
+        let run = new_run(run, input, caller.limits.retention_days);
+        let response = accepted(run_id)?;
+        let kept = once.keep(&response)?;
+        let made = app.intake.begin_once(store, &run, kept).await?;
+        let response = once.finish(made, response, &caller.limits)?;
+        let Some(wait) = preferred_wait(request) else {
+            return Ok(response);
+        };
+        match ended_within(store, run_id, wait).await? {
+            None => Ok(response),
+            Some(run) => {
+                let applied = format!("wait={}", wait.as_secs());
+                let view = RunView::new(&run.run.value);
+                Ok(Response::object(200, &view)?.header("preference-applied", applied))
+            }
+        }
+    };
+    app.api.once(scope, request, make).await
 }
 
 fn accepted(run_id: RunId) -> Result<Response, Problem> {

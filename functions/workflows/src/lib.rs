@@ -16,11 +16,11 @@ use aias_platform::{
     config::Env,
     http::{
         Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell,
-        listing, page_of, parse_body, serve,
+        parse_body, serve,
     },
     queue::Queue,
     runs::Intake,
-    store::{Refused, Scope, Stored, TenantStore},
+    store::{Listing, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
 
@@ -106,16 +106,10 @@ async fn with_latest(store: &TenantStore<'_>, head: &Workflow) -> Result<view::W
 }
 
 async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
-    request.only_parameters(&["limit", "cursor"])?;
-    let keyring = app.api.auth.keyring().await?;
-    let listing = listing(request, &keyring, store)?;
-    page_of(
-        request,
-        &keyring,
-        store,
-        store.workflows(&listing).await?,
-        |w| view::head(&w),
-    )
+    let fetch = async |listing: Listing| Ok(store.workflows(&listing).await?);
+    app.api
+        .list(store, request, &[], fetch, |w| view::head(&w))
+        .await
 }
 
 async fn create(
@@ -125,35 +119,30 @@ async fn create(
     request: &Request,
 ) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
-    let keyring = app.api.auth.keyring().await?;
-    let now = app.api.clock.now();
     let scope = Scope::Tenant(caller.tenant.id);
-    let once = match Once::begin(&app.api.store, &keyring, &scope, request, now).await? {
-        Ok(once) => once,
-        Err(earlier) => return Ok(earlier),
+    let make = async |once: Once<'_>| {
+        let now = app.api.clock.now();
+        let read = definition::read(request)?;
+        let version = read.version(1, now);
+        let workflow = Workflow {
+            id: WorkflowId::new(now, random_id()),
+            name: read.name,
+            namespace: read.namespace,
+            latest: 1,
+            enabled: true,
+            created_at: now,
+            updated_at: now,
+        };
+        let response = Response::object(201, &view::whole(&workflow, &version)?)?
+            .header("location", format!("/api/workflows/{}", workflow.id));
+        let kept = once.keep(&response)?;
+        let limit = caller.limits.workflows;
+        let made = store
+            .create_workflow(&workflow, &version, limit, kept)
+            .await;
+        once.finish(made, response, &caller.limits)
     };
-    let read = definition::read(request)?;
-    let version = read.version(1, now);
-    let workflow = Workflow {
-        id: WorkflowId::new(now, random_id()),
-        name: read.name,
-        namespace: read.namespace,
-        latest: 1,
-        enabled: true,
-        created_at: now,
-        updated_at: now,
-    };
-    let response = Response::object(201, &view::whole(&workflow, &version)?)?
-        .header("location", format!("/api/workflows/{}", workflow.id));
-    let kept = once.keep(&response)?;
-    match store
-        .create_workflow(&workflow, &version, caller.limits.workflows, kept)
-        .await
-    {
-        Ok(()) => Ok(response),
-        Err(Refused::Answered(answer)) => once.earlier(*answer),
-        Err(refused) => Err(Problem::refused(refused, &caller.limits)),
-    }
+    app.api.once(scope, request, make).await
 }
 
 async fn one(store: &TenantStore<'_>, id: &str) -> Result<Response, Problem> {
@@ -235,14 +224,13 @@ async fn versions(
     request: &Request,
     id: &str,
 ) -> Result<Response, Problem> {
-    request.only_parameters(&["limit", "cursor"])?;
     let head = find(store, id).await?;
-    let keyring = app.api.auth.keyring().await?;
-    let listing = listing(request, &keyring, store)?;
-    let page = store.versions(head.value.id, &listing).await?;
-    page_of(request, &keyring, store, page, |version| {
-        view::version_head(&version)
-    })
+    let fetch = async |listing: Listing| Ok(store.versions(head.value.id, &listing).await?);
+    app.api
+        .list(store, request, &[], fetch, |version| {
+            view::version_head(&version)
+        })
+        .await
 }
 
 async fn version(store: &TenantStore<'_>, id: &str, number: &str) -> Result<Response, Problem> {

@@ -23,7 +23,7 @@ pub use auth::{
     Actor, Auth, Caller, Identity, Issuer, SECRET_LENGTH, TOKEN_PREFIX, is_secret_form,
 };
 pub use idempotent::Once;
-pub use json::{listing, page_of, parse_body, parse_body_of};
+pub use json::{parse_body, parse_body_of};
 pub use problem::{Fault, Problem};
 pub use request::{HttpEvent, Method, Request};
 pub use response::{HttpAnswer, Response};

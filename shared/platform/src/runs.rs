@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::{
     blobs::{self, Blobs, Object},
     queue::{self, Queue, RunMessage},
-    store::{self, Input, Store, Stored, StoredRun, TenantStore},
+    store::{self, Idempotency, Input, Refused, Store, Stored, StoredRun, TenantStore},
 };
 
 /// The largest input that is stored, in bytes: a body in base64, with its headers, as JSON.
@@ -127,6 +127,25 @@ impl Intake {
         let found = created?;
         sent?;
         Ok(found)
+    }
+
+    /// The same for a run that a request makes once, if `kept` is its answer.
+    ///
+    /// # Errors
+    /// [`store::Refused::Answered`] when the request was answered before.
+    pub async fn begin_once(
+        &self,
+        store: &TenantStore<'_>,
+        run: &StoredRun,
+        kept: Option<Idempotency>,
+    ) -> Result<Result<(), Refused>, Error> {
+        let Some(kept) = kept else {
+            return self.begin(store, run).await.map(|_| Ok(()));
+        };
+        match store.create_run_once(run, kept).await {
+            Ok(()) => self.enqueue(store, run).await.map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 
     /// Asks for the execution of a run that is there.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use aias_domain::plan::Limits;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{problem::Problem, request::Request, response::Response};
+use super::{api::Api, problem::Problem, request::Request, response::Response};
 use crate::{
     secrets::Keyring,
-    store::{Answer, Idempotency, Scope, Store},
+    store::{Answer, Idempotency, Refused, Scope, Store},
 };
 
 /// A request that may have come before.
@@ -25,12 +26,56 @@ struct Kept {
     body: String,
 }
 
+impl Api {
+    /// Answers a request that makes something, once: the same `Idempotency-Key` and body gets the
+    /// answer that it got before.
+    ///
+    /// # Errors
+    /// `409` when the key came with another body, or what `make` says.
+    pub async fn once(
+        &self,
+        scope: Scope,
+        request: &Request,
+        make: impl AsyncFnOnce(Once<'_>) -> Result<Response, Problem>,
+    ) -> Result<Response, Problem> {
+        let keyring = self.auth.keyring().await?;
+        let begun = Once::begin(&self.store, &keyring, &scope, request, self.clock.now());
+        match begun.await? {
+            Ok(once) => make(once).await,
+            Err(earlier) => Ok(earlier),
+        }
+    }
+}
+
 impl<'a> Once<'a> {
+    /// The keyring, which what is made may need too.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        self.keyring
+    }
+
+    /// The answer, now that what it tells of was made, or why it was not.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub fn finish(
+        &self,
+        made: Result<(), Refused>,
+        response: Response,
+        limits: &Limits,
+    ) -> Result<Response, Problem> {
+        match made {
+            Ok(()) => Ok(response),
+            Err(Refused::Answered(answer)) => self.earlier(*answer),
+            Err(refused) => Err(Problem::refused(refused, limits)),
+        }
+    }
+
     /// Looks whether the request has an `Idempotency-Key`, and whether it was answered before.
     ///
     /// # Errors
     /// The earlier answer as `Ok(Err(…))`; `409` when the key came with another body.
-    pub async fn begin(
+    async fn begin(
         store: &Store,
         keyring: &'a Keyring,
         scope: &Scope,
@@ -83,7 +128,7 @@ impl<'a> Once<'a> {
     ///
     /// # Errors
     /// `409` when it was another request.
-    pub fn earlier(&self, answer: Answer) -> Result<Response, Problem> {
+    fn earlier(&self, answer: Answer) -> Result<Response, Problem> {
         let (Some(asked), Answer::Same(sealed)) = (&self.asked, answer) else {
             return Err(Problem::idempotency_key_reused());
         };

@@ -5,6 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
+    api::Api,
     problem::{Fault, Problem},
     request::Request,
     response::Response,
@@ -91,11 +92,32 @@ fn list_name(store: &TenantStore<'_>, request: &Request) -> String {
     )
 }
 
+impl Api {
+    /// Answers a request for a list that also has the query parameters `own`.
+    ///
+    /// # Errors
+    /// `400` for a bad `limit`, `cursor` or unknown parameter, or what `fetch` says.
+    pub async fn list<T, V: Serialize>(
+        &self,
+        store: &TenantStore<'_>,
+        request: &Request,
+        own: &[&str],
+        fetch: impl AsyncFnOnce(Listing) -> Result<Page<T>, Problem>,
+        view: impl Fn(T) -> V,
+    ) -> Result<Response, Problem> {
+        let allowed: Vec<&str> = ["limit", "cursor"].iter().chain(own).copied().collect();
+        request.only_parameters(&allowed)?;
+        let keyring = self.auth.keyring().await?;
+        let listing = listing(request, &keyring, store)?;
+        page_of(request, &keyring, store, fetch(listing).await?, view)
+    }
+}
+
 /// How much of a list the request asks for: `limit` (1 to 100, 25 unless told) and `cursor`.
 ///
 /// # Errors
 /// `400` when either is not one.
-pub fn listing(
+fn listing(
     request: &Request,
     keyring: &Keyring,
     store: &TenantStore<'_>,
@@ -128,7 +150,7 @@ pub fn listing(
 ///
 /// # Errors
 /// As [`Response::json`].
-pub fn page_of<T, V: Serialize>(
+fn page_of<T, V: Serialize>(
     request: &Request,
     keyring: &Keyring,
     store: &TenantStore<'_>,

@@ -101,6 +101,13 @@ impl Problem {
             .member("plan", plan)
     }
 
+    /// `402`: the month's runs are used up.
+    #[must_use]
+    pub fn runs_used_up(limits: &Limits) -> Self {
+        let runs = limits.runs_per_month;
+        Self::plan_limit("runs", runs, runs, limits.plan)
+    }
+
     /// `403`.
     #[must_use]
     pub fn forbidden(detail: impl Into<String>) -> Self {
