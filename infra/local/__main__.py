@@ -13,7 +13,13 @@ from stack import LOCAL, ROOT, Failed, Stack, build, free_ports, say, target_fol
 
 
 def on_signal(*_):
+    # Once: what is ended in order must not be interrupted.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run():
@@ -125,7 +131,9 @@ def watch():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, on_signal)
+    # Also where the shell that started this ignores them.
+    for number in SIGNALS:
+        signal.signal(number, on_signal)
     commands = {"run": run, "test": test, "watch": watch}
     try:
         sys.exit(commands[sys.argv[1]]())

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -88,6 +89,9 @@ class Stack:
                 raise Failed(f"port {port} is in use: end what uses it, or choose another with PORT=…")
         self.state.mkdir(parents=True, exist_ok=True)
         self.log = (self.state / "emulator.log").open("ab")
+        temporary = self.state / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
         environment = {
             **os.environ,
             "GATEWAY_PORT": str(self.port),
@@ -99,6 +103,8 @@ class Stack:
             "S3_PERSIST": "1",
             "STATE_DIR": str(self.state / "aws"),
             "S3_DATA_DIR": str(self.state / "s3"),
+            # Unpacked functions and the like, which otherwise stay in the machine's own folder.
+            "TMPDIR": str(temporary),
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -110,6 +116,8 @@ class Stack:
             stdout=self.log,
             stderr=self.log,
             preexec_fn=end_with_parent,
+            # A session of its own: Ctrl-C reaches this process alone, which then ends it in order.
+            start_new_session=True,
         )
         self.issuer = Issuer(self.port + 1, self.state / "issuer")
         for _ in range(300):
@@ -132,6 +140,12 @@ class Stack:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self.process:
+            try:
+                # The functions that it started, if any is left.
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def package(self, parameters: dict) -> str:
         """The template with each function's zip in a bucket, as `sam package` does it. The local
