@@ -1,5 +1,5 @@
-//! Two ways to test AIAS as a whole: [`bench`] calls the functions in this process, on a wire that
-//! counts and breaks; [`client`] calls the deployed stack as anybody would.
+//! Two ways to test AIAS as a whole: [`mod@bench`] calls the functions in this process, on a wire that
+//! counts and breaks; [`mod@client`] calls the deployed stack as anybody would.
 
 #![expect(
     clippy::unwrap_used,

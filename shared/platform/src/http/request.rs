@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
 
@@ -13,38 +13,45 @@ use super::problem::Problem;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpEvent {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     raw_path: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     raw_query_string: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     headers: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     cookies: Vec<String>,
     #[serde(default)]
     body: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     is_base64_encoded: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     request_context: RequestContext,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RequestContext {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     request_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     domain_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     http: HttpContext,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HttpContext {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     method: String,
+}
+
+/// A member that is absent or `null` is as if it were empty: `cargo lambda watch` sends `null`.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    d: D,
+) -> Result<T, D::Error> {
+    Option::<T>::deserialize(d).map(Option::unwrap_or_default)
 }
 
 impl HttpEvent {
@@ -233,6 +240,9 @@ mod tests {
         assert_eq!(request.parameter("b").as_deref(), Some(""));
         assert_eq!(request.header("x-y"), Some("ü\0"));
         assert_eq!(read("{}").unwrap().path(), [""]);
+        let nulls = r#"{"rawPath": null, "rawQueryString": null, "headers": null, "cookies": null, "body": null,
+            "isBase64Encoded": null, "requestContext": {"requestId": null, "domainName": null, "http": null}}"#;
+        assert_eq!(read(nulls).unwrap().path(), [""]);
         assert!(read(r#"{"body": "%%%", "isBase64Encoded": true}"#).is_err());
     }
 
