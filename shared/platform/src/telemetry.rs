@@ -12,8 +12,8 @@ pub fn init(function: &'static str) {
     let _ = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
+        .with_current_span(false)
+        .with_span_list(true)
         .with_target(false)
         .with_env_filter(filter)
         .try_init();

@@ -15,6 +15,8 @@ pub struct HttpAnswer {
     pub status_code: u16,
     /// The headers.
     pub headers: BTreeMap<String, String>,
+    /// None; `cargo lambda watch` wants the member all the same.
+    pub cookies: [String; 0],
     /// The body, which is always text.
     pub body: String,
     /// Always false.
@@ -130,6 +132,7 @@ impl Response {
         HttpAnswer {
             status_code: self.status,
             headers,
+            cookies: [],
             body: if is_head { String::new() } else { self.body },
             is_base64_encoded: false,
         }
