@@ -40,6 +40,8 @@ def target_folder() -> Path:
 
 
 def build():
+    if not shutil.which("cargo"):
+        raise Failed("cargo is not there, and the functions are built with it: install Rust from https://rustup.rs")
     say("building the functions (the first time takes some minutes)")
     if subprocess.run(["cargo", "build", "--workspace", "--bins"], cwd=ROOT).returncode != 0:
         raise Failed("the functions do not build: see the compiler's message above")
@@ -160,7 +162,7 @@ class Stack:
 
         def upload(match):
             binary = target_folder() / match.group(2)
-            digest = hashlib.file_digest(binary.open("rb"), "sha256").hexdigest()
+            digest = hashlib.sha256(binary.read_bytes()).hexdigest()
             key = f"{match.group(2)}-{digest[:16]}.zip"
             if key not in known:
                 archive = self.state / "package.zip"
