@@ -21,11 +21,27 @@ pub struct ParseError {
     pub detail: String,
 }
 
+/// How deep a value may be that AIAS itself wraps or makes: a body of [`MAX_DEPTH`] inside a
+/// workflow's input, inside what a workflow makes of it.
+pub const MAX_STORED_DEPTH: usize = MAX_DEPTH + 16;
+
 /// The value of a JSON text.
 ///
 /// # Errors
 /// When the text is not UTF-8, not JSON, names a member twice, or is too deep.
 pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
+    parse_within(bytes, MAX_DEPTH)
+}
+
+/// The value of a JSON text that AIAS stored.
+///
+/// # Errors
+/// When it is not what AIAS stores.
+pub fn parse_stored(bytes: &[u8]) -> Result<Value, ParseError> {
+    parse_within(bytes, MAX_STORED_DEPTH)
+}
+
+fn parse_within(bytes: &[u8], depth: usize) -> Result<Value, ParseError> {
     let text = std::str::from_utf8(bytes).map_err(|e| ParseError {
         pointer: String::new(),
         detail: format!("not UTF-8 at byte {}", e.valid_up_to()),
@@ -35,7 +51,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
     deserializer.disable_recursion_limit();
     let strict = Strict {
         path: &path,
-        depth: 0,
+        left: depth,
     };
     let value = strict
         .deserialize(&mut deserializer)
@@ -77,19 +93,17 @@ impl Path {
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     path: &'a RefCell<Path>,
-    depth: usize,
+    /// How many levels may still come.
+    left: usize,
 }
 
 impl Strict<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.depth == MAX_DEPTH {
+        let Some(left) = self.left.checked_sub(1) else {
             self.path.borrow_mut().blame();
-            return Err(E::custom(format!("deeper than {MAX_DEPTH} levels")));
-        }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+            return Err(E::custom("deeper than is taken here: 128 levels"));
+        };
+        Ok(Self { left, ..self })
     }
 }
 
@@ -180,7 +194,7 @@ mod tests {
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         let error = parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
         assert!(
-            error.detail.starts_with("deeper than 128 levels"),
+            error.detail.starts_with("deeper than is taken here"),
             "{error:?}"
         );
         assert_eq!(error.pointer, "/0".repeat(MAX_DEPTH));

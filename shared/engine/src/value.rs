@@ -43,7 +43,7 @@ pub(crate) enum NotJson {
     Bytes,
     #[error("an object's member whose name is not a string cannot be written as JSON")]
     Name,
-    #[error("deeper than {} levels", aias_domain::json::MAX_DEPTH)]
+    #[error("deeper than {} levels", aias_domain::json::MAX_STORED_DEPTH)]
     Depth,
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn to_json(value: &Val) -> Result<Value, NotJson> {
 }
 
 fn convert(value: &Val, depth: usize) -> Result<Value, NotJson> {
-    if depth > aias_domain::json::MAX_DEPTH {
+    if depth > aias_domain::json::MAX_STORED_DEPTH {
         return Err(NotJson::Depth);
     }
     Ok(match value {

@@ -205,7 +205,7 @@ pub async fn read_input(
                 .ok_or(Error::InputGone)?
         }
     };
-    aias_domain::json::parse(&bytes).map_err(|_| Error::InputGone)
+    aias_domain::json::parse_stored(&bytes).map_err(|_| Error::InputGone)
 }
 
 /// A run as the API shows it.
