@@ -1,4 +1,4 @@
-//! How a provider proves that a request is its own. A scheme is a value: [`SCHEMES`] has a row
+//! How a provider proves that a request is its own. A scheme is a value: `ROWS` has a row
 //! for each provider, `hmac` is a row that its owner fills in, and one function checks them all
 //! over the raw bytes.
 //!
