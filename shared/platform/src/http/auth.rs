@@ -152,10 +152,7 @@ impl Auth {
         let caller = self.caller(request).await?;
         seen.note(|seen| seen.caller(&caller));
         let rate = caller.rate;
-        endpoint(caller)
-            .await
-            .map(|response| rate.onto(response))
-            .map_err(|problem| rate.onto_problem(problem))
+        rated(rate, endpoint(caller)).await
     }
 
     /// Answers a request of somebody who has not named a tenant.
@@ -178,10 +175,7 @@ impl Auth {
                     .count(user.as_str(), &plan::ceiling(), self.clock.now())?
             }
         };
-        endpoint(identity)
-            .await
-            .map(|response| rate.onto(response))
-            .map_err(|problem| rate.onto_problem(problem))
+        rated(rate, endpoint(identity)).await
     }
 
     /// The same for a path that names the tenant itself.
@@ -208,10 +202,7 @@ impl Auth {
         };
         seen.note(|seen| seen.caller(&caller));
         let rate = caller.rate;
-        endpoint(caller)
-            .await
-            .map(|response| rate.onto(response))
-            .map_err(|problem| rate.onto_problem(problem))
+        rated(rate, endpoint(caller)).await
     }
 
     /// Who calls, in the tenant that the request or the key names.
@@ -318,6 +309,17 @@ impl Auth {
             return Err(refuse("expired"));
         }
         self.admit(tenant, owner.role, Actor::Key(owner.key_id))
+    }
+}
+
+/// Puts the rate onto whatever the answer is.
+async fn rated(
+    rate: RateState,
+    answer: impl Future<Output = Result<Response, Problem>>,
+) -> Result<Response, Problem> {
+    match answer.await {
+        Ok(response) => Ok(rate.onto(response)),
+        Err(problem) => Err(rate.onto_problem(problem)),
     }
 }
 
