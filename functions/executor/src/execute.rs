@@ -43,12 +43,15 @@ enum Error {
     Thread(#[from] std::io::Error),
     #[error("the run is not there yet")]
     NoRunYet,
+    #[error("the environment ends before the run may")]
+    TooLate,
 }
 
 /// How an execution ended, when it did.
 enum Done {
     Ended(&'static str),
     HadEnded,
+    HadBegun,
     NoRun,
     HandedOn,
 }
@@ -82,6 +85,7 @@ pub(crate) async fn execute(app: &App, record: SqsRecord, deadline: SystemTime) 
             let outcome = match done {
                 Done::Ended(status) => status,
                 Done::HadEnded => "had ended",
+                Done::HadBegun => "had begun",
                 Done::NoRun => "no run",
                 Done::HandedOn => "handed on",
             };
@@ -119,6 +123,10 @@ async fn work(
     };
     if run.run.value.status.is_terminal() {
         return Ok(Done::HadEnded);
+    }
+    if run.run.value.status == Status::Running && record.receive_count() <= 1 {
+        // Another message began it, and comes again should its executor have died.
+        return Ok(Done::HadBegun);
     }
     let tenant = tenant?
         .map(|tenant| tenant.value)
@@ -159,8 +167,7 @@ async fn work(
     if execution.is_too_late(deadline) {
         return execution.hand_on().await;
     }
-    let begun_before = execution.run.run.value.status == Status::Running;
-    if record.receive_count() > 1 || begun_before {
+    if record.receive_count() > 1 {
         match execution
             .run
             .run
@@ -255,9 +262,13 @@ impl Execution<'_> {
         Duration::from_secs(u64::from(self.limits.run_seconds))
     }
 
-    /// Leaves the run to another environment.
+    /// Leaves the run to another environment: by another message, unless this one holds a run that
+    /// was begun.
     async fn hand_on(&self) -> Result<Done, Error> {
         let run = &self.run.run.value;
+        if run.status == Status::Running {
+            return Err(Error::TooLate);
+        }
         let message = RunMessage {
             tenant_id: self.store.tenant_id(),
             run_id: run.id,
