@@ -7,6 +7,7 @@ use aias_domain::{
     endpoint::{Endpoint, Secret},
     id::{EndpointId, TenantId, WorkflowId},
     log::Entry,
+    plan::{Plan, PlanName},
     run::Run,
     tenant::{ApiKey, Member, Role, Tenant},
     verification::Verification,
@@ -114,11 +115,7 @@ impl Bench {
     }
 
     fn intake(&self) -> Intake {
-        Intake {
-            store: self.store(),
-            blobs: self.blobs(),
-            queue: self.queue(),
-        }
+        Intake::new(self.store(), self.blobs(), self.queue())
     }
 
     fn keyring() -> Keyring {
@@ -153,7 +150,7 @@ impl Bench {
     /// A new `reconciler`.
     #[must_use]
     pub fn reconciler(&self) -> reconciler::App {
-        reconciler::App::new(self.intake(), self.clock.clone())
+        reconciler::App::new(self.intake(), self.clock.clone(), Duration::ZERO)
     }
 
     /// What an event gets of the function that serves it.
@@ -196,16 +193,17 @@ impl Bench {
         let id: TenantId = TENANT.parse().unwrap();
         let name = "Bench".to_owned();
         let tenant = Tenant {
-            id,
-            name: aias_domain::text::Name::new(&name).unwrap(),
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
+            plan: Plan {
+                name: PlanName::Business,
+                ..Plan::default()
+            },
+            ..Tenant::new(id, aias_domain::text::Name::new(&name).unwrap(), now)
         };
         let owner = Member {
             user_id: "owner".parse().unwrap(),
             role: Role::Owner,
             created_at: now,
+            disabled_by_plan: false,
         };
         store.create_tenant(&tenant, &owner, None).await.unwrap();
         let own = self.tenant(&store);
@@ -222,6 +220,7 @@ impl Bench {
             created_at: now,
             valid_until: None,
             token_hash: secret(Purpose::ApiKey, "B"),
+            disabled_by_plan: false,
         };
         own.create_api_key(&key, 10, None).await.unwrap();
         self.add_workflow(WORKFLOW, &ten_steps()).await;
@@ -230,6 +229,7 @@ impl Bench {
             name: tenant.name,
             workflow_id: WORKFLOW.parse().unwrap(),
             enabled: true,
+            disabled_by_plan: false,
             verification: Verification::none(),
             url_secrets: vec![Secret {
                 last_used_at: Some(now),
@@ -253,6 +253,7 @@ impl Bench {
             namespace: "n".into(),
             latest: 1,
             enabled: true,
+            disabled_by_plan: false,
             created_at: now,
             updated_at: now,
         };

@@ -274,7 +274,7 @@ fn every_answer_follows_the_conventions() {
     assert_eq!(listed.header("api-version"), "2026-11-01");
     assert!(!listed.header("x-request-id").is_empty());
     assert!(listed.header("ratelimit").starts_with("\"tenant\";r="));
-    assert_eq!(listed.header("ratelimit-policy"), "\"tenant\";q=12000;w=60");
+    assert_eq!(listed.header("ratelimit-policy"), "\"tenant\";q=6000;w=60");
     client
         .call("GET", "/api/runs", &[("api-version", "2026-11-01")], b"")
         .expect(200);

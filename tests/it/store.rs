@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aias_domain::{
     id::{RunId, TenantId, WorkflowId},
+    plan::PlanName,
     run::{Run, Trigger},
     tenant::{Member, Role, Tenant},
     text::Name,
@@ -11,7 +12,7 @@ use aias_domain::{
 };
 use aias_platform::{
     runs::{Prepared, new_run},
-    store::{Error, Input, Listing, Proof, Refused, RunFilter, Store, TenantStore},
+    store::{Error, Gate, Input, Listing, Proof, Refused, RunFilter, Store, TenantStore},
 };
 use aias_testkit::{aws, dynamodb, wire::Wire};
 use jiff::{SignedDuration, Timestamp};
@@ -21,26 +22,21 @@ fn now() -> Timestamp {
     "2026-11-21T00:30:00Z".parse().unwrap()
 }
 
-async fn store() -> Store {
+pub(crate) async fn store() -> Store {
     Store::new(
         &aws::config(&dynamodb::start().await, &Wire::default()),
         dynamodb::TABLE.to_owned(),
     )
 }
 
-async fn with_tenant(store: &Store) -> TenantStore<'_> {
+pub(crate) async fn with_tenant(store: &Store) -> TenantStore<'_> {
     let id = TenantId::new(now(), aias_platform::clock::random_id());
-    let tenant = Tenant {
-        id,
-        name: Name::new("T").unwrap(),
-        created_at: now(),
-        updated_at: now(),
-        deleted_at: None,
-    };
+    let tenant = Tenant::new(id, Name::new("T").unwrap(), now());
     let owner = Member {
         user_id: "o".parse().unwrap(),
         role: Role::Owner,
         created_at: now(),
+        disabled_by_plan: false,
     };
     store.create_tenant(&tenant, &owner, None).await.unwrap();
     store.tenant(Proof::for_tests(id))
@@ -161,6 +157,7 @@ fn workflow(n: u128) -> (Workflow, Version) {
         namespace: "n".into(),
         latest: 1,
         enabled: true,
+        disabled_by_plan: false,
         created_at: now(),
         updated_at: now(),
     };
@@ -250,35 +247,15 @@ async fn lists_show_heads_and_not_their_versions() {
 }
 
 #[tokio::test]
-async fn the_month_admits_exactly_its_runs() {
-    let store = store().await;
-    let own = with_tenant(&store).await;
-    for _ in 0..5 {
-        assert!(own.admit(now(), 5).await.unwrap());
-    }
-    assert!(!own.admit(now(), 5).await.unwrap());
-    own.unadmit(now()).await.unwrap();
-    assert!(own.admit(now(), 5).await.unwrap());
-    assert!(!own.admit(now(), 5).await.unwrap());
-    assert!(
-        own.admit(now() + SignedDuration::from_hours(24 * 15), 5)
-            .await
-            .unwrap(),
-        "the next month"
-    );
-}
-
-#[tokio::test]
 async fn active_tenants_are_found_by_their_hour() {
     let store = store().await;
     let first = with_tenant(&store).await;
     let second = with_tenant(&store).await;
-    first.admit(now(), 5).await.unwrap();
-    second.admit(now(), 5).await.unwrap();
-    second
-        .admit(now() + SignedDuration::from_hours(1), 5)
-        .await
-        .unwrap();
+    let (gate, limits) = (Gate::default(), PlanName::Free.limits());
+    let later = now() + SignedDuration::from_hours(1);
+    for (own, at) in [(&first, now()), (&second, now()), (&second, later)] {
+        gate.admit(own, &limits, at).await.unwrap();
+    }
     let ids = |tenants: Vec<aias_platform::store::ActiveTenant>| {
         tenants.iter().map(|t| t.tenant_id).collect::<Vec<_>>()
     };
@@ -286,10 +263,7 @@ async fn active_tenants_are_found_by_their_hour() {
         ids(store.active_tenants(now()).await.unwrap()),
         [first.tenant_id()]
     );
-    let later = store
-        .active_tenants(now() + SignedDuration::from_hours(1))
-        .await
-        .unwrap();
+    let later = store.active_tenants(later).await.unwrap();
     assert_eq!(ids(later), [second.tenant_id()]);
 }
 

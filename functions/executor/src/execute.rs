@@ -8,7 +8,6 @@ use aias_domain::{
     id::ArtifactId,
     plan::{self, Limits},
     run::{Run, RunError, Status, TransitionError},
-    tenant::Tenant,
 };
 use aias_engine::Outcome;
 use aias_platform::{
@@ -54,6 +53,15 @@ enum Done {
     HadBegun,
     NoRun,
     HandedOn,
+    HeldBack,
+    NoRoom,
+}
+
+/// What following a computation led to.
+enum Heard {
+    Ended(Result<Value, RunError>),
+    /// The plan has as many runs running as it allows at once.
+    NoRoom,
 }
 
 /// How long a run that computes is left alone before it is shown as running.
@@ -62,6 +70,8 @@ const CLAIM_AFTER: Duration = Duration::from_secs(1);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// How old a message without a run gets before it is dropped, in milliseconds.
 const ORPHAN_AFTER_MS: i64 = 15 * 60 * 1000;
+/// When a run is tried again that the plan had no room for.
+const ROOM_AFTER: Duration = Duration::from_secs(5);
 /// What the writes at the end of a run may take.
 const WRITES: Duration = Duration::from_secs(9);
 
@@ -88,6 +98,8 @@ pub(crate) async fn execute(app: &App, record: SqsRecord, deadline: SystemTime) 
                 Done::HadBegun => "had begun",
                 Done::NoRun => "no run",
                 Done::HandedOn => "handed on",
+                Done::HeldBack => "held back",
+                Done::NoRoom => "no room",
             };
             tracing::info!(message_id, %tenant_id, %run_id, received, outcome, duration_ms, "the message was handled");
             Verdict::Done
@@ -124,6 +136,10 @@ async fn work(
     if run.run.value.status.is_terminal() {
         return Ok(Done::HadEnded);
     }
+    if run.run.value.status == Status::Suspended {
+        // It goes on by a message of its own.
+        return Ok(Done::HeldBack);
+    }
     if run.run.value.status == Status::Running && record.receive_count() <= 1 {
         // Another message began it, and comes again should its executor have died.
         return Ok(Done::HadBegun);
@@ -131,9 +147,10 @@ async fn work(
     let tenant = tenant?
         .map(|tenant| tenant.value)
         .filter(|tenant| tenant.deleted_at.is_none());
-    let Some(limits) = tenant.as_ref().map(limits_of) else {
+    let Some(tenant) = tenant else {
         return Ok(Done::NoRun);
     };
+    let limits = plan::limits(&tenant, app.clock.now());
     let mut execution = Execution {
         app,
         store,
@@ -149,7 +166,7 @@ async fn work(
                 .refuse("workflow-deleted", "The workflow is deleted")
                 .await;
         }
-        Some(head) if !head.enabled => {
+        Some(head) if !head.is_on() => {
             return execution
                 .refuse("workflow-disabled", "The workflow is disabled")
                 .await;
@@ -175,22 +192,26 @@ async fn work(
             .clone()
             .begin(version, app.clock.now())
         {
-            Ok(run) => execution.claim(run).await?,
+            Ok(run) => {
+                if !execution.claim(run).await? {
+                    return execution.wait_for_room().await;
+                }
+            }
             Err(TransitionError::Exhausted) => {
                 return execution
                     .refuse("executor-ended", "The run ended its executor each time")
                     .await;
             }
-            Err(TransitionError::Ended(_) | TransitionError::NotFaulted(_)) => {
+            Err(
+                TransitionError::Ended(_)
+                | TransitionError::NotFaulted(_)
+                | TransitionError::NotSuspended(_),
+            ) => {
                 return Ok(Done::HadEnded);
             }
         }
     }
     execution.compute(version).await
-}
-
-fn limits_of(tenant: &Tenant) -> Limits {
-    plan::limits(tenant)
 }
 
 /// The run. Its message may be faster than its item, by a moment.
@@ -216,8 +237,8 @@ struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    /// Writes that the run is running.
-    async fn claim(&mut self, run: Run) -> Result<(), Error> {
+    /// Writes that the run is running, if the plan has room for one more; says whether it has.
+    async fn claim(&mut self, run: Run) -> Result<bool, Error> {
         let next = StoredRun {
             run: Stored {
                 value: run,
@@ -225,8 +246,15 @@ impl Execution<'_> {
             },
             ..self.run.clone()
         };
-        self.store.save_run(&next).await?;
+        if !self
+            .store
+            .start_run(&next, self.limits.concurrent_runs)
+            .await?
+        {
+            return Ok(false);
+        }
         self.run = StoredRun {
+            was: Status::Running,
             run: Stored {
                 version: next.run.version + 1,
                 ..next.run
@@ -234,7 +262,25 @@ impl Execution<'_> {
             ..next
         };
         self.claimed = true;
-        Ok(())
+        Ok(true)
+    }
+
+    /// Leaves the run to a later message: others of its tenant have to end first.
+    async fn wait_for_room(&self) -> Result<Done, Error> {
+        self.app
+            .queue
+            .send_later(&self.message(), ROOM_AFTER)
+            .await?;
+        Ok(Done::NoRoom)
+    }
+
+    fn message(&self) -> RunMessage {
+        let run = &self.run.run.value;
+        RunMessage {
+            tenant_id: self.store.tenant_id(),
+            run_id: run.id,
+            workflow_id: run.workflow_id,
+        }
     }
 
     /// Ends a run that cannot be begun.
@@ -269,12 +315,7 @@ impl Execution<'_> {
         if run.status == Status::Running {
             return Err(Error::TooLate);
         }
-        let message = RunMessage {
-            tenant_id: self.store.tenant_id(),
-            run_id: run.id,
-            workflow_id: run.workflow_id,
-        };
-        self.app.queue.send(&message).await?;
+        self.app.queue.send(&self.message()).await?;
         Ok(Done::HandedOn)
     }
 
@@ -315,7 +356,10 @@ impl Execution<'_> {
             clock: self.app.clock.clone(),
         };
         let computation = Computation::begin(given)?;
-        let outcome = self.listen(computation, version, &mut entries).await?;
+        let outcome = match self.listen(computation, version, &mut entries).await? {
+            Heard::Ended(outcome) => outcome,
+            Heard::NoRoom => return self.wait_for_room().await,
+        };
         if !self.claimed {
             // Not written: the end says it.
             let begun = self.run.run.value.clone().begin(version, now);
@@ -337,26 +381,27 @@ impl Execution<'_> {
         mut computation: Computation,
         version: u32,
         entries: &mut Entries,
-    ) -> Result<Result<Value, RunError>, Error> {
+    ) -> Result<Heard, Error> {
         let deadline = Instant::now() + self.run_time();
         let mut flush_at = Instant::now() + CLAIM_AFTER;
         loop {
             tokio::select! {
                 told = computation.next() => match told {
                     Some(Told::Step(record, at)) => entries.step(record, at),
-                    Some(Told::Ended(outcome)) => return Ok(outcome_of(*outcome)),
-                    None => return Ok(Err(panicked())),
+                    Some(Told::Ended(outcome)) => return Ok(Heard::Ended(outcome_of(*outcome))),
+                    None => return Ok(Heard::Ended(Err(panicked()))),
                 },
                 () = sleep_until(deadline) => {
-                    let Some((steps, outcome)) = computation.stop().await else { return Ok(Err(timed_out())) };
+                    let Some((steps, outcome)) = computation.stop().await else { return Ok(Heard::Ended(Err(timed_out()))) };
                     steps.into_iter().for_each(|(record, at)| entries.step(record, at));
-                    return Ok(outcome_of(outcome));
+                    return Ok(Heard::Ended(outcome_of(outcome)));
                 }
                 () = sleep_until(flush_at) => {
                     if !self.claimed {
                         let run = self.run.run.value.clone().begin(version, self.app.clock.now());
-                        if let Ok(run) = run {
-                            self.claim(run).await?;
+                        if let Ok(run) = run && !self.claim(run).await? {
+                            computation.stop().await;
+                            return Ok(Heard::NoRoom);
                         }
                     }
                     let waiting = entries.take();

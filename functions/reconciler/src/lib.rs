@@ -4,11 +4,18 @@
 //!   have been lost with the process that was to send it; to ask twice is harmless. The tenants to
 //!   look at are those that had a run accepted in this hour or the one before, so a pass costs
 //!   nothing for idle ones; of these it reads the last two hours.
+//! * **Each minute, too:** what is due. A plan that has changed is settled; held runs go on, the
+//!   oldest first, as fast as the plan takes events. What was due while nobody looked is found for a
+//!   week.
 //! * **A message in the dead-letter queue:** its run is faulted, with the reason in it, and can be
 //!   retried. A message that cannot be read stays there for people to look at.
 
 mod dead;
+mod due;
+mod resume;
 mod stuck;
+
+use std::time::Duration;
 
 use aias_platform::{
     aws::SdkConfig,
@@ -27,24 +34,33 @@ use serde::Deserialize;
 pub struct App {
     intake: Intake,
     clock: Clock,
+    /// How long one pass lets a tenant's held runs go on: the next one comes in a minute.
+    resume_for: Duration,
 }
+
+/// See [`App::new`].
+const RESUME_FOR: Duration = Duration::from_secs(45);
 
 impl App {
     /// From `TABLE_NAME`, `BUCKET_NAME` and `RUNS_QUEUE_URL`.
     #[must_use]
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
-        let intake = Intake {
-            store: Store::new(aws, env.text("TABLE_NAME")),
-            blobs: Blobs::new(aws, env.text("BUCKET_NAME")),
-            queue: Queue::new(aws, env.text("RUNS_QUEUE_URL")),
-        };
-        Self::new(intake, Clock::system())
+        let intake = Intake::new(
+            Store::new(aws, env.text("TABLE_NAME")),
+            Blobs::new(aws, env.text("BUCKET_NAME")),
+            Queue::new(aws, env.text("RUNS_QUEUE_URL")),
+        );
+        Self::new(intake, Clock::system(), RESUME_FOR)
     }
 
-    /// Of its parts.
+    /// Of its parts; a pass lets a tenant's held runs go on for `resume_for`.
     #[must_use]
-    pub fn new(intake: Intake, clock: Clock) -> Self {
-        Self { intake, clock }
+    pub fn new(intake: Intake, clock: Clock, resume_for: Duration) -> Self {
+        Self {
+            intake,
+            clock,
+            resume_for,
+        }
     }
 }
 
@@ -67,6 +83,7 @@ pub async fn handle(app: &App, event: Event) -> SqsBatchResponse {
     match event {
         Event::Dead(event) => batch::each(event, |record| dead::bury(app, record)).await,
         Event::Schedule(Schedule {}) => {
+            due::do_all(app).await;
             stuck::ask_again(app).await;
             SqsBatchResponse::default()
         }

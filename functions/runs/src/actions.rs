@@ -4,6 +4,7 @@ use aias_domain::{
     id::RunId,
     run::{Run, Status, TransitionError, Trigger},
     tenant::Role,
+    workflow::Workflow,
 };
 use aias_platform::{
     clock::random_id,
@@ -23,6 +24,7 @@ fn refuse(error: TransitionError) -> Problem {
     let (code, title) = match error {
         TransitionError::Ended(_) => ("run-ended", "The run has ended"),
         TransitionError::NotFaulted(_) => ("run-not-faulted", "The run has not faulted"),
+        TransitionError::NotSuspended(_) => ("run-not-suspended", "The run is not held back"),
         TransitionError::Exhausted => ("run-exhausted", "The run was begun too often"),
     };
     Problem::conflict(code, title).detail(error.to_string())
@@ -116,7 +118,7 @@ pub(crate) async fn replay(
         };
         let workflow_id = original.run.value.workflow_id;
         let head = store.workflow(workflow_id).await?.map(|head| head.value);
-        let head = head.filter(|head| head.enabled).ok_or_else(|| {
+        let head = head.filter(Workflow::is_on).ok_or_else(|| {
             Problem::conflict("workflow-disabled", "The workflow is disabled or deleted")
         })?;
         let version = body.workflow_version.unwrap_or(head.latest);
@@ -125,9 +127,7 @@ pub(crate) async fn replay(
             return Err(Problem::invalid_member("/workflow_version", detail));
         }
         let input = read_input(store, &app.intake.blobs, &original.input).await?;
-        if !store.admit(now, caller.limits.runs_per_month).await? {
-            return Err(Problem::runs_used_up(&caller.limits));
-        }
+        app.intake.admit(store, &caller.limits, now).await??;
         let input = Prepared::new(&input)?;
         let run_id = RunId::new(now, random_id());
         let trigger = Trigger::Replay {

@@ -42,11 +42,7 @@ impl App {
     /// Of its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue) -> Self {
-        let intake = Intake {
-            store: api.store.clone(),
-            blobs,
-            queue,
-        };
+        let intake = Intake::new(api.store.clone(), blobs, queue);
         Self { api, intake }
     }
 }

@@ -64,6 +64,7 @@ pub(crate) async fn create(
             created_at: now,
             valid_until: body.expires_at,
             token_hash: once.keyring().hash(Purpose::ApiKey, &parts),
+            disabled_by_plan: false,
         };
         let token = format!("{TOKEN_PREFIX}{tenant}_{secret}");
         let response = Response::object(201, &view::new_api_key(&key, token))?;

@@ -7,6 +7,7 @@ mod view;
 use aias_domain::{
     id::TenantId,
     plan::limits,
+    subscription::Subscription,
     tenant::{Member, Role, Tenant, UserId},
     text::Name,
 };
@@ -72,7 +73,7 @@ async fn of_somebody(
     match (request.method, identity) {
         (Method::Get, Identity::User(user)) => mine(app, request, &user).await,
         (Method::Get, Identity::Key(caller)) => {
-            let own = view::tenant(&caller.tenant, caller.role);
+            let own = view::tenant(&caller.tenant, caller.role, app.api.clock.now());
             Response::json(200, &json!({"data": [own], "next_cursor": null}))
         }
         (Method::Post, Identity::User(user)) => create(app, request, user, seen).await,
@@ -92,7 +93,7 @@ async fn in_tenant(app: &App, caller: Caller, request: &Request) -> Result<Respo
         // Of a tenant that is being deleted nothing else is there.
         _ if deleting => Err(Problem::not_found()),
         (Method::Get, ["api", "tenants", _]) => {
-            Response::object(200, &view::tenant(&caller.tenant, caller.role))
+            Response::object(200, &view::tenant(&caller.tenant, caller.role, app.api.clock.now()))
         }
         (Method::Patch, ["api", "tenants", _]) => rename(app, store, &caller, request).await,
         (Method::Get, ["api", "tenants", _, "members"]) => members::list(app, store, request).await,
@@ -126,12 +127,13 @@ async fn mine(app: &App, request: &Request, user: &UserId) -> Result<Response, P
         after: None,
     };
     let page = app.api.store.tenants_of(user, &listing).await?;
+    let now = app.api.clock.now();
     let living = page
         .items
         .iter()
         .filter(|(tenant, _)| tenant.deleted_at.is_none());
     let data: Vec<_> = living
-        .map(|(tenant, role)| view::tenant(tenant, *role))
+        .map(|(tenant, member)| view::tenant(tenant, member.role, now))
         .collect();
     Response::json(200, &json!({"data": data, "next_cursor": null}))
 }
@@ -152,24 +154,19 @@ async fn create(
     let make = async |once: Once<'_>| {
         let now = app.api.clock.now();
         let body: Named = parse_body(request)?;
-        let tenant = Tenant {
-            id: TenantId::new(now, random_id()),
-            name: body.name,
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-        };
+        let tenant = Tenant::new(TenantId::new(now, random_id()), body.name, now);
         seen.note(|seen| seen.tenant(tenant.id));
         let owner = Member {
             user_id: user,
             role: Role::Owner,
             created_at: now,
+            disabled_by_plan: false,
         };
-        let response = Response::object(201, &view::tenant(&tenant, Role::Owner))?
+        let response = Response::object(201, &view::tenant(&tenant, Role::Owner, now))?
             .header("location", format!("/api/tenants/{}", tenant.id));
         let kept = once.keep(&response)?;
         let made = app.api.store.create_tenant(&tenant, &owner, kept).await;
-        once.finish(made, response, &limits(&tenant))
+        once.finish(made, response, &limits(&tenant, now))
     };
     app.api.once(scope, request, make).await
 }
@@ -182,11 +179,12 @@ async fn rename(
 ) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
     let read: Stored<Tenant> = store.tenant().await?.ok_or_else(Problem::not_found)?;
-    request.check_if_match(&view::tenant(&read.value, caller.role))?;
+    let now = app.api.clock.now();
+    request.check_if_match(&view::tenant(&read.value, caller.role, now))?;
     let body: Named = parse_body(request)?;
     let value = Tenant {
         name: body.name,
-        updated_at: app.api.clock.now(),
+        updated_at: now,
         ..read.value
     };
     let changed = Stored {
@@ -194,7 +192,7 @@ async fn rename(
         version: read.version,
     };
     store.save_tenant(&changed).await?;
-    Response::object(200, &view::tenant(&changed.value, caller.role))
+    Response::object(200, &view::tenant(&changed.value, caller.role, now))
 }
 
 /// First the tenant is marked, which shuts every door but this one; then its items go, its owners
@@ -202,6 +200,13 @@ async fn rename(
 async fn delete(app: &App, store: &TenantStore<'_>, caller: &Caller) -> Result<Response, Problem> {
     caller.require(Role::Owner)?;
     let read = store.tenant().await?.ok_or_else(Problem::not_found)?;
+    let account = store.account().await?.value;
+    let live = |own: &Subscription| own.state.status.is_live();
+    if account.entitled().subscription.is_some_and(live) {
+        let title = "The tenant has a subscription";
+        return Err(Problem::conflict("subscription-active", title)
+            .detail("cancel it first: POST /api/billing/portal leads there"));
+    }
     let now = app.api.clock.now();
     if read.value.deleted_at.is_none() {
         let value = Tenant {

@@ -50,6 +50,7 @@ pub(crate) async fn create(
             user_id: body.user_id,
             role: body.role,
             created_at: app.api.clock.now(),
+            disabled_by_plan: false,
         };
         let response = Response::object(201, &view::member(&member))?;
         let kept = once.keep(&response)?;
@@ -86,6 +87,10 @@ pub(crate) async fn change(
     let body: Change = parse_body(request)?;
     manage(caller, read.value.role)?;
     manage(caller, body.role)?;
+    if read.value.disabled_by_plan {
+        let limits = &caller.limits;
+        return Err(Problem::plan_limit("members", limits.members, limits.members, limits.plan));
+    }
     let saved = store.save_member(&read, body.role).await;
     let member = saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Response::object(200, &view::member(&member))

@@ -125,6 +125,7 @@ async fn create(
             name: body.name,
             workflow_id: body.workflow_id,
             enabled: body.enabled.unwrap_or(true),
+            disabled_by_plan: false,
             verification: given.verification,
             url_secrets: vec![Secret::new(url.hash.clone(), now)],
             signing_secrets: signing
@@ -195,7 +196,14 @@ async fn change(
         own.enabled = enabled;
     }
     own.updated_at = now;
-    let saved = store.save_endpoint(&endpoint, None, &[]).await;
+    let comes_back = own.disabled_by_plan && body.enabled == Some(true);
+    let saved = if comes_back {
+        own.disabled_by_plan = false;
+        let limit = caller.limits.endpoints;
+        store.enable_endpoint(&endpoint, limit).await
+    } else {
+        store.save_endpoint(&endpoint, None, &[]).await
+    };
     saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Response::object(200, &view::changed(&endpoint.value, made.as_deref()))
 }

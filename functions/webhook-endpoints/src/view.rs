@@ -4,6 +4,7 @@ use aias_domain::{
     endpoint::{Endpoint, Secret},
     event::text_of,
     id::{EndpointId, TenantId, WorkflowId},
+    plan,
     verification::Verification,
 };
 use serde::Serialize;
@@ -17,6 +18,7 @@ pub(crate) struct View {
     workflow_id: WorkflowId,
     verification: VerificationView,
     enabled: bool,
+    disabled_reason: Option<&'static str>,
     url_secrets: Vec<SecretView>,
     signing_secrets: Vec<SecretView>,
     created_at: String,
@@ -60,7 +62,8 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> View {
             own: endpoint.verification.clone(),
             secret: None,
         },
-        enabled: endpoint.enabled,
+        enabled: endpoint.is_on(),
+        disabled_reason: plan::disabled_reason(endpoint.disabled_by_plan),
         url_secrets: secrets(&endpoint.url_secrets),
         signing_secrets: secrets(&endpoint.signing_secrets),
         created_at: text_of(endpoint.created_at),

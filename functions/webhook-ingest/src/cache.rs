@@ -115,7 +115,7 @@ impl App {
             verify_tokens.extend(opened.verify_token().map(str::to_owned));
         }
         let ready = Arc::new(Ready {
-            limits: plan::limits(&found.tenant),
+            limits: plan::limits(&found.tenant, now),
             scheme,
             keys,
             verify_tokens,

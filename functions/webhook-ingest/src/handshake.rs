@@ -25,7 +25,7 @@ pub(crate) fn get(endpoint: &Ready, request: &Request) -> Result<Response, Probl
     let known = endpoint.verify_tokens.iter().fold(false, |known, own| {
         known | aias_platform::secrets::is_equal(own.as_bytes(), token.as_bytes())
     });
-    if !known || !endpoint.found.endpoint.value.enabled {
+    if !known || !endpoint.found.endpoint.value.is_on() {
         return Err(Problem::bad_signature());
     }
     Ok(Response::plain(challenge.0))

@@ -15,10 +15,14 @@
 //! | the run | a pending run without a message | finds it, and sends the message |
 //! | the message | a message without a run | finds the claim, and makes the run |
 //!
-//! What nobody sends again, the reconciler finishes.
+//! What nobody sends again, the reconciler finishes. An event that the month has no room for is
+//! taken as a run that is held back, up to the plan's grace: the run and its place in the list of
+//! held ones are one transaction, and the wish to look at the list follows it. A process that dies
+//! before the wish gave no `202`; the next delivery finds the run, and wishes.
 
 mod cache;
 mod handshake;
+mod rate;
 mod take;
 
 use aias_platform::{
@@ -49,11 +53,11 @@ impl App {
     /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL` and `KEYRING_SECRET_ARN`.
     #[must_use]
     pub fn load(aws: &aias_platform::aws::SdkConfig, env: &Env) -> Self {
-        let intake = Intake {
-            store: Store::new(aws, env.text("TABLE_NAME")),
-            blobs: Blobs::new(aws, env.text("BUCKET_NAME")),
-            queue: Queue::new(aws, env.text("RUNS_QUEUE_URL")),
-        };
+        let intake = Intake::new(
+            Store::new(aws, env.text("TABLE_NAME")),
+            Blobs::new(aws, env.text("BUCKET_NAME")),
+            Queue::new(aws, env.text("RUNS_QUEUE_URL")),
+        );
         let keyrings = Keyrings::new(aws, env.text("KEYRING_SECRET_ARN"));
         Self::new(intake, keyrings, Clock::system())
     }

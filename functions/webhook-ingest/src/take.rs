@@ -4,19 +4,20 @@ use aias_domain::{
     canonical,
     event::{self, Body, EventError},
     id::RunId,
-    run::{Run, Trigger},
+    plan,
+    run::{Run, Status, Trigger},
     verification::{self, Handshake},
 };
 use aias_platform::{
     clock::random_id,
     http::{Fault, Problem, Request, Response, SeenCell},
-    runs::{Prepared, new_run},
-    store::{Claim, Claimed, StoredRun, TenantStore},
+    runs::{Prepared, expiry, new_run},
+    store::{Admission, Claim, Claimed, StoredRun, Task, TenantStore},
 };
-use jiff::{Timestamp, Zoned};
+use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{App, cache::Ready};
+use crate::{App, cache::Ready, rate};
 
 /// Verifies an event, records it and asks for its run.
 pub(crate) async fn take(
@@ -26,7 +27,7 @@ pub(crate) async fn take(
     seen: &SeenCell,
 ) -> Result<Response, Problem> {
     let endpoint = &ready.found.endpoint.value;
-    if !endpoint.enabled {
+    if !endpoint.is_on() {
         return Err(Problem::gone(
             "endpoint-disabled",
             "The endpoint is disabled",
@@ -153,7 +154,7 @@ impl Event {
                     .await;
             }
         };
-        let admitting = store.admit(now, ready.limits.runs_per_month);
+        let admitting = app.intake.gate.admit(store, &ready.limits, now);
         let (admitted, claimed, placed, ()) =
             tokio::join!(admitting, claiming, app.intake.place(store, input), noting);
         let (admitted, claimed) = (admitted?, claimed?);
@@ -163,7 +164,7 @@ impl Event {
             Claimed::Before {
                 same_body: false, ..
             } => {
-                give_back(store, admitted, now).await;
+                give_back(store, admitted).await;
                 return Err(Problem::conflict(
                     "event-id-reused",
                     "The event's id came with another body before",
@@ -171,31 +172,45 @@ impl Event {
             }
             Claimed::Before { run_id, .. } => {
                 if let Some(found) = store.run(run_id).await? {
-                    give_back(store, admitted, now).await;
+                    give_back(store, admitted).await;
                     return duplicate(app, store, &found, seen).await;
                 }
                 run_id
             }
         };
-        if !admitted {
+        let (admitted, held) = match admitted {
+            Admission::MonthFull(_) => (store.hold(&ready.limits, now).await?, true),
+            Admission::Admitted(..) | Admission::RateFull(_) => (admitted, false),
+        };
+        let Admission::Admitted(_, left) = admitted else {
             if let (Claimed::New, Some(claim)) = (&claimed, claim) {
                 store.unclaim(claim, run_id).await?;
             }
-            return Err(month_is_full(now));
-        }
+            return Err(rate::refuse(&ready.limits, admitted, now));
+        };
         let run = Run {
             id: run_id,
             created_at: run_id.created_at(),
             ..run
         };
-        let run = new_run(run, placed?, ready.limits.retention_days);
-        app.intake.begin(store, &run).await?;
-        accepted(run_id, seen)
+        let limits = &ready.limits;
+        let response = if held {
+            let mut run = new_run(run.suspend(), placed?, limits.retention_days);
+            // Kept as long as it may be held, and then as long as any other.
+            run.expires_at = expiry(plan::month_end(now), limits.retention_days);
+            app.intake.suspend(store, &run, now).await?;
+            accepted(run_id, Status::Suspended, seen)?
+        } else {
+            let run = new_run(run, placed?, limits.retention_days);
+            app.intake.begin(store, &run).await?;
+            accepted(run_id, Status::Pending, seen)?
+        };
+        Ok(rate::onto(response, limits, left, now))
     }
 }
 
-/// An event that came before. Should its run still be waiting for its first execution, the message
-/// may have been lost with the process that was to send it: it is sent again.
+/// An event that came before. What was to make sure that its run goes on may have been lost with
+/// the process that was to do it: it is done again.
 async fn duplicate(
     app: &App,
     store: &TenantStore<'_>,
@@ -203,35 +218,32 @@ async fn duplicate(
     seen: &SeenCell,
 ) -> Result<Response, Problem> {
     let run = &found.run.value;
-    if run.status == aias_domain::run::Status::Pending {
-        app.intake.enqueue(store, found).await?;
+    match run.status {
+        Status::Pending => app.intake.enqueue(store, found).await?,
+        Status::Suspended => {
+            let turn = plan::month_end(app.clock.now());
+            store.set_due(Task::Resume, turn).await?;
+        }
+        Status::Running
+        | Status::Waiting
+        | Status::Cancelled
+        | Status::Faulted
+        | Status::Completed => {}
     }
     seen.note(|seen| seen.run(run.id));
     let view = json!({"run_id": run.id, "status": run.status, "duplicate": true});
     Ok(Response::json(200, &view)?.header("location", format!("/api/runs/{}", run.id)))
 }
 
-fn accepted(run_id: RunId, seen: &SeenCell) -> Result<Response, Problem> {
+fn accepted(run_id: RunId, status: Status, seen: &SeenCell) -> Result<Response, Problem> {
     seen.note(|seen| seen.run(run_id));
-    let view = json!({"run_id": run_id, "status": "pending", "duplicate": false});
+    let view = json!({"run_id": run_id, "status": status, "duplicate": false});
     Ok(Response::json(202, &view)?.header("location", format!("/api/runs/{run_id}")))
 }
 
-async fn give_back(store: &TenantStore<'_>, admitted: bool, now: Timestamp) {
-    if admitted {
+async fn give_back(store: &TenantStore<'_>, admitted: Admission) {
+    if let Admission::Admitted(place, _) = admitted {
         // Should it fail, the month is one run short: never one too many.
-        let _ = store.unadmit(now).await;
+        let _ = store.unadmit(place).await;
     }
-}
-
-fn month_is_full(now: Timestamp) -> Problem {
-    let now = now.to_zoned(jiff::tz::TimeZone::UTC);
-    let turns = now
-        .first_of_month()
-        .and_then(|first| first.checked_add(jiff::Span::new().months(1)));
-    let start = turns.and_then(|next: Zoned| next.start_of_day());
-    let seconds = start.map_or(3600, |start| {
-        start.timestamp().as_second() - now.timestamp().as_second()
-    });
-    Problem::too_many("runs-exhausted", "The month's runs are used up", seconds)
 }

@@ -88,15 +88,13 @@ async fn execute(
     let make = async |once: Once<'_>| {
         let now = app.api.clock.now();
         let head = find(store, id).await?.value;
-        if !head.enabled {
+        if !head.is_on() {
             return Err(Problem::conflict(
                 "workflow-disabled",
                 "The workflow is disabled",
             ));
         }
-        if !store.admit(now, caller.limits.runs_per_month).await? {
-            return Err(Problem::runs_used_up(&caller.limits));
-        }
+        app.intake.admit(store, &caller.limits, now).await??;
         let input = Prepared::new(&input)?;
         let run_id = RunId::new(now, random_id());
         seen.note(|seen| seen.run(run_id));

@@ -44,11 +44,7 @@ impl App {
     /// Of its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue) -> Self {
-        let intake = Intake {
-            store: api.store.clone(),
-            blobs,
-            queue,
-        };
+        let intake = Intake::new(api.store.clone(), blobs, queue);
         Self { api, intake }
     }
 }
@@ -130,6 +126,7 @@ async fn create(
             namespace: read.namespace,
             latest: 1,
             enabled: true,
+            disabled_by_plan: false,
             created_at: now,
             updated_at: now,
         };
@@ -192,12 +189,18 @@ async fn enable(
     let before = with_latest(store, &head.value).await?;
     request.check_if_match(&before)?;
     let patch: Patch = parse_body(request)?;
-    if head.value.enabled == patch.enabled {
+    if head.value.is_on() == patch.enabled && head.value.enabled == patch.enabled {
         return Response::object(200, &before);
     }
     head.value.enabled = patch.enabled;
     head.value.updated_at = app.api.clock.now();
-    let saved = store.save_workflow(&head, None).await;
+    let comes_back = head.value.disabled_by_plan && patch.enabled;
+    let saved = if comes_back {
+        head.value.disabled_by_plan = false;
+        store.enable_workflow(&head, caller.limits.workflows).await
+    } else {
+        store.save_workflow(&head, None).await
+    };
     saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Response::object(200, &with_latest(store, &head.value).await?)
 }

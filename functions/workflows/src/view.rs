@@ -3,6 +3,7 @@
 use aias_domain::{
     event::text_of,
     id::WorkflowId,
+    plan,
     workflow::{Version, Workflow},
 };
 use aias_platform::http::Problem;
@@ -16,6 +17,7 @@ pub(crate) struct Head {
     namespace: String,
     version: u32,
     enabled: bool,
+    disabled_reason: Option<&'static str>,
     created_at: String,
     updated_at: String,
 }
@@ -26,7 +28,8 @@ pub(crate) fn head(workflow: &Workflow) -> Head {
         name: workflow.name.clone(),
         namespace: workflow.namespace.clone(),
         version: workflow.latest,
-        enabled: workflow.enabled,
+        enabled: workflow.is_on(),
+        disabled_reason: plan::disabled_reason(workflow.disabled_by_plan),
         created_at: text_of(workflow.created_at),
         updated_at: text_of(workflow.updated_at),
     }

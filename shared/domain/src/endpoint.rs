@@ -68,8 +68,11 @@ pub struct Endpoint {
     pub name: Name,
     /// The workflow that its events run.
     pub workflow_id: WorkflowId,
-    /// Whether it takes events.
+    /// Whether people want it to take events.
     pub enabled: bool,
+    /// Whether it is more than the plan allows: it takes events again with a larger one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled_by_plan: bool,
     /// How its events prove themselves.
     pub verification: Verification,
     /// The keyed hashes of the secrets in its URL, newest first.
@@ -80,6 +83,14 @@ pub struct Endpoint {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+impl Endpoint {
+    /// Whether it takes events.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.enabled && !self.disabled_by_plan
+    }
 }
 
 /// Which of an endpoint's secrets.

@@ -2,6 +2,7 @@
 //!
 //! Time and random bytes are arguments, so that every rule has one answer.
 
+pub mod admission;
 pub mod artifact;
 pub mod canonical;
 pub mod endpoint;
@@ -11,6 +12,7 @@ pub mod json;
 pub mod log;
 pub mod plan;
 pub mod run;
+pub mod subscription;
 pub mod tenant;
 pub mod text;
 pub mod verification;

@@ -1,13 +1,14 @@
 //! A run and how it may change.
 //!
 //! ```text
-//! pending ──▶ running ──▶ completed
-//!    │  ╲        │  ╲
-//!    │   ╲───────│───╲──▶ faulted ──(retry)──▶ pending
-//!    ╰───────────┴──────▶ cancelled
+//! suspended ──▶ pending ──▶ running ──▶ completed
+//!     │            │  ╲        │  ╲
+//!     │            │   ╲───────│───╲──▶ faulted ──(retry)──▶ pending
+//!     ╰────────────┴───────────┴──────▶ cancelled
 //! ```
 //! A short run goes from `pending` to its end in one write; `running` is written for one that
-//! lasts or is delivered again. `waiting` and `suspended` are phases of the DSL.
+//! lasts or is delivered again. `suspended` is one that the plan had no room for when it came.
+//! `waiting` is a phase of the DSL.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -181,6 +182,9 @@ pub enum TransitionError {
     /// Only a faulted run is retried.
     #[error("only a faulted run can be retried: it is {}", .0.as_str())]
     NotFaulted(Status),
+    /// Only a run that is held back goes on.
+    #[error("the run is not held back: it is {}", .0.as_str())]
+    NotSuspended(Status),
     /// It was begun [`MAX_ATTEMPTS`] times and never ended.
     #[error("the run was begun {MAX_ATTEMPTS} times and ended its executor each time")]
     Exhausted,
@@ -213,6 +217,27 @@ impl Run {
             started_at: None,
             ended_at: None,
         }
+    }
+
+    /// The same, held back until the plan allows it.
+    #[must_use]
+    pub fn suspend(self) -> Self {
+        Self {
+            status: Status::Suspended,
+            ..self
+        }
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it is not held back.
+    pub fn resume(mut self) -> Result<Self, TransitionError> {
+        if self.status != Status::Suspended {
+            return Err(TransitionError::NotSuspended(self.status));
+        }
+        self.status = Status::Pending;
+        Ok(self)
     }
 
     fn going_on(&self) -> Result<(), TransitionError> {
@@ -359,6 +384,18 @@ mod tests {
         );
         assert_eq!(again.workflow_version, Some(3));
         assert_eq!(again.error, None);
+    }
+
+    #[test]
+    fn only_a_run_that_is_held_back_goes_on() {
+        let held = run().suspend();
+        assert_eq!(held.status, Status::Suspended);
+        assert_eq!(held.clone().resume().unwrap(), run());
+        assert_eq!(
+            run().resume(),
+            Err(TransitionError::NotSuspended(Status::Pending))
+        );
+        assert_eq!(held.cancel(now()).unwrap().status, Status::Cancelled);
     }
 
     #[test]

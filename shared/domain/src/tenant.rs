@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{KeyId, TenantId},
+    plan::{Overrides, Plan},
     text::Name,
 };
 
@@ -25,6 +26,28 @@ pub struct Tenant {
     /// Set when its deletion was asked for: from then on nobody gets in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
+    /// The plan that its subscription gives.
+    #[serde(default)]
+    pub plan: Plan,
+    /// Set by an operator: the enterprise plan with limits of its own, whatever the subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enterprise: Option<Overrides>,
+}
+
+impl Tenant {
+    /// A tenant without a subscription.
+    #[must_use]
+    pub fn new(id: TenantId, name: Name, now: Timestamp) -> Self {
+        Self {
+            id,
+            name,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+            plan: Plan::default(),
+            enterprise: None,
+        }
+    }
 }
 
 fn nobody() -> TenantId {
@@ -109,6 +132,9 @@ pub struct Member {
     pub role: Role,
     /// When they were added.
     pub created_at: Timestamp,
+    /// Whether they are more than the plan allows: they get in again with a larger one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled_by_plan: bool,
 }
 
 /// A key for programs, bound to one tenant and one role. The token itself is nowhere.
@@ -127,6 +153,9 @@ pub struct ApiKey {
     pub valid_until: Option<Timestamp>,
     /// The keyed hash of its token.
     pub token_hash: String,
+    /// Whether it is more than the plan allows: it opens again with a larger one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled_by_plan: bool,
 }
 
 impl ApiKey {

@@ -19,12 +19,23 @@ pub struct Workflow {
     pub namespace: String,
     /// The newest version's number, from 1.
     pub latest: u32,
-    /// Whether events and calls run it.
+    /// Whether people want events and calls to run it.
     pub enabled: bool,
+    /// Whether it is more than the plan allows: it runs again with a larger one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled_by_plan: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+impl Workflow {
+    /// Whether events and calls run it.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.enabled && !self.disabled_by_plan
+    }
 }
 
 /// One version: never changed once written.

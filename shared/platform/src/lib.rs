@@ -24,6 +24,7 @@ pub mod http;
 pub mod queue;
 pub mod runs;
 pub mod secrets;
+pub mod settle;
 pub mod signing;
 pub mod store;
 pub mod telemetry;

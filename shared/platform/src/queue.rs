@@ -1,5 +1,7 @@
 //! The runs queue: one message says that one run is to be executed.
 
+use std::time::Duration;
+
 use aias_domain::id::{RunId, TenantId, WorkflowId};
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
@@ -62,11 +64,21 @@ impl Queue {
     /// # Errors
     /// When the queue does not take it.
     pub async fn send(&self, message: &RunMessage) -> Result<(), Error> {
+        self.send_later(message, Duration::ZERO).await
+    }
+
+    /// The same, seen after `delay`, at most 15 minutes.
+    ///
+    /// # Errors
+    /// When the queue does not take it.
+    pub async fn send_later(&self, message: &RunMessage, delay: Duration) -> Result<(), Error> {
         let text = serde_json::to_string(message).map_err(|e| Error(Box::new(e)))?;
+        let seconds = i32::try_from(delay.as_secs()).ok().filter(|s| *s > 0);
         self.client
             .send_message()
             .queue_url(&self.url)
             .message_body(text)
+            .set_delay_seconds(seconds)
             .send()
             .await
             .map(|_| ())

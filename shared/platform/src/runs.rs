@@ -9,11 +9,12 @@
 //! | the message | a message without a run | the executor, which asks again and then drops it |
 
 use aias_domain::{
+    admission::Window,
     artifact::Artifact,
     canonical,
     event::text_of,
     id::{ArtifactId, RunId, WorkflowId},
-    plan,
+    plan::{self, Limits},
     run::{Run, RunError, Status, Trigger},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +24,9 @@ use serde_json::Value;
 use crate::{
     blobs::{self, Blobs, Object},
     queue::{self, Queue, RunMessage},
-    store::{self, Idempotency, Input, Refused, Store, Stored, StoredRun, TenantStore},
+    store::{
+        self, Admission, Gate, Idempotency, Input, Refused, Store, Stored, StoredRun, Task, TenantStore,
+    },
 };
 
 /// The largest input that is stored, in bytes: a body in base64, with its headers, as JSON.
@@ -57,6 +60,18 @@ impl Error {
             Self::InputGone => false,
         }
     }
+}
+
+/// Why a run that a caller asks for may not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// The month's runs are used up.
+    MonthFull(Limits),
+    /// The window's events are.
+    RateFull {
+        /// When it ends.
+        retry_after_seconds: i64,
+    },
 }
 
 /// An input on its way: its canonical bytes and their digest.
@@ -94,9 +109,59 @@ pub struct Intake {
     pub blobs: Blobs,
     /// The runs queue.
     pub queue: Queue,
+    /// Which tenants are known to be at their limits.
+    pub gate: Gate,
 }
 
 impl Intake {
+    /// Of its parts.
+    #[must_use]
+    pub fn new(store: Store, blobs: Blobs, queue: Queue) -> Self {
+        Self {
+            store,
+            blobs,
+            queue,
+            gate: Gate::default(),
+        }
+    }
+
+    /// Counts a run that a caller asks for. It is refused, never held back: the caller is there to
+    /// be told.
+    ///
+    /// # Errors
+    /// When the table does not answer; inside, why the run may not begin.
+    pub async fn admit(
+        &self,
+        store: &TenantStore<'_>,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Result<(), NotAdmitted>, Error> {
+        Ok(match self.gate.admit(store, limits, now).await? {
+            Admission::Admitted(..) => Ok(()),
+            Admission::MonthFull(_) => Err(NotAdmitted::MonthFull(*limits)),
+            Admission::RateFull(_) => Err(NotAdmitted::RateFull {
+                retry_after_seconds: Window::of(now).left_seconds,
+            }),
+        })
+    }
+
+    /// Writes a run that is held back until the plan or the month has room for it, and has it
+    /// looked at when the month turns. When it is there already, that run is returned.
+    ///
+    /// # Errors
+    /// When either did not happen; to begin again is safe.
+    pub async fn suspend(
+        &self,
+        store: &TenantStore<'_>,
+        run: &StoredRun,
+        now: Timestamp,
+    ) -> Result<Option<StoredRun>, Error> {
+        let found = store.create_suspended_run(run).await?;
+        // Afterwards: whoever looks then sees the run.
+        store.set_due(Task::Resume, plan::month_end(now)).await?;
+        Ok(found)
+    }
+
     /// Puts an input where it belongs. A small one needs no call.
     ///
     /// # Errors
@@ -170,6 +235,7 @@ fn message_of(store: &TenantStore<'_>, run: &StoredRun) -> RunMessage {
 pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
     let expires_at = expiry(run.created_at, retention_days);
     StoredRun {
+        was: run.status,
         run: Stored {
             value: run,
             version: 1,

@@ -27,7 +27,7 @@ use tokio::sync::Mutex;
 
 use crate::clock::random;
 
-/// How long a keyring is used before it is read again.
+/// How long a secret is used before it is read again.
 const TTL: Duration = Duration::from_secs(300);
 
 /// What a keyed hash or a sealed text is for: another purpose has other keys.
@@ -55,10 +55,10 @@ impl Purpose {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Secrets Manager did not answer.
-    #[error("the keyring cannot be read")]
+    #[error("the secret cannot be read")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The secret is not a keyring.
-    #[error("the keyring is malformed: {0}")]
+    /// The secret is not of its form.
+    #[error("the secret is malformed: {0}")]
     Malformed(&'static str),
     /// A text was not sealed with a key of this ring, or for this place.
     #[error("a sealed text cannot be opened")]
@@ -222,23 +222,41 @@ pub fn is_equal(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
 
-/// The keyring as Secrets Manager has it, read again every five minutes.
+/// A value that a secret's text holds.
+pub trait FromSecret: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the text is not of its form.
+    fn from_secret(text: &SecretString) -> Result<Self, Error>;
+}
+
+impl FromSecret for Keyring {
+    fn from_secret(text: &SecretString) -> Result<Self, Error> {
+        Self::read(text)
+    }
+}
+
+/// The keyring, read from Secrets Manager.
+pub type Keyrings = Secret<Keyring>;
+
+/// A secret of Secrets Manager, read anew every five minutes: it rotates without a deploy.
 #[derive(Debug)]
-pub struct Keyrings {
-    source: Source,
-    cached: Mutex<Option<(Instant, Arc<Keyring>)>>,
+pub struct Secret<T> {
+    source: Source<T>,
+    cached: Mutex<Option<(Instant, Arc<T>)>>,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Source<T> {
     SecretsManager {
         client: aws_sdk_secretsmanager::Client,
         arn: String,
     },
-    Given(Arc<Keyring>),
+    Given(Arc<T>),
 }
 
-impl Keyrings {
+impl<T: FromSecret> Secret<T> {
     /// The secret with this ARN.
     #[must_use]
     pub fn new(aws: &SdkConfig, arn: String) -> Self {
@@ -249,47 +267,55 @@ impl Keyrings {
         }
     }
 
-    /// A keyring that is already there, for tests.
+    /// A value that is already there, for tests.
     #[must_use]
-    pub fn given(keyring: Keyring) -> Self {
+    pub fn given(value: T) -> Self {
         Self {
-            source: Source::Given(Arc::new(keyring)),
+            source: Source::Given(Arc::new(value)),
             cached: Mutex::new(None),
         }
     }
 
-    /// The keyring. When Secrets Manager does not answer, the last one serves on.
+    /// The value. When Secrets Manager does not answer, the last one serves on.
     ///
     /// # Errors
     /// When there is none yet and it cannot be read.
-    pub async fn get(&self) -> Result<Arc<Keyring>, Error> {
+    pub async fn get(&self) -> Result<Arc<T>, Error> {
+        self.get_within(TTL).await
+    }
+
+    /// The same, no older than `ttl`: for one whose value was just refused.
+    ///
+    /// # Errors
+    /// As [`Secret::get`].
+    pub async fn get_within(&self, ttl: Duration) -> Result<Arc<T>, Error> {
         let (client, arn) = match &self.source {
-            Source::Given(keyring) => return Ok(Arc::clone(keyring)),
+            Source::Given(value) => return Ok(Arc::clone(value)),
             Source::SecretsManager { client, arn } => (client, arn),
         };
         let mut cached = self.cached.lock().await;
-        if let Some((read_at, keyring)) = &*cached
-            && read_at.elapsed() < TTL
+        if let Some((read_at, value)) = &*cached
+            && read_at.elapsed() < ttl
         {
-            return Ok(Arc::clone(keyring));
+            return Ok(Arc::clone(value));
         }
         match (Self::fetch(client, arn).await, &mut *cached) {
-            (Ok(keyring), slot) => {
-                let keyring = Arc::new(keyring);
-                *slot = Some((Instant::now(), Arc::clone(&keyring)));
-                Ok(keyring)
+            (Ok(value), slot) => {
+                let value = Arc::new(value);
+                *slot = Some((Instant::now(), Arc::clone(&value)));
+                Ok(value)
             }
-            (Err(error), Some((read_at, keyring))) => {
+            (Err(error), Some((read_at, value))) => {
                 let error = crate::telemetry::Chain(&error).to_string();
-                tracing::error!(error, "the last keyring serves on");
+                tracing::error!(error, "the last value of a secret serves on");
                 *read_at = Instant::now();
-                Ok(Arc::clone(keyring))
+                Ok(Arc::clone(value))
             }
             (Err(error), None) => Err(error),
         }
     }
 
-    async fn fetch(client: &aws_sdk_secretsmanager::Client, arn: &str) -> Result<Keyring, Error> {
+    async fn fetch(client: &aws_sdk_secretsmanager::Client, arn: &str) -> Result<T, Error> {
         let answer = client
             .get_secret_value()
             .secret_id(arn)
@@ -297,7 +323,7 @@ impl Keyrings {
             .await
             .map_err(|e| Error::Unavailable(Box::new(e)))?;
         let text = answer.secret_string.ok_or(Error::Malformed("not a text"))?;
-        Keyring::read(&SecretString::from(text))
+        T::from_secret(&SecretString::from(text))
     }
 }
 

@@ -4,14 +4,19 @@
 //!
 //! A version counter in each item that changes refuses a stale write ([`Error::Conflict`]).
 
+mod admission;
 mod cursor;
+mod due;
 mod endpoints;
+mod fit;
 mod idempotency;
 mod items;
 mod keys;
 mod logs;
 mod lookups;
 mod runs;
+mod subscriptions;
+mod suspended;
 mod tenants;
 mod transaction;
 mod workflows;
@@ -21,11 +26,15 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::result::SdkError;
 
+pub use admission::{Admission, Gate, Left, Place, Usage};
 pub use cursor::{BadCursor, Cursor, Listing, Page};
+pub use due::{Due, Task, Wish};
 pub use endpoints::{CachedEndpoint, Hook};
+pub use fit::Fitted;
 pub use idempotency::{Answer, Idempotency, Scope};
 pub use lookups::ActiveTenant;
 pub use runs::{Claim, Claimed, Input, RunFilter, StoredRun};
+pub use subscriptions::{Change, Customer, TenantChange};
 pub use tenants::KeyOwner;
 pub use transaction::{Count, Refused};
 

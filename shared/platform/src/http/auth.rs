@@ -232,15 +232,17 @@ impl Auth {
     /// A person, in a tenant that they are a member of.
     async fn member(&self, tenant_id: TenantId, user: UserId) -> Result<Caller, Problem> {
         let found = self.store.membership(tenant_id, &user).await?;
-        let (tenant, role) = found.ok_or_else(Problem::not_found)?;
-        self.admit(tenant, role, Actor::User(user))
+        let (tenant, member) = found.ok_or_else(Problem::not_found)?;
+        if member.disabled_by_plan {
+            return Err(disabled_by_plan());
+        }
+        self.admit(tenant, member.role, Actor::User(user))
     }
 
     fn admit(&self, tenant: Tenant, role: Role, actor: Actor) -> Result<Caller, Problem> {
-        let limits = plan::limits(&tenant);
-        let rate = self
-            .rate
-            .count(&tenant.id.to_string(), &limits, self.clock.now())?;
+        let now = self.clock.now();
+        let limits = plan::limits(&tenant, now);
+        let rate = self.rate.count(&tenant.id.to_string(), &limits, now)?;
         Ok(Caller {
             tenant,
             role,
@@ -308,6 +310,9 @@ impl Auth {
         {
             return Err(refuse("expired"));
         }
+        if owner.disabled_by_plan {
+            return Err(disabled_by_plan());
+        }
         self.admit(tenant, owner.role, Actor::Key(owner.key_id))
     }
 }
@@ -328,6 +333,11 @@ fn invalid() -> Problem {
         "www-authenticate",
         "Bearer realm=\"aias\", error=\"invalid_token\"",
     )
+}
+
+/// A caller whom the tenant's plan has no room for.
+fn disabled_by_plan() -> Problem {
+    Problem::forbidden("the tenant's plan allows fewer of these; a larger plan lets this one in again")
 }
 
 /// The tenant that the request names, by header or query.

@@ -3,7 +3,7 @@
 
 use std::error::Error as StdError;
 
-use aias_domain::plan::Limits;
+use aias_domain::plan::{Limits, PlanName};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -91,21 +91,14 @@ impl Problem {
 
     /// `402`: the plan allows no more.
     #[must_use]
-    pub fn plan_limit(feature: &str, limit: u64, used: u64, plan: &str) -> Self {
+    pub fn plan_limit(feature: &str, limit: u64, used: u64, plan: PlanName) -> Self {
         let problem = Self::new(402, "plan-limit-exceeded", "The plan allows no more")
             .detail(format!("the plan {plan} allows {limit} {feature}"));
         problem
             .member("feature", feature)
             .member("limit", limit)
             .member("used", used)
-            .member("plan", plan)
-    }
-
-    /// `402`: the month's runs are used up.
-    #[must_use]
-    pub fn runs_used_up(limits: &Limits) -> Self {
-        let runs = limits.runs_per_month;
-        Self::plan_limit("runs", runs, runs, limits.plan)
+            .member("plan", plan.as_str())
     }
 
     /// `403`.
@@ -303,6 +296,20 @@ impl From<secrets::Error> for Problem {
     }
 }
 
+impl From<runs::NotAdmitted> for Problem {
+    fn from(why: runs::NotAdmitted) -> Self {
+        match why {
+            runs::NotAdmitted::MonthFull(limits) => {
+                let runs = limits.runs_per_month;
+                Self::plan_limit("runs", runs, runs, limits.plan)
+            }
+            runs::NotAdmitted::RateFull {
+                retry_after_seconds,
+            } => Self::too_many("rate-limited", "Too many events", retry_after_seconds),
+        }
+    }
+}
+
 impl From<runs::Error> for Problem {
     fn from(error: runs::Error) -> Self {
         match error {
@@ -311,16 +318,6 @@ impl From<runs::Error> for Problem {
             runs::Error::Queue(error) => error.into(),
             runs::Error::InputGone => Self::gone("input-gone", "The run's input is no longer kept"),
         }
-    }
-}
-
-/// What a plan's limit is, for the message.
-fn limit_of(count: store::Count, limits: &Limits) -> u64 {
-    match count {
-        store::Count::Workflows => limits.workflows,
-        store::Count::Endpoints => limits.endpoints,
-        store::Count::Members | store::Count::Owners => limits.members,
-        store::Count::ApiKeys => limits.api_keys,
     }
 }
 
@@ -333,7 +330,10 @@ impl Problem {
                 Self::conflict("conflict", "The object exists, or has changed meanwhile")
             }
             store::Refused::Limit { count, used } => {
-                Self::plan_limit(count.feature(), limit_of(count, limits), used, limits.plan)
+                Self::plan_limit(count.feature(), count.limit(limits), used, limits.plan)
+            }
+            store::Refused::Busy | store::Refused::Before => {
+                Self::conflict("conflict", "The object has changed meanwhile")
             }
             store::Refused::LastOwner => {
                 Self::conflict("last-owner", "The last owner cannot leave or step down")

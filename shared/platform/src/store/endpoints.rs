@@ -142,12 +142,35 @@ impl TenantStore<'_> {
     /// [`Refused::Conflict`] when it has changed since it was read.
     pub async fn delete_endpoint(&self, read: &Stored<Endpoint>) -> Result<(), Refused> {
         let mut transaction = Transaction::new(self.store)
-            .delete_read(&keys::endpoint(self.tenant, read.value.id), read.version)
-            .count_down(&keys::tenant(self.tenant), Count::Endpoints);
+            .delete_read(&keys::endpoint(self.tenant, read.value.id), read.version);
+        if !read.value.disabled_by_plan {
+            transaction = transaction.count_down(&keys::tenant(self.tenant), Count::Endpoints);
+        }
         for secret in &read.value.url_secrets {
             transaction = transaction.delete(&keys::hook(self.tenant, &secret.value));
         }
         transaction.commit().await
+    }
+
+    /// Writes an endpoint that was disabled by the plan and is enabled again.
+    ///
+    /// # Errors
+    /// [`Refused::Limit`] when the plan has no room for it.
+    pub async fn enable_endpoint(
+        &self,
+        endpoint: &Stored<Endpoint>,
+        limit: u64,
+    ) -> Result<(), Refused> {
+        let own = item(
+            &keys::endpoint(self.tenant, endpoint.value.id),
+            "endpoint",
+            &endpoint.value,
+        )?;
+        Transaction::new(self.store)
+            .replace(own, endpoint.version)
+            .count_up(&keys::tenant(self.tenant), Count::Endpoints, limit)
+            .commit()
+            .await
     }
 
     /// Notes that a secret opened something. The version stays: nobody has to read again for it.

@@ -15,15 +15,23 @@
 //! | dedup claim | `TENANT#<ten>#EVENT#<whe>#<hash of the event id>` | `EVENT` |
 //! | run | `TENANT#<ten>#RUNS#<yyyy-mm-dd>#<s>` | `RUN#<run>` |
 //! | log chunk | `TENANT#<ten>#RUN#<run>` | `LOG#<first seq, 8 digits>` |
+//! | subscription | `TENANT#<ten>` | `SUBSCRIPTION` |
+//! | runs in the phase `running`, counted | `TENANT#<ten>` | `RUNNING` |
+//! | what is to be done at a time | `TENANT#<ten>` | `DUE#<task>` |
+//! | run that is held back | `TENANT#<ten>#SUSPENDED` | `RUN#<run>` |
+//! | completed runs that were reported, of an hour | `TENANT#<ten>#METER#<yyyy-mm>` | `HOUR#<yyyy-mm-ddThh>` |
+//! | payment provider's customer → tenant | `STRIPE#<cus>` | `CUSTOMER` |
+//! | payment provider's event that was applied | `STRIPE_EVENT#<evt>` | `EVENT` |
 //! | user → tenant | `USER#<sub>` | `TENANT#<ten>` |
 //! | answer to a user's `Idempotency-Key` | `USER#<sub>` | `IDEMPOTENCY#<hash>` |
 //!
 //! | index | its key | from |
 //! |---|---|---|
 //! | `active` | `active_hour` = `ACTIVE#<yyyy-mm-ddThh>` | admission counters |
+//! | `active` | `active_hour` = `DUE#<yyyy-mm-ddThh>` | what is to be done at a time |
 //!
 //! Keys are append-only: another shape is another row, and the old row stays reserved. Reserved by
-//! the design: `SUBSCRIPTION`, `EFFECT#`, `ARTIFACT#`, `AUDIT#`, `STRIPE#`, `STRIPE_EVENT#`.
+//! the design: `EFFECT#`, `ARTIFACT#`, `AUDIT#`.
 
 use std::collections::HashMap;
 
@@ -33,6 +41,8 @@ use aias_domain::{
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+use super::due::Task;
 
 /// The partition key's attribute.
 pub(crate) const PK: &str = "PK";
@@ -187,10 +197,66 @@ pub(crate) fn usage(tenant: TenantId, at: Timestamp, shard: u8) -> Key {
 
 /// The index's key for the hour of `at`.
 pub(crate) fn active_hour(at: Timestamp) -> String {
-    format!(
-        "ACTIVE#{}",
-        at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H")
-    )
+    format!("ACTIVE#{}", hour(at))
+}
+
+/// The index's key for what is due in the hour of `at`.
+pub(crate) fn due_hour(at: Timestamp) -> String {
+    format!("DUE#{}", hour(at))
+}
+
+fn hour(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H").to_string()
+}
+
+pub(crate) fn due(tenant: TenantId, task: Task) -> Key {
+    at_home(tenant, format!("DUE#{}", task.name()))
+}
+
+pub(crate) fn subscription(tenant: TenantId) -> Key {
+    at_home(tenant, "SUBSCRIPTION".to_owned())
+}
+
+pub(crate) fn running(tenant: TenantId) -> Key {
+    at_home(tenant, "RUNNING".to_owned())
+}
+
+pub(crate) fn suspended(tenant: TenantId, run: RunId) -> Key {
+    all_suspended(tenant).key(&run.to_string())
+}
+
+pub(crate) fn all_suspended(tenant: TenantId) -> Range {
+    Range {
+        pk: format!("TENANT#{tenant}#SUSPENDED"),
+        prefix: "RUN#".to_owned(),
+    }
+}
+
+pub(crate) fn metered(tenant: TenantId, at: Timestamp) -> Key {
+    all_metered(tenant, at).key(&hour(at))
+}
+
+/// The hours of a month that were metered.
+pub(crate) fn all_metered(tenant: TenantId, at: Timestamp) -> Range {
+    let month = at.to_zoned(TimeZone::UTC).strftime("%Y-%m").to_string();
+    Range {
+        pk: format!("TENANT#{tenant}#METER#{month}"),
+        prefix: "HOUR#".to_owned(),
+    }
+}
+
+pub(crate) fn customer(id: &str) -> Key {
+    Key {
+        pk: format!("STRIPE#{id}"),
+        sk: "CUSTOMER".to_owned(),
+    }
+}
+
+pub(crate) fn applied(event: &str) -> Key {
+    Key {
+        pk: format!("STRIPE_EVENT#{event}"),
+        sk: "EVENT".to_owned(),
+    }
 }
 
 /// The tenant of a key that begins with one.
@@ -268,6 +334,15 @@ mod tests {
             log_chunk(ten, run_id, 12),
             user_tenant(&sub, ten),
             user_idempotency(&sub, "h"),
+            subscription(ten),
+            running(ten),
+            due(ten, Task::Settle),
+            due(ten, Task::Resume),
+            due(ten, Task::Meter),
+            suspended(ten, run_id),
+            metered(ten, at),
+            customer("cus_1"),
+            applied("evt_1"),
         ]
         .into_iter()
         .map(|key| format!("{} | {}", key.pk, key.sk))
@@ -288,8 +363,18 @@ mod tests {
         TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | LOG#00000012
         USER#auth0|x | TENANT#ten_01M8073Z600000000000000001
         USER#auth0|x | IDEMPOTENCY#h
+        TENANT#ten_01M8073Z600000000000000001 | SUBSCRIPTION
+        TENANT#ten_01M8073Z600000000000000001 | RUNNING
+        TENANT#ten_01M8073Z600000000000000001 | DUE#SETTLE
+        TENANT#ten_01M8073Z600000000000000001 | DUE#RESUME
+        TENANT#ten_01M8073Z600000000000000001 | DUE#METER
+        TENANT#ten_01M8073Z600000000000000001#SUSPENDED | RUN#run_01M8073Z600000000000000004
+        TENANT#ten_01M8073Z600000000000000001#METER#2026-11 | HOUR#2026-11-21T23
+        STRIPE#cus_1 | CUSTOMER
+        STRIPE_EVENT#evt_1 | EVENT
         ");
         assert_eq!(active_hour(at), "ACTIVE#2026-11-21T23");
+        assert_eq!(due_hour(at), "DUE#2026-11-21T23");
         assert_eq!(tenant_of(&usage(ten, at, 0).pk), Some(ten));
         assert_eq!(tenant_of("USER#x"), None);
     }

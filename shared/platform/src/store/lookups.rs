@@ -4,7 +4,7 @@
 use aias_domain::{
     endpoint::Endpoint,
     id::TenantId,
-    tenant::{Role, Tenant, UserId},
+    tenant::{Member, Tenant, UserId},
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ impl Store {
         Ok(owner?.zip(living(tenant, tenant_item?)?))
     }
 
-    /// A tenant that a user is a member of, and their role.
+    /// A tenant that a user is a member of, and what they are there.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -57,13 +57,11 @@ impl Store {
         &self,
         tenant: TenantId,
         user: &UserId,
-    ) -> Result<Option<(Tenant, Role)>, Error> {
+    ) -> Result<Option<(Tenant, Member)>, Error> {
         let (home, key) = (keys::tenant(tenant), keys::member(tenant, user));
         let (tenant_item, member) = tokio::join!(self.item(&home, true), self.item(&key, true));
-        let member = member?
-            .map(value::<aias_domain::tenant::Member>)
-            .transpose()?;
-        Ok(living(tenant, tenant_item?)?.zip(member.map(|m| m.role)))
+        let member = member?.map(value).transpose()?;
+        Ok(living(tenant, tenant_item?)?.zip(member))
     }
 
     /// The endpoint that a path secret belongs to. `hashes` are of the secret, by each key of the

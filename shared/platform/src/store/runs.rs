@@ -1,4 +1,4 @@
-//! Runs: admission, dedup claims, the items, and the list that merges a day's shards.
+//! Runs: dedup claims, the items, and the list that merges a day's shards.
 
 use aias_domain::{
     endpoint::Endpoint,
@@ -6,7 +6,6 @@ use aias_domain::{
     run::{Run, Status},
 };
 use aws_sdk_dynamodb::{
-    error::ProvideErrorMetadata as _,
     operation::put_item::PutItemError,
     primitives::Blob,
     types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure},
@@ -72,6 +71,8 @@ pub struct StoredRun {
     pub input: Input,
     /// When its retention ends.
     pub expires_at: Timestamp,
+    /// The phase that the item has: what changes the number of running runs is counted.
+    pub was: Status,
 }
 
 /// What makes an event the same event.
@@ -123,52 +124,6 @@ pub struct RunFilter {
 const MAX_DAYS: usize = 31;
 
 impl TenantStore<'_> {
-    /// Counts one more run in this month, if there are fewer than `limit`; says whether it did.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn admit(&self, now: Timestamp, limit: u64) -> Result<bool, Error> {
-        let result = self
-            .store
-            .client
-            .update_item()
-            .table_name(&self.store.table)
-            .set_key(Some(keys::usage(self.tenant, now, 0).attributes()))
-            .update_expression("ADD runs :one SET active_hour = :hour")
-            .condition_expression("attribute_not_exists(runs) OR runs < :limit")
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":limit", number(limit))
-            .expression_attribute_values(":hour", AttributeValue::S(keys::active_hour(now)))
-            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
-            Err(error) => Err(super::classify(error)),
-        }
-    }
-
-    /// Takes back what [`TenantStore::admit`] counted for an event that was not new.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn unadmit(&self, now: Timestamp) -> Result<(), Error> {
-        self.store
-            .client
-            .update_item()
-            .table_name(&self.store.table)
-            .set_key(Some(keys::usage(self.tenant, now, 0).attributes()))
-            .update_expression("ADD runs :one")
-            .condition_expression("runs > :none")
-            .expression_attribute_values(":one", number(-1))
-            .expression_attribute_values(":none", number(0))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(super::classify)
-    }
-
     /// Claims an event for a run.
     ///
     /// # Errors
@@ -274,7 +229,7 @@ impl TenantStore<'_> {
             .await
     }
 
-    fn run_item(&self, stored: &StoredRun) -> Result<Item, Error> {
+    pub(super) fn run_item(&self, stored: &StoredRun) -> Result<Item, Error> {
         let mut item = item(
             &keys::run(self.tenant, stored.run.value.id),
             "run",
@@ -311,6 +266,7 @@ impl TenantStore<'_> {
         let mut run: Stored<Run> = stored(item)?;
         with_id(&mut run.value, id);
         Ok(StoredRun {
+            was: run.value.status,
             run,
             input,
             expires_at,
@@ -326,14 +282,53 @@ impl TenantStore<'_> {
         found.map(|item| self.run_of(item)).transpose()
     }
 
-    /// Writes a run that was changed.
+    /// Writes a run that was changed. One that runs no more is counted no more, with it.
     ///
     /// # Errors
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn save_run(&self, run: &StoredRun) -> Result<(), Error> {
-        self.store
-            .replace(self.run_item(run)?, run.run.version)
+        let item = self.run_item(run)?;
+        if run.was != Status::Running || run.run.value.status == Status::Running {
+            return self.store.replace(item, run.run.version).await;
+        }
+        Transaction::new(self.store)
+            .replace(item, run.run.version)
+            .stop_running(&keys::running(self.tenant))
+            .commit()
             .await
+            .map_err(Refused::into_error)
+    }
+
+    /// Writes that a run is running, if fewer than `limit` are; says whether it did. One that was
+    /// running before is not counted again.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it has changed since it was read.
+    pub async fn start_run(&self, run: &StoredRun, limit: u64) -> Result<bool, Error> {
+        if run.was == Status::Running {
+            return self.save_run(run).await.map(|()| true);
+        }
+        let started = Transaction::new(self.store)
+            .replace(self.run_item(run)?, run.run.version)
+            .start_running(&keys::running(self.tenant), limit)
+            .commit()
+            .await;
+        match started {
+            Ok(()) => Ok(true),
+            Err(Refused::Busy) => Ok(false),
+            Err(refused) => Err(refused.into_error()),
+        }
+    }
+
+    /// How many runs are running.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn running(&self) -> Result<u64, Error> {
+        let found = self.store.item(&keys::running(self.tenant), true).await?;
+        Ok(found
+            .and_then(|item| number_of(&item, "running"))
+            .unwrap_or_default())
     }
 
     /// A page of runs, newest first, that begins no later than `oldest`.

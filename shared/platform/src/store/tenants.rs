@@ -25,6 +25,9 @@ pub struct KeyOwner {
     /// From when on it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Timestamp>,
+    /// Whether the plan has no room for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled_by_plan: bool,
 }
 
 impl Store {
@@ -70,7 +73,7 @@ impl Store {
         &self,
         user: &UserId,
         listing: &Listing,
-    ) -> Result<Page<(Tenant, Role)>, Error> {
+    ) -> Result<Page<(Tenant, Member)>, Error> {
         let range = keys::user_tenants(user);
         let query = RangeQuery {
             after: listing.after.as_ref().map(|c| c.0.as_str()),
@@ -322,6 +325,8 @@ impl TenantStore<'_> {
             .delete_read(&keys::member(self.tenant, user), read.version)
             .delete(&keys::user_tenant(user, self.tenant));
         let transaction = match read.value.role {
+            // Not counted.
+            _ if read.value.disabled_by_plan => transaction,
             Role::Owner => transaction.uncount_member_and_owner(&tenant),
             Role::Viewer | Role::Editor | Role::Admin => {
                 transaction.count_down(&tenant, Count::Members)
@@ -367,6 +372,7 @@ impl TenantStore<'_> {
             key_id: key.id,
             role: key.role,
             valid_until: key.valid_until,
+            disabled_by_plan: false,
         };
         Transaction::new(self.store)
             .create(item(&keys::api_key(self.tenant, key.id), "api_key", key)?)
@@ -386,12 +392,15 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn delete_api_key(&self, read: &Stored<ApiKey>) -> Result<(), Refused> {
-        Transaction::new(self.store)
+        let transaction = Transaction::new(self.store)
             .delete_read(&keys::api_key(self.tenant, read.value.id), read.version)
-            .delete(&keys::token(self.tenant, &read.value.token_hash))
-            .count_down(&keys::tenant(self.tenant), Count::ApiKeys)
-            .commit()
-            .await
+            .delete(&keys::token(self.tenant, &read.value.token_hash));
+        let transaction = if read.value.disabled_by_plan {
+            transaction
+        } else {
+            transaction.count_down(&keys::tenant(self.tenant), Count::ApiKeys)
+        };
+        transaction.commit().await
     }
 
     pub(super) async fn page<T: serde::de::DeserializeOwned>(

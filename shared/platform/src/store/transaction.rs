@@ -10,6 +10,8 @@ use aws_sdk_dynamodb::{
     },
 };
 
+use aias_domain::plan::Limits;
+
 use super::{
     Error, Store, classify,
     idempotency::{self, Answer, Idempotency},
@@ -45,6 +47,17 @@ impl Count {
             Self::Owners => "owners",
         }
     }
+
+    /// How many a plan allows.
+    #[must_use]
+    pub fn limit(self, limits: &Limits) -> u64 {
+        match self {
+            Self::Workflows => limits.workflows,
+            Self::Endpoints => limits.endpoints,
+            Self::Members | Self::Owners => limits.members,
+            Self::ApiKeys => limits.api_keys,
+        }
+    }
 }
 
 /// Why a transaction did not happen.
@@ -67,12 +80,34 @@ pub enum Refused {
     /// The tenant is gone.
     #[error("the tenant is gone")]
     NoTenant,
+    /// As many runs are running as the plan allows at once.
+    #[error("as many runs are running as the plan allows")]
+    Busy,
+    /// What is done once was done before.
+    #[error("it was done before")]
+    Before,
     /// The same `Idempotency-Key` was answered before.
     #[error("the request was answered before")]
     Answered(Box<Answer>),
     /// The table.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+impl Refused {
+    /// For callers to whom every refusal is a change under their feet.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Store(error) => error,
+            Self::Conflict
+            | Self::Limit { .. }
+            | Self::LastOwner
+            | Self::NoTenant
+            | Self::Busy
+            | Self::Before
+            | Self::Answered(_) => Error::Conflict,
+        }
+    }
 }
 
 /// How often a transaction that collides with another is tried.
@@ -82,6 +117,8 @@ enum Step {
     Plain,
     Count(Count),
     LastOwner,
+    Busy,
+    Once,
     Idempotency(Box<Idempotency>),
 }
 
@@ -126,6 +163,92 @@ impl<'a> Transaction<'a> {
             .build()
             .map(|put| TransactWriteItem::builder().put(put).build());
         self.push(Step::Plain, put)
+    }
+
+    /// Writes an item that says that all this was done, once.
+    pub(super) fn once(self, item: Item) -> Self {
+        let put = Put::builder()
+            .table_name(&self.store.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(PK)")
+            .build()
+            .map(|put| TransactWriteItem::builder().put(put).build());
+        self.push(Step::Once, put)
+    }
+
+    /// Writes an item, whatever was there.
+    pub(super) fn put(self, item: Item) -> Self {
+        let put = Put::builder()
+            .table_name(&self.store.table)
+            .set_item(Some(item))
+            .build()
+            .map(|put| TransactWriteItem::builder().put(put).build());
+        self.push(Step::Plain, put)
+    }
+
+    /// Writes an item that must be as it was read; version 0 is one that was not there.
+    pub(super) fn save(self, item: Item, version: u64) -> Self {
+        match version {
+            0 => self.create(item),
+            version => self.replace(item, version),
+        }
+    }
+
+    /// Changes an item by an expression and under a condition of its own.
+    pub(super) fn update(self, key: &Key, update: &str, condition: &str, values: Item) -> Self {
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.attributes()))
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(
+                update
+                    .contains("#version")
+                    .then(|| [("#version".to_owned(), VERSION.to_owned())].into()),
+            )
+            .set_expression_attribute_values(Some(values))
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(Step::Plain, update)
+    }
+
+    /// Takes an attribute off an item that must be there.
+    pub(super) fn remove(self, key: &Key, attribute: &str) -> Self {
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.attributes()))
+            .update_expression(format!("REMOVE {attribute}"))
+            .condition_expression("attribute_exists(PK)")
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(Step::Plain, update)
+    }
+
+    /// Counts one more run that is running, if there are fewer than `limit`.
+    pub(super) fn start_running(self, key: &Key, limit: u64) -> Self {
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.attributes()))
+            .update_expression("ADD running :one")
+            .condition_expression(":limit > :none AND (attribute_not_exists(running) OR running < :limit)")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":none", number(0))
+            .expression_attribute_values(":limit", number(limit))
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(Step::Busy, update)
+    }
+
+    /// Counts one run less that is running.
+    pub(super) fn stop_running(self, key: &Key) -> Self {
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.attributes()))
+            .update_expression("ADD running :one")
+            .expression_attribute_values(":one", number(-1))
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(Step::Plain, update)
     }
 
     /// Writes an item that must be as it was read.
@@ -321,6 +444,10 @@ fn explain(steps: &[Step], reasons: Vec<CancellationReason>) -> Result<Option<Re
                 });
             }
             Step::LastOwner => found = Some(Refused::LastOwner),
+            Step::Once => return Ok(Some(Refused::Before)),
+            Step::Busy => {
+                found.get_or_insert(Refused::Busy);
+            }
             Step::Plain => {
                 found.get_or_insert(Refused::Conflict);
             }

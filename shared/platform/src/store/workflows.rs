@@ -108,17 +108,34 @@ impl TenantStore<'_> {
         transaction.commit().await
     }
 
+    /// Writes a workflow that was disabled by the plan and is enabled again.
+    ///
+    /// # Errors
+    /// [`Refused::Limit`] when the plan has no room for it.
+    pub async fn enable_workflow(
+        &self,
+        head: &Stored<Workflow>,
+        limit: u64,
+    ) -> Result<(), Refused> {
+        Transaction::new(self.store)
+            .replace(self.workflow_item(&head.value)?, head.version)
+            .count_up(&keys::tenant(self.tenant), Count::Workflows, limit)
+            .commit()
+            .await
+    }
+
     /// Deletes a workflow, then its versions: should it end half-way, they lie there unseen.
     ///
     /// # Errors
     /// [`Refused::Conflict`] when it has changed since it was read.
     pub async fn delete_workflow(&self, read: &Stored<Workflow>) -> Result<(), Refused> {
         let id = read.value.id;
-        Transaction::new(self.store)
-            .delete_read(&keys::workflow(self.tenant, id), read.version)
-            .count_down(&keys::tenant(self.tenant), Count::Workflows)
-            .commit()
-            .await?;
+        let mut transaction = Transaction::new(self.store)
+            .delete_read(&keys::workflow(self.tenant, id), read.version);
+        if !read.value.disabled_by_plan {
+            transaction = transaction.count_down(&keys::tenant(self.tenant), Count::Workflows);
+        }
+        transaction.commit().await?;
         let versions = (1..=read.value.latest).map(|number| keys::version(self.tenant, id, number));
         self.store.delete_all(versions.collect()).await?;
         Ok(())

@@ -1,0 +1,382 @@
+//! Admission: one conditional write that counts an event in its month and in its window
+//! (`aias_domain::admission` has the rules).
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use aias_domain::{
+    admission::{SLOTS, Window, share},
+    id::TenantId,
+    plan::{self, Limits},
+};
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{
+        AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    },
+};
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+
+use super::{
+    Error, TenantStore, classify,
+    items::{Item, number, number_of},
+    keys,
+};
+use crate::clock::random;
+
+/// Where an event was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    at: Timestamp,
+    shard: u8,
+    counter: Counter,
+}
+
+/// What an event counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counter {
+    /// A run of the month.
+    Runs,
+    /// A run beyond the month's, held back.
+    Suspended,
+}
+
+impl Counter {
+    fn attribute(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+/// What is left after an event was counted, or when it was refused. Of a plan with several shards
+/// it is an estimate: the shard's own, as if the others were alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Events in this window.
+    pub events: u64,
+    /// Runs in this month.
+    pub runs: u64,
+}
+
+/// Whether an event may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is counted.
+    Admitted(Place, Left),
+    /// The month's runs are used up.
+    MonthFull(Left),
+    /// The window's events are used up.
+    RateFull(Left),
+}
+
+/// What a tenant has used in a month.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Runs that began.
+    pub runs: u64,
+    /// Runs that are held back.
+    pub suspended: u64,
+}
+
+/// Which shards are known to be used up, for as long as a window lasts, so that a tenant beyond
+/// its limits costs no writes.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<Mutex<HashMap<TenantId, Full>>>);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Full {
+    window: i64,
+    limits: (u64, u64),
+    month: u16,
+    rate: u16,
+}
+
+/// How many tenants a gate remembers; beyond that it begins anew.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// How often a shard is tried when its item changes in between.
+const ATTEMPTS: usize = 4;
+
+enum Tried {
+    Counted(Place, Left),
+    MonthFull,
+    RateFull,
+}
+
+impl Gate {
+    /// Counts one event, if the month and the window have room for it.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn admit(
+        &self,
+        store: &TenantStore<'_>,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Admission, Error> {
+        let mut full = self.known(store.tenant, limits, now);
+        let [first] = random::<1>();
+        for step in 0..limits.shards {
+            let shard = first.wrapping_add(step) % limits.shards;
+            let bit = 1_u16 << shard;
+            if (full.month | full.rate) & bit != 0 {
+                continue;
+            }
+            match store.count(Counter::Runs, shard, limits, now).await? {
+                Tried::Counted(place, left) => return Ok(Admission::Admitted(place, left)),
+                Tried::MonthFull => full.month |= bit,
+                Tried::RateFull => full.rate |= bit,
+            }
+            self.remember(store.tenant, full);
+        }
+        let none = Left { events: 0, runs: 0 };
+        if full.month.count_ones() == u32::from(limits.shards) {
+            Ok(Admission::MonthFull(none))
+        } else {
+            Ok(Admission::RateFull(none))
+        }
+    }
+
+    fn known(&self, tenant: TenantId, limits: &Limits, now: Timestamp) -> Full {
+        let fresh = Full {
+            window: Window::of(now).number,
+            limits: (limits.runs_per_month, limits.events_per_second),
+            ..Full::default()
+        };
+        let known = self.remembered().get(&tenant).copied();
+        known
+            .filter(|full| full.window == fresh.window && full.limits == fresh.limits)
+            .unwrap_or(fresh)
+    }
+
+    fn remember(&self, tenant: TenantId, full: Full) {
+        let mut remembered = self.remembered();
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(tenant, full);
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Full>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `REMOVE` of every window's name but the current one's, for each slot.
+static OTHERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let others = |slot: u8| {
+        let mut text = String::from("REMOVE ");
+        for other in (0..SLOTS).filter(|other| *other != slot) {
+            let comma = if text.len() > 7 { ", " } else { "" };
+            // Writing to a text does not fail.
+            let _ = write!(text, "{comma}w{other}");
+        }
+        text
+    };
+    (0..SLOTS).map(others).collect()
+});
+
+impl TenantStore<'_> {
+    /// Counts an event that the month has no room for as held back, if the plan's grace has.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn hold(&self, limits: &Limits, now: Timestamp) -> Result<Admission, Error> {
+        // Held events are few: they are counted in the first shard.
+        let limits = Limits {
+            shards: 1,
+            ..*limits
+        };
+        let none = Left { events: 0, runs: 0 };
+        Ok(
+            match self.count(Counter::Suspended, 0, &limits, now).await? {
+                Tried::Counted(place, left) => Admission::Admitted(place, left),
+                Tried::MonthFull => Admission::MonthFull(none),
+                Tried::RateFull => Admission::RateFull(none),
+            },
+        )
+    }
+
+    async fn count(
+        &self,
+        counter: Counter,
+        shard: u8,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Tried, Error> {
+        let window = Window::of(now);
+        let slot = format!("w{}", window.slot());
+        let total = match counter {
+            Counter::Runs => limits.runs_per_month,
+            Counter::Suspended => limits.suspended_runs,
+        };
+        let room = share(total, limits.shards, shard);
+        let burst = share(limits.burst(), limits.shards, shard);
+        let place = Place {
+            at: now,
+            shard,
+            counter,
+        };
+        let mut taken_by = None;
+        for _ in 0..ATTEMPTS {
+            let request = self.counting(place, room, window, taken_by);
+            let result = request
+                .expression_attribute_values(":burst", number(burst))
+                .send()
+                .await;
+            let error = match result {
+                Ok(answer) => {
+                    let item = answer.attributes.unwrap_or_default();
+                    let of = |name: &str| number_of(&item, name).unwrap_or_default();
+                    let n = u64::from(limits.shards);
+                    let left = Left {
+                        events: burst.saturating_sub(of(&slot)) * n,
+                        runs: match counter {
+                            Counter::Runs => room.saturating_sub(of("runs")) * n,
+                            Counter::Suspended => 0,
+                        },
+                    };
+                    return Ok(Tried::Counted(place, left));
+                }
+                Err(error) => error,
+            };
+            let Some(UpdateItemError::ConditionalCheckFailedException(found)) =
+                error.as_service_error()
+            else {
+                return Err(classify(error));
+            };
+            let found = found.item().cloned().unwrap_or_default();
+            let of = |name: &str| number_of(&found, name);
+            if of(counter.attribute()).unwrap_or_default() >= room {
+                return Ok(Tried::MonthFull);
+            }
+            let seen = found
+                .get("at")
+                .and_then(|at| at.as_n().ok())
+                .and_then(|at| at.parse::<i64>().ok());
+            if seen == Some(window.number) && of(&slot).unwrap_or_default() >= burst {
+                return Ok(Tried::RateFull);
+            }
+            if burst == 0 || room == 0 {
+                return Ok(Tried::RateFull);
+            }
+            // The name is an old window's, or another write came first: once more, in its form.
+            taken_by = seen.filter(|seen| *seen != window.number && of(&slot).is_some());
+        }
+        Err(Error::Unavailable("the admission counter does not hold still".into()))
+    }
+
+    /// The write that counts. `taken_by` is the old window that has this window's name.
+    fn counting(
+        &self,
+        place: Place,
+        room: u64,
+        window: Window,
+        taken_by: Option<i64>,
+    ) -> UpdateItemFluentBuilder {
+        let (slot, counter) = (window.slot(), place.counter.attribute());
+        let others = OTHERS.get(usize::from(slot)).map_or("", String::as_str);
+        let set = "SET active_hour = :hour, #at = :window";
+        let has_room = format!("(attribute_not_exists({counter}) OR {counter} < :room)");
+        let request = self
+            .store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(
+                keys::usage(self.tenant, place.at, place.shard).attributes(),
+            ))
+            .expression_attribute_names("#at", "at")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":room", number(room))
+            .expression_attribute_values(":window", number(window.number))
+            .expression_attribute_values(
+                ":hour",
+                AttributeValue::S(keys::active_hour(place.at)),
+            )
+            .return_values(ReturnValue::UpdatedNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes);
+        match taken_by {
+            None => request
+                .update_expression(format!("ADD {counter} :one, w{slot} :one {set} {others}"))
+                .condition_expression(format!(
+                    "{has_room} AND :burst > :none AND (attribute_not_exists(w{slot}) OR (#at = :window AND w{slot} < :burst))"
+                ))
+                .expression_attribute_values(":none", number(0)),
+            Some(seen) => request
+                .update_expression(format!("ADD {counter} :one {set}, w{slot} = :one {others}"))
+                .condition_expression(format!("{has_room} AND #at = :seen AND :burst >= :one"))
+                .expression_attribute_values(":seen", number(seen)),
+        }
+    }
+
+    /// Takes back what was counted for an event that was not new, or did not come in. Its window
+    /// keeps it.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn unadmit(&self, place: Place) -> Result<(), Error> {
+        self.uncount(place.at, place.shard, place.counter).await
+    }
+
+    /// Takes back that a run accepted at `at` is held: it goes on, or it is gone.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub(super) async fn unhold(&self, at: Timestamp) -> Result<(), Error> {
+        self.uncount(at, 0, Counter::Suspended).await
+    }
+
+    async fn uncount(&self, at: Timestamp, shard: u8, counter: Counter) -> Result<(), Error> {
+        let counter = counter.attribute();
+        let result = self
+            .store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(keys::usage(self.tenant, at, shard).attributes()))
+            .update_expression(format!("ADD {counter} :one"))
+            .condition_expression(format!("{counter} > :none"))
+            .expression_attribute_values(":one", number(-1))
+            .expression_attribute_values(":none", number(0))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(classify);
+        match result {
+            // Nothing is counted that could be taken back.
+            Err(Error::Conflict) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What the tenant has used in the month of `now`.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn usage(&self, now: Timestamp) -> Result<Usage, Error> {
+        let read = async |shard: u8| {
+            let key = keys::usage(self.tenant, now, shard);
+            self.store.item(&key, true).await
+        };
+        let items: Vec<Option<Item>> = try_join_all((0..plan::MAX_SHARDS).map(read)).await?;
+        let sum = |name: &str| {
+            items
+                .iter()
+                .flatten()
+                .map(|item| number_of(item, name).unwrap_or_default())
+                .sum()
+        };
+        Ok(Usage {
+            runs: sum("runs"),
+            suspended: sum("suspended"),
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! What is to be done for a tenant at a time: an item in its partition, found by its hour in the
+//! index `active`. Whoever has done it takes the item away, unless it was set anew meanwhile.
+
+use aias_domain::id::TenantId;
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::random;
+
+use super::{
+    Error, Proof, Store, TenantStore, classify,
+    items::{Item, KIND, number, number_of, text_of},
+    keys::{self, ACTIVE_INDEX, PK, SK},
+};
+
+/// What may be due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// What a change of plan brings: more or fewer things are enabled, held runs go on.
+    Settle,
+    /// Held runs go on.
+    Resume,
+    /// Completed runs are reported to the payment provider.
+    Meter,
+}
+
+impl Task {
+    const ALL: [Self; 3] = [Self::Settle, Self::Resume, Self::Meter];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Settle => "SETTLE",
+            Self::Resume => "RESUME",
+            Self::Meter => "METER",
+        }
+    }
+}
+
+/// Something that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// For the reconciler's own use.
+    pub proof: Proof,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// What it is.
+    pub task: Task,
+}
+
+/// A wish that something is done at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// When.
+    pub at: Timestamp,
+    mark: String,
+}
+
+const DUE_AT: &str = "due_at";
+
+/// Changed by every wish, so that one that comes while another is fulfilled is not lost.
+const MARK: &str = "mark";
+
+fn mark() -> AttributeValue {
+    AttributeValue::S(hex::encode(random::<8>()))
+}
+
+/// The item that says so.
+pub(super) fn item(tenant: TenantId, task: Task, at: Timestamp) -> Item {
+    let mut item = keys::due(tenant, task).attributes();
+    item.insert(KIND.to_owned(), AttributeValue::S("due".to_owned()));
+    item.insert(DUE_AT.to_owned(), number(at.as_millisecond()));
+    item.insert(MARK.to_owned(), mark());
+    item.insert(
+        "active_hour".to_owned(),
+        AttributeValue::S(keys::due_hour(at)),
+    );
+    item
+}
+
+/// How often a wish is made while others take it away.
+const ATTEMPTS: usize = 4;
+
+impl TenantStore<'_> {
+    /// Has `task` done at a time, or before if that was wished for. What it is to see must be
+    /// written first.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn set_due(&self, task: Task, at: Timestamp) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let sooner = self
+                .store
+                .client
+                .put_item()
+                .table_name(&self.store.table)
+                .set_item(Some(item(self.tenant, task, at)))
+                .condition_expression("attribute_not_exists(PK) OR due_at > :at")
+                .expression_attribute_values(":at", number(at.as_millisecond()))
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(classify);
+            match sooner {
+                Err(Error::Conflict) => {}
+                other => return other,
+            }
+            let again = self
+                .store
+                .client
+                .update_item()
+                .table_name(&self.store.table)
+                .set_key(Some(keys::due(self.tenant, task).attributes()))
+                .update_expression("SET #mark = :mark")
+                .condition_expression("attribute_exists(PK)")
+                .expression_attribute_names("#mark", MARK)
+                .expression_attribute_values(":mark", mark())
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(classify);
+            match again {
+                Err(Error::Conflict) => {}
+                other => return other,
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// When `task` is due, if it is wished for.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn due(&self, task: Task) -> Result<Option<Wish>, Error> {
+        let found = self.store.item(&keys::due(self.tenant, task), true).await?;
+        Ok(found.and_then(|item| {
+            let ms = i64::try_from(number_of(&item, DUE_AT)?).ok()?;
+            Some(Wish {
+                at: Timestamp::from_millisecond(ms).ok()?,
+                mark: text_of(&item, MARK)?.to_owned(),
+            })
+        }))
+    }
+
+    /// Has `task` done at `next`, or no more, unless it was wished for anew since `read`.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn done(
+        &self,
+        task: Task,
+        read: &Wish,
+        next: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        let table = &self.store.table;
+        let condition = "#mark = :read";
+        let seen = AttributeValue::S(read.mark.clone());
+        let result = match next {
+            Some(next) => self
+                .store
+                .client
+                .put_item()
+                .table_name(table)
+                .set_item(Some(item(self.tenant, task, next)))
+                .condition_expression(condition)
+                .expression_attribute_names("#mark", MARK)
+                .expression_attribute_values(":read", seen)
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(classify),
+            None => self
+                .store
+                .client
+                .delete_item()
+                .table_name(table)
+                .set_key(Some(keys::due(self.tenant, task).attributes()))
+                .condition_expression(condition)
+                .expression_attribute_names("#mark", MARK)
+                .expression_attribute_values(":read", seen)
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(classify),
+        };
+        match result {
+            // Wished for anew meanwhile.
+            Err(Error::Conflict) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// How far back each look goes, in hours, and the one in the first minutes of an hour: what was due
+/// while nobody looked is found all the same.
+const LOOK_BACK: i64 = 2;
+const LONG_LOOK_BACK: i64 = 24 * 7;
+
+impl Store {
+    /// What may be due by now, of all tenants. The item itself says whether it is.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn all_due(&self, now: Timestamp) -> Result<Vec<Due>, Error> {
+        let minute = now.as_second().rem_euclid(3600) / 60;
+        let hours = if minute < 2 { LONG_LOOK_BACK } else { LOOK_BACK };
+        let mut all = Vec::new();
+        for hour in 0..=hours {
+            let at = now - SignedDuration::from_hours(hour);
+            let mut start = None;
+            // Bounded: 1 MiB a page, about 10,000 of them.
+            for _ in 0..200 {
+                let answer = self
+                    .client
+                    .query()
+                    .table_name(&self.table)
+                    .index_name(ACTIVE_INDEX)
+                    .key_condition_expression("active_hour = :hour")
+                    .expression_attribute_values(":hour", AttributeValue::S(keys::due_hour(at)))
+                    .set_exclusive_start_key(start)
+                    .send()
+                    .await
+                    .map_err(classify)?;
+                all.extend(answer.items.unwrap_or_default().iter().filter_map(due_of));
+                start = answer.last_evaluated_key;
+                if start.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn due_of(item: &Item) -> Option<Due> {
+    let tenant_id = keys::tenant_of(text_of(item, PK)?)?;
+    let sk = text_of(item, SK)?;
+    let task = Task::ALL
+        .into_iter()
+        .find(|task| keys::due(tenant_id, *task).sk == sk)?;
+    Some(Due {
+        proof: Proof::new(tenant_id),
+        tenant_id,
+        task,
+    })
+}

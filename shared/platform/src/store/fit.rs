@@ -1,0 +1,182 @@
+//! What is more than a plan allows is disabled, and comes back with a larger plan. Each step is one
+//! transaction of the thing and the tenant's counter, so the counter is exact at every moment, and a
+//! process that dies half-way leaves the rest to the next.
+
+use aias_domain::plan::Limits;
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+
+use super::{
+    Error, TenantStore,
+    items::{Item, KIND, RangeQuery, VERSION, number, number_of, text_of},
+    keys::{self, SK},
+    transaction::{Count, Refused, Transaction},
+};
+
+/// How many things were disabled and enabled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fitted {
+    /// Disabled, as more than the plan allows.
+    pub disabled: usize,
+    /// Enabled again.
+    pub enabled: usize,
+}
+
+const FLAG: &str = "disabled_by_plan";
+
+/// How many things a page has, and how many pages there are at most.
+const PAGE: usize = 500;
+const MAX_PAGES: usize = 100;
+
+impl TenantStore<'_> {
+    /// Fits what a tenant has into its plan. The newest are disabled first, those that people have
+    /// disabled before all others; owners never. The oldest are enabled first.
+    ///
+    /// # Errors
+    /// When the table does not answer, or something changes again and again.
+    pub async fn fit(&self, limits: &Limits) -> Result<Fitted, Error> {
+        let mut fitted = Fitted::default();
+        for count in [
+            Count::Workflows,
+            Count::Endpoints,
+            Count::Members,
+            Count::ApiKeys,
+        ] {
+            self.fit_one(count, count.limit(limits), &mut fitted).await?;
+        }
+        Ok(fitted)
+    }
+
+    async fn fit_one(&self, count: Count, limit: u64, fitted: &mut Fitted) -> Result<(), Error> {
+        let tenant = self.store.item(&keys::tenant(self.tenant), true).await?;
+        let used = tenant
+            .and_then(|item| number_of(&item, count.feature()))
+            .unwrap_or_default();
+        let mut things = self.things(count).await?;
+        things.sort_by_key(created_at);
+        if used > limit {
+            // Stable: the newest first, and of these what is off before what is on.
+            things.reverse();
+            things.sort_by_key(is_wanted);
+            let mut over = used - limit;
+            for thing in things.iter().filter(|t| !is_disabled(t) && !is_owner(t)) {
+                if over == 0 {
+                    break;
+                }
+                if self.switch(count, thing, None).await? {
+                    fitted.disabled += 1;
+                    over -= 1;
+                }
+            }
+            return Ok(());
+        }
+        for thing in things.iter().filter(|thing| is_disabled(thing)) {
+            if !self.switch(count, thing, Some(limit)).await? {
+                break;
+            }
+            fitted.enabled += 1;
+        }
+        Ok(())
+    }
+
+    async fn things(&self, count: Count) -> Result<Vec<Item>, Error> {
+        let (range, kind) = match count {
+            Count::Workflows => (keys::workflows(self.tenant), "workflow"),
+            Count::Endpoints => (keys::endpoints(self.tenant), "endpoint"),
+            Count::Members | Count::Owners => (keys::members(self.tenant), "member"),
+            Count::ApiKeys => (keys::api_keys(self.tenant), "api_key"),
+        };
+        let mut things: Vec<Item> = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let last = things.last().and_then(|item| text_of(item, SK));
+            let after = last.and_then(|sk| sk.strip_prefix(range.prefix.as_str()));
+            let query = RangeQuery {
+                after,
+                limit: PAGE,
+                forward: true,
+                filter: Some("#kind = :kind"),
+                filter_names: &[("#kind", KIND)],
+                filter_values: &[(":kind", kind)],
+                ..RangeQuery::default()
+            };
+            let page = self.store.range(&range, query).await?;
+            if page.is_empty() {
+                return Ok(things);
+            }
+            things.extend(page);
+        }
+        Ok(things)
+    }
+
+    /// Enables a thing if `limit` has room for it, or disables it; says whether it did.
+    async fn switch(
+        &self,
+        count: Count,
+        thing: &Item,
+        limit: Option<u64>,
+    ) -> Result<bool, Error> {
+        let home = keys::everything(self.tenant);
+        let tenant = keys::tenant(self.tenant);
+        let sk = text_of(thing, SK).unwrap_or_default();
+        let version = number_of(thing, VERSION).unwrap_or_default();
+        let update = match limit {
+            None => "SET disabled_by_plan = :flag, #version = :next",
+            Some(_) => "SET #version = :next REMOVE disabled_by_plan",
+        };
+        let mut values: Item = [
+            (":read".to_owned(), number(version)),
+            (":next".to_owned(), number(version + 1)),
+        ]
+        .into();
+        let flag = [(":flag".to_owned(), AttributeValue::Bool(true))];
+        if limit.is_none() {
+            values.extend(flag.clone());
+        }
+        let mut transaction =
+            Transaction::new(self.store).update(&home.key(sk), update, "#version = :read", values);
+        if let Some(hash) = text_of(thing, "token_hash") {
+            let token = keys::token(self.tenant, hash);
+            transaction = match limit {
+                None => transaction.update(
+                    &token,
+                    "SET disabled_by_plan = :flag",
+                    "attribute_exists(PK)",
+                    flag.into(),
+                ),
+                Some(_) => transaction.remove(&token, FLAG),
+            };
+        }
+        transaction = match limit {
+            None => transaction.count_down(&tenant, count),
+            Some(limit) => transaction.count_up(&tenant, count, limit),
+        };
+        match transaction.commit().await {
+            Ok(()) => Ok(true),
+            // It has changed, or there is no room: whoever changed it knew the plan.
+            Err(Refused::Conflict | Refused::Limit { .. } | Refused::NoTenant) => Ok(false),
+            Err(refused) => Err(refused.into_error()),
+        }
+    }
+}
+
+fn created_at(item: &Item) -> Timestamp {
+    text_of(item, "created_at")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn is_disabled(item: &Item) -> bool {
+    item.contains_key(FLAG)
+}
+
+/// Whether people have it on; what has no switch is.
+fn is_wanted(item: &Item) -> bool {
+    item.get("enabled")
+        .and_then(|value| value.as_bool().ok())
+        .copied()
+        .unwrap_or(true)
+}
+
+fn is_owner(item: &Item) -> bool {
+    text_of(item, "role") == Some("owner")
+}
