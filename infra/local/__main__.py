@@ -78,6 +78,7 @@ def test():
             "python": sys.executable,
             "log": str(state / "emulator.log"),
             "bin": str(target_folder()),
+            "stripe_webhook_secret": stack.stripe_webhook_secret,
             **stack.outputs,
         }
         file = state / "stack.json"
@@ -112,6 +113,9 @@ def watch():
             "BUCKET_NAME": stack.outputs["BucketName"],
             "RUNS_QUEUE_URL": stack.outputs["RunsQueueUrl"],
             "KEYRING_SECRET_ARN": stack.outputs["KeyringSecretArn"],
+            "STRIPE_API_URL": stack.stripe_url,
+            "STRIPE_API_KEY_ARN": stack.outputs["StripeApiKeySecretArn"],
+            "STRIPE_WEBHOOK_SECRET_ARN": stack.outputs["StripeWebhookSecretArn"],
             "OIDC_ISSUER": stack.issuer.url,
             "OIDC_AUDIENCE": "aias",
             "AWS_LAMBDA_FUNCTION_NAME": "watch",

@@ -60,13 +60,24 @@ def write(path: Path, values: dict):
 
 
 def still_good(values, stack):
-    if not {"AIAS_TENANT_ID", "AIAS_API_KEY", "AIAS_WEBHOOK_URL"} <= values.keys():
+    if not {"AIAS_TENANT_ID", "AIAS_API_KEY", "AIAS_WEBHOOK_URL", "AIAS_STRIPE_WEBHOOK_SECRET"} <= values.keys():
         return False
     try:
         call("GET", f"{stack.url}/api/workflows?limit=1", {"authorization": f"Bearer {values['AIAS_API_KEY']}"})
     except Failed:
         return False
     return True
+
+
+def subscribe(stack: Stack, own):
+    """Buys the business plan, as a person would: by a checkout, after which events come."""
+    back = f"{stack.url}/api/health"
+    wish = {"plan": "business", "success_url": back, "cancel_url": back}
+    page = call("POST", f"{stack.url}/api/billing/checkout", own, wish)["url"]
+    call("GET", page, {})
+    plan = call("GET", f"{stack.url}/api/billing/subscription", own)["plan"]
+    if plan != "business":
+        raise Failed(f"the demo tenant bought the plan business and has {plan}")
 
 
 def make(stack: Stack, path: Path):
@@ -86,6 +97,7 @@ def make(stack: Stack, path: Path):
     tenant_url = f"{stack.url}/api/tenants/{tenant['id']}"
     key = call("POST", f"{tenant_url}/api-keys", bearer, {"name": "demo", "role": "owner"})["key"]
     own = {"authorization": f"Bearer {key}"}
+    subscribe(stack, own)
     workflow = call("POST", f"{stack.url}/api/workflows", own, WORKFLOW, "application/yaml")
     plain = call("POST", f"{stack.url}/api/webhook-endpoints", own, {"name": "Plain", "workflow_id": workflow["id"]})
     signed = call(
@@ -102,6 +114,8 @@ def make(stack: Stack, path: Path):
         "AIAS_WEBHOOK_URL": plain["url"],
         "AIAS_SIGNED_WEBHOOK_URL": signed["url"],
         "AIAS_SIGNED_WEBHOOK_SECRET": signed["verification"]["secret"],
+        "AIAS_STRIPE_WEBHOOK_URL": f"{stack.url}/api/stripe/webhook",
+        "AIAS_STRIPE_WEBHOOK_SECRET": stack.stripe_webhook_secret,
         "AIAS_OIDC_ISSUER": stack.issuer.url,
         "AIAS_OIDC_TOKEN_URL": f"{stack.issuer.url}/token",
     }

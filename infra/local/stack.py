@@ -24,6 +24,9 @@ from issuer import AUDIENCE, Issuer
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
+# The local AWS, the OIDC issuer, and what stands for Stripe; `make watch` takes the one in between.
+OFFSETS = (0, 1, 3)
+STRIPE_API_KEY = "sk_test_local"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
 
@@ -58,9 +61,9 @@ def is_free(port):
 
 
 def free_ports():
-    """Two ports that nobody uses, side by side."""
-    for port in range(21000, 29000, 2):
-        if is_free(port) and is_free(port + 1):
+    """The first of the ports that a stack uses, none of which anybody else does."""
+    for port in range(21000, 29000, 4):
+        if all(is_free(port + offset) for offset in OFFSETS):
             return port
     raise Failed("no free port between 21000 and 29000: end what uses them")
 
@@ -78,7 +81,9 @@ class Stack:
         self.name, self.port, self.state = name, port, state
         self.url = f"http://127.0.0.1:{port}"
         self.parameters = parameters or {}
-        self.process = self.issuer = None
+        self.process = self.issuer = self.stripe = None
+        self.stripe_url = f"http://127.0.0.1:{port + 3}/"
+        self.stripe_webhook_secret = None
         self.outputs = {}
 
     def client(self, service):
@@ -86,7 +91,7 @@ class Stack:
         return boto3.client(service, endpoint_url=self.url, config=config, **CREDENTIALS)
 
     def start(self):
-        for port in (self.port, self.port + 1):
+        for port in (self.port + offset for offset in OFFSETS):
             if not is_free(port):
                 raise Failed(f"port {port} is in use: end what uses it, or choose another with PORT=…")
         self.state.mkdir(parents=True, exist_ok=True)
@@ -135,6 +140,9 @@ class Stack:
     def stop(self):
         if self.issuer:
             self.issuer.stop()
+        if self.stripe:
+            self.stripe.kill()
+            self.stripe.wait()
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -185,6 +193,7 @@ class Stack:
             "OidcIssuer": self.issuer.url,
             "OidcAudience": AUDIENCE,
             "AllowedOrigins": "http://localhost:3000",
+            "StripeApiUrl": self.stripe_url,
             "Architecture": machine,
             "DeletionProtection": "false",
             "RequireTls": "false",
@@ -212,6 +221,31 @@ class Stack:
             deployed.write_text(mark)
         stack = self._stack(cloudformation)
         self.outputs = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+        self._start_stripe()
+
+    def _start_stripe(self):
+        """What stands for Stripe, with the key and the secret that the functions have."""
+        secrets = self.client("secretsmanager")
+        key = json.dumps({"current": STRIPE_API_KEY})
+        secrets.put_secret_value(SecretId=self.outputs["StripeApiKeySecretArn"], SecretString=key)
+        kept = secrets.get_secret_value(SecretId=self.outputs["StripeWebhookSecretArn"])
+        self.stripe_webhook_secret = json.loads(kept["SecretString"])["current"]
+        settings = {
+            "port": self.port + 3,
+            "api_key": STRIPE_API_KEY,
+            "webhook_url": f"{self.url}/api/stripe/webhook",
+            "webhook_secret": self.stripe_webhook_secret,
+        }
+        self.stripe = subprocess.Popen(
+            [str(target_folder() / "stripe-double")],
+            stdin=subprocess.PIPE,
+            stdout=self.log,
+            stderr=self.log,
+            preexec_fn=end_with_parent,
+            start_new_session=True,
+        )
+        self.stripe.stdin.write(json.dumps(settings).encode() + b"\n")
+        self.stripe.stdin.close()
 
     def _stack(self, cloudformation):
         try:

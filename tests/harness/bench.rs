@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use aias_billing::Stripe;
 use aias_domain::{
     endpoint::{Endpoint, Secret},
     id::{EndpointId, TenantId, WorkflowId},
@@ -21,10 +22,10 @@ use aias_platform::{
     http::{Api, HttpAnswer, HttpEvent},
     queue::Queue,
     runs::Intake,
-    secrets::{Keyring, Keyrings, Purpose},
+    secrets::{self, Keyring, Keyrings, Purpose, Rotating},
     store::{Proof, RunFilter, Store, TenantStore},
 };
-use aias_testkit::{aws, dynamodb, stack, wire::Wire};
+use aias_testkit::{aws, dynamodb, stack, stripe::Double, wire::Wire};
 use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -35,6 +36,11 @@ pub const TENANT: &str = "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F";
 pub const WORKFLOW: &str = "wf_01JD3V4ZK8QW5R7T9X1B3C5D7F";
 /// The endpoint's.
 pub const ENDPOINT: &str = "whe_01JD3V4ZK8QW5R7T9X1B3C5D7F";
+
+const STRIPE_KEY: &str = "sk_test_bench";
+
+/// The secret that Stripe's events are signed with.
+pub const STRIPE_SECRET: &str = "whsec_bench";
 
 const KEYRING: &str = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
 
@@ -56,6 +62,9 @@ pub struct Bench {
     pub wire: Wire,
     /// The functions' time.
     pub clock: Clock,
+    /// What the functions take for Stripe.
+    pub stripe: Double,
+    stripe_url: String,
     database: String,
     aws: String,
     queue: String,
@@ -84,9 +93,12 @@ impl Bench {
             .send()
             .await
             .unwrap();
+        let stripe = Double::new(STRIPE_KEY, None);
         let bench = Self {
             wire: Wire::default(),
             clock: Clock::set_to("2026-11-21T12:00:00Z".parse().unwrap()),
+            stripe_url: stripe.start().await,
+            stripe,
             database: dynamodb::start().await,
             aws,
             queue,
@@ -112,6 +124,29 @@ impl Bench {
 
     fn queue(&self) -> Queue {
         Queue::new(&self.config(&self.aws), self.queue.clone())
+    }
+
+    fn stripe(&self) -> Stripe {
+        let key = Rotating {
+            current: STRIPE_KEY.to_owned().into(),
+            previous: None,
+        };
+        Stripe::new(self.stripe_url.clone(), secrets::Secret::given(key))
+    }
+
+    /// A new `stripe-webhook`.
+    #[must_use]
+    pub fn stripe_webhook(&self) -> stripe_webhook::App {
+        let taken = Rotating {
+            current: STRIPE_SECRET.to_owned().into(),
+            previous: Some("whsec_before".to_owned().into()),
+        };
+        stripe_webhook::App::new(
+            self.store(),
+            self.stripe(),
+            secrets::Secret::given(taken),
+            self.clock.clone(),
+        )
     }
 
     fn intake(&self) -> Intake {
@@ -150,7 +185,12 @@ impl Bench {
     /// A new `reconciler`.
     #[must_use]
     pub fn reconciler(&self) -> reconciler::App {
-        reconciler::App::new(self.intake(), self.clock.clone(), Duration::ZERO)
+        reconciler::App::new(
+            self.intake(),
+            self.stripe(),
+            self.clock.clone(),
+            Duration::ZERO,
+        )
     }
 
     /// What an event gets of the function that serves it.
@@ -179,6 +219,11 @@ impl Bench {
                 artifacts::handle(&artifacts::App::new(self.api(), self.blobs()), event).await
             }
             "tenants" => tenants::handle(&tenants::App { api: self.api() }, event).await,
+            "stripe-webhook" => stripe_webhook::handle(&self.stripe_webhook(), event).await,
+            "billing" => {
+                let app = billing::App::new(self.api(), self.stripe());
+                billing::handle(&app, event).await
+            }
             "diagnostics" => {
                 let keyrings = Keyrings::given(Self::keyring());
                 let app = diagnostics::App::new(self.store(), self.blobs(), self.queue(), keyrings);
@@ -284,6 +329,63 @@ impl Bench {
             "requestContext": {"requestId": "r", "http": {"method": "POST"}},
         });
         webhook_ingest::handle(app, serde_json::from_value(event).unwrap()).await
+    }
+
+    /// What the owner gets for a request.
+    pub async fn ask(&self, function: &str, method: &str, path: &str, body: &Value) -> HttpAnswer {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let token = format!("Bearer aias_{}_{}", &TENANT[4..], "B".repeat(43));
+        let event = json!({
+            "rawPath": path,
+            "rawQueryString": query,
+            "headers": {"authorization": token, "content-type": "application/json"},
+            "body": if body.is_null() { Value::Null } else { body.to_string().into() },
+            "requestContext": {"requestId": "r", "http": {"method": method}},
+        });
+        self.answer(function, &event.to_string()).await
+    }
+
+    /// What Stripe gets for an event, signed now.
+    pub async fn tell(&self, app: &stripe_webhook::App, event: &Value) -> HttpAnswer {
+        let body = event.to_string();
+        let at = self.clock.now().as_second();
+        let signature = Double::sign(STRIPE_SECRET, at, &body);
+        let event = json!({
+            "rawPath": "/api/stripe/webhook",
+            "headers": {"content-type": "application/json", "stripe-signature": signature},
+            "body": body,
+            "requestContext": {"requestId": "r", "http": {"method": "POST"}},
+        });
+        stripe_webhook::handle(app, serde_json::from_value(event).unwrap()).await
+    }
+
+    /// Wakes a new reconciler, as the schedule does.
+    pub async fn wake(&self) {
+        let event = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+        self.invoke_reconciler(&event).await.unwrap();
+    }
+
+    /// Gives the tenant the enterprise plan with limits of its own, as an operator does.
+    pub async fn enterprise(&self, limits: &Value) {
+        let event = json!({"enterprise": {"tenant_id": TENANT, "limits": limits}});
+        self.invoke_reconciler(&event).await.unwrap();
+    }
+
+    /// What an operator's event gets.
+    ///
+    /// # Errors
+    /// What the function says.
+    pub async fn invoke_reconciler(
+        &self,
+        event: &Value,
+    ) -> Result<SqsBatchResponse, reconciler::NotSet> {
+        let event = serde_json::from_value(event.clone()).unwrap();
+        reconciler::handle(&self.reconciler(), event).await
+    }
+
+    /// Sets a number of an item, as if so much had happened.
+    pub async fn set_number(&self, key: (&str, &str), name: &str, number: u64) {
+        dynamodb::set_number(&self.database, key, name, number).await;
     }
 
     /// Takes every message off the queue.

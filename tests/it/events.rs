@@ -124,6 +124,7 @@ async fn messages_are_executed_or_come_again() {
     assert!(
         reconciler::handle(&bench.reconciler(), dead)
             .await
+            .unwrap()
             .batch_item_failures
             .is_empty()
     );

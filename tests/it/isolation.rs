@@ -19,9 +19,16 @@ enum Who {
 
 use Who::{Anybody, Caller, Member};
 
-const ROUTES: [(&str, &str, Who); 42] = [
+const ROUTES: [(&str, &str, Who); 49] = [
     ("POST", "/api/webhooks/{tenant_id}/{secret}", Anybody),
     ("GET", "/api/webhooks/{tenant_id}/{secret}", Anybody),
+    ("POST", "/api/stripe/webhook", Anybody),
+    ("GET", "/api/billing/subscription", Member("owner")),
+    ("GET", "/api/billing/invoices", Member("owner")),
+    ("GET", "/api/billing/usage", Member("owner")),
+    ("POST", "/api/billing/checkout", Member("owner")),
+    ("POST", "/api/billing/portal", Member("owner")),
+    ("GET", "/api/entitlements/check", Member("viewer")),
     ("GET", "/api/health", Anybody),
     ("GET", "/api/openapi.json", Anybody),
     ("GET", "/api/tenants", Caller),
@@ -243,6 +250,16 @@ fn another_tenants_things_are_not_there() {
             "/api/webhook-endpoints" | "/api/workflows" if method == "POST" => {
                 // A workflow of another tenant is no workflow; a definition is missing anyway.
                 assert_eq!(answer.status, 400, "{method} {route}");
+            }
+            // Its own: it has bought nothing.
+            "/api/billing/subscription" => {
+                assert_eq!(answer.expect(200).json()["status"], "none");
+            }
+            "/api/billing/usage" => assert_eq!(answer.expect(200).json()["reported"], 0),
+            "/api/billing/checkout" => assert_eq!(answer.status, 400, "{method} {route}"),
+            "/api/billing/portal" => assert_eq!(answer.status, 409, "{method} {route}"),
+            "/api/entitlements/check" => {
+                assert_eq!(answer.expect(200).json()["data"][0]["plan"], "free");
             }
             _ => assert_eq!(
                 answer.expect(200).json()["data"],

@@ -5,10 +5,12 @@
 mod admission;
 mod api;
 mod auth;
+mod billing;
 mod budget;
 mod crash;
 mod events;
 mod isolation;
+mod plan;
 mod run;
 mod signature;
 mod store;

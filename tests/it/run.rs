@@ -91,6 +91,7 @@ async fn a_dead_letter_is_a_faulted_run_with_its_reason() {
         assert!(
             reconciler::handle(&bench.reconciler(), event)
                 .await
+                .unwrap()
                 .batch_item_failures
                 .is_empty()
         );

@@ -2,11 +2,11 @@
 
 use aias_platform::{
     settle::settle,
-    store::{Due, Error, Task},
+    store::{Due, Task},
     telemetry::Chain,
 };
 
-use crate::{App, resume};
+use crate::{App, meter, resume};
 
 /// Does it all, a tenant's failure harming no other.
 pub(crate) async fn do_all(app: &App) {
@@ -28,11 +28,11 @@ pub(crate) async fn do_all(app: &App) {
     }
 }
 
-async fn do_one(app: &App, due: Due) -> Result<(), Error> {
+async fn do_one(app: &App, due: Due) -> Result<(), meter::Error> {
     let store = &app.intake.store.tenant(due.proof);
     match due.task {
-        Task::Settle => settle(store, app.clock.now()).await,
-        Task::Resume => resume::resume(app, store).await,
-        Task::Meter => Ok(()),
+        Task::Settle => Ok(settle(store, app.clock.now()).await?),
+        Task::Resume => Ok(resume::resume(app, store).await?),
+        Task::Meter => meter::meter(app, store).await,
     }
 }

@@ -12,7 +12,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let app = &App::load(&aws, &env);
     env.finish()?;
     run(service_fn(async |event: LambdaEvent<Event>| {
-        Ok::<_, std::convert::Infallible>(handle(app, event.payload).await)
+        let handled = handle(app, event.payload).await;
+        handled.map_err(lambda_runtime::Error::from)
     }))
     .await
 }

@@ -2,9 +2,10 @@
 //!
 //! Every fact has a moment. A subscription's newest state wins; a payment that failed or went
 //! through is kept with its moment; what has ended stays ended. So the same facts in any order give
-//! the same [`Account`], which a test shows with a thousand orders. Only two states of the same
-//! second cannot be told apart: then the payment provider is asked ([`Applied::Doubt`]), and where
-//! it does not know the subscription, the larger of the two is taken, in whatever order they came.
+//! the same [`Account`], which a test shows with a thousand orders. Only what contradicts another
+//! thing of the same second cannot be put in order: then the payment provider is asked ([`Applied::Doubt`]), and where
+//! it does not know the subscription, the larger of two states is taken, and the payment that went
+//! through, in whatever order they came.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -234,10 +235,9 @@ impl Account {
             } => {
                 self.adopt(customer_id);
                 let own = self.subscription_of(id, customer_id);
-                if let Some(good) = state.status.standing() {
-                    own.stand(Standing { at, good });
-                }
-                let doubt = own.see(at, state);
+                let standing = state.status.standing();
+                let contradicts = standing.is_some_and(|good| own.stand(Standing { at, good }));
+                let doubt = own.see(at, state) || contradicts;
                 self.trim();
                 if doubt {
                     return Applied::Doubt {
@@ -256,8 +256,11 @@ impl Account {
                 }
                 if let Some(id) = subscription_id {
                     let own = self.subscription_of(id, customer_id);
-                    if let Some(good) = good {
-                        own.stand(Standing { at, good: *good });
+                    let contradicts = good.is_some_and(|good| own.stand(Standing { at, good }));
+                    if contradicts {
+                        return Applied::Doubt {
+                            subscription_id: id.clone(),
+                        };
                     }
                 }
                 self.trim();
@@ -295,6 +298,8 @@ impl Account {
         self.adopt(customer_id);
         let own = self.subscription_of(id, customer_id);
         if let Some(good) = state.status.standing() {
+            // Of this second it knows better.
+            own.standings.retain(|standing| standing.at != at);
             own.stand(Standing { at, good });
         }
         if at >= own.as_of && !own.state.status.is_final() {
@@ -309,6 +314,7 @@ impl Account {
         for theirs in other.subscriptions {
             let own = self.subscription_of(&theirs.id, &theirs.customer_id);
             for standing in theirs.standings {
+                // Of a doubt the good one counts.
                 own.stand(standing);
             }
             if theirs.state.status != Status::Unknown {
@@ -438,13 +444,19 @@ impl Subscription {
         same_second && !self.state.status.is_final()
     }
 
-    fn stand(&mut self, standing: Standing) {
+    /// Takes in a standing; says whether it contradicts another of the same second.
+    fn stand(&mut self, standing: Standing) -> bool {
+        let other = Standing {
+            good: !standing.good,
+            ..standing
+        };
         if let Err(place) = self.standings.binary_search(&standing) {
             self.standings.insert(place, standing);
         }
         if self.standings.len() > MAX_STANDINGS {
             self.standings.remove(0);
         }
+        self.standings.binary_search(&other).is_ok()
     }
 
     /// The first payment that failed after the last that went through.

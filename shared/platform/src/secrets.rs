@@ -237,6 +237,40 @@ impl FromSecret for Keyring {
     }
 }
 
+/// A secret that somebody else gave: `{"current": "…", "previous": "…"}`. While it is rotated, the
+/// one before is still known.
+#[derive(Debug, Clone)]
+pub struct Rotating {
+    /// What is used.
+    pub current: SecretString,
+    /// What is still taken.
+    pub previous: Option<SecretString>,
+}
+
+impl Rotating {
+    /// All that are taken, the current one first.
+    pub fn all(&self) -> impl Iterator<Item = &SecretString> {
+        std::iter::once(&self.current).chain(&self.previous)
+    }
+}
+
+impl FromSecret for Rotating {
+    fn from_secret(text: &SecretString) -> Result<Self, Error> {
+        let mut members: BTreeMap<String, String> = serde_json::from_str(text.expose_secret())
+            .map_err(|_| Error::Malformed("not an object of texts"))?;
+        let mut take = |name| members.remove(name).filter(|text| !text.is_empty());
+        let current = take("current").ok_or(Error::Malformed("no `current`"))?;
+        let previous = take("previous").map(SecretString::from);
+        if members.keys().any(|name| !matches!(name.as_str(), "current" | "previous")) {
+            return Err(Error::Malformed("only `current` and `previous` are known"));
+        }
+        Ok(Self {
+            current: SecretString::from(current),
+            previous,
+        })
+    }
+}
+
 /// The keyring, read from Secrets Manager.
 pub type Keyrings = Secret<Keyring>;
 

@@ -1,10 +1,10 @@
 //! What a change of plan brings: what the plan has no room for is disabled, what it has room for
-//! again is enabled, and held runs go on. To do it twice is harmless.
+//! again is enabled, held runs go on, and completed ones are metered. To do it twice is harmless.
 //!
 //! The change itself wishes for it ([`Task::Settle`], in the same transaction), so whoever dies
 //! half-way leaves the wish, and the reconciler fulfils it.
 
-use aias_domain::plan;
+use aias_domain::{plan, subscription::Subscription};
 use jiff::Timestamp;
 
 use crate::store::{Error, Task, TenantStore};
@@ -28,6 +28,11 @@ pub async fn settle(store: &TenantStore<'_>, now: Timestamp) -> Result<(), Error
             let fitted = store.fit(&limits).await?;
             if !store.suspended_runs(1).await?.is_empty() {
                 store.set_due(Task::Resume, now).await?;
+            }
+            let account = store.account().await?.value;
+            let live = |own: &Subscription| own.state.status.is_live();
+            if account.entitled().subscription.is_some_and(live) {
+                store.set_due(Task::Meter, now).await?;
             }
             tracing::info!(
                 tenant_id = %tenant.id,

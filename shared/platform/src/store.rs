@@ -14,6 +14,7 @@ mod items;
 mod keys;
 mod logs;
 mod lookups;
+mod metering;
 mod runs;
 mod subscriptions;
 mod suspended;
@@ -33,9 +34,10 @@ pub use endpoints::{CachedEndpoint, Hook};
 pub use fit::Fitted;
 pub use idempotency::{Answer, Idempotency, Scope};
 pub use lookups::ActiveTenant;
+pub use metering::{Hour, Meter, Report};
 pub use runs::{Claim, Claimed, Input, RunFilter, StoredRun};
 pub use subscriptions::{Change, Customer, TenantChange};
-pub use tenants::KeyOwner;
+pub use tenants::{Counts, KeyOwner};
 pub use transaction::{Count, Refused};
 
 /// What the table did.
@@ -67,13 +69,19 @@ impl Error {
     }
 }
 
-/// Shows that a caller belongs to a tenant. Only authentication, the runs queue and a webhook's
-/// path secret give one.
+/// Shows that a caller belongs to a tenant. Only authentication, the runs queue, a webhook's
+/// path secret, the payment provider's signed word and an operator give one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proof(TenantId);
 
 impl Proof {
     pub(crate) fn new(tenant_id: TenantId) -> Self {
+        Self(tenant_id)
+    }
+
+    /// An operator, who may invoke functions in the account, needs no other.
+    #[must_use]
+    pub fn of_operator(tenant_id: TenantId) -> Self {
         Self(tenant_id)
     }
 

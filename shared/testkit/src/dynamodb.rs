@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::{
     Client,
     types::{
-        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+        AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
         Projection, ProjectionType, ScalarAttributeType,
     },
 };
@@ -23,6 +23,21 @@ pub async fn start() -> String {
     tokio::spawn(dynoxide::server::serve_on(listener, database));
     make_table(&Client::new(&aws::config(&endpoint, &Wire::default()))).await;
     endpoint
+}
+
+/// Sets a number of an item of a database that was started.
+pub async fn set_number(endpoint: &str, (pk, sk): (&str, &str), name: &str, number: u64) {
+    Client::new(&aws::config(endpoint, &Wire::default()))
+        .update_item()
+        .table_name(TABLE)
+        .key("PK", AttributeValue::S(pk.to_owned()))
+        .key("SK", AttributeValue::S(sk.to_owned()))
+        .update_expression("SET #name = :number")
+        .expression_attribute_names("#name", name)
+        .expression_attribute_values(":number", AttributeValue::N(number.to_string()))
+        .send()
+        .await
+        .unwrap();
 }
 
 async fn make_table(client: &Client) {

@@ -12,4 +12,5 @@
 pub mod aws;
 pub mod dynamodb;
 pub mod stack;
+pub mod stripe;
 pub mod wire;

@@ -169,6 +169,17 @@ fn what_the_provider_answers_is_newer_than_what_was_said_before() {
 }
 
 #[test]
+fn a_payment_that_fails_in_the_second_of_another_is_a_doubt() {
+    let mut account = told(&life()[..4]);
+    let at = START + 2;
+    assert!(matches!(account.apply(at, &invoice(at, false)), Applied::Doubt { .. }));
+    assert_eq!(account.entitled().past_due_since, None);
+    account.ask(at, "sub_1", "cus_1", &state(Status::PastDue, PlanName::Pro));
+    assert!(account.entitled().past_due_since.is_some());
+    assert!(matches!(account.apply(at, &invoice(at, true)), Applied::Doubt { .. }));
+}
+
+#[test]
 fn a_checkout_of_an_unknown_subscription_is_a_doubt() {
     let checkout = Fact::Checkout {
         customer_id: "cus_1".into(),

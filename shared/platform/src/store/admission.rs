@@ -223,14 +223,16 @@ impl TenantStore<'_> {
             shard,
             counter,
         };
+        if room == 0 {
+            return Ok(Tried::MonthFull);
+        }
+        if burst == 0 {
+            return Ok(Tried::RateFull);
+        }
         let mut taken_by = None;
         for _ in 0..ATTEMPTS {
-            let request = self.counting(place, room, window, taken_by);
-            let result = request
-                .expression_attribute_values(":burst", number(burst))
-                .send()
-                .await;
-            let error = match result {
+            let counting = self.counting(place, (room, burst), window, taken_by);
+            let error = match counting.send().await {
                 Ok(answer) => {
                     let item = answer.attributes.unwrap_or_default();
                     let of = |name: &str| number_of(&item, name).unwrap_or_default();
@@ -263,9 +265,6 @@ impl TenantStore<'_> {
             if seen == Some(window.number) && of(&slot).unwrap_or_default() >= burst {
                 return Ok(Tried::RateFull);
             }
-            if burst == 0 || room == 0 {
-                return Ok(Tried::RateFull);
-            }
             // The name is an old window's, or another write came first: once more, in its form.
             taken_by = seen.filter(|seen| *seen != window.number && of(&slot).is_some());
         }
@@ -276,7 +275,7 @@ impl TenantStore<'_> {
     fn counting(
         &self,
         place: Place,
-        room: u64,
+        (room, burst): (u64, u64),
         window: Window,
         taken_by: Option<i64>,
     ) -> UpdateItemFluentBuilder {
@@ -307,12 +306,12 @@ impl TenantStore<'_> {
             None => request
                 .update_expression(format!("ADD {counter} :one, w{slot} :one {set} {others}"))
                 .condition_expression(format!(
-                    "{has_room} AND :burst > :none AND (attribute_not_exists(w{slot}) OR (#at = :window AND w{slot} < :burst))"
+                    "{has_room} AND (attribute_not_exists(w{slot}) OR (#at = :window AND w{slot} < :burst))"
                 ))
-                .expression_attribute_values(":none", number(0)),
+                .expression_attribute_values(":burst", number(burst)),
             Some(seen) => request
                 .update_expression(format!("ADD {counter} :one {set}, w{slot} = :one {others}"))
-                .condition_expression(format!("{has_room} AND #at = :seen AND :burst >= :one"))
+                .condition_expression(format!("{has_room} AND #at = :seen"))
                 .expression_attribute_values(":seen", number(seen)),
         }
     }

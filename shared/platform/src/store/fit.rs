@@ -48,10 +48,7 @@ impl TenantStore<'_> {
     }
 
     async fn fit_one(&self, count: Count, limit: u64, fitted: &mut Fitted) -> Result<(), Error> {
-        let tenant = self.store.item(&keys::tenant(self.tenant), true).await?;
-        let used = tenant
-            .and_then(|item| number_of(&item, count.feature()))
-            .unwrap_or_default();
+        let used = self.counts().await?.of(count);
         let mut things = self.things(count).await?;
         things.sort_by_key(created_at);
         if used > limit {

@@ -19,6 +19,7 @@
 //! | runs in the phase `running`, counted | `TENANT#<ten>` | `RUNNING` |
 //! | what is to be done at a time | `TENANT#<ten>` | `DUE#<task>` |
 //! | run that is held back | `TENANT#<ten>#SUSPENDED` | `RUN#<run>` |
+//! | how far completed runs were reported | `TENANT#<ten>` | `METER` |
 //! | completed runs that were reported, of an hour | `TENANT#<ten>#METER#<yyyy-mm>` | `HOUR#<yyyy-mm-ddThh>` |
 //! | payment provider's customer → tenant | `STRIPE#<cus>` | `CUSTOMER` |
 //! | payment provider's event that was applied | `STRIPE_EVENT#<evt>` | `EVENT` |
@@ -217,6 +218,10 @@ pub(crate) fn subscription(tenant: TenantId) -> Key {
     at_home(tenant, "SUBSCRIPTION".to_owned())
 }
 
+pub(crate) fn meter(tenant: TenantId) -> Key {
+    at_home(tenant, "METER".to_owned())
+}
+
 pub(crate) fn running(tenant: TenantId) -> Key {
     at_home(tenant, "RUNNING".to_owned())
 }
@@ -336,6 +341,7 @@ mod tests {
             user_idempotency(&sub, "h"),
             subscription(ten),
             running(ten),
+            meter(ten),
             due(ten, Task::Settle),
             due(ten, Task::Resume),
             due(ten, Task::Meter),
@@ -365,6 +371,7 @@ mod tests {
         USER#auth0|x | IDEMPOTENCY#h
         TENANT#ten_01M8073Z600000000000000001 | SUBSCRIPTION
         TENANT#ten_01M8073Z600000000000000001 | RUNNING
+        TENANT#ten_01M8073Z600000000000000001 | METER
         TENANT#ten_01M8073Z600000000000000001 | DUE#SETTLE
         TENANT#ten_01M8073Z600000000000000001 | DUE#RESUME
         TENANT#ten_01M8073Z600000000000000001 | DUE#METER

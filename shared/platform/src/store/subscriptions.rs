@@ -121,7 +121,7 @@ impl Store {
                 transaction = transaction
                     .update(
                         &keys::tenant(own.tenant),
-                        "SET plan = :plan",
+                        "SET #plan = :plan",
                         "attribute_exists(PK)",
                         plan_values(plan)?,
                     )
@@ -188,12 +188,12 @@ impl TenantStore<'_> {
     ) -> Result<(), Refused> {
         let mut values = plan_values(plan)?;
         let update = match overrides {
-            None => "SET plan = :plan REMOVE enterprise",
+            None => "SET #plan = :plan REMOVE enterprise",
             Some(overrides) => {
                 let limits = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(overrides)
                     .map_err(|e| Error::Broken(Box::new(e)))?;
                 values.insert(":limits".to_owned(), limits);
-                "SET plan = :plan, enterprise = :limits"
+                "SET #plan = :plan, enterprise = :limits"
             }
         };
         let tenant = keys::tenant(self.tenant);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Idempotency, Listing, Page, Store, Stored, TenantStore,
-    items::{EXPIRES_AT, Item, RangeQuery, item, number, stored, text_of, value},
+    items::{EXPIRES_AT, Item, RangeQuery, item, number, number_of, stored, text_of, value},
     keys::{self, SK},
     transaction::{Count, Refused, Transaction},
 };
@@ -105,6 +105,18 @@ impl Store {
     }
 }
 
+/// How many things a tenant has that its plan counts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counts(Item);
+
+impl Counts {
+    /// How many there are of one kind.
+    #[must_use]
+    pub fn of(&self, count: Count) -> u64 {
+        number_of(&self.0, count.feature()).unwrap_or_default()
+    }
+}
+
 fn membership(tenant: TenantId, user: &UserId) -> Item {
     let mut item = keys::user_tenant(user, tenant).attributes();
     item.insert(
@@ -122,6 +134,15 @@ impl TenantStore<'_> {
     pub async fn tenant(&self) -> Result<Option<Stored<Tenant>>, Error> {
         let found = self.store.item(&keys::tenant(self.tenant), true).await?;
         found.map(|item| self.tenant_of(item)).transpose()
+    }
+
+    /// How many things the tenant has.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn counts(&self) -> Result<Counts, Error> {
+        let found = self.store.item(&keys::tenant(self.tenant), true).await?;
+        Ok(found.map(Counts).unwrap_or_default())
     }
 
     fn tenant_of(&self, item: Item) -> Result<Stored<Tenant>, Error> {

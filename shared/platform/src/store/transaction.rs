@@ -1,6 +1,6 @@
 //! Several writes that happen together or not at all, and which of their conditions failed.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
@@ -194,18 +194,21 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Changes an item by an expression and under a condition of its own.
+    /// Changes an item by an expression and under a condition of its own. `#name` is the attribute
+    /// `name`, for those that DynamoDB reserves.
     pub(super) fn update(self, key: &Key, update: &str, condition: &str, values: Item) -> Self {
+        let names = update
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '#'))
+            .filter_map(|word| Some((word.to_owned(), word.strip_prefix('#')?.to_owned())))
+            .collect::<HashMap<String, String>>();
+        // DynamoDB takes no empty list.
+        let names = Some(names).filter(|names| !names.is_empty());
         let update = Update::builder()
             .table_name(&self.store.table)
             .set_key(Some(key.attributes()))
             .update_expression(update)
             .condition_expression(condition)
-            .set_expression_attribute_names(
-                update
-                    .contains("#version")
-                    .then(|| [("#version".to_owned(), VERSION.to_owned())].into()),
-            )
+            .set_expression_attribute_names(names)
             .set_expression_attribute_values(Some(values))
             .build()
             .map(|update| TransactWriteItem::builder().update(update).build());

@@ -1,0 +1,100 @@
+//! Billing as the API shows it.
+
+use aias_billing::InvoiceView;
+use aias_domain::{
+    event::text_of,
+    plan::PlanName,
+    subscription::{Account, Status},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub(crate) struct SubscriptionView {
+    /// What the tenant has now.
+    plan: PlanName,
+    /// What the subscription is, in Stripe's words; `none` without one.
+    status: &'static str,
+    /// What it buys.
+    subscribed_plan: Option<PlanName>,
+    current_period_end: Option<String>,
+    cancel_at: Option<String>,
+    past_due_since: Option<String>,
+    grace_ends_at: Option<String>,
+    latest_invoice: Option<Invoice>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Invoice {
+    id: String,
+    status: String,
+    amount_due: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount_paid: Option<i64>,
+    currency: String,
+    hosted_invoice_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+}
+
+fn at(second: i64) -> Option<String> {
+    Timestamp::from_second(second).ok().map(text_of)
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Unknown => "unknown",
+        Status::Incomplete => "incomplete",
+        Status::IncompleteExpired => "incomplete_expired",
+        Status::Trialing => "trialing",
+        Status::Active => "active",
+        Status::PastDue => "past_due",
+        Status::Canceled => "canceled",
+        Status::Unpaid => "unpaid",
+        Status::Paused => "paused",
+    }
+}
+
+pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionView {
+    let entitled = account.entitled();
+    let own = entitled.subscription;
+    let state = own.map(|own| &own.state);
+    let status = match state.map(|state| state.status) {
+        None => "none",
+        // A payment is told before the subscription's new state is.
+        Some(Status::Active | Status::Trialing) if entitled.past_due_since.is_some() => "past_due",
+        Some(Status::PastDue | Status::Unpaid) if entitled.past_due_since.is_none() => "active",
+        Some(status) => word(status),
+    };
+    SubscriptionView {
+        plan,
+        status,
+        subscribed_plan: state.and_then(|state| state.plan),
+        current_period_end: state.and_then(|state| at(state.current_period_end?)),
+        cancel_at: state.and_then(|state| at(state.cancel_at?)),
+        past_due_since: entitled.past_due_since.map(text_of),
+        grace_ends_at: entitled.until.map(text_of),
+        latest_invoice: account.latest_invoice.as_ref().map(|own| Invoice {
+            id: own.id.clone(),
+            status: own.status.clone(),
+            amount_due: own.amount_due,
+            amount_paid: None,
+            currency: own.currency.clone(),
+            hosted_invoice_url: own.hosted_url.clone(),
+            created_at: None,
+        }),
+    }
+}
+
+pub(crate) fn invoice(own: &InvoiceView) -> Invoice {
+    let invoice = &own.invoice;
+    Invoice {
+        id: invoice.id.clone(),
+        status: invoice.status.clone(),
+        amount_due: invoice.amount_due,
+        amount_paid: Some(own.amount_paid),
+        currency: invoice.currency.clone(),
+        hosted_invoice_url: invoice.hosted_url.clone(),
+        created_at: at(own.created),
+    }
+}

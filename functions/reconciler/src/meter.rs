@@ -1,0 +1,182 @@
+//! Completed runs, reported to the payment provider's meter: each counted exactly once.
+//!
+//! Runs are counted by the hour in which they were accepted. A completed run stays completed, so an
+//! hour's count only grows, and what is reported is what it has grown by. An hour is looked at
+//! several times, since a run may complete long after it was accepted. A report is written down
+//! before it is sent, and named by what it counts (`<tenant>.<hour>.<from>-<to>`): should the
+//! process die in between, the same report is sent again, and Stripe counts a name once.
+
+use aias_billing::Metered;
+use aias_platform::{
+    store::{Error as StoreError, Hour, Meter, Report, Stored, Task, TenantStore},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::App;
+
+/// Why a tenant's runs were not reported.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Billing(#[from] aias_billing::Error),
+}
+
+/// How long after its end an hour is looked at.
+const LOOKS: [SignedDuration; 4] = [
+    SignedDuration::from_mins(10),
+    SignedDuration::from_hours(24),
+    SignedDuration::from_hours(24 * 7),
+    SignedDuration::from_hours(24 * 28),
+];
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// How many hours one pass looks at: the next one comes in a minute.
+const MAX_HOURS: usize = 48;
+
+fn hour_of(at: Timestamp) -> Timestamp {
+    let second = at.as_second().div_euclid(3600) * 3600;
+    Timestamp::from_second(second).unwrap_or(at)
+}
+
+/// Reports a tenant's completed runs, if that is due.
+pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Error> {
+    let now = app.clock.now();
+    let Some(wish) = store.due(Task::Meter).await?.filter(|wish| wish.at <= now) else {
+        return Ok(());
+    };
+    let account = store.account().await?.value;
+    let entitled = account.entitled();
+    let payer = entitled
+        .subscription
+        .filter(|own| own.state.status.is_live())
+        .map(|own| own.customer_id.clone());
+    let customer = payer.clone().or(account.customer_id);
+    let mut own = store.meter().await?.unwrap_or(Stored {
+        value: Meter {
+            next: vec![hour_of(now); LOOKS.len()],
+            paused: true,
+        },
+        version: 0,
+    });
+    let Some(customer) = customer else {
+        return Ok(store.done(Task::Meter, &wish, None).await?);
+    };
+    if payer.is_some() && own.value.paused {
+        // What ran without a subscription is not reported.
+        if let Some(first) = own.value.next.first_mut() {
+            *first = hour_of(now).max(*first);
+        }
+    }
+    own.value.paused = payer.is_none();
+    let looked = look(app, store, &customer, &mut own.value, now).await;
+    store.save_meter(&own).await?;
+    looked?;
+    Ok(store.done(Task::Meter, &wish, next(&own.value)).await?)
+}
+
+/// When the next hour is due; never, when nothing is metered and all was looked at to the end.
+fn next(meter: &Meter) -> Option<Timestamp> {
+    let first = meter.next.first().copied();
+    let due = meter.next.iter().zip(LOOKS).enumerate();
+    due.filter(|(look, (hour, _))| {
+        if *look == 0 {
+            !meter.paused
+        } else {
+            first.is_some_and(|first| **hour < first)
+        }
+    })
+    .map(|(_, (hour, delay))| *hour + HOUR + delay)
+    .min()
+}
+
+async fn look(
+    app: &App,
+    store: &TenantStore<'_>,
+    customer: &str,
+    meter: &mut Meter,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut left = MAX_HOURS;
+    let first = meter.next.first().copied().unwrap_or(now);
+    for (look, (hour, delay)) in meter.next.iter_mut().zip(LOOKS).enumerate() {
+        if look == 0 && meter.paused {
+            continue;
+        }
+        while left > 0 && *hour + HOUR + delay <= now && (look == 0 || *hour < first) {
+            let known = store.metered_hour(*hour).await?;
+            // Later looks are at what the first has seen.
+            if look == 0 || known.is_some() {
+                report(app, store, customer, *hour, known).await?;
+            }
+            *hour += HOUR;
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+async fn report(
+    app: &App,
+    store: &TenantStore<'_>,
+    customer: &str,
+    at: Timestamp,
+    known: Option<Stored<Hour>>,
+) -> Result<(), Error> {
+    let mut hour = known.unwrap_or(Stored {
+        value: Hour::default(),
+        version: 0,
+    });
+    if hour.value.sending.is_some() {
+        send(app, store, customer, at, &mut hour).await?;
+    }
+    let (from, to) = (hour.value.reported(), store.completed_runs(at).await?);
+    if to > from {
+        hour.value.sending = Some(Report {
+            at: app.clock.now(),
+            from,
+            to,
+        });
+        store.save_metered_hour(at, &hour).await?;
+        hour.version += 1;
+        send(app, store, customer, at, &mut hour).await?;
+    } else if hour.version == 0 {
+        store.save_metered_hour(at, &hour).await?;
+    }
+    Ok(())
+}
+
+async fn send(
+    app: &App,
+    store: &TenantStore<'_>,
+    customer: &str,
+    at: Timestamp,
+    hour: &mut Stored<Hour>,
+) -> Result<(), Error> {
+    let Some(report) = hour.value.sending.clone() else {
+        return Ok(());
+    };
+    let tenant = store.tenant_id();
+    let identifier = format!(
+        "{}.{}.{}-{}",
+        tenant.ulid(),
+        at.strftime("%Y%m%dT%H"),
+        report.from,
+        report.to
+    );
+    let metered = Metered {
+        customer_id: customer,
+        value: report.to - report.from,
+        identifier: &identifier,
+        at: report.at,
+    };
+    app.stripe.meter(metered).await?;
+    hour.value.reports.push(report);
+    hour.value.sending = None;
+    store.save_metered_hour(at, hour).await?;
+    hour.version += 1;
+    tracing::info!(tenant_id = %tenant, identifier, value = metered.value, "completed runs were reported");
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Applying an event: whose it is, what it changes, and writing that once.
+
+use aias_domain::{
+    plan::{self, Plan},
+    subscription::{Account, Applied},
+};
+use aias_billing::event::Event;
+use aias_platform::{
+    http::{Problem, SeenCell},
+    settle::settle,
+    store::{Change, Customer, Refused, Stored, TenantChange},
+};
+
+use crate::App;
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is applied.
+    Applied,
+    /// It was applied before.
+    Duplicate,
+    /// It says nothing that is used.
+    Ignored,
+    /// It is kept until its customer is known to be a tenant's.
+    Unassigned,
+}
+
+impl Outcome {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Ignored => "ignored",
+            Self::Unassigned => "unassigned",
+        }
+    }
+
+    /// For metrics.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Applied => "stripe-event-applied",
+            Self::Duplicate => "stripe-event-duplicate",
+            Self::Ignored => "stripe-event-ignored",
+            Self::Unassigned => "stripe-event-unassigned",
+        }
+    }
+}
+
+/// How often an event is applied while others change the same account.
+const ATTEMPTS: usize = 6;
+
+/// Applies an event, and settles what follows from it.
+pub(crate) async fn apply(app: &App, event: &Event, seen: &SeenCell) -> Result<Outcome, Problem> {
+    let Some(fact) = &event.fact else {
+        return Ok(Outcome::Ignored);
+    };
+    for _ in 0..ATTEMPTS {
+        let known = app.store.customer(fact.customer_id()).await?;
+        let (customer, link) = assign(app, event, &known).await?;
+        let Some(proof) = customer.proof() else {
+            let mut value = customer;
+            value.account.apply(event.created, fact);
+            let own = Stored {
+                value,
+                version: known.version,
+            };
+            match write(app, event, Some(&own), None).await? {
+                Some(Outcome::Applied) => return Ok(Outcome::Unassigned),
+                Some(outcome) => return Ok(outcome),
+                None => continue,
+            }
+        };
+        let store = app.store.tenant(proof);
+        seen.note(|seen| seen.tenant(store.tenant_id()));
+        let (account, tenant) = tokio::join!(store.account(), store.tenant());
+        let (mut account, tenant) = (account?, tenant?);
+        if link {
+            account.value.merge(known.value.account.clone());
+        }
+        take_in(app, event, &mut account.value).await?;
+        let plan = tenant.and_then(|tenant| {
+            let now = app.clock.now();
+            changed(tenant.value.plan, &account.value, now)
+        });
+        let own = Stored {
+            value: customer,
+            version: known.version,
+        };
+        let change = TenantChange {
+            proof,
+            account: &account,
+            plan,
+        };
+        let Some(outcome) = write(app, event, link.then_some(&own), Some(change)).await? else {
+            continue;
+        };
+        // A duplicate too: the delivery before may have died here.
+        settle(&store, app.clock.now()).await?;
+        return Ok(outcome);
+    }
+    Err(Problem::unavailable(aias_platform::store::Error::Conflict))
+}
+
+/// The customer as it is to be, and whether it gets its tenant by this event.
+async fn assign(
+    app: &App,
+    event: &Event,
+    known: &Stored<Customer>,
+) -> Result<(Customer, bool), Problem> {
+    if known.value.tenant_id.is_some() {
+        return Ok((known.value.clone(), false));
+    }
+    let named = Customer {
+        tenant_id: event.tenant_id,
+        account: Account::default(),
+    };
+    // Signed by Stripe; a customer of its own accord can only give a tenant a plan, never take one.
+    if let Some(proof) = named.proof()
+        && app.store.tenant(proof).tenant().await?.is_some()
+    {
+        return Ok((named, true));
+    }
+    Ok((known.value.clone(), false))
+}
+
+/// The account takes the event in. Where it leaves a doubt, Stripe is asked.
+async fn take_in(app: &App, event: &Event, account: &mut Account) -> Result<(), Problem> {
+    let Some(fact) = &event.fact else {
+        return Ok(());
+    };
+    let Applied::Doubt { subscription_id } = account.apply(event.created, fact) else {
+        return Ok(());
+    };
+    let asked_at = app.clock.now().as_second();
+    match app.stripe.subscription(&subscription_id).await? {
+        Some(found) => account.ask(asked_at, &found.id, &found.customer_id, &found.state),
+        None => tracing::warn!(
+            code = "stripe-subscription-unknown",
+            subscription_id,
+            "the payment provider does not know the subscription of its own event"
+        ),
+    }
+    Ok(())
+}
+
+/// The plan that an account gives, if it is not the tenant's already.
+fn changed(current: Plan, account: &Account, now: jiff::Timestamp) -> Option<Plan> {
+    let entitled = account.entitled();
+    if (entitled.plan, entitled.until) == (current.name, current.until) {
+        return None;
+    }
+    Some(current.followed_by(entitled.plan, entitled.until, now))
+}
+
+/// Writes it all. `None` when something has changed since it was read.
+async fn write(
+    app: &App,
+    event: &Event,
+    customer: Option<&Stored<Customer>>,
+    tenant: Option<TenantChange<'_>>,
+) -> Result<Option<Outcome>, Problem> {
+    let id = event.fact.as_ref().map_or("", |fact| fact.customer_id());
+    let change = Change {
+        event_id: &event.id,
+        now: app.clock.now(),
+        customer: customer.map(|own| (id, own)),
+        tenant,
+    };
+    match app.store.apply(change).await {
+        Ok(()) => Ok(Some(Outcome::Applied)),
+        Err(Refused::Before) => Ok(Some(Outcome::Duplicate)),
+        Err(Refused::Conflict) => Ok(None),
+        Err(refused) => Err(Problem::refused(refused, &plan::ceiling())),
+    }
+}

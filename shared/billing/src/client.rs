@@ -1,0 +1,462 @@
+//! Stripe's API: what AIAS asks of it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use aias_domain::{id::TenantId, plan::PlanName, subscription::State};
+use aias_platform::{
+    http::Problem,
+    secrets::{self, Rotating, Secret},
+};
+use jiff::Timestamp;
+use miniserde::json::Value as Answer;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, de::DeserializeOwned};
+use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeError};
+use stripe_billing::{
+    billing_meter::ListBillingMeter, billing_meter_event::CreateBillingMeterEvent,
+    billing_meter_event_summary::ListIdBillingMeterEventSummary,
+    billing_portal_session::CreateBillingPortalSession, invoice::ListInvoice,
+    subscription::RetrieveSubscription,
+};
+use stripe_checkout::checkout_session::{
+    CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionSubscriptionData,
+};
+use stripe_client_core::StripeRequest;
+use stripe_core::customer::CreateCustomer;
+use stripe_product::price::ListPrice;
+use stripe_shared::CheckoutSessionMode;
+use tokio::time::sleep;
+
+use crate::object::{BilledInvoice, List, Price, Subscription, TENANT, is_id, tenant_of};
+
+/// Why Stripe did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be reached, or is busy.
+    #[error("the payment provider does not answer: {0}")]
+    Unavailable(String),
+    /// It refuses. The code is Stripe's own.
+    #[error("the payment provider refuses: {status} {code}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Stripe's code, or its type of error.
+        code: String,
+        /// Stripe's words, which may repeat the request's.
+        message: String,
+    },
+    /// Its answer lacks what it promises.
+    #[error("the payment provider's answer cannot be read: {0}")]
+    Malformed(String),
+    /// No price has the plan's lookup key.
+    #[error("no active price has the lookup key {0}")]
+    NoPrice(&'static str),
+    /// The API key cannot be read.
+    #[error(transparent)]
+    Secret(#[from] secrets::Error),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Secret(error) => error.into(),
+            Error::Unavailable(_) => Self::unavailable(error),
+            Error::Refused { .. } | Error::Malformed(_) | Error::NoPrice(_) => Self::internal(error),
+        }
+    }
+}
+
+/// A subscription, as Stripe itself has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub id: String,
+    /// Its customer.
+    pub customer_id: String,
+    /// Its state.
+    pub state: State,
+    /// The tenant that its metadata names.
+    pub tenant_id: Option<TenantId>,
+}
+
+/// A checkout that is to be begun.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCheckout<'a> {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Their customer.
+    pub customer_id: &'a str,
+    /// What they buy.
+    pub plan: PlanName,
+    /// Where they come back to.
+    pub success_url: &'a str,
+    /// Where they come back to without having bought.
+    pub cancel_url: &'a str,
+    /// Names this wish, so that it is fulfilled once.
+    pub key: &'a str,
+}
+
+/// Completed runs that are to be billed.
+#[derive(Debug, Clone, Copy)]
+pub struct Metered<'a> {
+    /// Whose.
+    pub customer_id: &'a str,
+    /// How many.
+    pub value: u64,
+    /// Names them: the same name is counted once.
+    pub identifier: &'a str,
+    /// When they were counted.
+    pub at: Timestamp,
+}
+
+/// The meter's `event_name`.
+const METER: &str = "aias_runs";
+
+/// How long one attempt may take.
+const TIMEOUT: Duration = Duration::from_secs(6);
+
+/// The pauses before further attempts.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+
+/// How old an API key may be that Stripe has just refused.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Stripe's API.
+#[derive(Debug)]
+pub struct Stripe {
+    url: String,
+    key: Secret<Rotating>,
+    kept: Mutex<Option<(SecretString, Client)>>,
+}
+
+impl Stripe {
+    /// The API at `url`, such as `https://api.stripe.com/`.
+    #[must_use]
+    pub fn new(url: String, key: Secret<Rotating>) -> Self {
+        Self {
+            url,
+            key,
+            kept: Mutex::new(None),
+        }
+    }
+
+    fn client(&self, key: &Rotating) -> Result<Client, Error> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = &key.current;
+        if let Some((known, client)) = &*kept
+            && known.expose_secret() == key.expose_secret()
+        {
+            return Ok(client.clone());
+        }
+        let client = ClientBuilder::new(key.expose_secret())
+            .url(self.url.as_str())
+            .timeout(TIMEOUT)
+            .app_info("aias", Some(env!("CARGO_PKG_VERSION").to_owned()), None)
+            .build()
+            .map_err(|_| Error::Malformed("the API key is not one".to_owned()))?;
+        *kept = Some((key.clone(), client.clone()));
+        Ok(client)
+    }
+
+    /// Sends a request, again while Stripe is busy, and with a newer API key if it refuses this one.
+    /// `key` names what is made, so that it is made once.
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: &impl StripeRequest,
+        key: Option<&str>,
+    ) -> Result<T, Error> {
+        let mut api_key = self.key.get().await?;
+        let mut pauses = PAUSES.into_iter();
+        let mut renewed = false;
+        loop {
+            let strategy = match key.map(IdempotencyKey::new) {
+                Some(Ok(key)) => RequestStrategy::Idempotent(key),
+                Some(Err(_)) | None => RequestStrategy::Once,
+            };
+            let sent = request
+                .build()
+                .customize::<Answer>()
+                .request_strategy(strategy)
+                .send(&self.client(&api_key)?)
+                .await;
+            let error = match sent.map_err(error_of) {
+                Ok(answer) => {
+                    let text = miniserde::json::to_string(&answer);
+                    return serde_json::from_str(&text).map_err(|e| Error::Malformed(e.to_string()));
+                }
+                Err(error) => error,
+            };
+            match &error {
+                Error::Refused { status: 401, .. } if !renewed => {
+                    renewed = true;
+                    api_key = self.key.get_within(FRESH).await?;
+                }
+                Error::Unavailable(_) => match pauses.next() {
+                    Some(pause) => sleep(pause).await,
+                    None => return Err(error),
+                },
+                Error::Refused { .. }
+                | Error::Malformed(_)
+                | Error::NoPrice(_)
+                | Error::Secret(_) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes a tenant's customer. The same tenant and generation give the same customer, however
+    /// many ask at once.
+    ///
+    /// # Errors
+    /// When Stripe does not make it.
+    pub async fn create_customer(
+        &self,
+        tenant: TenantId,
+        generation: usize,
+    ) -> Result<String, Error> {
+        let request = CreateCustomer::new()
+            .description(format!("AIAS {tenant}"))
+            .metadata(named(tenant));
+        let key = format!("aias-customer-{tenant}-{generation}");
+        let made: Id = self.send(&request, Some(&key)).await?;
+        made.checked()
+    }
+
+    /// Begins a checkout; returns where it goes on.
+    ///
+    /// # Errors
+    /// When no price is the plan's, or Stripe does not begin it.
+    pub async fn checkout(&self, new: NewCheckout<'_>) -> Result<String, Error> {
+        let keys = new.plan.lookup_keys();
+        let Some(wanted) = keys.first().copied() else {
+            return Err(Error::NoPrice("free"));
+        };
+        let prices = ListPrice::new()
+            .active(true)
+            .lookup_keys(vec![wanted.to_owned()]);
+        let prices: List<Price> = self.send(&prices, None).await?;
+        let price = prices
+            .data
+            .into_iter()
+            .find(|price| price.lookup_key.as_deref() == Some(wanted))
+            .ok_or(Error::NoPrice(wanted))?;
+        let item = CreateCheckoutSessionLineItems {
+            price: Some(price.id),
+            quantity: Some(1),
+            ..CreateCheckoutSessionLineItems::new()
+        };
+        let subscription = CreateCheckoutSessionSubscriptionData {
+            metadata: Some(named(new.tenant_id)),
+            ..CreateCheckoutSessionSubscriptionData::new()
+        };
+        let request = CreateCheckoutSession::new()
+            .mode(CheckoutSessionMode::Subscription)
+            .customer(new.customer_id)
+            .client_reference_id(new.tenant_id.to_string())
+            .metadata(named(new.tenant_id))
+            .subscription_data(subscription)
+            .line_items(vec![item])
+            .success_url(new.success_url)
+            .cancel_url(new.cancel_url);
+        let made: Page = self.send(&request, Some(new.key)).await?;
+        Ok(made.url)
+    }
+
+    /// Opens the customer portal; returns where it is.
+    ///
+    /// # Errors
+    /// When Stripe does not open it.
+    pub async fn portal(
+        &self,
+        customer_id: &str,
+        return_url: Option<&str>,
+        key: &str,
+    ) -> Result<String, Error> {
+        let mut request = CreateBillingPortalSession::new().customer(customer_id);
+        if let Some(url) = return_url {
+            request = request.return_url(url);
+        }
+        let made: Page = self.send(&request, Some(key)).await?;
+        Ok(made.url)
+    }
+
+    /// A subscription as it is now; none when Stripe does not know it.
+    ///
+    /// # Errors
+    /// When Stripe does not answer.
+    pub async fn subscription(&self, id: &str) -> Result<Option<Found>, Error> {
+        let found: Subscription = match self.send(&RetrieveSubscription::new(id), None).await {
+            Err(Error::Refused { status: 404, .. }) => return Ok(None),
+            found => found?,
+        };
+        let (state, tenant_id) = (found.state(), tenant_of(&found.metadata));
+        let customer_id = found.customer.id();
+        let customer_id =
+            customer_id.ok_or_else(|| Error::Malformed("a subscription of nobody".to_owned()))?;
+        Ok(Some(Found {
+            id: found.id,
+            customer_id,
+            state,
+            tenant_id,
+        }))
+    }
+
+    /// A customer's invoices, newest first, after the one with the id `after`; and whether there are
+    /// more.
+    ///
+    /// # Errors
+    /// When Stripe does not answer.
+    pub async fn invoices(
+        &self,
+        customer_id: &str,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<(Vec<InvoiceView>, bool), Error> {
+        let limit = i64::try_from(limit).unwrap_or(25);
+        let mut request = ListInvoice::new().customer(customer_id).limit(limit);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        let list: List<BilledInvoice> = self.send(&request, None).await?;
+        let view = |own: BilledInvoice| InvoiceView {
+            amount_paid: own.amount_paid,
+            created: own.created,
+            invoice: own.at(own.created),
+        };
+        Ok((list.data.into_iter().map(view).collect(), list.has_more))
+    }
+
+    /// Reports completed runs. What was reported under this identifier before is not counted again.
+    ///
+    /// # Errors
+    /// When Stripe does not take it.
+    pub async fn meter(&self, metered: Metered<'_>) -> Result<(), Error> {
+        let payload = HashMap::from([
+            ("stripe_customer_id".to_owned(), metered.customer_id.to_owned()),
+            ("value".to_owned(), metered.value.to_string()),
+        ]);
+        let request = CreateBillingMeterEvent::new(METER, payload)
+            .identifier(metered.identifier)
+            .timestamp(metered.at.as_second());
+        let sent: Result<serde_json::Value, Error> =
+            self.send(&request, Some(metered.identifier)).await;
+        match sent {
+            Ok(_) => Ok(()),
+            // "An event already exists with identifier …": it has no code of its own.
+            Err(Error::Refused {
+                status: 400,
+                message,
+                ..
+            }) if message.contains("already exists") && message.contains(metered.identifier) => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many completed runs Stripe counted for a customer between two minutes; none when it has
+    /// no such meter.
+    ///
+    /// # Errors
+    /// When Stripe does not answer.
+    pub async fn metered(
+        &self,
+        customer_id: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<u64>, Error> {
+        let meters: List<Meter> = self.send(&ListBillingMeter::new().limit(100), None).await?;
+        let Some(meter) = meters.data.into_iter().find(|m| m.event_name == METER) else {
+            return Ok(None);
+        };
+        let minute = |at: Timestamp| at.as_second().div_euclid(60) * 60;
+        let request = ListIdBillingMeterEventSummary::new(
+            meter.id,
+            customer_id,
+            minute(to) + 60,
+            minute(from),
+        );
+        let summaries: List<Summary> = self.send(&request, None).await?;
+        let sum: f64 = summaries.data.iter().map(|s| s.aggregated_value).sum();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count, which Stripe tells as a number with a point"
+        )]
+        Ok(Some(sum.max(0.0) as u64))
+    }
+}
+
+/// An invoice for people to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvoiceView {
+    /// The invoice.
+    pub invoice: aias_domain::subscription::Invoice,
+    /// In the currency's smallest unit.
+    pub amount_paid: i64,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+}
+
+fn named(tenant: TenantId) -> HashMap<String, String> {
+    HashMap::from([(TENANT.to_owned(), tenant.to_string())])
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+impl Id {
+    fn checked(self) -> Result<String, Error> {
+        if is_id(&self.id) {
+            return Ok(self.id);
+        }
+        Err(Error::Malformed("an id that is none".to_owned()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct Meter {
+    id: String,
+    event_name: String,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    aggregated_value: f64,
+}
+
+/// What went wrong, without what Stripe repeats of the request.
+fn error_of(error: StripeError) -> Error {
+    match error {
+        StripeError::Stripe(own, status) => {
+            let code = own.code.as_ref().map_or_else(
+                || own.type_.to_string(),
+                ToString::to_string,
+            );
+            if matches!(status, 409 | 424 | 429 | 500..=599) {
+                Error::Unavailable(format!("{status} {code}"))
+            } else {
+                let message = own.message.unwrap_or_default();
+                Error::Refused {
+                    status,
+                    code,
+                    message,
+                }
+            }
+        }
+        StripeError::JSONDeserialize(why) => Error::Malformed(why),
+        StripeError::ClientError(why) => Error::Unavailable(why),
+        StripeError::ConfigError(why) => Error::Malformed(why),
+        StripeError::Timeout => Error::Unavailable("no answer in time".to_owned()),
+    }
+}

@@ -1,0 +1,108 @@
+//! What a person sees of Stripe: a checkout that buys when it is opened, and a portal of links.
+
+use axum::{
+    extract::{Path, State},
+    response::{Html, IntoResponse, Redirect, Response},
+};
+use serde_json::{Value, json};
+
+use super::{Double, Price, invoice, subscription};
+
+fn gone() -> Response {
+    Html("<p>There is no such page.").into_response()
+}
+
+/// Buys, and leads back.
+pub(crate) async fn checkout(State(double): State<Double>, Path(id): Path<String>) -> Response {
+    let now = double.now();
+    let Some(kept) = double.world().sessions.remove(&id) else {
+        return gone();
+    };
+    let mut session = kept["session"].clone();
+    let customer = session["customer"].as_str().unwrap().to_owned();
+    let price = Price::of_id(kept["price"].as_str().unwrap()).unwrap();
+    let tenant = kept["tenant"].as_str().filter(|tenant| !tenant.is_empty());
+    let (sub, bill) = {
+        let mut world = double.world();
+        (world.next("sub"), world.next("in"))
+    };
+    let state = |status| subscription(&sub, &customer, status, price, now, tenant);
+    let paid = invoice(&bill, &customer, &sub, "paid", now);
+    session["status"] = "complete".into();
+    session["payment_status"] = "paid".into();
+    session["subscription"] = sub.as_str().into();
+    let active = state("active");
+    double.put_subscription(&active);
+    double.world().invoices.push(paid.clone());
+    double.send("customer.subscription.created", &state("incomplete")).await;
+    double.send("invoice.paid", &paid).await;
+    double.send("checkout.session.completed", &session).await;
+    double.send("customer.subscription.updated", &active).await;
+    match session["success_url"].as_str() {
+        Some(url) => Redirect::to(url).into_response(),
+        None => Html("<p>Bought.").into_response(),
+    }
+}
+
+/// What can be done.
+pub(crate) async fn portal(Path(customer): Path<String>) -> Html<String> {
+    let link = |(change, words): (&str, &str)| {
+        format!("<li><a href=\"/portal/{customer}/{change}\">{words}</a>")
+    };
+    let links = [
+        ("pro", "change to pro"),
+        ("business", "change to business"),
+        ("fail", "let a payment fail"),
+        ("pay", "pay"),
+        ("cancel", "end the subscription"),
+    ];
+    Html(format!("<ul>{}</ul>", links.map(link).concat()))
+}
+
+/// Does it.
+pub(crate) async fn change(
+    State(double): State<Double>,
+    Path((customer, change)): Path<(String, String)>,
+) -> Response {
+    let now = double.now();
+    let found = {
+        let world = double.world();
+        let own = |s: &&Value| s["customer"] == customer.as_str() && s["status"] != "canceled";
+        world.subscriptions.values().find(own).cloned()
+    };
+    let Some(found) = found else {
+        return gone();
+    };
+    let id = found["id"].as_str().unwrap();
+    let tenant = found["metadata"]["tenant_id"].as_str();
+    let current = found["items"]["data"][0]["price"]["id"].as_str();
+    let current = Price::of_id(current.unwrap()).unwrap();
+    let status = found["status"].as_str().unwrap();
+    let (status, price, kind) = match change.as_str() {
+        "fail" => ("past_due", current, "customer.subscription.updated"),
+        "pay" => ("active", current, "customer.subscription.updated"),
+        "cancel" => ("canceled", current, "customer.subscription.deleted"),
+        name => match Price::named(name) {
+            Some(price) => (status, price, "customer.subscription.updated"),
+            None => return gone(),
+        },
+    };
+    let own = subscription(id, &customer, status, price, now, tenant);
+    double.put_subscription(&own);
+    let bill = double.world().next("in");
+    match change.as_str() {
+        "fail" => {
+            let open = invoice(&bill, &customer, id, "open", now);
+            double.world().invoices.push(open.clone());
+            double.send("invoice.payment_failed", &open).await;
+        }
+        "pay" => {
+            let paid = invoice(&bill, &customer, id, "paid", now);
+            double.world().invoices.push(paid.clone());
+            double.send("invoice.paid", &paid).await;
+        }
+        _ => {}
+    }
+    double.send(kind, &own).await;
+    Html(json!({"status": status, "price": price.lookup_key()}).to_string()).into_response()
+}

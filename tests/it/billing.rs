@@ -1,0 +1,624 @@
+//! Money: Stripe's events in any order, checkout, and metering.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aias_testkit::{
+    stripe::{Double, Price, invoice, subscription},
+    wire::Side,
+};
+use aias_tests::{
+    bench::{Bench, STRIPE_SECRET, TENANT, json_of},
+    client::{Client, send},
+};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+const DAY: i64 = 86_400;
+
+fn event(id: &str, kind: &str, created: i64, object: &Value) -> Value {
+    json!({"id": id, "object": "event", "type": kind, "created": created, "livemode": false,
+           "pending_webhooks": 1, "data": {"object": object}})
+}
+
+/// Checkout, active, upgrade, past due, recovered, canceled: of a customer whom nothing but the
+/// checkout ties to the tenant.
+fn life(customer: &str, start: i64) -> Vec<Value> {
+    let sub = format!("sub_{customer}");
+    let state = |status, price, at| subscription(&sub, customer, status, price, at, None);
+    let bill = |status, at| invoice(&format!("in_{customer}_{at}"), customer, &sub, status, at);
+    let session = json!({"id": "cs_1", "object": "checkout.session", "mode": "subscription",
+        "customer": customer, "subscription": sub, "client_reference_id": TENANT, "metadata": {}});
+    let told: [(&str, i64, &dyn Fn(i64) -> Value); 10] = [
+        ("customer.subscription.created", 0, &|at| state("incomplete", Price::Pro, at)),
+        ("invoice.paid", 1, &|at| bill("paid", at)),
+        ("customer.subscription.updated", 2, &|at| state("active", Price::Pro, at)),
+        ("checkout.session.completed", 3, &|_| session.clone()),
+        ("customer.subscription.updated", 9 * DAY, &|at| state("active", Price::Business, at)),
+        ("invoice.payment_failed", 30 * DAY, &|at| bill("open", at)),
+        ("customer.subscription.updated", 30 * DAY + 1, &|at| state("past_due", Price::Business, at)),
+        ("invoice.paid", 33 * DAY, &|at| bill("paid", at)),
+        ("customer.subscription.updated", 33 * DAY + 1, &|at| state("active", Price::Business, at)),
+        ("customer.subscription.deleted", 60 * DAY, &|at| state("canceled", Price::Business, at)),
+    ];
+    told.into_iter()
+        .enumerate()
+        .map(|(n, (kind, after, object))| {
+            let at = start + after;
+            event(&format!("evt_{customer}_{n}"), kind, at, &object(at))
+        })
+        .collect()
+}
+
+/// A bench whose tenant pays nothing yet.
+async fn bench() -> Option<Bench> {
+    let bench = Bench::new().await?;
+    bench
+        .set_number((&format!("TENANT#{TENANT}"), "TENANT"), "unused", 0)
+        .await;
+    Some(bench)
+}
+
+async fn state(bench: &Bench) -> Value {
+    let answer = bench
+        .ask("billing", "GET", "/api/billing/subscription", &Value::Null)
+        .await;
+    json_of(&answer)
+}
+
+async fn told(bench: &Bench, event: &Value) -> Value {
+    let answer = bench.tell(&bench.stripe_webhook(), event).await;
+    assert_eq!(answer.status_code, 200, "{}: {event}", answer.body);
+    json_of(&answer)["outcome"].clone()
+}
+
+#[tokio::test]
+async fn the_life_of_a_subscription_in_order() {
+    let Some(bench) = bench().await else { return };
+    let start = bench.now().as_second();
+    let life = life("cus_1", start);
+    let mut seen = Vec::new();
+    for (n, event) in life.iter().enumerate() {
+        bench
+            .clock
+            .advance(Duration::from_secs(u64::try_from(event["created"].as_i64().unwrap()).unwrap())
+                .saturating_sub(Duration::from_secs(u64::try_from(bench.now().as_second()).unwrap())));
+        let outcome = told(&bench, event).await;
+        // Whose it is, is known from the checkout on.
+        assert_eq!(outcome, if n < 3 { "unassigned" } else { "applied" }, "{n}");
+        assert_eq!(told(&bench, event).await, "duplicate", "{n}");
+        let state = state(&bench).await;
+        seen.push(format!("{} {}", state["plan"].as_str().unwrap(), state["status"].as_str().unwrap()));
+    }
+    // The bench's tenant has the business plan until the first event says otherwise.
+    assert_eq!(
+        seen[3..],
+        [
+            "pro active",
+            "business active",
+            "business past_due",
+            "business past_due",
+            "business active",
+            "business active",
+            "free canceled",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_life_of_a_subscription_in_any_order_and_twice() {
+    // A thousand, and each twice, are shown for the rules alone, in `domain::subscription`.
+    const ORDERS: usize = 100;
+    let Some(bench) = bench().await else { return };
+    // Not yet canceled, so that the end is a plan.
+    let start = bench.now().as_second() - 90 * DAY;
+    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+    let app = bench.stripe_webhook();
+    let mut seed = 7_u64;
+    for order in 0..ORDERS {
+        let customer = format!("cus_{order}");
+        let mut events = life(&customer, start);
+        events.truncate(9);
+        let mut twice: Vec<Value> = events.iter().chain(&events).cloned().collect();
+        // Fisher and Yates, by a generator of 64 bits.
+        for n in (1..twice.len()).rev() {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            twice.swap(n, usize::try_from(seed >> 33).unwrap() % (n + 1));
+        }
+        for event in &twice {
+            let answer = bench.tell(&app, event).await;
+            assert_eq!(answer.status_code, 200, "order {order}: {}", answer.body);
+        }
+        let mut state = state(&bench).await;
+        state["latest_invoice"]["id"] = Value::Null;
+        state["latest_invoice"]["hosted_invoice_url"] = Value::Null;
+        *ends.entry(state.to_string()).or_default() += 1;
+        // The next customer begins where this one did.
+        let gone = event(&format!("evt_gone_{order}"), "customer.deleted", start + 61 * DAY, &json!({"id": customer}));
+        assert_eq!(told(&bench, &gone).await, "applied");
+    }
+    assert_eq!(ends.len(), 1, "{ends:#?}");
+    let end = ends.keys().next().unwrap();
+    assert!(end.contains(r#""plan":"business","status":"active""#), "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_comes_twenty_times_at_once_is_applied_once() {
+    let Some(bench) = bench().await else { return };
+    let own = subscription("sub_1", "cus_1", "active", Price::Pro, bench.now().as_second(), Some(TENANT));
+    let event = event("evt_1", "customer.subscription.created", bench.now().as_second(), &own);
+    let app = bench.stripe_webhook();
+    let answers = join_all((0..20).map(|_| bench.tell(&app, &event))).await;
+    let outcome = |a| json_of(a)["outcome"].as_str().map(str::to_owned);
+    let all: Vec<Option<String>> = answers.iter().map(outcome).collect();
+    let count = |what: &str| all.iter().filter(|o| o.as_deref() == Some(what)).count();
+    // Whoever is too late too often is answered 503, and sends again.
+    let busy = answers.iter().filter(|a| a.status_code == 503).count();
+    assert_eq!((count("applied"), count("duplicate") + busy), (1, 19), "{all:?}");
+    assert_eq!(state(&bench).await["plan"], "pro");
+}
+
+#[tokio::test]
+async fn the_webhook_dies_at_any_call_and_the_next_delivery_ends_it() {
+    for side in [Side::Before, Side::After] {
+        for number in 0.. {
+            let Some(bench) = bench().await else { return };
+            let what = format!("{side:?} call {number}");
+            let now = bench.now().as_second();
+            let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
+            let event = event("evt_1", "customer.subscription.created", now, &own);
+            bench.wire.break_at(number, side);
+            let first = bench.tell(&bench.stripe_webhook(), &event).await;
+            if !bench.wire.is_broken() {
+                assert!(number >= 10, "{what}");
+                break;
+            }
+            assert_eq!(first.status_code, 503, "{what}: {}", first.body);
+            bench.wire.reset();
+            told(&bench, &event).await;
+            assert_eq!(state(&bench).await["plan"], "pro", "{what}");
+            let store = bench.store();
+            let wish = bench.tenant(&store).due(aias_platform::store::Task::Settle).await;
+            assert_eq!(wish.unwrap(), None, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_webhook_leaves_half_done_the_reconciler_does() {
+    let Some(bench) = bench().await else { return };
+    for _ in 0..3 {
+        let made = json!({"definition": aias_tests::bench::ten_steps()});
+        bench.ask("workflows", "POST", "/api/workflows", &made).await;
+    }
+    bench.enterprise(&json!({"workflows": 4})).await;
+    // The transaction is done, and nothing after it.
+    let event = json!({"enterprise": {"tenant_id": TENANT, "limits": {"workflows": 2}}});
+    bench.wire.reset();
+    bench.wire.break_at(2, Side::Before);
+    bench.invoke_reconciler(&event).await.unwrap_err();
+    bench.wire.reset();
+    let on = async || {
+        let list = bench.ask("workflows", "GET", "/api/workflows", &Value::Null).await;
+        let list = json_of(&list)["data"].as_array().unwrap().clone();
+        list.iter().filter(|w| w["enabled"] == true).count()
+    };
+    assert_eq!(on().await, 4);
+    bench.wake().await;
+    assert_eq!(on().await, 2);
+}
+
+#[tokio::test]
+async fn what_is_not_stripes_is_refused() {
+    let Some(bench) = bench().await else { return };
+    let now = bench.now().as_second();
+    let body = event("evt_1", "customer.deleted", now, &json!({"id": "cus_1"})).to_string();
+    let post = async |signature: String, body: &str, method: &str| {
+        let event = json!({"rawPath": "/api/stripe/webhook", "body": body,
+            "headers": {"stripe-signature": signature}, "requestContext": {"http": {"method": method}}});
+        bench.answer("stripe-webhook", &event.to_string()).await
+    };
+    let sign = |secret: &str, at: i64| Double::sign(secret, at, &body);
+    for (signature, status) in [
+        (sign(STRIPE_SECRET, now), 200),
+        // While the secret is rotated, the one before is taken.
+        (sign("whsec_before", now), 200),
+        (sign("whsec_other", now), 400),
+        (sign(STRIPE_SECRET, now - 301), 400),
+        (sign(STRIPE_SECRET, now + 301), 400),
+        (String::new(), 400),
+        ("t=,v1=".into(), 400),
+    ] {
+        let answer = post(signature.clone(), &body, "POST").await;
+        assert_eq!(answer.status_code, status, "{signature}: {}", answer.body);
+    }
+    let other = post(sign(STRIPE_SECRET, now), &format!("{body} "), "POST").await;
+    assert_eq!(json_of(&other)["code"], "bad-signature");
+    for method in ["GET", "PUT", "DELETE"] {
+        let answer = post(sign(STRIPE_SECRET, now), &body, method).await;
+        assert_eq!((answer.status_code, answer.headers["allow"].as_str()), (405, "POST"));
+    }
+    for unreadable in ["{}", r#"{"id": "evt_1"}"#, "[1]", "x"] {
+        let answer = post(Double::sign(STRIPE_SECRET, now, unreadable), unreadable, "POST").await;
+        assert_eq!(json_of(&answer)["code"], "bad-event", "{unreadable}");
+    }
+    let unknown = event("evt_2", "charge.succeeded", now, &json!({"id": "ch_1"}));
+    assert_eq!(told(&bench, &unknown).await, "ignored");
+}
+
+#[tokio::test]
+async fn on_a_doubt_stripe_is_asked() {
+    let Some(bench) = bench().await else { return };
+    let now = bench.now().as_second();
+    let own = |status, price| subscription("sub_1", "cus_1", status, price, now, Some(TENANT));
+    let first = event("evt_1", "customer.subscription.updated", now, &own("active", Price::Business));
+    told(&bench, &first).await;
+    assert_eq!(bench.stripe.calls(), [""; 0]);
+    // Of the same second, and it says something else: Stripe knows.
+    bench.stripe.put_subscription(&own("active", Price::Pro));
+    let second = event("evt_2", "customer.subscription.updated", now, &own("incomplete", Price::Pro));
+    told(&bench, &second).await;
+    assert_eq!(bench.stripe.calls(), ["GET /v1/subscriptions/sub_1"]);
+    assert_eq!(state(&bench).await["plan"], "pro");
+    // Stripe is down: the event comes again.
+    let third = event("evt_3", "customer.subscription.updated", now, &own("past_due", Price::Pro));
+    bench.stripe.fail(3);
+    let answer = bench.tell(&bench.stripe_webhook(), &third).await;
+    assert_eq!(answer.status_code, 503, "{}", answer.body);
+    assert!(answer.headers.contains_key("retry-after"));
+    assert_eq!(told(&bench, &third).await, "applied");
+    // A checkout of a subscription that is not known.
+    let session = json!({"mode": "subscription", "customer": "cus_2", "subscription": "sub_2",
+        "metadata": {"tenant_id": TENANT}});
+    bench.stripe.put_subscription(&subscription("sub_2", "cus_2", "active", Price::Business, now, None));
+    told(&bench, &event("evt_4", "checkout.session.completed", now, &session)).await;
+    assert_eq!(state(&bench).await["plan"], "business");
+}
+
+#[tokio::test]
+async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() {
+    let Some(bench) = bench().await else { return };
+    let now = bench.now().as_second();
+    let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
+    told(&bench, &event("evt_1", "customer.subscription.created", now, &own)).await;
+    let failed = invoice("in_1", "cus_1", "sub_1", "open", now + 1);
+    told(&bench, &event("evt_2", "invoice.payment_failed", now + 1, &failed)).await;
+    let due = state(&bench).await;
+    assert_eq!((&due["plan"], &due["status"]), (&json!("pro"), &json!("past_due")));
+    assert_eq!(due["past_due_since"], "2026-11-21T12:00:01.000Z");
+    assert_eq!(due["grace_ends_at"], "2026-11-28T12:00:01.000Z");
+    assert_eq!(due["latest_invoice"]["status"], "open");
+    bench.clock.advance(Duration::from_secs(7 * 86_400));
+    assert_eq!(state(&bench).await["plan"], "pro");
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(state(&bench).await["plan"], "free");
+    // Paid after all.
+    let at = bench.now().as_second();
+    let paid = invoice("in_1", "cus_1", "sub_1", "paid", at);
+    told(&bench, &event("evt_3", "invoice.paid", at, &paid)).await;
+    let back = state(&bench).await;
+    assert_eq!((&back["plan"], &back["status"]), (&json!("pro"), &json!("active")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_is_made_once_however_many_check_out_at_once() {
+    let Some(bench) = bench().await else { return };
+    let wish = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
+    let answers = join_all(
+        (0..20).map(|_| bench.ask("billing", "POST", "/api/billing/checkout", &wish)),
+    )
+    .await;
+    for answer in &answers {
+        assert_eq!(answer.status_code, 200, "{}", answer.body);
+        assert!(json_of(answer)["url"].as_str().unwrap().contains("/checkout/cs_test_"));
+    }
+    assert_eq!(bench.stripe.customers(), 1);
+    // Deleted, another is made.
+    let store = bench.store();
+    let account = bench.tenant(&store).account().await.unwrap().value;
+    let gone = json!({"id": account.customer_id});
+    told(&bench, &event("evt_1", "customer.deleted", 1, &gone)).await;
+    bench.ask("billing", "POST", "/api/billing/checkout", &wish).await;
+    assert_eq!(bench.stripe.customers(), 2);
+}
+
+#[tokio::test]
+async fn a_checkout_dies_at_any_call_and_the_next_one_has_the_same_customer() {
+    for number in 0.. {
+        let Some(bench) = bench().await else { return };
+        let wish = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
+        bench.wire.break_at(number, Side::After);
+        let first = bench.ask("billing", "POST", "/api/billing/checkout", &wish).await;
+        let broken = bench.wire.is_broken();
+        assert_eq!(first.status_code == 503, broken, "{number}: {}", first.body);
+        bench.wire.reset();
+        let second = bench.ask("billing", "POST", "/api/billing/checkout", &wish).await;
+        assert_eq!(second.status_code, 200, "{number}: {}", second.body);
+        assert_eq!(bench.stripe.customers(), 1, "{number}");
+        if !broken {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_checkout_that_cannot_be_is_refused() {
+    let Some(bench) = bench().await else { return };
+    let wish = |plan: &str, url: &str| json!({"plan": plan, "success_url": url, "cancel_url": "https://a.example"});
+    let code = async |wish: Value| {
+        let answer = bench.ask("billing", "POST", "/api/billing/checkout", &wish).await;
+        format!("{} {}", answer.status_code, json_of(&answer)["code"].as_str().unwrap_or_default())
+    };
+    for bad in [
+        wish("free", "https://a.example"),
+        wish("gold", "https://a.example"),
+        wish("pro", "http://a.example"),
+        wish("pro", "http://localhost.evil.example"),
+        wish("pro", "javascript:alert(1)"),
+        wish("pro", &format!("https://a.example/{}", "x".repeat(2_048))),
+        json!({"plan": "pro"}),
+    ] {
+        assert_eq!(code(bad.clone()).await, "400 invalid-body", "{bad}");
+    }
+    assert_eq!(bench.stripe.calls(), [""; 0]);
+    let portal = bench.ask("billing", "POST", "/api/billing/portal", &Value::Null).await;
+    assert_eq!(json_of(&portal)["code"], "no-customer");
+    // No price has its lookup key in the double's catalogue: the deployment is at fault.
+    assert_eq!(code(wish("enterprise", "https://a.example")).await, "500 internal");
+    // Stripe is down, then it is up again.
+    bench.stripe.fail(3);
+    assert_eq!(code(wish("pro", "http://localhost:3000/ok")).await, "503 unavailable");
+    bench.stripe.fail(2);
+    assert_eq!(code(wish("pro", "http://localhost:3000/ok")).await, "200 ");
+    // Another API key: refused, and nothing of it is told.
+    bench.stripe.rotate_key("sk_test_other");
+    assert_eq!(code(wish("pro", "https://a.example")).await, "500 internal");
+    bench.stripe.rotate_key("sk_test_bench");
+    let now = bench.now().as_second();
+    let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
+    told(&bench, &event("evt_1", "customer.subscription.created", now, &own)).await;
+    assert_eq!(code(wish("business", "https://a.example")).await, "409 subscription-exists");
+    let portal = json!({"return_url": "https://a.example"});
+    let portal = bench.ask("billing", "POST", "/api/billing/portal", &portal).await;
+    assert_eq!(portal.status_code, 200, "{}", portal.body);
+    // Who pays does not vanish.
+    let path = format!("/api/tenants/{TENANT}");
+    let gone = bench.ask("tenants", "DELETE", &path, &Value::Null).await;
+    assert_eq!(json_of(&gone)["code"], "subscription-active");
+}
+
+/// Executes all that is asked for.
+async fn execute(bench: &Bench) {
+    let messages = bench.messages().await;
+    for ten in messages.chunks(10) {
+        let response = bench.deliver(&bench.executor(), ten, 1).await;
+        assert!(response.batch_item_failures.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn completed_runs_are_metered_exactly_once() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let Some(bench) = bench().await else { return };
+    let now = bench.now().as_second();
+    let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
+    told(&bench, &event("evt_1", "customer.subscription.created", now, &own)).await;
+    bench.wake().await;
+    let ingest = bench.ingest();
+    for n in 0..7 {
+        bench.post(&ingest, &format!("evt_{n}"), "{}").await;
+    }
+    execute(&bench).await;
+    // Two more were accepted in that hour, and complete later.
+    bench.post(&ingest, "evt_8", "{}").await;
+    bench.post(&ingest, "evt_9", "{}").await;
+    let usage = async || {
+        let usage = bench.ask("billing", "GET", "/api/billing/usage", &Value::Null).await;
+        let usage = json_of(&usage);
+        (usage["reported"].clone(), usage["stripe"].clone(), usage["difference"].clone())
+    };
+    bench.wake().await;
+    assert_eq!(bench.stripe.metered("cus_1"), 0, "the hour is not over");
+    bench.clock.advance(HOUR + Duration::from_secs(601));
+    bench.stripe.set_now(bench.now().as_second());
+    // Stripe takes it, and the process dies before that is written: it is sent again.
+    for number in 0.. {
+        bench.wire.reset();
+        bench.wire.break_at(number, Side::Before);
+        bench.wake().await;
+        let broken = bench.wire.is_broken();
+        bench.wire.reset();
+        if !broken || number > 60 {
+            break;
+        }
+    }
+    bench.wake().await;
+    assert_eq!(bench.stripe.metered("cus_1"), 7);
+    assert_eq!(usage().await, (json!(7), json!(7), json!(0)));
+    execute(&bench).await;
+    bench.wake().await;
+    assert_eq!(bench.stripe.metered("cus_1"), 7, "the next look is in a day");
+    // To the start of an hour, when it is also looked for what was due long ago.
+    bench.clock.advance(HOUR * 26 - Duration::from_secs(601));
+    bench.stripe.set_now(bench.now().as_second());
+    // A pass looks at 48 hours at most.
+    for _ in 0..3 {
+        bench.wake().await;
+    }
+    assert_eq!(bench.stripe.metered("cus_1"), 9);
+    assert_eq!(usage().await, (json!(9), json!(9), json!(0)));
+    // Without a subscription nothing more is metered, and the wish ends by itself.
+    let at = bench.now().as_second();
+    let over = subscription("sub_1", "cus_1", "canceled", Price::Pro, at, Some(TENANT));
+    told(&bench, &event("evt_2", "customer.subscription.deleted", at, &over)).await;
+    bench.post(&ingest, "evt_10", "{}").await;
+    execute(&bench).await;
+    for _ in 0..60 {
+        bench.clock.advance(HOUR * 24);
+        bench.wake().await;
+    }
+    assert_eq!(bench.stripe.metered("cus_1"), 9);
+    let store = bench.store();
+    let wish = bench.tenant(&store).due(aias_platform::store::Task::Meter).await;
+    assert_eq!(wish.unwrap(), None);
+}
+
+const SIGN: &str = "
+import sys, time, stripe
+body, secret = sys.argv[1:3]
+stamp = int(time.time())
+signature = stripe.WebhookSignature._compute_signature(f'{stamp}.{body}', secret)
+print(f't={stamp},v1={signature}')
+";
+
+/// Posts an event to the deployed stack, signed by the official package.
+fn post_signed(client: &Client, secret: &str, event: &Value) -> aias_tests::client::Answer {
+    let body = event.to_string();
+    let signature = client.stack.python(SIGN, &[&body, secret]);
+    let url = format!("{}/api/stripe/webhook", client.stack.url());
+    let headers = [
+        ("stripe-signature", signature.as_str()),
+        ("content-type", "application/json"),
+    ];
+    send("POST", &url, &headers, body.as_bytes())
+}
+
+fn plan_of(client: &Client) -> String {
+    client.get("/api/billing/subscription").expect(200).text("plan")
+}
+
+fn seconds_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.unwrap().as_secs()).unwrap()
+}
+
+#[test]
+fn the_deployed_stack_takes_events_that_the_official_package_signs() {
+    let Some(client) = Client::new() else { return };
+    let secret = client.stack.output("stripe_webhook_secret").to_owned();
+    assert_eq!(plan_of(&client), "free");
+    let (customer, now) = (format!("cus_{}", &client.tenant[4..]), seconds_now());
+    let own = |status, price, at| {
+        subscription(&format!("sub_{customer}"), &customer, status, price, at, Some(&client.tenant))
+    };
+    let id = |n: usize| format!("evt_{customer}_{n}");
+    let events = [
+        event(&id(1), "customer.subscription.created", now - 20, &own("active", Price::Pro, now)),
+        event(&id(2), "customer.subscription.updated", now - 10, &own("active", Price::Business, now)),
+    ];
+    post_signed(&client, &secret, &events[1]).expect(200);
+    assert_eq!(plan_of(&client), "business");
+    // The older one comes late, and changes nothing.
+    assert_eq!(post_signed(&client, &secret, &events[0]).expect(200).text("outcome"), "applied");
+    assert_eq!(plan_of(&client), "business");
+    let again = post_signed(&client, &secret, &events[0]).expect(200);
+    assert_eq!(again.text("outcome"), "duplicate");
+    let runs = client.get("/api/entitlements/check?feature=runs").expect(200).json();
+    assert_eq!((&runs["limit"], &runs["plan"]), (&json!(2_000_000), &json!("business")));
+    let tenants = client.get(&format!("/api/tenants/{}", client.tenant)).expect(200);
+    assert_eq!(tenants.text("plan"), "business");
+    // Forged, and by another method.
+    post_signed(&client, "whsec_other", &events[0]).expect(400);
+    let url = format!("{}/api/stripe/webhook", client.stack.url());
+    for method in ["GET", "PUT"] {
+        assert_eq!(send(method, &url, &[], b"").expect(405).header("allow"), "POST");
+    }
+    let over = event(&id(3), "customer.subscription.deleted", now, &own("canceled", Price::Business, now));
+    post_signed(&client, &secret, &over).expect(200);
+    assert_eq!(plan_of(&client), "free");
+}
+
+#[test]
+fn a_checkout_through_the_deployed_stack_gives_the_plan() {
+    let Some(client) = Client::new() else { return };
+    let back = format!("{}/api/health", client.stack.url());
+    let wish = json!({"plan": "pro", "success_url": back, "cancel_url": back});
+    let page = client.post("/api/billing/checkout", &wish).expect(200).text("url");
+    assert_eq!(send("GET", &page, &[], b"").status, 303);
+    assert_eq!(plan_of(&client), "pro");
+    let portal = client.post("/api/billing/portal", &json!({})).expect(200).text("url");
+    let change = |what: &str| {
+        send("GET", &format!("{portal}/{what}"), &[], b"").expect(200);
+        let state = client.get("/api/billing/subscription").expect(200).json();
+        format!("{} {}", state["plan"].as_str().unwrap(), state["status"].as_str().unwrap())
+    };
+    assert_eq!(change("business"), "business active");
+    assert_eq!(change("fail"), "business past_due");
+    assert_eq!(change("pay"), "business active");
+    let invoices = client.get("/api/billing/invoices?limit=10").expect(200).json();
+    assert_eq!(invoices["data"].as_array().unwrap().len(), 3);
+    assert_eq!(change("cancel"), "free canceled");
+}
+
+const DRIVE: &str = "
+import sys, json, stripe
+stripe.api_key, stripe.api_base = 'sk_test_double', sys.argv[1].rstrip('/')
+customer = stripe.Customer.create(metadata={'tenant_id': 'ten_1'}, idempotency_key='k')
+again = stripe.Customer.create(metadata={'tenant_id': 'ten_1'}, idempotency_key='k')
+assert customer.id == again.id, 'an idempotency key is replayed'
+try:
+    stripe.Customer.create(metadata={'tenant_id': 'ten_2'}, idempotency_key='k')
+except stripe.IdempotencyError as error:
+    assert error.http_status == 400
+prices = stripe.Price.list(lookup_keys=['pro'], active=True)
+session = stripe.checkout.Session.create(mode='subscription', customer=customer.id, success_url='https://a.example',
+    line_items=[{'price': prices.data[0].id, 'quantity': 1}], subscription_data={'metadata': {'tenant_id': 'ten_1'}})
+assert session.url.startswith(sys.argv[1]) and session.mode == 'subscription'
+assert stripe.billing_portal.Session.create(customer=customer.id).customer == customer.id
+event = dict(event_name='aias_runs', identifier='one', payload={'stripe_customer_id': customer.id, 'value': '5'}, timestamp=1700000000)
+stripe.billing.MeterEvent.create(**event)
+try:
+    stripe.billing.MeterEvent.create(**event)
+except stripe.InvalidRequestError as error:
+    assert 'already exists with identifier one' in str(error), error
+meter = stripe.billing.Meter.list().data[0]
+sums = stripe.billing.Meter.list_event_summaries(meter.id, customer=customer.id, start_time=1699999980, end_time=1700000040)
+assert sums.data[0].aggregated_value == 5
+try:
+    stripe.Subscription.retrieve('sub_none')
+except stripe.InvalidRequestError as error:
+    assert (error.http_status, error.code) == (404, 'resource_missing')
+stripe.api_key = 'sk_test_wrong'
+try:
+    stripe.Customer.create()
+except stripe.AuthenticationError:
+    print('driven')
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_package_drives_the_double() {
+    let Some(stack) = aias_testkit::stack::get() else { return };
+    let url = Double::new("sk_test_double", None).start().await;
+    let driven = tokio::task::spawn_blocking(move || stack.python(DRIVE, &[&url])).await;
+    assert_eq!(driven.unwrap(), "driven");
+}
+
+const ROTATE: &str = "
+import sys, boto3
+endpoint, arn, value = sys.argv[1:4]
+client = boto3.client('secretsmanager', endpoint_url=endpoint, region_name='us-east-1',
+                      aws_access_key_id='test', aws_secret_access_key='test')
+client.put_secret_value(SecretId=arn, SecretString=value)
+";
+
+#[test]
+fn the_webhook_secret_rotates_without_a_deploy() {
+    let Some(client) = Client::new() else { return };
+    let (url, old) = (client.stack.url(), client.stack.output("stripe_webhook_secret"));
+    let arn = client.stack.output("StripeWebhookSecretArn");
+    let put = |value: Value| client.stack.python(ROTATE, &[url, arn, &value.to_string()]);
+    let post = |secret: &str| {
+        let id = format!("evt_rotation_{:x}", aias_platform::clock::random_id());
+        let unknown = event(&id, "charge.succeeded", seconds_now(), &json!({"id": "ch_1"}));
+        post_signed(&client, secret, &unknown).status
+    };
+    assert_eq!((post(old), post("whsec_new")), (200, 400));
+    // The old one stays, so that no other test notices.
+    put(json!({"current": "whsec_new", "previous": old}));
+    let begun = std::time::Instant::now();
+    while post("whsec_new") != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the new secret is not taken");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(post(old), 200);
+    put(json!({"current": old}));
+}
