@@ -28,17 +28,30 @@ fn life(customer: &str, start: i64) -> Vec<Value> {
     let bill = |status, at| invoice(&format!("in_{customer}_{at}"), customer, &sub, status, at);
     let session = json!({"id": "cs_1", "object": "checkout.session", "mode": "subscription",
         "customer": customer, "subscription": sub, "client_reference_id": TENANT, "metadata": {}});
-    let told: [(&str, i64, &dyn Fn(i64) -> Value); 10] = [
-        ("customer.subscription.created", 0, &|at| state("incomplete", Price::Pro, at)),
+    type Object<'a> = &'a dyn Fn(i64) -> Value;
+    let told: [(&str, i64, Object<'_>); 10] = [
+        ("customer.subscription.created", 0, &|at| {
+            state("incomplete", Price::Pro, at)
+        }),
         ("invoice.paid", 1, &|at| bill("paid", at)),
-        ("customer.subscription.updated", 2, &|at| state("active", Price::Pro, at)),
+        ("customer.subscription.updated", 2, &|at| {
+            state("active", Price::Pro, at)
+        }),
         ("checkout.session.completed", 3, &|_| session.clone()),
-        ("customer.subscription.updated", 9 * DAY, &|at| state("active", Price::Business, at)),
+        ("customer.subscription.updated", 9 * DAY, &|at| {
+            state("active", Price::Business, at)
+        }),
         ("invoice.payment_failed", 30 * DAY, &|at| bill("open", at)),
-        ("customer.subscription.updated", 30 * DAY + 1, &|at| state("past_due", Price::Business, at)),
+        ("customer.subscription.updated", 30 * DAY + 1, &|at| {
+            state("past_due", Price::Business, at)
+        }),
         ("invoice.paid", 33 * DAY, &|at| bill("paid", at)),
-        ("customer.subscription.updated", 33 * DAY + 1, &|at| state("active", Price::Business, at)),
-        ("customer.subscription.deleted", 60 * DAY, &|at| state("canceled", Price::Business, at)),
+        ("customer.subscription.updated", 33 * DAY + 1, &|at| {
+            state("active", Price::Business, at)
+        }),
+        ("customer.subscription.deleted", 60 * DAY, &|at| {
+            state("canceled", Price::Business, at)
+        }),
     ];
     told.into_iter()
         .enumerate()
@@ -47,15 +60,6 @@ fn life(customer: &str, start: i64) -> Vec<Value> {
             event(&format!("evt_{customer}_{n}"), kind, at, &object(at))
         })
         .collect()
-}
-
-/// A bench whose tenant pays nothing yet.
-async fn bench() -> Option<Bench> {
-    let bench = Bench::new().await?;
-    bench
-        .set_number((&format!("TENANT#{TENANT}"), "TENANT"), "unused", 0)
-        .await;
-    Some(bench)
 }
 
 async fn state(bench: &Bench) -> Value {
@@ -73,21 +77,29 @@ async fn told(bench: &Bench, event: &Value) -> Value {
 
 #[tokio::test]
 async fn the_life_of_a_subscription_in_order() {
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let start = bench.now().as_second();
     let life = life("cus_1", start);
     let mut seen = Vec::new();
     for (n, event) in life.iter().enumerate() {
-        bench
-            .clock
-            .advance(Duration::from_secs(u64::try_from(event["created"].as_i64().unwrap()).unwrap())
-                .saturating_sub(Duration::from_secs(u64::try_from(bench.now().as_second()).unwrap())));
+        bench.clock.advance(
+            Duration::from_secs(u64::try_from(event["created"].as_i64().unwrap()).unwrap())
+                .saturating_sub(Duration::from_secs(
+                    u64::try_from(bench.now().as_second()).unwrap(),
+                )),
+        );
         let outcome = told(&bench, event).await;
         // Whose it is, is known from the checkout on.
         assert_eq!(outcome, if n < 3 { "unassigned" } else { "applied" }, "{n}");
         assert_eq!(told(&bench, event).await, "duplicate", "{n}");
         let state = state(&bench).await;
-        seen.push(format!("{} {}", state["plan"].as_str().unwrap(), state["status"].as_str().unwrap()));
+        seen.push(format!(
+            "{} {}",
+            state["plan"].as_str().unwrap(),
+            state["status"].as_str().unwrap()
+        ));
     }
     // The bench's tenant has the business plan until the first event says otherwise.
     assert_eq!(
@@ -108,7 +120,9 @@ async fn the_life_of_a_subscription_in_order() {
 async fn the_life_of_a_subscription_in_any_order_and_twice() {
     // A thousand, and each twice, are shown for the rules alone, in `domain::subscription`.
     const ORDERS: usize = 100;
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     // Not yet canceled, so that the end is a plan.
     let start = bench.now().as_second() - 90 * DAY;
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
@@ -121,7 +135,9 @@ async fn the_life_of_a_subscription_in_any_order_and_twice() {
         let mut twice: Vec<Value> = events.iter().chain(&events).cloned().collect();
         // Fisher and Yates, by a generator of 64 bits.
         for n in (1..twice.len()).rev() {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             twice.swap(n, usize::try_from(seed >> 33).unwrap() % (n + 1));
         }
         for event in &twice {
@@ -133,19 +149,41 @@ async fn the_life_of_a_subscription_in_any_order_and_twice() {
         state["latest_invoice"]["hosted_invoice_url"] = Value::Null;
         *ends.entry(state.to_string()).or_default() += 1;
         // The next customer begins where this one did.
-        let gone = event(&format!("evt_gone_{order}"), "customer.deleted", start + 61 * DAY, &json!({"id": customer}));
+        let gone = event(
+            &format!("evt_gone_{order}"),
+            "customer.deleted",
+            start + 61 * DAY,
+            &json!({"id": customer}),
+        );
         assert_eq!(told(&bench, &gone).await, "applied");
     }
     assert_eq!(ends.len(), 1, "{ends:#?}");
     let end = ends.keys().next().unwrap();
-    assert!(end.contains(r#""plan":"business","status":"active""#), "{end}");
+    assert!(
+        end.contains(r#""plan":"business","status":"active""#),
+        "{end}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_comes_twenty_times_at_once_is_applied_once() {
-    let Some(bench) = bench().await else { return };
-    let own = subscription("sub_1", "cus_1", "active", Price::Pro, bench.now().as_second(), Some(TENANT));
-    let event = event("evt_1", "customer.subscription.created", bench.now().as_second(), &own);
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let own = subscription(
+        "sub_1",
+        "cus_1",
+        "active",
+        Price::Pro,
+        bench.now().as_second(),
+        Some(TENANT),
+    );
+    let event = event(
+        "evt_1",
+        "customer.subscription.created",
+        bench.now().as_second(),
+        &own,
+    );
     let app = bench.stripe_webhook();
     let answers = join_all((0..20).map(|_| bench.tell(&app, &event))).await;
     let outcome = |a| json_of(a)["outcome"].as_str().map(str::to_owned);
@@ -153,7 +191,11 @@ async fn an_event_that_comes_twenty_times_at_once_is_applied_once() {
     let count = |what: &str| all.iter().filter(|o| o.as_deref() == Some(what)).count();
     // Whoever is too late too often is answered 503, and sends again.
     let busy = answers.iter().filter(|a| a.status_code == 503).count();
-    assert_eq!((count("applied"), count("duplicate") + busy), (1, 19), "{all:?}");
+    assert_eq!(
+        (count("applied"), count("duplicate") + busy),
+        (1, 19),
+        "{all:?}"
+    );
     assert_eq!(state(&bench).await["plan"], "pro");
 }
 
@@ -161,7 +203,9 @@ async fn an_event_that_comes_twenty_times_at_once_is_applied_once() {
 async fn the_webhook_dies_at_any_call_and_the_next_delivery_ends_it() {
     for side in [Side::Before, Side::After] {
         for number in 0.. {
-            let Some(bench) = bench().await else { return };
+            let Some(bench) = Bench::new().await else {
+                return;
+            };
             let what = format!("{side:?} call {number}");
             let now = bench.now().as_second();
             let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
@@ -177,7 +221,10 @@ async fn the_webhook_dies_at_any_call_and_the_next_delivery_ends_it() {
             told(&bench, &event).await;
             assert_eq!(state(&bench).await["plan"], "pro", "{what}");
             let store = bench.store();
-            let wish = bench.tenant(&store).due(aias_platform::store::Task::Settle).await;
+            let wish = bench
+                .tenant(&store)
+                .due(aias_platform::store::Task::Settle)
+                .await;
             assert_eq!(wish.unwrap(), None, "{what}");
         }
     }
@@ -185,10 +232,14 @@ async fn the_webhook_dies_at_any_call_and_the_next_delivery_ends_it() {
 
 #[tokio::test]
 async fn what_the_webhook_leaves_half_done_the_reconciler_does() {
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     for _ in 0..3 {
         let made = json!({"definition": aias_tests::bench::ten_steps()});
-        bench.ask("workflows", "POST", "/api/workflows", &made).await;
+        bench
+            .ask("workflows", "POST", "/api/workflows", &made)
+            .await;
     }
     bench.enterprise(&json!({"workflows": 4})).await;
     // The transaction is done, and nothing after it.
@@ -198,7 +249,9 @@ async fn what_the_webhook_leaves_half_done_the_reconciler_does() {
     bench.invoke_reconciler(&event).await.unwrap_err();
     bench.wire.reset();
     let on = async || {
-        let list = bench.ask("workflows", "GET", "/api/workflows", &Value::Null).await;
+        let list = bench
+            .ask("workflows", "GET", "/api/workflows", &Value::Null)
+            .await;
         let list = json_of(&list)["data"].as_array().unwrap().clone();
         list.iter().filter(|w| w["enabled"] == true).count()
     };
@@ -209,7 +262,9 @@ async fn what_the_webhook_leaves_half_done_the_reconciler_does() {
 
 #[tokio::test]
 async fn what_is_not_stripes_is_refused() {
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let now = bench.now().as_second();
     let body = event("evt_1", "customer.deleted", now, &json!({"id": "cus_1"})).to_string();
     let post = async |signature: String, body: &str, method: &str| {
@@ -235,10 +290,18 @@ async fn what_is_not_stripes_is_refused() {
     assert_eq!(json_of(&other)["code"], "bad-signature");
     for method in ["GET", "PUT", "DELETE"] {
         let answer = post(sign(STRIPE_SECRET, now), &body, method).await;
-        assert_eq!((answer.status_code, answer.headers["allow"].as_str()), (405, "POST"));
+        assert_eq!(
+            (answer.status_code, answer.headers["allow"].as_str()),
+            (405, "POST")
+        );
     }
     for unreadable in ["{}", r#"{"id": "evt_1"}"#, "[1]", "x"] {
-        let answer = post(Double::sign(STRIPE_SECRET, now, unreadable), unreadable, "POST").await;
+        let answer = post(
+            Double::sign(STRIPE_SECRET, now, unreadable),
+            unreadable,
+            "POST",
+        )
+        .await;
         assert_eq!(json_of(&answer)["code"], "bad-event", "{unreadable}");
     }
     let unknown = event("evt_2", "charge.succeeded", now, &json!({"id": "ch_1"}));
@@ -247,20 +310,37 @@ async fn what_is_not_stripes_is_refused() {
 
 #[tokio::test]
 async fn on_a_doubt_stripe_is_asked() {
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let now = bench.now().as_second();
     let own = |status, price| subscription("sub_1", "cus_1", status, price, now, Some(TENANT));
-    let first = event("evt_1", "customer.subscription.updated", now, &own("active", Price::Business));
+    let first = event(
+        "evt_1",
+        "customer.subscription.updated",
+        now,
+        &own("active", Price::Business),
+    );
     told(&bench, &first).await;
     assert_eq!(bench.stripe.calls(), [""; 0]);
     // Of the same second, and it says something else: Stripe knows.
     bench.stripe.put_subscription(&own("active", Price::Pro));
-    let second = event("evt_2", "customer.subscription.updated", now, &own("incomplete", Price::Pro));
+    let second = event(
+        "evt_2",
+        "customer.subscription.updated",
+        now,
+        &own("incomplete", Price::Pro),
+    );
     told(&bench, &second).await;
     assert_eq!(bench.stripe.calls(), ["GET /v1/subscriptions/sub_1"]);
     assert_eq!(state(&bench).await["plan"], "pro");
     // Stripe is down: the event comes again.
-    let third = event("evt_3", "customer.subscription.updated", now, &own("past_due", Price::Pro));
+    let third = event(
+        "evt_3",
+        "customer.subscription.updated",
+        now,
+        &own("past_due", Price::Pro),
+    );
     bench.stripe.fail(3);
     let answer = bench.tell(&bench.stripe_webhook(), &third).await;
     assert_eq!(answer.status_code, 503, "{}", answer.body);
@@ -269,21 +349,45 @@ async fn on_a_doubt_stripe_is_asked() {
     // A checkout of a subscription that is not known.
     let session = json!({"mode": "subscription", "customer": "cus_2", "subscription": "sub_2",
         "metadata": {"tenant_id": TENANT}});
-    bench.stripe.put_subscription(&subscription("sub_2", "cus_2", "active", Price::Business, now, None));
-    told(&bench, &event("evt_4", "checkout.session.completed", now, &session)).await;
+    bench.stripe.put_subscription(&subscription(
+        "sub_2",
+        "cus_2",
+        "active",
+        Price::Business,
+        now,
+        None,
+    ));
+    told(
+        &bench,
+        &event("evt_4", "checkout.session.completed", now, &session),
+    )
+    .await;
     assert_eq!(state(&bench).await["plan"], "business");
 }
 
 #[tokio::test]
 async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() {
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
-    told(&bench, &event("evt_1", "customer.subscription.created", now, &own)).await;
+    told(
+        &bench,
+        &event("evt_1", "customer.subscription.created", now, &own),
+    )
+    .await;
     let failed = invoice("in_1", "cus_1", "sub_1", "open", now + 1);
-    told(&bench, &event("evt_2", "invoice.payment_failed", now + 1, &failed)).await;
+    told(
+        &bench,
+        &event("evt_2", "invoice.payment_failed", now + 1, &failed),
+    )
+    .await;
     let due = state(&bench).await;
-    assert_eq!((&due["plan"], &due["status"]), (&json!("pro"), &json!("past_due")));
+    assert_eq!(
+        (&due["plan"], &due["status"]),
+        (&json!("pro"), &json!("past_due"))
+    );
     assert_eq!(due["past_due_since"], "2026-11-21T12:00:01.000Z");
     assert_eq!(due["grace_ends_at"], "2026-11-28T12:00:01.000Z");
     assert_eq!(due["latest_invoice"]["status"], "open");
@@ -296,20 +400,29 @@ async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() 
     let paid = invoice("in_1", "cus_1", "sub_1", "paid", at);
     told(&bench, &event("evt_3", "invoice.paid", at, &paid)).await;
     let back = state(&bench).await;
-    assert_eq!((&back["plan"], &back["status"]), (&json!("pro"), &json!("active")));
+    assert_eq!(
+        (&back["plan"], &back["status"]),
+        (&json!("pro"), &json!("active"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_is_made_once_however_many_check_out_at_once() {
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let wish = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
-    let answers = join_all(
-        (0..20).map(|_| bench.ask("billing", "POST", "/api/billing/checkout", &wish)),
-    )
-    .await;
+    let answers =
+        join_all((0..20).map(|_| bench.ask("billing", "POST", "/api/billing/checkout", &wish)))
+            .await;
     for answer in &answers {
         assert_eq!(answer.status_code, 200, "{}", answer.body);
-        assert!(json_of(answer)["url"].as_str().unwrap().contains("/checkout/cs_test_"));
+        assert!(
+            json_of(answer)["url"]
+                .as_str()
+                .unwrap()
+                .contains("/checkout/cs_test_")
+        );
     }
     assert_eq!(bench.stripe.customers(), 1);
     // Deleted, another is made.
@@ -317,21 +430,29 @@ async fn a_customer_is_made_once_however_many_check_out_at_once() {
     let account = bench.tenant(&store).account().await.unwrap().value;
     let gone = json!({"id": account.customer_id});
     told(&bench, &event("evt_1", "customer.deleted", 1, &gone)).await;
-    bench.ask("billing", "POST", "/api/billing/checkout", &wish).await;
+    bench
+        .ask("billing", "POST", "/api/billing/checkout", &wish)
+        .await;
     assert_eq!(bench.stripe.customers(), 2);
 }
 
 #[tokio::test]
 async fn a_checkout_dies_at_any_call_and_the_next_one_has_the_same_customer() {
     for number in 0.. {
-        let Some(bench) = bench().await else { return };
+        let Some(bench) = Bench::new().await else {
+            return;
+        };
         let wish = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
         bench.wire.break_at(number, Side::After);
-        let first = bench.ask("billing", "POST", "/api/billing/checkout", &wish).await;
+        let first = bench
+            .ask("billing", "POST", "/api/billing/checkout", &wish)
+            .await;
         let broken = bench.wire.is_broken();
         assert_eq!(first.status_code == 503, broken, "{number}: {}", first.body);
         bench.wire.reset();
-        let second = bench.ask("billing", "POST", "/api/billing/checkout", &wish).await;
+        let second = bench
+            .ask("billing", "POST", "/api/billing/checkout", &wish)
+            .await;
         assert_eq!(second.status_code, 200, "{number}: {}", second.body);
         assert_eq!(bench.stripe.customers(), 1, "{number}");
         if !broken {
@@ -342,11 +463,19 @@ async fn a_checkout_dies_at_any_call_and_the_next_one_has_the_same_customer() {
 
 #[tokio::test]
 async fn a_checkout_that_cannot_be_is_refused() {
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let wish = |plan: &str, url: &str| json!({"plan": plan, "success_url": url, "cancel_url": "https://a.example"});
     let code = async |wish: Value| {
-        let answer = bench.ask("billing", "POST", "/api/billing/checkout", &wish).await;
-        format!("{} {}", answer.status_code, json_of(&answer)["code"].as_str().unwrap_or_default())
+        let answer = bench
+            .ask("billing", "POST", "/api/billing/checkout", &wish)
+            .await;
+        format!(
+            "{} {}",
+            answer.status_code,
+            json_of(&answer)["code"].as_str().unwrap_or_default()
+        )
     };
     for bad in [
         wish("free", "https://a.example"),
@@ -360,13 +489,21 @@ async fn a_checkout_that_cannot_be_is_refused() {
         assert_eq!(code(bad.clone()).await, "400 invalid-body", "{bad}");
     }
     assert_eq!(bench.stripe.calls(), [""; 0]);
-    let portal = bench.ask("billing", "POST", "/api/billing/portal", &Value::Null).await;
+    let portal = bench
+        .ask("billing", "POST", "/api/billing/portal", &Value::Null)
+        .await;
     assert_eq!(json_of(&portal)["code"], "no-customer");
     // No price has its lookup key in the double's catalogue: the deployment is at fault.
-    assert_eq!(code(wish("enterprise", "https://a.example")).await, "500 internal");
+    assert_eq!(
+        code(wish("enterprise", "https://a.example")).await,
+        "500 internal"
+    );
     // Stripe is down, then it is up again.
     bench.stripe.fail(3);
-    assert_eq!(code(wish("pro", "http://localhost:3000/ok")).await, "503 unavailable");
+    assert_eq!(
+        code(wish("pro", "http://localhost:3000/ok")).await,
+        "503 unavailable"
+    );
     bench.stripe.fail(2);
     assert_eq!(code(wish("pro", "http://localhost:3000/ok")).await, "200 ");
     // Another API key: refused, and nothing of it is told.
@@ -375,10 +512,19 @@ async fn a_checkout_that_cannot_be_is_refused() {
     bench.stripe.rotate_key("sk_test_bench");
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
-    told(&bench, &event("evt_1", "customer.subscription.created", now, &own)).await;
-    assert_eq!(code(wish("business", "https://a.example")).await, "409 subscription-exists");
+    told(
+        &bench,
+        &event("evt_1", "customer.subscription.created", now, &own),
+    )
+    .await;
+    assert_eq!(
+        code(wish("business", "https://a.example")).await,
+        "409 subscription-exists"
+    );
     let portal = json!({"return_url": "https://a.example"});
-    let portal = bench.ask("billing", "POST", "/api/billing/portal", &portal).await;
+    let portal = bench
+        .ask("billing", "POST", "/api/billing/portal", &portal)
+        .await;
     assert_eq!(portal.status_code, 200, "{}", portal.body);
     // Who pays does not vanish.
     let path = format!("/api/tenants/{TENANT}");
@@ -398,10 +544,16 @@ async fn execute(bench: &Bench) {
 #[tokio::test]
 async fn completed_runs_are_metered_exactly_once() {
     const HOUR: Duration = Duration::from_secs(3_600);
-    let Some(bench) = bench().await else { return };
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
-    told(&bench, &event("evt_1", "customer.subscription.created", now, &own)).await;
+    told(
+        &bench,
+        &event("evt_1", "customer.subscription.created", now, &own),
+    )
+    .await;
     bench.wake().await;
     let ingest = bench.ingest();
     for n in 0..7 {
@@ -412,9 +564,15 @@ async fn completed_runs_are_metered_exactly_once() {
     bench.post(&ingest, "evt_8", "{}").await;
     bench.post(&ingest, "evt_9", "{}").await;
     let usage = async || {
-        let usage = bench.ask("billing", "GET", "/api/billing/usage", &Value::Null).await;
+        let usage = bench
+            .ask("billing", "GET", "/api/billing/usage", &Value::Null)
+            .await;
         let usage = json_of(&usage);
-        (usage["reported"].clone(), usage["stripe"].clone(), usage["difference"].clone())
+        (
+            usage["reported"].clone(),
+            usage["stripe"].clone(),
+            usage["difference"].clone(),
+        )
     };
     bench.wake().await;
     assert_eq!(bench.stripe.metered("cus_1"), 0, "the hour is not over");
@@ -436,7 +594,11 @@ async fn completed_runs_are_metered_exactly_once() {
     assert_eq!(usage().await, (json!(7), json!(7), json!(0)));
     execute(&bench).await;
     bench.wake().await;
-    assert_eq!(bench.stripe.metered("cus_1"), 7, "the next look is in a day");
+    assert_eq!(
+        bench.stripe.metered("cus_1"),
+        7,
+        "the next look is in a day"
+    );
     // To the start of an hour, when it is also looked for what was due long ago.
     bench.clock.advance(HOUR * 26 - Duration::from_secs(601));
     bench.stripe.set_now(bench.now().as_second());
@@ -449,7 +611,11 @@ async fn completed_runs_are_metered_exactly_once() {
     // Without a subscription nothing more is metered, and the wish ends by itself.
     let at = bench.now().as_second();
     let over = subscription("sub_1", "cus_1", "canceled", Price::Pro, at, Some(TENANT));
-    told(&bench, &event("evt_2", "customer.subscription.deleted", at, &over)).await;
+    told(
+        &bench,
+        &event("evt_2", "customer.subscription.deleted", at, &over),
+    )
+    .await;
     bench.post(&ingest, "evt_10", "{}").await;
     execute(&bench).await;
     for _ in 0..60 {
@@ -458,7 +624,10 @@ async fn completed_runs_are_metered_exactly_once() {
     }
     assert_eq!(bench.stripe.metered("cus_1"), 9);
     let store = bench.store();
-    let wish = bench.tenant(&store).due(aias_platform::store::Task::Meter).await;
+    let wish = bench
+        .tenant(&store)
+        .due(aias_platform::store::Task::Meter)
+        .await;
     assert_eq!(wish.unwrap(), None);
 }
 
@@ -483,7 +652,10 @@ fn post_signed(client: &Client, secret: &str, event: &Value) -> aias_tests::clie
 }
 
 fn plan_of(client: &Client) -> String {
-    client.get("/api/billing/subscription").expect(200).text("plan")
+    client
+        .get("/api/billing/subscription")
+        .expect(200)
+        .text("plan")
 }
 
 fn seconds_now() -> i64 {
@@ -498,31 +670,69 @@ fn the_deployed_stack_takes_events_that_the_official_package_signs() {
     assert_eq!(plan_of(&client), "free");
     let (customer, now) = (format!("cus_{}", &client.tenant[4..]), seconds_now());
     let own = |status, price, at| {
-        subscription(&format!("sub_{customer}"), &customer, status, price, at, Some(&client.tenant))
+        subscription(
+            &format!("sub_{customer}"),
+            &customer,
+            status,
+            price,
+            at,
+            Some(&client.tenant),
+        )
     };
     let id = |n: usize| format!("evt_{customer}_{n}");
     let events = [
-        event(&id(1), "customer.subscription.created", now - 20, &own("active", Price::Pro, now)),
-        event(&id(2), "customer.subscription.updated", now - 10, &own("active", Price::Business, now)),
+        event(
+            &id(1),
+            "customer.subscription.created",
+            now - 20,
+            &own("active", Price::Pro, now),
+        ),
+        event(
+            &id(2),
+            "customer.subscription.updated",
+            now - 10,
+            &own("active", Price::Business, now),
+        ),
     ];
     post_signed(&client, &secret, &events[1]).expect(200);
     assert_eq!(plan_of(&client), "business");
     // The older one comes late, and changes nothing.
-    assert_eq!(post_signed(&client, &secret, &events[0]).expect(200).text("outcome"), "applied");
+    assert_eq!(
+        post_signed(&client, &secret, &events[0])
+            .expect(200)
+            .text("outcome"),
+        "applied"
+    );
     assert_eq!(plan_of(&client), "business");
     let again = post_signed(&client, &secret, &events[0]).expect(200);
     assert_eq!(again.text("outcome"), "duplicate");
-    let runs = client.get("/api/entitlements/check?feature=runs").expect(200).json();
-    assert_eq!((&runs["limit"], &runs["plan"]), (&json!(2_000_000), &json!("business")));
-    let tenants = client.get(&format!("/api/tenants/{}", client.tenant)).expect(200);
+    let runs = client
+        .get("/api/entitlements/check?feature=runs")
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&runs["limit"], &runs["plan"]),
+        (&json!(2_000_000), &json!("business"))
+    );
+    let tenants = client
+        .get(&format!("/api/tenants/{}", client.tenant))
+        .expect(200);
     assert_eq!(tenants.text("plan"), "business");
     // Forged, and by another method.
     post_signed(&client, "whsec_other", &events[0]).expect(400);
     let url = format!("{}/api/stripe/webhook", client.stack.url());
     for method in ["GET", "PUT"] {
-        assert_eq!(send(method, &url, &[], b"").expect(405).header("allow"), "POST");
+        assert_eq!(
+            send(method, &url, &[], b"").expect(405).header("allow"),
+            "POST"
+        );
     }
-    let over = event(&id(3), "customer.subscription.deleted", now, &own("canceled", Price::Business, now));
+    let over = event(
+        &id(3),
+        "customer.subscription.deleted",
+        now,
+        &own("canceled", Price::Business, now),
+    );
     post_signed(&client, &secret, &over).expect(200);
     assert_eq!(plan_of(&client), "free");
 }
@@ -532,19 +742,32 @@ fn a_checkout_through_the_deployed_stack_gives_the_plan() {
     let Some(client) = Client::new() else { return };
     let back = format!("{}/api/health", client.stack.url());
     let wish = json!({"plan": "pro", "success_url": back, "cancel_url": back});
-    let page = client.post("/api/billing/checkout", &wish).expect(200).text("url");
+    let page = client
+        .post("/api/billing/checkout", &wish)
+        .expect(200)
+        .text("url");
     assert_eq!(send("GET", &page, &[], b"").status, 303);
     assert_eq!(plan_of(&client), "pro");
-    let portal = client.post("/api/billing/portal", &json!({})).expect(200).text("url");
+    let portal = client
+        .post("/api/billing/portal", &json!({}))
+        .expect(200)
+        .text("url");
     let change = |what: &str| {
         send("GET", &format!("{portal}/{what}"), &[], b"").expect(200);
         let state = client.get("/api/billing/subscription").expect(200).json();
-        format!("{} {}", state["plan"].as_str().unwrap(), state["status"].as_str().unwrap())
+        format!(
+            "{} {}",
+            state["plan"].as_str().unwrap(),
+            state["status"].as_str().unwrap()
+        )
     };
     assert_eq!(change("business"), "business active");
     assert_eq!(change("fail"), "business past_due");
     assert_eq!(change("pay"), "business active");
-    let invoices = client.get("/api/billing/invoices?limit=10").expect(200).json();
+    let invoices = client
+        .get("/api/billing/invoices?limit=10")
+        .expect(200)
+        .json();
     assert_eq!(invoices["data"].as_array().unwrap().len(), 3);
     assert_eq!(change("cancel"), "free canceled");
 }
@@ -586,7 +809,9 @@ except stripe.AuthenticationError:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_package_drives_the_double() {
-    let Some(stack) = aias_testkit::stack::get() else { return };
+    let Some(stack) = aias_testkit::stack::get() else {
+        return;
+    };
     let url = Double::new("sk_test_double", None).start().await;
     let driven = tokio::task::spawn_blocking(move || stack.python(DRIVE, &[&url])).await;
     assert_eq!(driven.unwrap(), "driven");
@@ -603,12 +828,20 @@ client.put_secret_value(SecretId=arn, SecretString=value)
 #[test]
 fn the_webhook_secret_rotates_without_a_deploy() {
     let Some(client) = Client::new() else { return };
-    let (url, old) = (client.stack.url(), client.stack.output("stripe_webhook_secret"));
+    let (url, old) = (
+        client.stack.url(),
+        client.stack.output("stripe_webhook_secret"),
+    );
     let arn = client.stack.output("StripeWebhookSecretArn");
     let put = |value: Value| client.stack.python(ROTATE, &[url, arn, &value.to_string()]);
     let post = |secret: &str| {
         let id = format!("evt_rotation_{:x}", aias_platform::clock::random_id());
-        let unknown = event(&id, "charge.succeeded", seconds_now(), &json!({"id": "ch_1"}));
+        let unknown = event(
+            &id,
+            "charge.succeeded",
+            seconds_now(),
+            &json!({"id": "ch_1"}),
+        );
         post_signed(&client, secret, &unknown).status
     };
     assert_eq!((post(old), post("whsec_new")), (200, 400));
@@ -616,7 +849,10 @@ fn the_webhook_secret_rotates_without_a_deploy() {
     put(json!({"current": "whsec_new", "previous": old}));
     let begun = std::time::Instant::now();
     while post("whsec_new") != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the new secret is not taken");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the new secret is not taken"
+        );
         std::thread::sleep(Duration::from_secs(1));
     }
     assert_eq!(post(old), 200);

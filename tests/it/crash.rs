@@ -180,13 +180,19 @@ async fn what_nobody_sends_again_the_reconciler_finishes() {
     assert_eq!(bench.runs().await[0].status, Status::Pending);
     let schedule = include_str!("../../events/reconciler/schedule.json");
     let wake = || serde_json::from_str(schedule).unwrap();
-    reconciler::handle(&bench.reconciler(), wake()).await.unwrap();
+    reconciler::handle(&bench.reconciler(), wake())
+        .await
+        .unwrap();
     assert!(bench.messages().await.is_empty(), "it is too young");
     bench.clock.advance(std::time::Duration::from_secs(121));
-    reconciler::handle(&bench.reconciler(), wake()).await.unwrap();
+    reconciler::handle(&bench.reconciler(), wake())
+        .await
+        .unwrap();
     settle(&bench).await;
     check(&bench, "reconciled").await;
     bench.clock.advance(std::time::Duration::from_secs(600));
-    reconciler::handle(&bench.reconciler(), wake()).await.unwrap();
+    reconciler::handle(&bench.reconciler(), wake())
+        .await
+        .unwrap();
     assert!(bench.messages().await.is_empty(), "it has ended");
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use aias_tests::bench::{Bench, json_of};
+use serde_json::Value;
 
 /// A file, and the status that it gets.
 macro_rules! events {
@@ -27,16 +28,24 @@ const HTTP: &[(&str, &str, &str, u16)] = events! {
     "artifacts" / "list" => 200,
     "tenants" / "mine" => 200,
     "tenants" / "create-key" => 201,
+    "billing" / "subscription" => 200,
+    "billing" / "entitlements" => 200,
+    "billing" / "checkout" => 200,
+    "billing" / "bad-url" => 400,
+    "stripe-webhook" / "subscription" => 200,
+    "stripe-webhook" / "forged" => 400,
+    "stripe-webhook" / "wrong-method" => 405,
     "diagnostics" / "health" => 200,
     "diagnostics" / "openapi" => 200,
     "diagnostics" / "wrong-method" => 405,
 };
 
-const OTHERS: [&str; 4] = [
+const OTHERS: [&str; 5] = [
     "executor/one-run.json",
     "executor/unreadable.json",
     "reconciler/schedule.json",
     "reconciler/dead-letter.json",
+    "reconciler/enterprise.json",
 ];
 
 #[test]
@@ -128,4 +137,34 @@ async fn messages_are_executed_or_come_again() {
             .batch_item_failures
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn an_operator_gives_a_plan_and_a_slip_of_the_pen_gives_none() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let event: Value =
+        serde_json::from_str(include_str!("../../events/reconciler/enterprise.json")).unwrap();
+    bench.invoke_reconciler(&event).await.unwrap();
+    let path = "/api/entitlements/check?feature=runs";
+    let runs = json_of(&bench.ask("billing", "GET", path, &Value::Null).await);
+    assert_eq!(
+        (&runs["limit"], &runs["plan"]),
+        (&5_000_000.into(), &"enterprise".into())
+    );
+    let text = event.to_string();
+    for slip in [
+        text.replace("runs_per_month", "runs_a_month"),
+        text.replace("tenant_id", "tenant"),
+        text.replace("enterprise", "entreprise"),
+    ] {
+        assert!(
+            serde_json::from_str::<reconciler::Event>(&slip).is_err(),
+            "{slip}"
+        );
+    }
+    let stranger = text.replace("01JD3V4ZK8QW5R7T9X1B3C5D7F", "01JD3V4ZK8QW5R7T9X1B3C5D7G");
+    let stranger = serde_json::from_str(&stranger).unwrap();
+    bench.invoke_reconciler(&stranger).await.unwrap_err();
 }

@@ -35,10 +35,12 @@ struct Portal {
 /// A URL that a browser may be sent to: `https`, or this machine's own.
 fn check_url(pointer: &str, url: &str) -> Result<(), Problem> {
     let secure = url.starts_with("https://");
-    let local = ["http://localhost", "http://127.0.0.1"].into_iter().any(|host| {
-        url.strip_prefix(host)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-    });
+    let local = ["http://localhost", "http://127.0.0.1"]
+        .into_iter()
+        .any(|host| {
+            url.strip_prefix(host)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+        });
     let fits = url.len() <= MAX_URL && url.bytes().all(|b| b.is_ascii_graphic());
     if fits && (secure || local) {
         return Ok(());
@@ -67,7 +69,10 @@ pub(crate) async fn checkout(
 ) -> Result<Response, Problem> {
     let body: Checkout = parse_body(request)?;
     if body.plan.lookup_keys().is_empty() {
-        return Err(Problem::invalid_member("/plan", "nothing is to be paid for this plan"));
+        return Err(Problem::invalid_member(
+            "/plan",
+            "nothing is to be paid for this plan",
+        ));
     }
     check_url("/success_url", &body.success_url)?;
     check_url("/cancel_url", &body.cancel_url)?;

@@ -60,8 +60,7 @@ pub(crate) async fn check(
 ) -> Result<Response, Problem> {
     request.only_parameters(&["feature"])?;
     let (limits, now) = (&caller.limits, app.api.clock.now());
-    let (usage, counts, running) =
-        tokio::join!(store.usage(now), store.counts(), store.running());
+    let (usage, counts, running) = tokio::join!(store.usage(now), store.counts(), store.running());
     let (usage, counts, running) = (usage?, counts?, running?);
     let turn = || Some(text_of(plan::month_end(now)));
     let monthly = |feature, limit, used| Entitlement {

@@ -40,7 +40,10 @@ pub enum NotSet {
 }
 
 /// Gives or takes it.
-pub(crate) async fn set(app: &App, Enterprise { enterprise: wish }: Enterprise) -> Result<(), NotSet> {
+pub(crate) async fn set(
+    app: &App,
+    Enterprise { enterprise: wish }: Enterprise,
+) -> Result<(), NotSet> {
     let tenant_id = wish.tenant_id;
     let now = app.clock.now();
     let store = app.intake.store.tenant(Proof::of_operator(tenant_id));

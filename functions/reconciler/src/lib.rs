@@ -92,7 +92,7 @@ pub enum Event {
 /// The schedule's event, of which nothing is needed but that it is one.
 #[derive(Debug, Deserialize)]
 pub struct Schedule {
-    /// EventBridge.
+    /// What `EventBridge` calls it.
     #[serde(rename = "detail-type")]
     pub detail_type: String,
 }

@@ -7,9 +7,7 @@
 //! process die in between, the same report is sent again, and Stripe counts a name once.
 
 use aias_billing::Metered;
-use aias_platform::{
-    store::{Error as StoreError, Hour, Meter, Report, Stored, Task, TenantStore},
-};
+use aias_platform::store::{Error as StoreError, Hour, Meter, Report, Stored, Task, TenantStore};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::App;
@@ -54,7 +52,7 @@ pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Erro
         .filter(|own| own.state.status.is_live())
         .map(|own| own.customer_id.clone());
     let customer = payer.clone().or(account.customer_id);
-    let mut own = store.meter().await?.unwrap_or(Stored {
+    let mut own = store.meter().await?.unwrap_or_else(|| Stored {
         value: Meter {
             next: vec![hour_of(now); LOOKS.len()],
             paused: true,
@@ -125,7 +123,7 @@ async fn report(
     at: Timestamp,
     known: Option<Stored<Hour>>,
 ) -> Result<(), Error> {
-    let mut hour = known.unwrap_or(Stored {
+    let mut hour = known.unwrap_or_else(|| Stored {
         value: Hour::default(),
         version: 0,
     });

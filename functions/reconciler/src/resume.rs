@@ -51,11 +51,7 @@ pub(crate) async fn resume(app: &App, store: &TenantStore<'_>) -> Result<(), Err
     store.done(Task::Resume, &wish, next).await
 }
 
-async fn pass(
-    app: &App,
-    store: &TenantStore<'_>,
-    limits: &Limits,
-) -> Result<(End, usize), Error> {
+async fn pass(app: &App, store: &TenantStore<'_>, limits: &Limits) -> Result<(End, usize), Error> {
     let until = app.clock.now() + app.resume_for;
     let mut count = 0;
     loop {
@@ -134,7 +130,9 @@ async fn go_on(
         let sent = app.intake.enqueue(store, &run).await;
         sent.map_err(|error| match error {
             runs::Error::Store(error) => error,
-            error => Error::Unavailable(Box::new(error)),
+            error @ (runs::Error::Blobs(_) | runs::Error::Queue(_) | runs::Error::InputGone) => {
+                Error::Unavailable(Box::new(error))
+            }
         })?;
     }
     store.delete_suspended(id).await?;

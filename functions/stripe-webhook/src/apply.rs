@@ -1,10 +1,10 @@
 //! Applying an event: whose it is, what it changes, and writing that once.
 
+use aias_billing::event::Event;
 use aias_domain::{
     plan::{self, Plan},
     subscription::{Account, Applied},
 };
-use aias_billing::event::Event;
 use aias_platform::{
     http::{Problem, SeenCell},
     settle::settle,

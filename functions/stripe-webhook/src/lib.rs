@@ -28,9 +28,7 @@ use aias_platform::{
     aws::SdkConfig,
     clock::Clock,
     config::Env,
-    http::{
-        HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
-    },
+    http::{HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve},
     secrets::{Rotating, Secret},
     store::Store,
 };

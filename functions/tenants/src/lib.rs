@@ -92,9 +92,10 @@ async fn in_tenant(app: &App, caller: Caller, request: &Request) -> Result<Respo
         (Method::Delete, ["api", "tenants", _]) => delete(app, store, &caller).await,
         // Of a tenant that is being deleted nothing else is there.
         _ if deleting => Err(Problem::not_found()),
-        (Method::Get, ["api", "tenants", _]) => {
-            Response::object(200, &view::tenant(&caller.tenant, caller.role, app.api.clock.now()))
-        }
+        (Method::Get, ["api", "tenants", _]) => Response::object(
+            200,
+            &view::tenant(&caller.tenant, caller.role, app.api.clock.now()),
+        ),
         (Method::Patch, ["api", "tenants", _]) => rename(app, store, &caller, request).await,
         (Method::Get, ["api", "tenants", _, "members"]) => members::list(app, store, request).await,
         (Method::Post, ["api", "tenants", _, "members"]) => {

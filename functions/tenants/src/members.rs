@@ -89,7 +89,12 @@ pub(crate) async fn change(
     manage(caller, body.role)?;
     if read.value.disabled_by_plan {
         let limits = &caller.limits;
-        return Err(Problem::plan_limit("members", limits.members, limits.members, limits.plan));
+        return Err(Problem::plan_limit(
+            "members",
+            limits.members,
+            limits.members,
+            limits.plan,
+        ));
     }
     let saved = store.save_member(&read, body.role).await;
     let member = saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;

@@ -49,7 +49,10 @@ pub(crate) fn refuse(limits: &Limits, admission: Admission, now: Timestamp) -> P
         }
         Admission::RateFull(left) | Admission::Admitted(_, left) => {
             let seconds = Window::of(now).left_seconds;
-            (Problem::too_many("rate-limited", "Too many events", seconds), left)
+            (
+                Problem::too_many("rate-limited", "Too many events", seconds),
+                left,
+            )
         }
     };
     headers(limits, left, now)

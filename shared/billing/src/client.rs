@@ -65,7 +65,9 @@ impl From<Error> for Problem {
         match error {
             Error::Secret(error) => error.into(),
             Error::Unavailable(_) => Self::unavailable(error),
-            Error::Refused { .. } | Error::Malformed(_) | Error::NoPrice(_) => Self::internal(error),
+            Error::Refused { .. } | Error::Malformed(_) | Error::NoPrice(_) => {
+                Self::internal(error)
+            }
         }
     }
 }
@@ -186,7 +188,8 @@ impl Stripe {
             let error = match sent.map_err(error_of) {
                 Ok(answer) => {
                     let text = miniserde::json::to_string(&answer);
-                    return serde_json::from_str(&text).map_err(|e| Error::Malformed(e.to_string()));
+                    return serde_json::from_str(&text)
+                        .map_err(|e| Error::Malformed(e.to_string()));
                 }
                 Err(error) => error,
             };
@@ -335,7 +338,10 @@ impl Stripe {
     /// When Stripe does not take it.
     pub async fn meter(&self, metered: Metered<'_>) -> Result<(), Error> {
         let payload = HashMap::from([
-            ("stripe_customer_id".to_owned(), metered.customer_id.to_owned()),
+            (
+                "stripe_customer_id".to_owned(),
+                metered.customer_id.to_owned(),
+            ),
             ("value".to_owned(), metered.value.to_string()),
         ]);
         let request = CreateBillingMeterEvent::new(METER, payload)
@@ -439,10 +445,10 @@ struct Summary {
 fn error_of(error: StripeError) -> Error {
     match error {
         StripeError::Stripe(own, status) => {
-            let code = own.code.as_ref().map_or_else(
-                || own.type_.to_string(),
-                ToString::to_string,
-            );
+            let code = own
+                .code
+                .as_ref()
+                .map_or_else(|| own.type_.to_string(), ToString::to_string);
             if matches!(status, 409 | 424 | 429 | 500..=599) {
                 Error::Unavailable(format!("{status} {code}"))
             } else {

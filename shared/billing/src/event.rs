@@ -111,7 +111,9 @@ pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
         data: Data { object },
     } = serde_json::from_slice(body)?;
     if !is_id(&id) || kind.len() > 100 {
-        return Err(Unreadable(serde::de::Error::custom("an id or a type is malformed")));
+        return Err(Unreadable(serde::de::Error::custom(
+            "an id or a type is malformed",
+        )));
     }
     let (fact, tenant_id) = match kind.as_str() {
         kind if kind.starts_with("customer.subscription.") => of_subscription(read_as(object)?),
@@ -122,7 +124,9 @@ pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
             of_invoice(read_as(object)?, created, Some(true))
         }
         "invoice.payment_failed" => of_invoice(read_as(object)?, created, Some(false)),
-        "invoice.finalized" | "invoice.updated" | "invoice.voided"
+        "invoice.finalized"
+        | "invoice.updated"
+        | "invoice.voided"
         | "invoice.marked_uncollectible" => of_invoice(read_as(object)?, created, None),
         "customer.deleted" => {
             let Deleted { id } = read_as(object)?;
@@ -231,7 +235,8 @@ mod tests {
             })
         );
         assert!(read.tenant_id.is_some());
-        let metered = json!({"price": {"id": "price_2", "lookup_key": "runs"}, "current_period_end": 9});
+        let metered =
+            json!({"price": {"id": "price_2", "lookup_key": "runs"}, "current_period_end": 9});
         let new = json!({
             "id": "sub_1", "customer": {"id": "cus_1", "object": "customer"}, "status": "active",
             "items": {"data": [metered, item]}, "cancel_at": null, "metadata": {},
@@ -267,7 +272,10 @@ mod tests {
             else {
                 panic!("{read:?}");
             };
-            assert_eq!((subscription_id.as_deref(), good), (Some("sub_1"), Some(false)));
+            assert_eq!(
+                (subscription_id.as_deref(), good),
+                (Some("sub_1"), Some(false))
+            );
         }
         let paid = event("invoice.paid", &invoice(json!({})));
         assert!(matches!(
@@ -314,8 +322,18 @@ mod tests {
         assert_eq!(check("other", now), Err(BadSignature::Signature));
         assert_eq!(check("new", now + 301), Err(BadSignature::Time));
         assert_eq!(check("old", now - 301), Err(BadSignature::Time));
-        for header in ["", "t=x,v1=00", "t=1", "v1=00", "t=1700000000,v1=zz", "t=1700000000"] {
-            assert!(verify(secrets.iter(), body.as_bytes(), header, at(now)).is_err(), "{header}");
+        for header in [
+            "",
+            "t=x,v1=00",
+            "t=1",
+            "v1=00",
+            "t=1700000000,v1=zz",
+            "t=1700000000",
+        ] {
+            assert!(
+                verify(secrets.iter(), body.as_bytes(), header, at(now)).is_err(),
+                "{header}"
+            );
         }
         assert_eq!(
             verify(secrets.iter(), b"\xff", "t=1,v1=00", at(now)),

@@ -101,7 +101,11 @@ fn status_of(text: &str) -> Status {
 
 impl Subscription {
     pub(crate) fn state(&self) -> State {
-        let prices = self.items.data.iter().filter_map(|item| item.price.as_ref());
+        let prices = self
+            .items
+            .data
+            .iter()
+            .filter_map(|item| item.price.as_ref());
         let plans = prices.filter_map(|price| PlanName::of_lookup_key(price.lookup_key.as_ref()?));
         let plan = plans.max();
         if plan.is_none() {
@@ -124,7 +128,7 @@ impl Subscription {
             current_period_end,
             cancel_at: self
                 .cancel_at
-                .or(current_period_end.filter(|_| self.cancel_at_period_end)),
+                .or_else(|| current_period_end.filter(|_| self.cancel_at_period_end)),
         }
     }
 }

@@ -428,7 +428,9 @@ mod tests {
     fn a_share_of_a_wide_plan_holds_what_a_narrow_one_may_have_counted() {
         for plan in PlanName::ALL.map(PlanName::limits) {
             if plan.shards == 1 {
-                assert!(plan.runs_per_month <= NARROW_RUNS && plan.events_per_second <= NARROW_RATE);
+                assert!(
+                    plan.runs_per_month <= NARROW_RUNS && plan.events_per_second <= NARROW_RATE
+                );
             } else {
                 assert_eq!(plan.shards, MAX_SHARDS);
                 assert!(plan.runs_per_month / u64::from(MAX_SHARDS) >= NARROW_RUNS);
@@ -480,7 +482,10 @@ mod tests {
         let free = narrow.followed_by(PlanName::Free, None, now);
         assert_eq!(shards(free, at("2026-11-30T23:59:59Z")), MAX_SHARDS);
         assert_eq!(shards(free, at("2026-12-01T00:00:00Z")), 1);
-        assert_eq!(shards(free.followed_by(PlanName::Enterprise, None, now), now), MAX_SHARDS);
+        assert_eq!(
+            shards(free.followed_by(PlanName::Enterprise, None, now), now),
+            MAX_SHARDS
+        );
     }
 
     #[test]
@@ -490,7 +495,12 @@ mod tests {
         own.enterprise = serde_json::from_str(overrides).unwrap();
         let limits = limits(&own, at("2026-11-21T12:00:00Z"));
         assert_eq!(
-            (limits.plan, limits.endpoints, limits.body_bytes, limits.retention_days),
+            (
+                limits.plan,
+                limits.endpoints,
+                limits.body_bytes,
+                limits.retention_days
+            ),
             (PlanName::Enterprise, 7, MAX_BODY_BYTES, 90)
         );
         assert_eq!(limits.shards, MAX_SHARDS);

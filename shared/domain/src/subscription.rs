@@ -390,7 +390,10 @@ impl Account {
     }
 
     fn subscription_of(&mut self, id: &str, customer_id: &str) -> &mut Subscription {
-        let place = match self.subscriptions.binary_search_by(|own| own.id.as_str().cmp(id)) {
+        let place = match self
+            .subscriptions
+            .binary_search_by(|own| own.id.as_str().cmp(id))
+        {
             Ok(place) => place,
             Err(place) => {
                 let new = Subscription {

@@ -25,7 +25,8 @@ use crate::{
     blobs::{self, Blobs, Object},
     queue::{self, Queue, RunMessage},
     store::{
-        self, Admission, Gate, Idempotency, Input, Refused, Store, Stored, StoredRun, Task, TenantStore,
+        self, Admission, Gate, Idempotency, Input, Refused, Store, Stored, StoredRun, Task,
+        TenantStore,
     },
 };
 

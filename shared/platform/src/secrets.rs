@@ -261,7 +261,10 @@ impl FromSecret for Rotating {
         let mut take = |name| members.remove(name).filter(|text| !text.is_empty());
         let current = take("current").ok_or(Error::Malformed("no `current`"))?;
         let previous = take("previous").map(SecretString::from);
-        if members.keys().any(|name| !matches!(name.as_str(), "current" | "previous")) {
+        if members
+            .keys()
+            .any(|name| !matches!(name.as_str(), "current" | "previous"))
+        {
             return Err(Error::Malformed("only `current` and `previous` are known"));
         }
         Ok(Self {

@@ -160,7 +160,13 @@ impl Double {
             .meter_events
             .iter()
             .filter(|event| event["payload"]["stripe_customer_id"] == customer)
-            .map(|event| event["payload"]["value"].as_str().unwrap().parse::<u64>().unwrap())
+            .map(|event| {
+                event["payload"]["value"]
+                    .as_str()
+                    .unwrap()
+                    .parse::<u64>()
+                    .unwrap()
+            })
             .sum()
     }
 
@@ -194,7 +200,12 @@ impl Double {
 
 fn answer(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap();
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }
 
 async fn api(
@@ -208,7 +219,10 @@ async fn api(
 ) -> Response {
     let key = double.key.lock().unwrap().clone();
     let given = headers.get("authorization").and_then(|h| h.to_str().ok());
-    double.world().calls.push(format!("{method} {}", uri.path()));
+    double
+        .world()
+        .calls
+        .push(format!("{method} {}", uri.path()));
     if given != Some(&format!("Bearer {key}")) {
         let problem = error("invalid_request_error", None, "Invalid API Key provided");
         return answer(401, &problem);
@@ -232,8 +246,15 @@ async fn api(
         return answer(400, &error("idempotency_error", None, message));
     }
     let now = double.now();
-    let base = headers.get("host").and_then(|h| h.to_str().ok()).unwrap_or_default();
-    let form = Form::read(if method == Method::GET { query.as_deref().unwrap_or_default() } else { &body });
+    let base = headers
+        .get("host")
+        .and_then(|h| h.to_str().ok())
+        .unwrap_or_default();
+    let form = Form::read(if method == Method::GET {
+        query.as_deref().unwrap_or_default()
+    } else {
+        &body
+    });
     let (status, answered) = double.world().answer(&method, &path, &form, now, base);
     if let Some(name) = name {
         let kept = (asked, status, answered.clone());
@@ -254,7 +275,10 @@ impl World {
         let segments: Vec<&str> = path.split('/').collect();
         let missing = |what: &str, id: &str| {
             let message = format!("No such {what}: '{id}'");
-            (404, error("invalid_request_error", Some("resource_missing"), &message))
+            (
+                404,
+                error("invalid_request_error", Some("resource_missing"), &message),
+            )
         };
         match (method.as_str(), segments.as_slice()) {
             ("POST", ["customers"]) => {
@@ -269,7 +293,7 @@ impl World {
                     .into_iter()
                     .filter(|price| wanted.iter().any(|key| key == price.lookup_key()))
                     .map(Price::object);
-                (200, list("/v1/prices", prices.collect()))
+                (200, list("/v1/prices", &prices.collect::<Vec<_>>()))
             }
             ("POST", ["checkout", "sessions"]) => {
                 let customer = form.get("customer");
@@ -304,11 +328,15 @@ impl World {
                 let customer = form.get("customer");
                 let own = self.invoices.iter().rev();
                 let own: Vec<Value> = own.filter(|i| i["customer"] == customer).cloned().collect();
-                (200, list("/v1/invoices", own))
+                (200, list("/v1/invoices", &own))
             }
             ("POST", ["billing", "meter_events"]) => {
                 let identifier = form.get("identifier");
-                if self.meter_events.iter().any(|e| e["identifier"] == identifier) {
+                if self
+                    .meter_events
+                    .iter()
+                    .any(|e| e["identifier"] == identifier)
+                {
                     let message = format!("An event already exists with identifier {identifier}.");
                     return (400, error("invalid_request_error", None, &message));
                 }
@@ -317,7 +345,7 @@ impl World {
                 (200, own)
             }
             ("GET", ["billing", "meters"]) => {
-                (200, list("/v1/billing/meters", vec![objects::meter(now)]))
+                (200, list("/v1/billing/meters", &[objects::meter(now)]))
             }
             ("GET", ["billing", "meters", meter, "event_summaries"]) => {
                 let between = |e: &&Value| {
@@ -326,9 +354,18 @@ impl World {
                         && at < form.number("end_time")
                         && e["payload"]["stripe_customer_id"] == form.get("customer")
                 };
-                let value = |e: &Value| e["payload"]["value"].as_str().unwrap().parse::<f64>().unwrap();
+                let value = |e: &Value| {
+                    e["payload"]["value"]
+                        .as_str()
+                        .unwrap()
+                        .parse::<f64>()
+                        .unwrap()
+                };
                 let sum: f64 = self.meter_events.iter().filter(between).map(value).sum();
-                (200, list("/v1/billing/meters", vec![objects::summary(meter, form, sum)]))
+                (
+                    200,
+                    list("/v1/billing/meters", &[objects::summary(meter, form, sum)]),
+                )
             }
             _ => {
                 let message = format!("Unrecognized request URL ({method}: /v1/{path}).");

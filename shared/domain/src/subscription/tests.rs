@@ -49,15 +49,30 @@ fn life() -> Vec<(i64, Fact)> {
         (START + 1, invoice(START + 1, true)),
         (START + 2, subscription(Status::Active, PlanName::Pro)),
         (START + 3, checkout),
-        (START + 10 * DAY, subscription(Status::Active, PlanName::Business)),
+        (
+            START + 10 * DAY,
+            subscription(Status::Active, PlanName::Business),
+        ),
         (START + 30 * DAY, invoice(START + 30 * DAY, false)),
-        (START + 30 * DAY + 1, subscription(Status::PastDue, PlanName::Business)),
+        (
+            START + 30 * DAY + 1,
+            subscription(Status::PastDue, PlanName::Business),
+        ),
         (START + 33 * DAY, invoice(START + 33 * DAY, false)),
         (START + 34 * DAY, invoice(START + 34 * DAY, true)),
-        (START + 34 * DAY + 1, subscription(Status::Active, PlanName::Business)),
+        (
+            START + 34 * DAY + 1,
+            subscription(Status::Active, PlanName::Business),
+        ),
         (START + 60 * DAY, invoice(START + 60 * DAY, false)),
-        (START + 60 * DAY + 1, subscription(Status::PastDue, PlanName::Business)),
-        (START + 70 * DAY, subscription(Status::Canceled, PlanName::Business)),
+        (
+            START + 60 * DAY + 1,
+            subscription(Status::PastDue, PlanName::Business),
+        ),
+        (
+            START + 70 * DAY,
+            subscription(Status::Canceled, PlanName::Business),
+        ),
     ]
 }
 
@@ -172,11 +187,17 @@ fn what_the_provider_answers_is_newer_than_what_was_said_before() {
 fn a_payment_that_fails_in_the_second_of_another_is_a_doubt() {
     let mut account = told(&life()[..4]);
     let at = START + 2;
-    assert!(matches!(account.apply(at, &invoice(at, false)), Applied::Doubt { .. }));
+    assert!(matches!(
+        account.apply(at, &invoice(at, false)),
+        Applied::Doubt { .. }
+    ));
     assert_eq!(account.entitled().past_due_since, None);
     account.ask(at, "sub_1", "cus_1", &state(Status::PastDue, PlanName::Pro));
     assert!(account.entitled().past_due_since.is_some());
-    assert!(matches!(account.apply(at, &invoice(at, true)), Applied::Doubt { .. }));
+    assert!(matches!(
+        account.apply(at, &invoice(at, true)),
+        Applied::Doubt { .. }
+    ));
 }
 
 #[test]
@@ -186,7 +207,10 @@ fn a_checkout_of_an_unknown_subscription_is_a_doubt() {
         subscription_id: Some("sub_1".into()),
     };
     let mut account = Account::default();
-    assert!(matches!(account.apply(START, &checkout), Applied::Doubt { .. }));
+    assert!(matches!(
+        account.apply(START, &checkout),
+        Applied::Doubt { .. }
+    ));
     assert_eq!(account.customer_id.as_deref(), Some("cus_1"));
     assert_eq!(account.entitled().plan, PlanName::Free);
 }
@@ -203,7 +227,10 @@ fn a_deleted_customer_gives_nothing_whatever_comes_late() {
         &subscription(Status::Active, PlanName::Business),
     );
     assert_eq!(account.entitled().plan, PlanName::Free);
-    assert_eq!((account.customer_id.as_deref(), account.generation()), (None, 1));
+    assert_eq!(
+        (account.customer_id.as_deref(), account.generation()),
+        (None, 1)
+    );
 }
 
 #[test]
@@ -232,7 +259,11 @@ fn what_is_kept_is_bounded() {
             id: format!("sub_{n:03}"),
             customer_id: "cus_1".into(),
             state: state(
-                if n == 7 { Status::Active } else { Status::Canceled },
+                if n == 7 {
+                    Status::Active
+                } else {
+                    Status::Canceled
+                },
                 PlanName::Pro,
             ),
         };
@@ -240,6 +271,11 @@ fn what_is_kept_is_bounded() {
         account.apply(START + n, &invoice(START + n, n % 2 == 0));
     }
     assert!(account.subscriptions.len() <= MAX_SUBSCRIPTIONS);
-    assert!(account.subscriptions.iter().all(|s| s.standings.len() <= MAX_STANDINGS));
+    assert!(
+        account
+            .subscriptions
+            .iter()
+            .all(|s| s.standings.len() <= MAX_STANDINGS)
+    );
     assert_eq!(account.entitled().subscription.unwrap().id, "sub_007");
 }

@@ -337,7 +337,9 @@ fn invalid() -> Problem {
 
 /// A caller whom the tenant's plan has no room for.
 fn disabled_by_plan() -> Problem {
-    Problem::forbidden("the tenant's plan allows fewer of these; a larger plan lets this one in again")
+    Problem::forbidden(
+        "the tenant's plan allows fewer of these; a larger plan lets this one in again",
+    )
 }
 
 /// The tenant that the request names, by header or query.

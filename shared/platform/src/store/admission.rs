@@ -268,7 +268,9 @@ impl TenantStore<'_> {
             // The name is an old window's, or another write came first: once more, in its form.
             taken_by = seen.filter(|seen| *seen != window.number && of(&slot).is_some());
         }
-        Err(Error::Unavailable("the admission counter does not hold still".into()))
+        Err(Error::Unavailable(
+            "the admission counter does not hold still".into(),
+        ))
     }
 
     /// The write that counts. `taken_by` is the old window that has this window's name.
@@ -295,10 +297,7 @@ impl TenantStore<'_> {
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":room", number(room))
             .expression_attribute_values(":window", number(window.number))
-            .expression_attribute_values(
-                ":hour",
-                AttributeValue::S(keys::active_hour(place.at)),
-            )
+            .expression_attribute_values(":hour", AttributeValue::S(keys::active_hour(place.at)))
             .return_values(ReturnValue::UpdatedNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Indexes);

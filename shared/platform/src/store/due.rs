@@ -202,7 +202,11 @@ impl Store {
     /// When the table does not answer.
     pub async fn all_due(&self, now: Timestamp) -> Result<Vec<Due>, Error> {
         let minute = now.as_second().rem_euclid(3600) / 60;
-        let hours = if minute < 2 { LONG_LOOK_BACK } else { LOOK_BACK };
+        let hours = if minute < 2 {
+            LONG_LOOK_BACK
+        } else {
+            LOOK_BACK
+        };
         let mut all = Vec::new();
         for hour in 0..=hours {
             let at = now - SignedDuration::from_hours(hour);

@@ -42,7 +42,8 @@ impl TenantStore<'_> {
             Count::Members,
             Count::ApiKeys,
         ] {
-            self.fit_one(count, count.limit(limits), &mut fitted).await?;
+            self.fit_one(count, count.limit(limits), &mut fitted)
+                .await?;
         }
         Ok(fitted)
     }
@@ -106,12 +107,7 @@ impl TenantStore<'_> {
     }
 
     /// Enables a thing if `limit` has room for it, or disables it; says whether it did.
-    async fn switch(
-        &self,
-        count: Count,
-        thing: &Item,
-        limit: Option<u64>,
-    ) -> Result<bool, Error> {
+    async fn switch(&self, count: Count, thing: &Item, limit: Option<u64>) -> Result<bool, Error> {
         let home = keys::everything(self.tenant);
         let tenant = keys::tenant(self.tenant);
         let sk = text_of(thing, SK).unwrap_or_default();

@@ -207,7 +207,9 @@ pub(crate) fn due_hour(at: Timestamp) -> String {
 }
 
 fn hour(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H").to_string()
+    at.to_zoned(TimeZone::UTC)
+        .strftime("%Y-%m-%dT%H")
+        .to_string()
 }
 
 pub(crate) fn due(tenant: TenantId, task: Task) -> Key {

@@ -104,11 +104,7 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     /// [`Error::Conflict`] when it has changed since it was read.
-    pub async fn save_metered_hour(
-        &self,
-        at: Timestamp,
-        hour: &Stored<Hour>,
-    ) -> Result<(), Error> {
+    pub async fn save_metered_hour(&self, at: Timestamp, hour: &Stored<Hour>) -> Result<(), Error> {
         let mut own = item(&keys::metered(self.tenant, at), "metered_hour", &hour.value)?;
         own.insert(
             EXPIRES_AT.to_owned(),

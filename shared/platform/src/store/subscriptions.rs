@@ -75,8 +75,8 @@ fn read_or_default<T: Default + serde::de::DeserializeOwned>(
 }
 
 fn plan_values(plan: Plan) -> Result<Item, Error> {
-    let plan =
-        serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(plan).map_err(|e| Error::Broken(Box::new(e)))?;
+    let plan = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(plan)
+        .map_err(|e| Error::Broken(Box::new(e)))?;
     Ok([(":plan".to_owned(), plan)].into())
 }
 

@@ -19,10 +19,7 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn create_suspended_run(
-        &self,
-        run: &StoredRun,
-    ) -> Result<Option<StoredRun>, Error> {
+    pub async fn create_suspended_run(&self, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
         let id = run.run.value.id;
         let mut entry: Item = keys::suspended(self.tenant, id).attributes();
         entry.insert(KIND.to_owned(), AttributeValue::S("suspended".to_owned()));

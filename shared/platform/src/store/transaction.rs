@@ -233,7 +233,9 @@ impl<'a> Transaction<'a> {
             .table_name(&self.store.table)
             .set_key(Some(key.attributes()))
             .update_expression("ADD running :one")
-            .condition_expression(":limit > :none AND (attribute_not_exists(running) OR running < :limit)")
+            .condition_expression(
+                ":limit > :none AND (attribute_not_exists(running) OR running < :limit)",
+            )
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":none", number(0))
             .expression_attribute_values(":limit", number(limit))

@@ -1,6 +1,11 @@
 //! The double of Stripe's API as a process, for the local stack. Its settings are a line of JSON on
 //! its standard input: `{"port", "api_key", "webhook_url", "webhook_secret"}`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a double that cannot start is not there"
+)]
+
 use aias_testkit::stripe::{Double, Webhook};
 use tokio::net::TcpListener;
 
@@ -14,7 +19,13 @@ async fn main() {
         url: text("webhook_url"),
         secret: text("webhook_secret"),
     };
-    let port = settings["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-    let listener = TcpListener::bind(("127.0.0.1", port.unwrap())).await.unwrap();
-    Double::new(&text("api_key"), Some(webhook)).serve(listener).await;
+    let port = settings["port"]
+        .as_u64()
+        .and_then(|port| u16::try_from(port).ok());
+    let listener = TcpListener::bind(("127.0.0.1", port.unwrap()))
+        .await
+        .unwrap();
+    Double::new(&text("api_key"), Some(webhook))
+        .serve(listener)
+        .await;
 }

@@ -8,7 +8,11 @@ pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
     pub(crate) fn read(text: &str) -> Self {
-        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+        Self(
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     pub(crate) fn get(&self, name: &str) -> &str {
@@ -19,7 +23,9 @@ impl Form {
     /// The values of a list: `name[]`, or `name[0]` and so on.
     pub(crate) fn all(&self, name: &str) -> Vec<String> {
         let of = |(key, value): &(String, String)| {
-            key.strip_prefix(name)?.starts_with('[').then(|| value.clone())
+            key.strip_prefix(name)?
+                .starts_with('[')
+                .then(|| value.clone())
         };
         self.0.iter().filter_map(of).collect()
     }
@@ -78,7 +84,9 @@ impl Price {
     }
 
     pub(crate) fn named(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|price| price.lookup_key() == key)
+        Self::ALL
+            .into_iter()
+            .find(|price| price.lookup_key() == key)
     }
 
     pub(crate) fn object(self) -> Value {
@@ -101,7 +109,7 @@ pub(crate) fn error(kind: &str, code: Option<&str>, message: &str) -> Value {
     json!({ "error": own })
 }
 
-pub(crate) fn list(url: &str, data: Vec<Value>) -> Value {
+pub(crate) fn list(url: &str, data: &[Value]) -> Value {
     json!({"object": "list", "url": url, "has_more": false, "data": data})
 }
 
@@ -163,7 +171,7 @@ pub fn subscription(
         "created": now, "start_date": now, "currency": "usd", "livemode": false,
         "collection_method": "charge_automatically", "cancel_at": null,
         "cancel_at_period_end": false, "canceled_at": ended, "ended_at": ended,
-        "items": list("/v1/subscription_items", vec![item]), "metadata": metadata,
+        "items": list("/v1/subscription_items", &[item]), "metadata": metadata,
         "latest_invoice": null,
     })
 }

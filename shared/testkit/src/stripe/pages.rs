@@ -34,7 +34,9 @@ pub(crate) async fn checkout(State(double): State<Double>, Path(id): Path<String
     let active = state("active");
     double.put_subscription(&active);
     double.world().invoices.push(paid.clone());
-    double.send("customer.subscription.created", &state("incomplete")).await;
+    double
+        .send("customer.subscription.created", &state("incomplete"))
+        .await;
     double.send("invoice.paid", &paid).await;
     double.send("checkout.session.completed", &session).await;
     double.send("customer.subscription.updated", &active).await;
