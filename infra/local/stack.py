@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
+from secrets import token_hex
 
 import boto3
 from botocore.config import Config
@@ -225,11 +226,16 @@ class Stack:
 
     def _start_stripe(self):
         """What stands for Stripe, with the key and the secret that the functions have."""
-        secrets = self.client("secretsmanager")
+        manager = self.client("secretsmanager")
         key = json.dumps({"current": STRIPE_API_KEY})
-        secrets.put_secret_value(SecretId=self.outputs["StripeApiKeySecretArn"], SecretString=key)
-        kept = secrets.get_secret_value(SecretId=self.outputs["StripeWebhookSecretArn"])
-        self.stripe_webhook_secret = json.loads(kept["SecretString"])["current"]
+        manager.put_secret_value(SecretId=self.outputs["StripeApiKeySecretArn"], SecretString=key)
+        arn = self.outputs["StripeWebhookSecretArn"]
+        kept = json.loads(manager.get_secret_value(SecretId=arn)["SecretString"])["current"]
+        if not kept.startswith("whsec_"):
+            # What the template makes is nobody's; this is in the form of Stripe's own.
+            kept = f"whsec_{token_hex(32)}"
+            manager.put_secret_value(SecretId=arn, SecretString=json.dumps({"current": kept}))
+        self.stripe_webhook_secret = kept
         settings = {
             "port": self.port + 3,
             "api_key": STRIPE_API_KEY,
