@@ -134,6 +134,13 @@ impl Bench {
         Stripe::new(self.stripe_url.clone(), secrets::Secret::given(key))
     }
 
+    /// Stripe, by an API key that Secrets Manager has.
+    #[must_use]
+    pub fn stripe_with(&self, arn: &str) -> Stripe {
+        let key = secrets::Secret::new(&self.config(&self.aws), arn.to_owned());
+        Stripe::new(self.stripe_url.clone(), key)
+    }
+
     /// A new `stripe-webhook`.
     #[must_use]
     pub fn stripe_webhook(&self) -> stripe_webhook::App {

@@ -248,16 +248,9 @@ async fn what_the_webhook_leaves_half_done_the_reconciler_does() {
     bench.wire.break_at(2, Side::Before);
     bench.invoke_reconciler(&event).await.unwrap_err();
     bench.wire.reset();
-    let on = async || {
-        let list = bench
-            .ask("workflows", "GET", "/api/workflows", &Value::Null)
-            .await;
-        let list = json_of(&list)["data"].as_array().unwrap().clone();
-        list.iter().filter(|w| w["enabled"] == true).count()
-    };
-    assert_eq!(on().await, 4);
+    assert_eq!(enabled(&bench).await, 4);
     bench.wake().await;
-    assert_eq!(on().await, 2);
+    assert_eq!(enabled(&bench).await, 2);
 }
 
 #[tokio::test]
@@ -365,11 +358,25 @@ async fn on_a_doubt_stripe_is_asked() {
     assert_eq!(state(&bench).await["plan"], "business");
 }
 
+/// How many workflows are on.
+async fn enabled(bench: &Bench) -> usize {
+    let path = "/api/workflows?limit=100";
+    let list = json_of(&bench.ask("workflows", "GET", path, &Value::Null).await);
+    let all = list["data"].as_array().unwrap();
+    all.iter().filter(|w| w["enabled"] == true).count()
+}
+
 #[tokio::test]
 async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() {
     let Some(bench) = Bench::new().await else {
         return;
     };
+    for _ in 0..21 {
+        let made = json!({"definition": aias_tests::bench::ten_steps()});
+        bench
+            .ask("workflows", "POST", "/api/workflows", &made)
+            .await;
+    }
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
     told(
@@ -395,6 +402,10 @@ async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() 
     assert_eq!(state(&bench).await["plan"], "pro");
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(state(&bench).await["plan"], "free");
+    // What the free plan has no room for is disabled by then, though no event has come.
+    assert_eq!(enabled(&bench).await, 22);
+    bench.wake().await;
+    assert_eq!(enabled(&bench).await, 20);
     // Paid after all.
     let at = bench.now().as_second();
     let paid = invoice("in_1", "cus_1", "sub_1", "paid", at);
@@ -404,6 +415,7 @@ async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() 
         (&back["plan"], &back["status"]),
         (&json!("pro"), &json!("active"))
     );
+    assert_eq!(enabled(&bench).await, 22);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -824,6 +836,39 @@ client = boto3.client('secretsmanager', endpoint_url=endpoint, region_name='us-e
                       aws_access_key_id='test', aws_secret_access_key='test')
 client.put_secret_value(SecretId=arn, SecretString=value)
 ";
+
+const MAKE_SECRET: &str = "
+import sys, boto3
+client = boto3.client('secretsmanager', endpoint_url=sys.argv[1], region_name='us-east-1',
+                      aws_access_key_id='test', aws_secret_access_key='test')
+print(client.create_secret(Name=sys.argv[2], SecretString=sys.argv[3])['ARN'])
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_key_rotates_without_a_deploy() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let stack = aias_testkit::stack::get().unwrap();
+    let name = format!("stripe-{:x}", aias_platform::clock::random_id());
+    let python = async |program: &'static str, arguments: [String; 3]| {
+        let run = move || stack.python(program, &arguments.each_ref().map(String::as_str));
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+    let value = |key: &str| json!({ "current": key }).to_string();
+    let url = stack.url().to_owned();
+    let arn = python(MAKE_SECRET, [url.clone(), name, value("sk_test_bench")]).await;
+    let stripe = bench.stripe_with(&arn);
+    let tenant = TENANT.parse().unwrap();
+    stripe.create_customer(tenant, 0).await.unwrap();
+    bench.stripe.rotate_key("sk_test_new");
+    python(ROTATE, [url, arn, value("sk_test_new")]).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    // Refused once, read anew, and taken.
+    stripe.create_customer(tenant, 1).await.unwrap();
+    assert_eq!(bench.stripe.calls(), ["POST /v1/customers"; 3]);
+    assert_eq!(bench.stripe.customers(), 2);
+}
 
 #[test]
 fn the_webhook_secret_rotates_without_a_deploy() {

@@ -13,6 +13,7 @@ use aias_platform::{
     runs::{self, expiry},
     store::{Admission, Error, StoredRun, Task, TenantStore},
 };
+use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::App;
@@ -31,7 +32,11 @@ enum End {
 }
 
 /// Lets a tenant's held runs go on, if that is due.
-pub(crate) async fn resume(app: &App, store: &TenantStore<'_>) -> Result<(), Error> {
+pub(crate) async fn resume(
+    app: &App,
+    store: &TenantStore<'_>,
+    until: Timestamp,
+) -> Result<(), Error> {
     let now = app.clock.now();
     let Some(wish) = store.due(Task::Resume).await?.filter(|wish| wish.at <= now) else {
         return Ok(());
@@ -40,7 +45,7 @@ pub(crate) async fn resume(app: &App, store: &TenantStore<'_>) -> Result<(), Err
         return store.done(Task::Resume, &wish, None).await;
     };
     let limits = plan::limits(&tenant, now);
-    let (end, count) = pass(app, store, &limits).await?;
+    let (end, count) = pass(app, store, &limits, until).await?;
     tracing::info!(tenant_id = %tenant.id, count, "held runs go on");
     let now = app.clock.now();
     let next = match end {
@@ -51,8 +56,12 @@ pub(crate) async fn resume(app: &App, store: &TenantStore<'_>) -> Result<(), Err
     store.done(Task::Resume, &wish, next).await
 }
 
-async fn pass(app: &App, store: &TenantStore<'_>, limits: &Limits) -> Result<(End, usize), Error> {
-    let until = app.clock.now() + app.resume_for;
+async fn pass(
+    app: &App,
+    store: &TenantStore<'_>,
+    limits: &Limits,
+    until: Timestamp,
+) -> Result<(End, usize), Error> {
     let mut count = 0;
     loop {
         let held = store.suspended_runs(PAGE).await?;

@@ -77,6 +77,9 @@ pub(crate) async fn apply(app: &App, event: &Event, seen: &SeenCell) -> Result<O
         let (mut account, tenant) = (account?, tenant?);
         if link {
             account.value.merge(known.value.account.clone());
+            if !event.is_reference {
+                account.value.adopt(fact.customer_id());
+            }
         }
         take_in(app, event, &mut account.value).await?;
         let plan = tenant.and_then(|tenant| {
@@ -115,7 +118,7 @@ async fn assign(
         tenant_id: event.tenant_id,
         account: Account::default(),
     };
-    // Signed by Stripe; a customer of its own accord can only give a tenant a plan, never take one.
+    // Signed by Stripe. Whoever names a tenant of their own accord can only give it a plan.
     if let Some(proof) = named.proof()
         && app.store.tenant(proof).tenant().await?.is_some()
     {

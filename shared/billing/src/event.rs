@@ -26,6 +26,9 @@ pub struct Event {
     pub fact: Option<Fact>,
     /// The tenant that it names itself.
     pub tenant_id: Option<TenantId>,
+    /// Whether it names the tenant only as the reference that whoever bought came with, which is
+    /// not AIAS's own word.
+    pub is_reference: bool,
 }
 
 /// The signature does not hold.
@@ -115,10 +118,13 @@ pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
             "an id or a type is malformed",
         )));
     }
+    let mut is_reference = false;
     let (fact, tenant_id) = match kind.as_str() {
         kind if kind.starts_with("customer.subscription.") => of_subscription(read_as(object)?),
         "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
-            of_session(read_as(object)?)
+            let own: Session = read_as(object)?;
+            is_reference = tenant_of(&own.metadata).is_none();
+            of_session(own)
         }
         "invoice.paid" | "invoice.payment_succeeded" => {
             of_invoice(read_as(object)?, created, Some(true))
@@ -141,6 +147,7 @@ pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
         created,
         fact,
         tenant_id,
+        is_reference,
     })
 }
 

@@ -199,7 +199,8 @@ pub enum Applied {
 /// All that is known of a tenant's customers and subscriptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The customer that AIAS made for the tenant, or the first that bought something.
+    /// The customer in whose name the tenant buys: the one that AIAS made, or the first that
+    /// was named its own by AIAS's own word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_id: Option<String>,
     #[serde(default)]
@@ -233,7 +234,6 @@ impl Account {
                 customer_id,
                 state,
             } => {
-                self.adopt(customer_id);
                 let own = self.subscription_of(id, customer_id);
                 let standing = state.status.standing();
                 let contradicts = standing.is_some_and(|good| own.stand(Standing { at, good }));
@@ -269,7 +269,6 @@ impl Account {
                 customer_id,
                 subscription_id,
             } => {
-                self.adopt(customer_id);
                 if let Some(id) = subscription_id {
                     let own = self.subscription_of(id, customer_id);
                     if own.state.status == Status::Unknown {
@@ -295,7 +294,6 @@ impl Account {
 
     /// Takes in what the payment provider itself answered at a moment: nothing older counts then.
     pub fn ask(&mut self, at: i64, id: &str, customer_id: &str, state: &State) {
-        self.adopt(customer_id);
         let own = self.subscription_of(id, customer_id);
         if let Some(good) = state.status.standing() {
             // Of this second it knows better.
@@ -325,13 +323,10 @@ impl Account {
             self.apply(0, &Fact::CustomerDeleted { customer_id });
         }
         self.latest_invoice = self.latest_invoice.take().max(other.latest_invoice);
-        if let Some(customer_id) = other.customer_id {
-            self.adopt(&customer_id);
-        }
         self.trim();
     }
 
-    /// Makes a customer the tenant's own, if it has none.
+    /// Makes a customer the tenant's own, if it has none: the tenant then buys in its name.
     pub fn adopt(&mut self, customer_id: &str) {
         let gone = self.gone.iter().any(|gone| gone == customer_id);
         if self.customer_id.is_none() && !gone {

@@ -14,7 +14,10 @@ use jaq_core::{
 };
 use jaq_json::Val;
 
-use crate::reader::Faults;
+use crate::{
+    plain::{self, Plain},
+    reader::Faults,
+};
 
 type Data = JustLut<Val>;
 
@@ -61,8 +64,8 @@ const ABSENT: [&str; 12] = [
 pub(crate) struct Expression {
     filter: usize,
     index: usize,
-    /// Whether it mentions `$task`, which is made for each task.
-    pub(crate) wants_task: bool,
+    /// Its place among the plain ones, if it is one.
+    plain: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -77,7 +80,9 @@ pub(crate) struct Expressions {
     /// By the local variables that they see.
     scopes: BTreeMap<Vec<String>, usize>,
     sources: Vec<Vec<Source>>,
+    plains: Vec<Plain>,
     count: usize,
+    wants_task: bool,
 }
 
 /// The inside of `${ … }`, or nothing when the text is not one.
@@ -115,6 +120,22 @@ impl Expressions {
         if filter == self.sources.len() {
             self.sources.push(Vec::new());
         }
+        self.wants_task |= code.contains("$task");
+        let variable = |name: &str| {
+            let local = || {
+                locals
+                    .iter()
+                    .rposition(|local| name.strip_prefix('$') == Some(local))
+            };
+            let argument = || ARGUMENTS.iter().position(|argument| *argument == name);
+            local()
+                .map(|place| ARGUMENTS.len() + place)
+                .or_else(argument)
+        };
+        let plain = plain::read(code, &variable).map(|plain| {
+            self.plains.push(plain);
+            self.plains.len() - 1
+        });
         let sources = self.sources.get_mut(filter)?;
         sources.push(Source {
             code: code.to_owned(),
@@ -123,7 +144,7 @@ impl Expressions {
         Some(Expression {
             filter,
             index: sources.len() - 1,
-            wants_task: code.contains("$task"),
+            plain,
         })
     }
 
@@ -136,7 +157,11 @@ impl Expressions {
                 *slot = compile_scope(faults, &locals, sources);
             }
         }
-        Filters(filters.into_iter().flatten().collect())
+        Filters {
+            compiled: filters.into_iter().flatten().collect(),
+            plains: self.plains,
+            wants_task: self.wants_task,
+        }
     }
 }
 
@@ -283,11 +308,16 @@ pub(crate) struct Arguments {
 }
 
 /// The compiled expressions of one program.
-pub(crate) struct Filters(Vec<Filter<Data>>);
+pub(crate) struct Filters {
+    compiled: Vec<Filter<Data>>,
+    plains: Vec<Plain>,
+    /// Whether any mentions `$task`, which is made for each task.
+    pub(crate) wants_task: bool,
+}
 
 impl std::fmt::Debug for Filters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Filters({})", self.0.len())
+        write!(f, "Filters({})", self.compiled.len())
     }
 }
 
@@ -296,11 +326,33 @@ impl Filters {
     pub(crate) fn evaluate(
         &self,
         expression: Expression,
+        dot: &Val,
+        arguments: &Arguments,
+        locals: &[Val],
+    ) -> Result<Val, String> {
+        let variable = |place: usize| match place.checked_sub(ARGUMENTS.len()) {
+            None => arguments.values.get(place),
+            Some(place) => locals.get(place),
+        };
+        let plain = expression.plain.and_then(|place| self.plains.get(place));
+        if let Some(value) = plain.and_then(|plain| plain.evaluate(dot, &variable)) {
+            return Ok(value);
+        }
+        self.interpret(expression, dot.clone(), arguments, locals)
+    }
+
+    /// The same, by jq.
+    fn interpret(
+        &self,
+        expression: Expression,
         dot: Val,
         arguments: &Arguments,
         locals: &[Val],
     ) -> Result<Val, String> {
-        let filter = self.0.get(expression.filter).ok_or("no such expression")?;
+        let filter = self
+            .compiled
+            .get(expression.filter)
+            .ok_or("no such expression")?;
         let selector = [Val::from(expression.index), Val::from(arguments.now)];
         let vars = selector
             .into_iter()
@@ -352,7 +404,7 @@ mod tests {
                 .collect(),
         );
         filters
-            .evaluate(all[1], dot, &arguments, &[Val::from(7_isize)])
+            .evaluate(all[1], &dot, &arguments, &[Val::from(7_isize)])
             .map(|v| v.to_string())
     }
 
@@ -367,6 +419,105 @@ mod tests {
             "more than 100000 outputs"
         );
         assert!(evaluate("error(\"no\")").unwrap_err().contains("no"));
+    }
+
+    #[test]
+    fn what_is_plain_means_what_jq_means() {
+        use proptest::prelude::*;
+        let leaf = prop_oneof![
+            Just(serde_json::json!(null)),
+            any::<bool>().prop_map(Into::into),
+            (-3_i64..4).prop_map(Into::into),
+            (-3.0..3.0_f64).prop_map(Into::into),
+            "[ab]{0,2}".prop_map(Into::into),
+        ];
+        let document = leaf.prop_recursive(3, 20, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
+                prop::collection::btree_map("[ab]", inner, 0..3)
+                    .prop_map(|m| m.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        });
+        let path = "(\\.|\\$item|\\$input)((\\.[ab]|\\.\"a\"|\\[\"b\"\\]|\\[-?[0-2]\\]){0,3})";
+        let operand = prop_oneof![
+            path.prop_map(|text| text.replace("..", ".")),
+            "-?[0-9]{1,3}|\"[ab ]{0,2}\"|null|true|false",
+        ];
+        let code = (
+            operand.clone(),
+            prop::option::of(("==|!=|<|<=|>|>=", operand)),
+        );
+        let code = code.prop_map(|(left, right)| match right {
+            None => left,
+            Some((sign, right)) => format!("{left} {sign}{right}"),
+        });
+        let (read, compared) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+        proptest!(ProptestConfig::with_cases(3_000), |(
+            code in code,
+            dot in document.clone(),
+            item in document.clone(),
+            input in document.clone(),
+        )| {
+            let Ok((filters, all)) = compile(&[&code]) else { return Ok(()); };
+            let mut arguments = Arguments { values: Default::default(), now: 5.0 };
+            let [dot, item, input] = [dot, item, input].map(|v| crate::value::from_json(&v));
+            arguments.values[1] = input;
+            let locals = [item];
+            let by_jq = filters.interpret(all[0], dot.clone(), &arguments, &locals);
+            prop_assert_eq!(filters.evaluate(all[0], &dot, &arguments, &locals), by_jq, "{}", code);
+            read.set(read.get() + usize::from(all[0].plain.is_some()));
+            compared.set(compared.get() + 1);
+        });
+        // And most of them are read here, or this compares jq with itself.
+        assert!(
+            read.get() * 10 > compared.get() * 9,
+            "{read:?} of {compared:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_plain_is_left_to_jq() {
+        let plain =
+            |code: &str| plain::read(code, &|name| (name == "$item").then_some(8)).is_some();
+        for code in [
+            ".",
+            ".a.b",
+            ".[\"a b\"][0]",
+            "$item.a",
+            " .a >= 3 ",
+            "\"x\"",
+            "-7",
+            "null != .a",
+        ] {
+            assert!(plain(code), "{code}");
+        }
+        for code in [
+            "..",
+            ".a?",
+            ".a | .b",
+            ".a // 1",
+            "1.5",
+            "1e3",
+            "\"\\(.a)\"",
+            "$other",
+            "$__loc__",
+            ".[]",
+            ".[1:2]",
+            ".a[.b]",
+            ".a and .b",
+            "a::b",
+            ".a == .b == .c",
+            "not",
+            "1234567890123456",
+            "[.a]",
+            "{a}",
+            ".a # c",
+            "- 1",
+            "",
+            "12abc",
+        ] {
+            assert!(!plain(code), "{code}");
+        }
     }
 
     #[test]

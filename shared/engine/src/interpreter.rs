@@ -227,7 +227,9 @@ impl Run<'_> {
         };
         self.steps_left = left;
         let outer = [INPUT, OUTPUT, TASK].map(|i| std::mem::take(&mut self.arguments.values[i]));
-        self.arguments.values[TASK] = self.describe(task, &raw);
+        if self.program.filters.wants_task {
+            self.arguments.values[TASK] = self.describe(task, &raw);
+        }
         let result = self.guarded(task, raw);
         for (place, value) in [INPUT, OUTPUT, TASK].into_iter().zip(outer) {
             self.arguments.values[place] = value;
@@ -253,7 +255,7 @@ impl Run<'_> {
     fn guarded(&mut self, task: &Task, raw: Val) -> Flow<(Val, Then, Event)> {
         let reference = task.reference.as_str();
         if let Some(condition) = task.condition
-            && !truthy(&self.evaluate(condition, raw.clone(), reference)?)
+            && !truthy(&self.evaluate(condition, &raw, reference)?)
         {
             return Ok((raw, Then::Continue, Event::Skipped));
         }
@@ -279,7 +281,7 @@ impl Run<'_> {
                 for case in cases {
                     let taken = match case.when {
                         None => true,
-                        Some(when) => truthy(&self.evaluate(when, input.clone(), reference)?),
+                        Some(when) => truthy(&self.evaluate(when, &input, reference)?),
                     };
                     if taken {
                         return Ok((input, Some(case.then)));
@@ -290,7 +292,7 @@ impl Run<'_> {
             Kind::For(iteration) => {
                 let items = match iteration.items {
                     None => Val::Null,
-                    Some(items) => self.evaluate(items, input.clone(), reference)?,
+                    Some(items) => self.evaluate(items, &input, reference)?,
                 };
                 let Val::Arr(items) = items else {
                     let detail = "`for.in` is not an array";
@@ -324,7 +326,7 @@ impl Run<'_> {
         reference: &str,
     ) -> Flow<(Val, bool)> {
         if let Some(condition) = condition
-            && !truthy(&self.evaluate(condition, data.clone(), reference)?)
+            && !truthy(&self.evaluate(condition, &data, reference)?)
         {
             return Ok((data, false));
         }
@@ -405,13 +407,13 @@ impl Run<'_> {
         at: &str,
     ) -> Flow<bool> {
         if let Some(when) = when
-            && !truthy(&self.evaluate(when, dot.clone(), at)?)
+            && !truthy(&self.evaluate(when, dot, at)?)
         {
             return Ok(false);
         }
         match except_when {
             None => Ok(true),
-            Some(except) => Ok(!truthy(&self.evaluate(except, dot.clone(), at)?)),
+            Some(except) => Ok(!truthy(&self.evaluate(except, dot, at)?)),
         }
     }
 
@@ -460,10 +462,10 @@ impl Run<'_> {
     }
 
     fn fill(&self, template: &Template, dot: &Val, at: &str) -> Flow {
-        template.fill(&mut |expression| self.evaluate(expression, dot.clone(), at))
+        template.fill(&mut |expression| self.evaluate(expression, dot, at))
     }
 
-    fn evaluate(&self, expression: Expression, dot: Val, at: &str) -> Flow {
+    fn evaluate(&self, expression: Expression, dot: &Val, at: &str) -> Flow {
         self.program
             .filters
             .evaluate(expression, dot, &self.arguments, &self.locals)

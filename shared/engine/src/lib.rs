@@ -11,6 +11,7 @@
 //! | `program` | what a document compiles to, and compiling it |
 //! | `policy` | catch filters and retry policies |
 //! | `expression` | jq: checked, compiled once per version, evaluated |
+//! | `plain` | expressions that need no interpreter |
 //! | `template` | values with expressions in them |
 //! | `schema` | JSON Schema at the points that the DSL names |
 //! | `interpreter` | running a program |
@@ -37,6 +38,7 @@ pub mod definition;
 mod error;
 mod expression;
 mod interpreter;
+mod plain;
 mod policy;
 mod program;
 mod reader;
