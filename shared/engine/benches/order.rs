@@ -150,10 +150,10 @@ fn compare() {
 }
 
 fn benches(criterion: &mut Criterion) {
-    let (program, input): (_, Value) = (self::program(), serde_json::from_str(INPUT).unwrap());
+    let (program, input): (_, Value) = (program(), serde_json::from_str(INPUT).unwrap());
     let document = definition::read(WORKFLOW.as_bytes(), Format::Yaml).unwrap();
     criterion.bench_function("order: run", |b| {
-        b.iter(|| run(&program, black_box(&input)))
+        b.iter(|| run(&program, black_box(&input)));
     });
     criterion.bench_function("order: compile", |b| {
         b.iter(|| Program::compile(black_box(&document)).unwrap());

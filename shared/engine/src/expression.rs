@@ -77,12 +77,21 @@ struct Source {
 /// Expressions on their way to being compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Expressions {
-    /// By the local variables that they see.
-    scopes: BTreeMap<Vec<String>, usize>,
+    /// By the local variables that they see, and whether they are plain: those are seldom left to
+    /// jq, and would only be in the way of the others.
+    scopes: BTreeMap<(Vec<String>, bool), usize>,
     sources: Vec<Vec<Source>>,
     plains: Vec<Plain>,
     count: usize,
-    wants_task: bool,
+    wants: Wants,
+}
+
+/// Which arguments any expression mentions: the others need not be made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wants {
+    pub(crate) task: bool,
+    pub(crate) workflow: bool,
+    pub(crate) runtime: bool,
 }
 
 /// The inside of `${ … }`, or nothing when the text is not one.
@@ -115,12 +124,9 @@ impl Expressions {
             return None;
         }
         self.count += 1;
-        let next = self.scopes.len();
-        let filter = *self.scopes.entry(locals.to_vec()).or_insert(next);
-        if filter == self.sources.len() {
-            self.sources.push(Vec::new());
-        }
-        self.wants_task |= code.contains("$task");
+        self.wants.task |= code.contains("$task");
+        self.wants.workflow |= code.contains("$workflow");
+        self.wants.runtime |= code.contains("$runtime");
         let variable = |name: &str| {
             let local = || {
                 locals
@@ -136,6 +142,12 @@ impl Expressions {
             self.plains.push(plain);
             self.plains.len() - 1
         });
+        let next = self.scopes.len();
+        let scope = (locals.to_vec(), plain.is_some());
+        let filter = *self.scopes.entry(scope).or_insert(next);
+        if filter == self.sources.len() {
+            self.sources.push(Vec::new());
+        }
         let sources = self.sources.get_mut(filter)?;
         sources.push(Source {
             code: code.to_owned(),
@@ -151,7 +163,7 @@ impl Expressions {
     /// Compiles them all.
     pub(crate) fn compile(self, faults: &mut Faults) -> Filters {
         let mut filters: Vec<_> = self.sources.iter().map(|_| None).collect();
-        for (locals, filter) in self.scopes {
+        for ((locals, _), filter) in self.scopes {
             if let (Some(sources), Some(slot)) = (self.sources.get(filter), filters.get_mut(filter))
             {
                 *slot = compile_scope(faults, &locals, sources);
@@ -160,7 +172,7 @@ impl Expressions {
         Filters {
             compiled: filters.into_iter().flatten().collect(),
             plains: self.plains,
-            wants_task: self.wants_task,
+            wants: self.wants,
         }
     }
 }
@@ -235,11 +247,12 @@ fn dispatch(sources: &[Source], first: usize, code: &mut String, spans: &mut Vec
     }
 }
 
-fn compile_scope(
-    faults: &mut Faults,
-    locals: &[String],
-    sources: &[Source],
-) -> Option<Filter<Data>> {
+fn compile_scope(faults: &mut Faults, locals: &[String], sources: &[Source]) -> Option<Scope> {
+    // A variable that nobody mentions costs an allocation in every evaluation.
+    let mentioned = |name: &&str| sources.iter().any(|source| source.code.contains(*name));
+    let arguments: Vec<usize> = (0..ARGUMENTS.len())
+        .filter(|place| ARGUMENTS.get(*place).is_some_and(&mentioned))
+        .collect();
     let mut code = format!("def now: {CLOCK};\n");
     let mut spans = Vec::new();
     dispatch(sources, 0, &mut code, &mut spans);
@@ -254,7 +267,11 @@ fn compile_scope(
     let locals: Vec<String> = locals.iter().map(|name| format!("${name}")).collect();
     let globals = [SELECTOR, CLOCK]
         .into_iter()
-        .chain(ARGUMENTS)
+        .chain(
+            arguments
+                .iter()
+                .filter_map(|place| ARGUMENTS.get(*place).copied()),
+        )
         .chain(locals.iter().map(String::as_str));
     let arena = Arena::default();
     let blame_all = |faults: &mut Faults| {
@@ -277,7 +294,7 @@ fn compile_scope(
         .with_global_vars(globals)
         .compile(modules);
     match compiled {
-        Ok(filter) => Some(filter),
+        Ok(filter) => Some(Scope { filter, arguments }),
         Err(errors) => {
             for (name, undefined) in errors.into_iter().flat_map(|(_, errors)| errors) {
                 let at = load::span(&code, name).start;
@@ -307,12 +324,18 @@ pub(crate) struct Arguments {
     pub(crate) now: f64,
 }
 
+/// Expressions that are compiled together.
+struct Scope {
+    filter: Filter<Data>,
+    /// The arguments that it has, by their place.
+    arguments: Vec<usize>,
+}
+
 /// The compiled expressions of one program.
 pub(crate) struct Filters {
-    compiled: Vec<Filter<Data>>,
+    compiled: Vec<Scope>,
     plains: Vec<Plain>,
-    /// Whether any mentions `$task`, which is made for each task.
-    pub(crate) wants_task: bool,
+    pub(crate) wants: Wants,
 }
 
 impl std::fmt::Debug for Filters {
@@ -349,14 +372,16 @@ impl Filters {
         arguments: &Arguments,
         locals: &[Val],
     ) -> Result<Val, String> {
-        let filter = self
+        let scope = self
             .compiled
             .get(expression.filter)
             .ok_or("no such expression")?;
+        let filter = &scope.filter;
         let selector = [Val::from(expression.index), Val::from(arguments.now)];
+        let values = scope.arguments.iter();
         let vars = selector
             .into_iter()
-            .chain(arguments.values.iter().cloned())
+            .chain(values.filter_map(|place| arguments.values.get(*place).cloned()))
             .chain(locals.iter().cloned());
         let ctx = Ctx::<Data>::new(&filter.lut, Vars::new(vars));
         let mut outputs = filter.id.run((ctx, dot)).map(unwrap_valr);

@@ -116,7 +116,11 @@ impl Program {
             observer,
             arguments: arguments(self, start, &input),
             locals: Vec::new(),
-            started_at: date_time(start.started_at),
+            started_at: if self.filters.wants.task {
+                date_time(start.started_at)
+            } else {
+                Val::Null
+            },
             steps_left: start.max_steps,
             attempt: 1,
         };
@@ -135,17 +139,22 @@ const OUTPUT: usize = 2;
 const TASK: usize = 5;
 
 fn arguments(program: &Program, start: &Start<'_>, input: &Val) -> Arguments {
-    let workflow = value::object([
-        ("id", value::text(start.id)),
-        ("definition", program.definition.clone()),
-        ("input", input.clone()),
-        ("startedAt", date_time(start.started_at)),
-    ]);
-    let runtime = value::object([
-        ("name", value::text("aias")),
-        ("version", value::text(env!("CARGO_PKG_VERSION"))),
-        ("metadata", Val::obj(jaq_json::Map::default())),
-    ]);
+    let wants = program.filters.wants;
+    let workflow = || {
+        value::object([
+            ("id", value::text(start.id)),
+            ("definition", program.definition.clone()),
+            ("input", input.clone()),
+            ("startedAt", date_time(start.started_at)),
+        ])
+    };
+    let runtime = || {
+        value::object([
+            ("name", value::text("aias")),
+            ("version", value::text(env!("CARGO_PKG_VERSION"))),
+            ("metadata", Val::obj(jaq_json::Map::default())),
+        ])
+    };
     let empty = || Val::obj(jaq_json::Map::default());
     Arguments {
         // In the order of `expression::ARGUMENTS`.
@@ -156,8 +165,8 @@ fn arguments(program: &Program, start: &Start<'_>, input: &Val) -> Arguments {
             empty(),
             Val::Null,
             Val::Null,
-            workflow,
-            runtime,
+            wants.workflow.then(workflow).unwrap_or_default(),
+            wants.runtime.then(runtime).unwrap_or_default(),
         ],
         now: start.started_at.as_millisecond() as f64 / 1000.0,
     }
@@ -227,7 +236,7 @@ impl Run<'_> {
         };
         self.steps_left = left;
         let outer = [INPUT, OUTPUT, TASK].map(|i| std::mem::take(&mut self.arguments.values[i]));
-        if self.program.filters.wants_task {
+        if self.program.filters.wants.task {
             self.arguments.values[TASK] = self.describe(task, &raw);
         }
         let result = self.guarded(task, raw);

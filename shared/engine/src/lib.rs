@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `definition` | a document's text to a value; the documents' own limits |
 //! | `reader` | walking a document while noting every fault with its pointer |
-//! | `program` | what a document compiles to, and compiling it |
+//! | `program` | what a document compiles to |
+//! | `compile` | compiling it |
 //! | `policy` | catch filters and retry policies |
 //! | `expression` | jq: checked, compiled once per version, evaluated |
 //! | `plain` | expressions that need no interpreter |
@@ -34,6 +35,7 @@
 //!   raised again.
 //! * `$task.startedAt` is the run's own start, because nothing here takes time.
 
+mod compile;
 pub mod definition;
 mod error;
 mod expression;

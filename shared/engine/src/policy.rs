@@ -2,7 +2,7 @@
 
 use jaq_json::Val;
 
-use crate::{error::Error, expression::Expression, program::Compiling, reader::Node, value};
+use crate::{compile::Compiling, error::Error, expression::Expression, reader::Node, value};
 
 /// Which errors a `catch` takes: those whose members are all equal to these.
 #[derive(Debug, Default)]

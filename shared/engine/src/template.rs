@@ -12,8 +12,8 @@ pub(crate) enum Template {
     Constant(Val),
     /// Evaluated as a whole.
     Expression(Expression),
-    /// Member by member.
-    Object(Vec<(Val, Self)>),
+    /// Member by member: an object of their names, in order, and what each is filled with.
+    Object(jaq_json::Map, Vec<Self>),
     /// Item by item.
     Array(Vec<Self>),
 }
@@ -36,14 +36,16 @@ impl Template {
                 Self::Array(items)
             }
             Value::Object(members) => {
+                let names = members.keys().map(|name| (value::text(name), Val::Null));
+                let names = names.collect();
                 let members: Vec<_> = members
-                    .iter()
-                    .map(|(name, v)| (value::text(name), Self::read(v, expression)))
+                    .values()
+                    .map(|v| Self::read(v, expression))
                     .collect();
-                if members.iter().all(|(_, v)| v.is_constant()) {
+                if members.iter().all(Self::is_constant) {
                     return Self::Constant(value::from_json(value));
                 }
-                Self::Object(members)
+                Self::Object(names, members)
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 Self::Constant(value::from_json(value))
@@ -64,10 +66,11 @@ impl Template {
             Self::Constant(value) => Ok(value.clone()),
             Self::Expression(expression) => evaluate(*expression),
             Self::Array(items) => items.iter().map(|item| item.fill(evaluate)).collect(),
-            Self::Object(members) => {
-                let mut filled = jaq_json::Map::default();
-                for (name, member) in members {
-                    filled.insert(name.clone(), member.fill(evaluate)?);
+            Self::Object(names, members) => {
+                // The names are hashed once, when the template is read.
+                let mut filled = names.clone();
+                for (value, member) in filled.values_mut().zip(members) {
+                    *value = member.fill(evaluate)?;
                 }
                 Ok(Val::obj(filled))
             }

@@ -1,28 +1,53 @@
 //! JSON values and jq values.
 
+use std::collections::HashMap;
+
 use jaq_json::{Map, Num, Val};
 use jaq_std::ValT as _;
 use serde_json::{Number, Value};
 
 /// A jq value of a JSON value.
 pub(crate) fn from_json(value: &Value) -> Val {
+    read(value, &mut Names::default())
+}
+
+/// The names of members that were seen, since objects of a list have the same ones.
+type Names<'a> = HashMap<&'a str, Val>;
+
+/// How many names are remembered.
+const MAX_NAMES: usize = 256;
+
+fn read<'a>(value: &'a Value, names: &mut Names<'a>) -> Val {
     match value {
         Value::Null => Val::Null,
         Value::Bool(b) => Val::Bool(*b),
         Value::Number(n) => Val::Num(number(n)),
         Value::String(s) => text(s),
-        Value::Array(items) => items.iter().map(from_json).collect(),
-        Value::Object(members) => Val::obj(
-            members
-                .iter()
-                .map(|(k, v)| (text(k), from_json(v)))
-                .collect(),
-        ),
+        Value::Array(items) => items.iter().map(|item| read(item, names)).collect(),
+        Value::Object(members) => {
+            let mut object = Map::with_capacity_and_hasher(members.len(), Default::default());
+            for (name, value) in members {
+                let value = read(value, names);
+                let name = match names.get(name.as_str()) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let new = text(name);
+                        if names.len() < MAX_NAMES {
+                            names.insert(name, new.clone());
+                        }
+                        new
+                    }
+                };
+                object.insert(name, value);
+            }
+            Val::obj(object)
+        }
     }
 }
 
 pub(crate) fn text(s: &str) -> Val {
-    Val::from(s.to_owned())
+    // Of bytes, which are kept as they are; a `String` would be kept in a box of its own.
+    Val::utf8_str(s.as_bytes().to_vec())
 }
 
 pub(crate) fn object<const N: usize>(members: [(&str, Val); N]) -> Val {

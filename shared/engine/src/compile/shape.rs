@@ -1,0 +1,146 @@
+//! How data is shaped and checked on its way: `input`, `output`, `export`, expressions.
+
+use jaq_json::Val;
+use serde_json::Value;
+
+use super::Compiling;
+use crate::{
+    expression::Expression,
+    program::{Input, Output},
+    reader::Node,
+    schema::Schema,
+    template::Template,
+};
+
+impl<'a> Compiling<'a> {
+    pub(super) fn input(&mut self, locals: &[String], node: Option<Node<'a>>) -> Input {
+        let Some(node) = node else {
+            return Input::default();
+        };
+        let Some(members) = node.object(&mut self.faults, &["schema", "from"], &[]) else {
+            return Input::default();
+        };
+        Input {
+            schema: members
+                .get("schema")
+                .and_then(|schema| self.schema(&schema)),
+            from: members.get("from").map(|from| self.shape(locals, &from)),
+        }
+    }
+
+    pub(super) fn output(
+        &mut self,
+        locals: &[String],
+        node: Option<Node<'a>>,
+        shape: &str,
+    ) -> Output {
+        let Some(node) = node else {
+            return Output::default();
+        };
+        let Some(members) = node.object(&mut self.faults, &["schema", shape], &[]) else {
+            return Output::default();
+        };
+        Output {
+            schema: members
+                .get("schema")
+                .and_then(|schema| self.schema(&schema)),
+            shape: members.get(shape).map(|shape| self.shape(locals, &shape)),
+        }
+    }
+
+    pub(super) fn schema(&mut self, node: &Node<'a>) -> Option<Schema> {
+        let members = node.object(&mut self.faults, &["format", "document", "resource"], &[])?;
+        if let Some(format) = members.get("format") {
+            let text = format.text(&mut self.faults)?;
+            if text != "json" && !text.starts_with("json:") {
+                format.fault(&mut self.faults, "not supported: only `json` schemas");
+            }
+        }
+        if let Some(resource) = members.get("resource") {
+            resource.fault(
+                &mut self.faults,
+                "not supported: a schema stands in the definition itself",
+            );
+            return None;
+        }
+        let Some(document) = members.get("document") else {
+            node.fault(&mut self.faults, "`document` is missing");
+            return None;
+        };
+        match Schema::compile(document.value) {
+            Ok(schema) => Some(schema),
+            Err(why) => {
+                document.fault(&mut self.faults, format!("not a JSON Schema: {why}"));
+                None
+            }
+        }
+    }
+
+    /// `from` and `as`: a text is an expression, an object has expressions in it.
+    pub(super) fn shape(&mut self, locals: &[String], node: &Node<'a>) -> Template {
+        match node.value {
+            Value::String(text) => {
+                let added = self
+                    .expressions
+                    .add(&mut self.faults, locals, text, &node.pointer);
+                added.map_or(Template::Constant(Val::Null), Template::Expression)
+            }
+            Value::Object(_) => self.template(locals, node),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+                node.fault(&mut self.faults, "must be an expression or an object");
+                Template::Constant(Val::Null)
+            }
+        }
+    }
+
+    pub(super) fn template(&mut self, locals: &[String], node: &Node<'a>) -> Template {
+        let Self {
+            faults,
+            expressions,
+            ..
+        } = self;
+        Template::read(node.value, &mut |text| {
+            expressions.add(faults, locals, text, &node.pointer)
+        })
+    }
+
+    /// A text that is an expression, marked or not.
+    pub(crate) fn condition(
+        &mut self,
+        locals: &[String],
+        node: Option<Node<'a>>,
+    ) -> Option<Expression> {
+        let node = node?;
+        let text = node.text(&mut self.faults)?;
+        self.expressions
+            .add(&mut self.faults, locals, text, &node.pointer)
+    }
+
+    pub(super) fn variable(&mut self, node: Option<Node<'a>>, default: &str) -> String {
+        let Some(node) = node else {
+            return default.to_owned();
+        };
+        let Some(text) = node.text(&mut self.faults) else {
+            return default.to_owned();
+        };
+        let mut chars = text.chars();
+        let begins = chars
+            .next()
+            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !begins
+            || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+            || text.starts_with("__")
+        {
+            node.fault(
+                &mut self.faults,
+                "must be the name of a variable: letters, digits and _",
+            );
+        } else if crate::expression::ARGUMENTS
+            .iter()
+            .any(|name| name.get(1..) == Some(text))
+        {
+            node.fault(&mut self.faults, "the DSL has a variable of this name");
+        }
+        text.to_owned()
+    }
+}

@@ -1,0 +1,204 @@
+//! Each task's own members.
+
+use serde_json::Value;
+
+use super::Compiling;
+use crate::{
+    policy::{ErrorFilter, Retry},
+    program::{Case, For, Raised, Then, Try},
+    reader::{Members, Node},
+    template::Template,
+};
+
+impl<'a> Compiling<'a> {
+    pub(super) fn set(&mut self, locals: &[String], node: &Node<'a>) -> Template {
+        match node.value {
+            Value::String(_) => {}
+            Value::Object(members) if !members.is_empty() => {}
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => node.fault(
+                &mut self.faults,
+                "must be a string or an object with members",
+            ),
+        }
+        self.template(locals, node)
+    }
+
+    pub(super) fn switch(
+        &mut self,
+        locals: &[String],
+        names: &[&str],
+        node: &Node<'a>,
+    ) -> Vec<Case> {
+        let items = node.array(&mut self.faults).unwrap_or_default();
+        if items.is_empty() {
+            node.fault(&mut self.faults, "must have a case");
+        }
+        let mut cases = Vec::new();
+        for item in items {
+            let Some((_, case)) = item.named(&mut self.faults) else {
+                continue;
+            };
+            let Some(members) = case.object(&mut self.faults, &["when", "then"], &["then"]) else {
+                continue;
+            };
+            cases.push(Case {
+                when: self.condition(locals, members.get("when")),
+                then: self.then(names, members.get("then")),
+            });
+        }
+        cases
+    }
+
+    pub(super) fn iteration(
+        &mut self,
+        locals: &[String],
+        task: &Node<'a>,
+        node: &Node<'a>,
+        members: &Members<'a>,
+    ) -> Option<For> {
+        let own = node.object(&mut self.faults, &["each", "in", "at"], &["in"])?;
+        let items = self.condition(locals, own.get("in"));
+        let each = self.variable(own.get("each"), "item");
+        let at = self.variable(own.get("at"), "index");
+        let inner: Vec<String> = locals.iter().cloned().chain([each, at]).collect();
+        let Some(body) = members.get("do") else {
+            task.fault(&mut self.faults, "`do` is missing");
+            return None;
+        };
+        Some(For {
+            items,
+            condition: self.condition(&inner, members.get("while")),
+            body: self.list(&inner, &body),
+        })
+    }
+
+    pub(super) fn attempt(
+        &mut self,
+        locals: &[String],
+        task: &Node<'a>,
+        node: &Node<'a>,
+        members: &Members<'a>,
+    ) -> Option<Try> {
+        const ALLOWED: [&str; 6] = ["errors", "as", "when", "exceptWhen", "retry", "do"];
+        let body = self.list(locals, node);
+        let Some(catch) = members.get("catch") else {
+            task.fault(&mut self.faults, "`catch` is missing");
+            return None;
+        };
+        let catch = catch.object(&mut self.faults, &ALLOWED, &[])?;
+        let name = self.variable(catch.get("as"), "error");
+        let inner: Vec<String> = locals.iter().cloned().chain([name]).collect();
+        let errors = catch
+            .get("errors")
+            .map(|errors| ErrorFilter::compile(self, &errors));
+        Some(Try {
+            body,
+            errors: errors.unwrap_or_default(),
+            when: self.condition(&inner, catch.get("when")),
+            except_when: self.condition(&inner, catch.get("exceptWhen")),
+            retry: catch
+                .get("retry")
+                .and_then(|retry| self.retry(&inner, &retry)),
+            handler: catch.get("do").map(|handler| self.list(&inner, &handler)),
+        })
+    }
+
+    pub(super) fn retry(&mut self, locals: &[String], node: &Node<'a>) -> Option<Retry> {
+        let Some(name) = node.value.as_str() else {
+            return Retry::compile(self, locals, node);
+        };
+        let Some(declared) = self.retries.get(name).cloned() else {
+            node.fault(
+                &mut self.faults,
+                "no retry policy of this name in `use.retries`",
+            );
+            return None;
+        };
+        self.used_retries.insert(name);
+        Retry::compile(self, locals, &declared)
+    }
+
+    pub(super) fn raise(&mut self, locals: &[String], node: &Node<'a>) -> Option<Raised> {
+        let members = node.object(&mut self.faults, &["error"], &["error"])?;
+        let error = members.get("error")?;
+        let Some(name) = error.value.as_str() else {
+            return self.error(locals, &error);
+        };
+        let Some(declared) = self.errors.get(name).cloned() else {
+            error.fault(&mut self.faults, "no error of this name in `use.errors`");
+            return None;
+        };
+        self.error(locals, &declared)
+    }
+
+    pub(super) fn error(&mut self, locals: &[String], node: &Node<'a>) -> Option<Raised> {
+        const ALLOWED: [&str; 5] = ["type", "status", "title", "detail", "instance"];
+        let members = node.object(&mut self.faults, &ALLOWED, &["type", "status"])?;
+        let kind = members.get("type")?;
+        let is_expression = |text: &str| crate::expression::marked(text).is_some();
+        if kind
+            .text(&mut self.faults)
+            .is_some_and(|t| !is_expression(t) && !is_uri(t))
+        {
+            kind.fault(
+                &mut self.faults,
+                "must be a URI, such as https://example.com/errors/full",
+            );
+        }
+        let status = members.get("status")?;
+        let number = status.value.as_i64();
+        if number.is_none() {
+            status.fault(&mut self.faults, "must be an integer");
+        }
+        let mut text = |name: &str| {
+            let node = members.get(name)?;
+            let value = node.text(&mut self.faults)?;
+            if name == "instance"
+                && !is_expression(value)
+                && !value.is_empty()
+                && !value.starts_with('/')
+            {
+                node.fault(&mut self.faults, "must be a JSON pointer");
+            }
+            Some(self.template(locals, &node))
+        };
+        Some(Raised {
+            title: text("title"),
+            detail: text("detail"),
+            instance: text("instance"),
+            kind: self.template(locals, &kind),
+            status: number.unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn then(&mut self, names: &[&str], node: Option<Node<'a>>) -> Then {
+        let Some(node) = node else {
+            return Then::Continue;
+        };
+        match node.text(&mut self.faults) {
+            None | Some("continue") => Then::Continue,
+            Some("exit") => Then::Exit,
+            Some("end") => Then::End,
+            Some(name) => match names.iter().position(|other| *other == name) {
+                Some(index) => Then::Task(index),
+                None => {
+                    node.fault(&mut self.faults, "no task of this name in the same list");
+                    Then::Continue
+                }
+            },
+        }
+    }
+}
+
+/// `scheme://…` (RFC 3986), which is what the DSL asks of an error's type.
+fn is_uri(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        let mut bytes = scheme.bytes();
+        bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    })
+}
