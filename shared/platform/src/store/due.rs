@@ -3,6 +3,7 @@
 
 use aias_domain::id::TenantId;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::random;
@@ -10,7 +11,7 @@ use crate::clock::random;
 use super::{
     Error, Proof, Store, TenantStore, classify,
     items::{Item, KIND, number, number_of, text_of},
-    keys::{self, ACTIVE_INDEX, PK, SK},
+    keys::{self, PK, SK},
 };
 
 /// What may be due.
@@ -195,6 +196,9 @@ impl TenantStore<'_> {
 const LOOK_BACK: i64 = 2;
 const LONG_LOOK_BACK: i64 = 24 * 7;
 
+/// How many hours are read at once.
+const AT_ONCE: usize = 16;
+
 impl Store {
     /// What may be due by now, of all tenants. The item itself says whether it is.
     ///
@@ -207,31 +211,13 @@ impl Store {
         } else {
             LOOK_BACK
         };
-        let mut all = Vec::new();
-        for hour in 0..=hours {
-            let at = now - SignedDuration::from_hours(hour);
-            let mut start = None;
-            // Bounded: 1 MiB a page, about 10,000 of them.
-            for _ in 0..200 {
-                let answer = self
-                    .client
-                    .query()
-                    .table_name(&self.table)
-                    .index_name(ACTIVE_INDEX)
-                    .key_condition_expression("active_hour = :hour")
-                    .expression_attribute_values(":hour", AttributeValue::S(keys::due_hour(at)))
-                    .set_exclusive_start_key(start)
-                    .send()
-                    .await
-                    .map_err(classify)?;
-                all.extend(answer.items.unwrap_or_default().iter().filter_map(due_of));
-                start = answer.last_evaluated_key;
-                if start.is_none() {
-                    break;
-                }
-            }
-        }
-        Ok(all)
+        let keys = (0..=hours).map(|hour| keys::due_hour(now - SignedDuration::from_hours(hour)));
+        let found: Vec<Vec<Item>> = stream::iter(keys)
+            .map(|hour| self.of_hour(hour))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(found.iter().flatten().filter_map(due_of).collect())
     }
 }
 

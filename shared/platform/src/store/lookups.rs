@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     CachedEndpoint, Error, Hook, KeyOwner, Proof, Store, Stored,
-    items::{stored, text_of, value},
+    items::{Item, stored, text_of, value},
     keys::{self, ACTIVE_INDEX, PK},
     tenants::living,
 };
@@ -112,9 +112,21 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn active_tenants(&self, at: Timestamp) -> Result<Vec<ActiveTenant>, Error> {
-        let mut tenants = Vec::new();
-        let mut start = None;
-        // Bounded: 1 MiB a page, about 10,000 tenants.
+        let items = self.of_hour(keys::active_hour(at)).await?;
+        let tenant = |item: &Item| {
+            let tenant_id = keys::tenant_of(text_of(item, PK)?)?;
+            Some(ActiveTenant {
+                proof: Proof::new(tenant_id),
+                tenant_id,
+            })
+        };
+        Ok(items.iter().filter_map(tenant).collect())
+    }
+
+    /// The keys of what the index has under `hour`.
+    pub(super) async fn of_hour(&self, hour: String) -> Result<Vec<Item>, Error> {
+        let (mut items, mut start) = (Vec::new(), None);
+        // Bounded: 1 MiB a page, about 10,000 keys.
         for _ in 0..200 {
             let answer = self
                 .client
@@ -122,23 +134,17 @@ impl Store {
                 .table_name(&self.table)
                 .index_name(ACTIVE_INDEX)
                 .key_condition_expression("active_hour = :hour")
-                .expression_attribute_values(":hour", AttributeValue::S(keys::active_hour(at)))
+                .expression_attribute_values(":hour", AttributeValue::S(hour.clone()))
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(super::classify)?;
-            for item in answer.items.unwrap_or_default() {
-                let tenant_id = text_of(&item, PK).and_then(keys::tenant_of);
-                tenants.extend(tenant_id.map(|tenant_id| ActiveTenant {
-                    proof: Proof::new(tenant_id),
-                    tenant_id,
-                }));
-            }
+            items.extend(answer.items.unwrap_or_default());
             start = answer.last_evaluated_key;
             if start.is_none() {
                 break;
             }
         }
-        Ok(tenants)
+        Ok(items)
     }
 }

@@ -156,24 +156,22 @@ impl<'a> Transaction<'a> {
 
     /// Writes an item that must not exist.
     pub(super) fn create(self, item: Item) -> Self {
-        let put = Put::builder()
-            .table_name(&self.store.table)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(PK)")
-            .build()
-            .map(|put| TransactWriteItem::builder().put(put).build());
-        self.push(Step::Plain, put)
+        self.create_as(Step::Plain, item)
     }
 
     /// Writes an item that says that all this was done, once.
     pub(super) fn once(self, item: Item) -> Self {
+        self.create_as(Step::Once, item)
+    }
+
+    fn create_as(self, step: Step, item: Item) -> Self {
         let put = Put::builder()
             .table_name(&self.store.table)
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(PK)")
             .build()
             .map(|put| TransactWriteItem::builder().put(put).build());
-        self.push(Step::Once, put)
+        self.push(step, put)
     }
 
     /// Writes an item, whatever was there.
