@@ -12,9 +12,7 @@ use aias_domain::tenant::Role;
 use aias_platform::{
     aws::SdkConfig,
     config::Env,
-    http::{
-        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
-    },
+    http::{Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, serve},
     secrets::Secret,
     store::{Cursor, Listing, Page, TenantStore},
 };
@@ -46,18 +44,13 @@ impl App {
 /// Answers an event.
 pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
     serve(event, |request, seen| async move {
-        let route = |caller| route(app, caller, &request, &seen);
+        let route = |caller| route(app, caller, &request);
         app.api.auth.as_caller(&request, &seen, route).await
     })
     .await
 }
 
-async fn route(
-    app: &App,
-    caller: Caller,
-    request: &Request,
-    _seen: &SeenCell,
-) -> Result<Response, Problem> {
+async fn route(app: &App, caller: Caller, request: &Request) -> Result<Response, Problem> {
     let store = &app.api.store.tenant(caller.proof());
     let path = request.path();
     if let ["api", "billing", ..] = path.as_slice() {
