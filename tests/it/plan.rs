@@ -18,7 +18,10 @@ use aias_platform::{
     store::{Admission, Gate, Refused, TenantStore},
 };
 use aias_testkit::wire::Side;
-use aias_tests::bench::{Bench, TENANT, WORKFLOW, json_of, ten_steps};
+use aias_tests::{
+    bench::{Bench, TENANT, WORKFLOW, json_of, ten_steps},
+    client::{Client, send},
+};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -899,6 +902,68 @@ async fn a_run_that_lasts_waits_for_room() {
     );
     let store = bench.store();
     assert_eq!(bench.tenant(&store).running().await.unwrap(), 0);
+}
+
+const INVOKE: &str = "
+import sys, boto3
+client = boto3.client('lambda', endpoint_url=sys.argv[1], region_name='us-east-1',
+                      aws_access_key_id='test', aws_secret_access_key='test')
+answer = client.invoke(FunctionName=sys.argv[2], Payload=sys.argv[3].encode())
+print(answer.get('FunctionError', 'done'), answer['Payload'].read().decode())
+";
+
+#[test]
+fn the_deployed_stack_holds_events_back_and_lets_them_go_on() {
+    let Some(client) = Client::new() else { return };
+    let invoke = |event: &Value| {
+        let name = client.stack.output("ReconcilerFunctionName");
+        let event = event.to_string();
+        client
+            .stack
+            .python(INVOKE, &[client.stack.url(), name, &event])
+    };
+    let give = |limits: &Value| {
+        invoke(&json!({"enterprise": {"tenant_id": client.tenant, "limits": limits}}))
+    };
+    assert!(give(&json!({"runs_per_month": 1, "suspended_runs": 2})).starts_with("done"));
+    assert!(
+        !give(&json!({"runs_a_month": 1})).starts_with("done"),
+        "a slip of the pen is told"
+    );
+    let workflow = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
+    let url = client.endpoint(&workflow, &json!({"scheme": "none"}))["url"].clone();
+    let post = || {
+        let headers = [("content-type", "application/json")];
+        let answer = send("POST", url.as_str().unwrap(), &headers, b"{}");
+        let body = answer.json();
+        let what = body
+            .get("status")
+            .filter(|s| s.is_string())
+            .or_else(|| body.get("code"));
+        (answer.status, what.unwrap().clone(), body["run_id"].clone())
+    };
+    let all: Vec<_> = (0..4).map(|_| post()).collect();
+    let told: Vec<_> = all
+        .iter()
+        .map(|(status, what, _)| (*status, what.as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (202, "pending"),
+            (202, "suspended"),
+            (202, "suspended"),
+            (429, "runs-exhausted")
+        ]
+    );
+    let held = client.get("/api/runs?status=suspended").expect(200).json();
+    assert_eq!(held["data"].as_array().unwrap().len(), 2);
+    assert!(give(&json!({})).starts_with("done"));
+    let schedule = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+    assert!(invoke(&schedule).starts_with("done"));
+    for (_, _, run) in &all[..3] {
+        assert_eq!(client.ended(run.as_str().unwrap())["status"], "completed");
+    }
 }
 
 #[test]
