@@ -14,4 +14,6 @@ mod plan;
 mod run;
 mod signature;
 mod store;
+mod stripe;
+mod suspended;
 mod webhook;

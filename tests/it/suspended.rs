@@ -1,0 +1,334 @@
+//! Events that the month has no room for: held back, and let go on.
+
+use std::time::Duration;
+
+use aias_domain::{
+    plan::{self, RATE_SECONDS},
+    run::{Status, Trigger},
+};
+use aias_testkit::wire::Side;
+use aias_tests::{
+    bench::{Bench, WORKFLOW, json_of},
+    client::{Client, send},
+};
+use serde_json::{Value, json};
+
+/// Posts events until one is refused; gives the statuses, and the runs' ids in order.
+async fn flood(bench: &Bench, from: usize, to: usize) -> Vec<String> {
+    let app = bench.ingest();
+    let mut seen = Vec::new();
+    for n in from..to {
+        bench.clock.advance(Duration::from_millis(5));
+        let answer = bench
+            .post(&app, &format!("evt_{n}"), &format!(r#"{{"id": "{n}"}}"#))
+            .await;
+        let what = json_of(&answer);
+        let what = what
+            .get("status")
+            .filter(|s| s.is_string())
+            .or_else(|| what.get("code"));
+        seen.push(format!(
+            "{} {}",
+            answer.status_code,
+            what.unwrap().as_str().unwrap()
+        ));
+    }
+    seen
+}
+
+/// Executes everything that was asked for; gives the numbers of the events, in the order of their
+/// messages.
+async fn executed(bench: &Bench) -> Vec<String> {
+    let messages = bench.messages().await;
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let mut order = Vec::new();
+    for message in &messages {
+        let id = serde_json::from_str::<Value>(message).unwrap()["run_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        bench
+            .deliver(&bench.executor(), std::slice::from_ref(message), 1)
+            .await;
+        let run = own.run(id.parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(run.run.value.status, Status::Completed);
+        if let Trigger::Webhook { event_id, .. } = run.run.value.trigger {
+            order.extend(event_id);
+        }
+    }
+    order
+}
+
+#[tokio::test]
+async fn what_the_month_has_no_room_for_is_held_and_goes_on_when_it_turns() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    bench
+        .enterprise(&json!({"runs_per_month": 2, "suspended_runs": 3}))
+        .await;
+    assert_eq!(
+        flood(&bench, 0, 7).await,
+        [
+            "202 pending",
+            "202 pending",
+            "202 suspended",
+            "202 suspended",
+            "202 suspended",
+            "429 runs-exhausted",
+            "429 runs-exhausted"
+        ]
+    );
+    // A duplicate of a held one is a duplicate.
+    let again = bench.post(&bench.ingest(), "evt_3", r#"{"id": "3"}"#).await;
+    assert_eq!(
+        (again.status_code, json_of(&again)["status"].clone()),
+        (200, json!("suspended"))
+    );
+    // One that was refused was not taken: the same id is free.
+    assert_eq!(executed(&bench).await, ["evt_0", "evt_1"]);
+    bench.wake().await;
+    assert_eq!(executed(&bench).await, [""; 0], "the month has not turned");
+    // Who asks by hand is told.
+    let asked = bench
+        .ask(
+            "workflows",
+            "POST",
+            "/api/workflows/execute",
+            &json!({"workflow_id": WORKFLOW}),
+        )
+        .await;
+    assert_eq!(
+        (asked.status_code, json_of(&asked)["feature"].clone()),
+        (402, json!("runs"))
+    );
+    let turn = plan::month_end(bench.now()).duration_since(bench.now());
+    bench.clock.advance(turn.unsigned_abs());
+    bench.wake().await;
+    // Two have room in the new month, the oldest; the third waits for the next one.
+    assert_eq!(executed(&bench).await, ["evt_2", "evt_3"]);
+    bench.wake().await;
+    assert_eq!(executed(&bench).await, [""; 0]);
+    bench.clock.advance(Duration::from_secs(31 * 86_400));
+    bench.wake().await;
+    assert_eq!(executed(&bench).await, ["evt_4"]);
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    assert_eq!(
+        own.due(aias_platform::store::Task::Resume).await.unwrap(),
+        None
+    );
+    let november = "2026-11-21T00:00:00Z".parse().unwrap();
+    assert_eq!(own.usage(november).await.unwrap().suspended, 0);
+}
+
+#[tokio::test]
+async fn held_runs_go_on_when_the_plan_is_raised_and_as_fast_as_it_allows() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    bench
+        .enterprise(&json!({"runs_per_month": 1, "suspended_runs": 30}))
+        .await;
+    assert_eq!(flood(&bench, 0, 26).await[25], "202 suspended");
+    assert_eq!(executed(&bench).await.len(), 1);
+    // One a second are ten in a window.
+    bench
+        .enterprise(&json!({"runs_per_month": 100, "events_per_second": 1}))
+        .await;
+    let mut order = Vec::new();
+    // The first window is the flood's own, whose events count.
+    for expected in [0, 10, 10, 5, 0] {
+        bench.wake().await;
+        let some = executed(&bench).await;
+        assert_eq!(some.len(), expected, "{order:?}");
+        order.extend(some);
+        bench.wake().await;
+        assert_eq!(
+            executed(&bench).await.len(),
+            0,
+            "the window has no more room"
+        );
+        bench.clock.advance(Duration::from_secs(RATE_SECONDS));
+    }
+    let wanted: Vec<String> = (1..26).map(|n| format!("evt_{n}")).collect();
+    assert_eq!(order, wanted);
+}
+
+#[tokio::test]
+async fn whoever_dies_while_held_runs_go_on_loses_and_doubles_none() {
+    for number in 0.. {
+        let Some(bench) = Bench::new().await else {
+            return;
+        };
+        // Not at the start of an hour, when it is also looked for what was due long ago.
+        bench.clock.advance(Duration::from_secs(300));
+        bench
+            .enterprise(&json!({"runs_per_month": 0, "suspended_runs": 3}))
+            .await;
+        assert_eq!(flood(&bench, 0, 3).await, ["202 suspended"; 3]);
+        bench.enterprise(&json!({"runs_per_month": 100})).await;
+        bench.wire.reset();
+        bench.wire.break_at(number, Side::After);
+        bench.wake().await;
+        let broken = bench.wire.is_broken();
+        bench.wire.reset();
+        bench.wake().await;
+        // A message may be sent twice; a run is executed once.
+        let messages = bench.messages().await;
+        for message in &messages {
+            bench
+                .deliver(&bench.executor(), std::slice::from_ref(message), 1)
+                .await;
+        }
+        let runs = bench.runs().await;
+        assert!(
+            runs.iter().all(|run| run.status == Status::Completed),
+            "call {number}: {runs:?}"
+        );
+        assert!((3..=4).contains(&messages.len()), "call {number}");
+        let store = bench.store();
+        assert!(
+            bench
+                .tenant(&store)
+                .suspended_runs(10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        if !broken {
+            assert!(number > 15);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn ingest_dies_while_it_holds_an_event_and_the_providers_retry_ends_it() {
+    for side in [Side::Before, Side::After] {
+        for number in 0.. {
+            let Some(bench) = Bench::new().await else {
+                return;
+            };
+            let what = format!("{side:?} call {number}");
+            bench
+                .enterprise(&json!({"runs_per_month": 0, "suspended_runs": 30}))
+                .await;
+            bench.wire.reset();
+            bench.wire.break_at(number, side);
+            let first = bench.post(&bench.ingest(), "evt_1", "{}").await;
+            let broken = bench.wire.is_broken();
+            bench.wire.reset();
+            assert_eq!(
+                first.status_code,
+                if broken { 503 } else { 202 },
+                "{what}: {}",
+                first.body
+            );
+            let second = bench.post(&bench.ingest(), "evt_1", "{}").await;
+            assert!(
+                [200, 202].contains(&second.status_code),
+                "{what}: {}",
+                second.body
+            );
+            assert_eq!(bench.runs().await.len(), 1, "{what}");
+            bench.enterprise(&Value::Null).await;
+            bench.wake().await;
+            assert_eq!(executed(&bench).await, ["evt_1"], "{what}");
+            if !broken {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_held_run_can_be_cancelled() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    bench
+        .enterprise(&json!({"runs_per_month": 0, "suspended_runs": 3}))
+        .await;
+    flood(&bench, 0, 2).await;
+    let run = bench.runs().await[0].id;
+    let path = format!("/api/runs/{run}/cancel");
+    let cancelled = bench.ask("runs", "POST", &path, &Value::Null).await;
+    assert_eq!(json_of(&cancelled)["status"], "cancelled");
+    bench.enterprise(&Value::Null).await;
+    bench.wake().await;
+    assert_eq!(executed(&bench).await, ["evt_0"]);
+    let store = bench.store();
+    assert_eq!(
+        bench
+            .tenant(&store)
+            .usage(bench.now())
+            .await
+            .unwrap()
+            .suspended,
+        0
+    );
+}
+
+const INVOKE: &str = "
+import sys, boto3
+client = boto3.client('lambda', endpoint_url=sys.argv[1], region_name='us-east-1',
+                      aws_access_key_id='test', aws_secret_access_key='test')
+answer = client.invoke(FunctionName=sys.argv[2], Payload=sys.argv[3].encode())
+print(answer.get('FunctionError', 'done'), answer['Payload'].read().decode())
+";
+
+#[test]
+fn the_deployed_stack_holds_events_back_and_lets_them_go_on() {
+    let Some(client) = Client::new() else { return };
+    let invoke = |event: &Value| {
+        let name = client.stack.output("ReconcilerFunctionName");
+        let event = event.to_string();
+        client
+            .stack
+            .python(INVOKE, &[client.stack.url(), name, &event])
+    };
+    let give = |limits: &Value| {
+        invoke(&json!({"enterprise": {"tenant_id": client.tenant, "limits": limits}}))
+    };
+    assert!(give(&json!({"runs_per_month": 1, "suspended_runs": 2})).starts_with("done"));
+    assert!(
+        !give(&json!({"runs_a_month": 1})).starts_with("done"),
+        "a slip of the pen is told"
+    );
+    let workflow = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
+    let url = client.endpoint(&workflow, &json!({"scheme": "none"}))["url"].clone();
+    let post = || {
+        let headers = [("content-type", "application/json")];
+        let answer = send("POST", url.as_str().unwrap(), &headers, b"{}");
+        let body = answer.json();
+        let what = body
+            .get("status")
+            .filter(|s| s.is_string())
+            .or_else(|| body.get("code"));
+        (answer.status, what.unwrap().clone(), body["run_id"].clone())
+    };
+    let all: Vec<_> = (0..4).map(|_| post()).collect();
+    let told: Vec<_> = all
+        .iter()
+        .map(|(status, what, _)| (*status, what.as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (202, "pending"),
+            (202, "suspended"),
+            (202, "suspended"),
+            (429, "runs-exhausted")
+        ]
+    );
+    let held = client.get("/api/runs?status=suspended").expect(200).json();
+    assert_eq!(held["data"].as_array().unwrap().len(), 2);
+    assert!(give(&json!({})).starts_with("done"));
+    let schedule = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+    assert!(invoke(&schedule).starts_with("done"));
+    for (_, _, run) in &all[..3] {
+        assert_eq!(client.ended(run.as_str().unwrap())["status"], "completed");
+    }
+}
