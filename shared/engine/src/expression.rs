@@ -1,21 +1,20 @@
-//! jq: each expression is checked by itself, then all that see the same variables are compiled
-//! into one filter, so that jq's own definitions are compiled once and not once an expression.
-//!
-//! What reaches outside or changes from run to run is not there: `env`, `$ENV`, `input`, `inputs`,
-//! `debug`, `stderr`, `halt`, local time. `now` is the run's own time.
+//! jq: each expression is checked, then compiled by itself, with only those of jq's own definitions
+//! and of the DSL's arguments that it mentions: to compile one takes microseconds, and to evaluate it
+//! sets up nothing that it does not use.
 
-use std::{collections::BTreeMap, fmt::Write as _, ops::Range};
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use jaq_core::{
     Compiler, Ctx, Filter, Vars,
     data::JustLut,
-    load::{self, Arena, File, Loader, lex},
+    load::{self, Arena, File, Loader, lex, parse::Def},
     unwrap_valr,
 };
 use jaq_json::Val;
 
 use crate::{
     plain::{self, Plain},
+    prelude,
     reader::Faults,
 };
 
@@ -34,8 +33,10 @@ pub(crate) const ARGUMENTS: [&str; 8] = [
     "$runtime",
 ];
 
-const SELECTOR: &str = "$__expression";
 const CLOCK: &str = "$__now";
+
+/// What an expression that mentions the time begins with.
+const CLOCK_DEFINITION: &str = "def now: $__now; ";
 
 /// How many expressions one definition may have.
 const MAX_EXPRESSIONS: usize = 2_000;
@@ -43,46 +44,24 @@ const MAX_EXPRESSIONS: usize = 2_000;
 /// How many outputs of one expression are taken.
 const MAX_OUTPUTS: usize = 100_000;
 
-/// Natives that reach outside, and definitions that are made of them.
-const ABSENT: [&str; 12] = [
-    "env",
-    "now",
-    "halt",
-    "halt_error",
-    "debug",
-    "debug_empty",
-    "stderr",
-    "stderr_empty",
-    "localtime",
-    "strflocaltime",
-    "input",
-    "inputs",
-];
-
 /// An expression of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Expression {
-    filter: usize,
-    index: usize,
-    /// Its place among the plain ones, if it is one.
-    plain: Option<usize>,
-}
+pub(crate) struct Expression(usize);
 
+/// An expression as it was written.
 #[derive(Debug)]
 struct Source {
     code: String,
     pointer: String,
+    /// The names of the variables around it, with their `$`.
+    locals: Vec<String>,
+    plain: Option<Plain>,
 }
 
 /// Expressions on their way to being compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Expressions {
-    /// By the local variables that they see, and whether they are plain: those are seldom left to
-    /// jq, and would only be in the way of the others.
-    scopes: BTreeMap<(Vec<String>, bool), usize>,
-    sources: Vec<Vec<Source>>,
-    plains: Vec<Plain>,
-    count: usize,
+    sources: Vec<Source>,
     wants: Wants,
 }
 
@@ -102,6 +81,14 @@ pub(crate) fn marked(text: &str) -> Option<&str> {
         .map(str::trim)
 }
 
+/// The place of a variable: the arguments first, then those around the expression, of which the
+/// innermost counts.
+fn place_of(name: &str, locals: &[String]) -> Option<usize> {
+    let local = locals.iter().rposition(|local| local == name);
+    let argument = || ARGUMENTS.iter().position(|argument| *argument == name);
+    local.map(|place| ARGUMENTS.len() + place).or_else(argument)
+}
+
 impl Expressions {
     /// Takes an expression's text, with or without `${ }`. `locals` are the names, without `$`,
     /// of the variables around it.
@@ -117,61 +104,47 @@ impl Expressions {
             faults.add(pointer, detail);
             return None;
         }
-        if self.count == MAX_EXPRESSIONS {
+        if self.sources.len() == MAX_EXPRESSIONS {
             faults.add(pointer, format!("more than {MAX_EXPRESSIONS} expressions"));
-        }
-        if self.count >= MAX_EXPRESSIONS {
             return None;
         }
-        self.count += 1;
         self.wants.task |= code.contains("$task");
         self.wants.workflow |= code.contains("$workflow");
         self.wants.runtime |= code.contains("$runtime");
-        let variable = |name: &str| {
-            let local = || {
-                locals
-                    .iter()
-                    .rposition(|local| name.strip_prefix('$') == Some(local))
-            };
-            let argument = || ARGUMENTS.iter().position(|argument| *argument == name);
-            local()
-                .map(|place| ARGUMENTS.len() + place)
-                .or_else(argument)
-        };
-        let plain = plain::read(code, &variable).map(|plain| {
-            self.plains.push(plain);
-            self.plains.len() - 1
-        });
-        let next = self.scopes.len();
-        let scope = (locals.to_vec(), plain.is_some());
-        let filter = *self.scopes.entry(scope).or_insert(next);
-        if filter == self.sources.len() {
-            self.sources.push(Vec::new());
-        }
-        let sources = self.sources.get_mut(filter)?;
-        sources.push(Source {
+        let locals: Vec<String> = locals.iter().map(|name| format!("${name}")).collect();
+        let plain = plain::read(code, &|name| place_of(name, &locals));
+        self.sources.push(Source {
             code: code.to_owned(),
             pointer: pointer.to_owned(),
-        });
-        Some(Expression {
-            filter,
-            index: sources.len() - 1,
+            locals,
             plain,
-        })
+        });
+        Some(Expression(self.sources.len() - 1))
     }
 
     /// Compiles them all.
     pub(crate) fn compile(self, faults: &mut Faults) -> Filters {
-        let mut filters: Vec<_> = self.sources.iter().map(|_| None).collect();
-        for ((locals, _), filter) in self.scopes {
-            if let (Some(sources), Some(slot)) = (self.sources.get(filter), filters.get_mut(filter))
-            {
-                *slot = compile_scope(faults, &locals, sources);
+        let mut filters = Vec::new();
+        for source in self.sources {
+            let compiled = OnceLock::new();
+            // What is plain stands; it is seldom left to jq, and is compiled then.
+            if source.plain.is_none() {
+                match compile(&source) {
+                    Ok(own) => {
+                        // It was empty.
+                        let _ = compiled.set(Some(own));
+                    }
+                    Err(details) => {
+                        for detail in details {
+                            faults.add(&source.pointer, detail);
+                        }
+                    }
+                }
             }
+            filters.push(One { source, compiled });
         }
         Filters {
-            compiled: filters.into_iter().flatten().collect(),
-            plains: self.plains,
+            filters,
             wants: self.wants,
         }
     }
@@ -224,94 +197,80 @@ fn located(code: &str, at: &str, what: &str) -> String {
     format!("jq: {what} at line {line}, column {column}")
 }
 
-/// `if $i < 2 then (…) else (…) end`, nested: finding one of n takes log n comparisons.
-fn dispatch(sources: &[Source], first: usize, code: &mut String, spans: &mut Vec<Range<usize>>) {
-    match sources {
-        [] => code.push_str("null"),
-        [source] => {
-            code.push('(');
-            let start = code.len();
-            code.push_str(&source.code);
-            spans.push(start..code.len());
-            // The line ends a comment, and the second one a comment that ends in a backslash.
-            code.push_str("\n\n)");
-        }
-        _ => {
-            let (left, right) = sources.split_at(sources.len() / 2);
-            let _ = write!(code, "if {SELECTOR} < {} then ", first + left.len());
-            dispatch(left, first, code, spans);
-            code.push_str(" else ");
-            dispatch(right, first + left.len(), code, spans);
-            code.push_str(" end");
-        }
+/// An expression that jq runs.
+struct Compiled {
+    filter: Filter<Data>,
+    /// Whether it mentions the time.
+    clock: bool,
+    /// The places of the variables that it mentions.
+    variables: Vec<usize>,
+}
+
+fn compile(source: &Source) -> Result<Compiled, Vec<String>> {
+    let term = load::parse(source.code.as_str(), |parser| parser.term());
+    let reached = term.as_ref().map(prelude::reached_by);
+    // Should something be reached that was not seen, all definitions are there for it.
+    let narrow =
+        reached.and_then(|names| compile_with(source, prelude::of(&names), Some(&names)).ok());
+    match narrow {
+        Some(compiled) => Ok(compiled),
+        None => compile_with(source, prelude::all(), None),
     }
 }
 
-fn compile_scope(faults: &mut Faults, locals: &[String], sources: &[Source]) -> Option<Scope> {
-    // A variable that nobody mentions costs an allocation in every evaluation.
-    let mentioned = |name: &&str| sources.iter().any(|source| source.code.contains(*name));
-    let arguments: Vec<usize> = (0..ARGUMENTS.len())
-        .filter(|place| ARGUMENTS.get(*place).is_some_and(&mentioned))
+fn compile_with(
+    source: &Source,
+    definitions: Vec<Def<&'static str>>,
+    natives: Option<&BTreeSet<&str>>,
+) -> Result<Compiled, Vec<String>> {
+    let clock = source.code.contains("now");
+    let begin = if clock { CLOCK_DEFINITION } else { "" };
+    let code = format!("{begin}{}", source.code);
+    let own = code.get(begin.len()..).unwrap_or_default();
+    let names: BTreeSet<&str> = ARGUMENTS
+        .into_iter()
+        .chain(source.locals.iter().map(String::as_str))
+        .filter(|name| source.code.contains(name))
         .collect();
-    let mut code = format!("def now: {CLOCK};\n");
-    let mut spans = Vec::new();
-    dispatch(sources, 0, &mut code, &mut spans);
-    let defs = jaq_core::defs()
-        .chain(jaq_std::defs())
-        .chain(jaq_json::defs())
-        .filter(|def| !ABSENT.contains(&def.name));
+    let variables = names
+        .iter()
+        .filter_map(|name| place_of(name, &source.locals));
+    let variables = variables.collect();
+    let globals = clock.then_some(CLOCK).into_iter().chain(names);
     let funs = jaq_core::funs()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
-        .filter(|(name, _, _)| !ABSENT.contains(name));
-    let locals: Vec<String> = locals.iter().map(|name| format!("${name}")).collect();
-    let globals = [SELECTOR, CLOCK]
-        .into_iter()
-        .chain(
-            arguments
-                .iter()
-                .filter_map(|place| ARGUMENTS.get(*place).copied()),
-        )
-        .chain(locals.iter().map(String::as_str));
+        .filter(|(name, _, _)| !prelude::is_absent(name))
+        .filter(|(name, _, _)| natives.is_none_or(|natives| natives.contains(name)));
     let arena = Arena::default();
-    let blame_all = |faults: &mut Faults| {
-        for source in sources {
-            faults.add(&source.pointer, "jq: not an expression of its own");
-        }
+    let file = File {
+        code: code.as_str(),
+        path: (),
     };
-    let Ok(modules) = Loader::new(defs).load(
-        &arena,
-        File {
-            code: code.as_str(),
-            path: (),
-        },
-    ) else {
-        blame_all(faults);
-        return None;
-    };
+    let modules = Loader::new(definitions)
+        .load(&arena, file)
+        .map_err(|_| vec!["jq: not an expression of its own".to_owned()])?;
     let compiled = Compiler::default()
         .with_funs(funs)
         .with_global_vars(globals)
         .compile(modules);
     match compiled {
-        Ok(filter) => Some(Scope { filter, arguments }),
-        Err(errors) => {
-            for (name, undefined) in errors.into_iter().flat_map(|(_, errors)| errors) {
-                let at = load::span(&code, name).start;
-                let found = spans.iter().position(|span| span.contains(&at));
-                let Some(source) = found.and_then(|index| sources.get(index)) else {
-                    blame_all(faults);
-                    continue;
-                };
-                let start = found
-                    .and_then(|index| spans.get(index))
-                    .map_or(0, |span| span.start);
-                let own = code.get(start..).unwrap_or_default();
-                let what = format!("undefined {} {name}", undefined.as_str());
-                faults.add(&source.pointer, located(own, name, &what));
-            }
-            None
-        }
+        Ok(filter) => Ok(Compiled {
+            filter,
+            clock,
+            variables,
+        }),
+        Err(errors) => Err(errors
+            .into_iter()
+            .flat_map(|(_, errors)| errors)
+            .map(|(name, undefined)| {
+                located(
+                    own,
+                    name,
+                    &format!("undefined {} {name}", undefined.as_str()),
+                )
+            })
+            .collect()),
     }
 }
 
@@ -324,23 +283,30 @@ pub(crate) struct Arguments {
     pub(crate) now: f64,
 }
 
-/// Expressions that are compiled together.
-struct Scope {
-    filter: Filter<Data>,
-    /// The arguments that it has, by their place.
-    arguments: Vec<usize>,
+impl Arguments {
+    fn at<'a>(&'a self, place: usize, locals: &'a [Val]) -> Option<&'a Val> {
+        match place.checked_sub(ARGUMENTS.len()) {
+            None => self.values.get(place),
+            Some(place) => locals.get(place),
+        }
+    }
+}
+
+/// One expression of a program.
+struct One {
+    source: Source,
+    compiled: OnceLock<Option<Compiled>>,
 }
 
 /// The compiled expressions of one program.
 pub(crate) struct Filters {
-    compiled: Vec<Scope>,
-    plains: Vec<Plain>,
+    filters: Vec<One>,
     pub(crate) wants: Wants,
 }
 
 impl std::fmt::Debug for Filters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Filters({})", self.compiled.len())
+        write!(f, "Filters({})", self.filters.len())
     }
 }
 
@@ -353,38 +319,31 @@ impl Filters {
         arguments: &Arguments,
         locals: &[Val],
     ) -> Result<Val, String> {
-        let variable = |place: usize| match place.checked_sub(ARGUMENTS.len()) {
-            None => arguments.values.get(place),
-            Some(place) => locals.get(place),
-        };
-        let plain = expression.plain.and_then(|place| self.plains.get(place));
-        if let Some(value) = plain.and_then(|plain| plain.evaluate(dot, &variable)) {
+        let one = self.filters.get(expression.0).ok_or(NONE)?;
+        let variable = |place| arguments.at(place, locals);
+        if let Some(plain) = &one.source.plain
+            && let Some(value) = plain.evaluate(dot, &variable)
+        {
             return Ok(value);
         }
-        self.interpret(expression, dot.clone(), arguments, locals)
+        one.interpret(dot.clone(), arguments, locals)
     }
+}
 
-    /// The same, by jq.
-    fn interpret(
-        &self,
-        expression: Expression,
-        dot: Val,
-        arguments: &Arguments,
-        locals: &[Val],
-    ) -> Result<Val, String> {
-        let scope = self
-            .compiled
-            .get(expression.filter)
-            .ok_or("no such expression")?;
-        let filter = &scope.filter;
-        let selector = [Val::from(expression.index), Val::from(arguments.now)];
-        let values = scope.arguments.iter();
-        let vars = selector
+const NONE: &str = "no such expression";
+
+impl One {
+    /// The value, by jq.
+    fn interpret(&self, dot: Val, arguments: &Arguments, locals: &[Val]) -> Result<Val, String> {
+        let compiled = self.compiled.get_or_init(|| compile(&self.source).ok());
+        let compiled = compiled.as_ref().ok_or(NONE)?;
+        let clock = compiled.clock.then(|| Val::from(arguments.now));
+        let value = |place: &usize| arguments.at(*place, locals).cloned().unwrap_or_default();
+        let vars = clock
             .into_iter()
-            .chain(values.filter_map(|place| arguments.values.get(*place).cloned()))
-            .chain(locals.iter().cloned());
-        let ctx = Ctx::<Data>::new(&filter.lut, Vars::new(vars));
-        let mut outputs = filter.id.run((ctx, dot)).map(unwrap_valr);
+            .chain(compiled.variables.iter().map(value));
+        let ctx = Ctx::<Data>::new(&compiled.filter.lut, Vars::new(vars));
+        let mut outputs = compiled.filter.id.run((ctx, dot)).map(unwrap_valr);
         let first = match outputs.next() {
             None => return Ok(Val::Null),
             Some(first) => first.map_err(|e| e.to_string())?,
@@ -488,9 +447,9 @@ mod tests {
             let [dot, item, input] = [dot, item, input].map(|v| crate::value::from_json(&v));
             arguments.values[1] = input;
             let locals = [item];
-            let by_jq = filters.interpret(all[0], dot.clone(), &arguments, &locals);
+            let by_jq = filters.filters[0].interpret(dot.clone(), &arguments, &locals);
             prop_assert_eq!(filters.evaluate(all[0], &dot, &arguments, &locals), by_jq, "{}", code);
-            read.set(read.get() + usize::from(all[0].plain.is_some()));
+            read.set(read.get() + usize::from(filters.filters[0].source.plain.is_some()));
             compared.set(compared.get() + 1);
         });
         // And most of them are read here, or this compares jq with itself.

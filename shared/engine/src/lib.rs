@@ -12,6 +12,7 @@
 //! | `compile` | compiling it |
 //! | `policy` | catch filters and retry policies |
 //! | `expression` | jq: checked, compiled once per version, evaluated |
+//! | `prelude` | jq's own definitions |
 //! | `plain` | expressions that need no interpreter |
 //! | `template` | values with expressions in them |
 //! | `schema` | JSON Schema at the points that the DSL names |
@@ -42,6 +43,7 @@ mod expression;
 mod interpreter;
 mod plain;
 mod policy;
+mod prelude;
 mod program;
 mod reader;
 mod schema;
