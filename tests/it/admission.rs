@@ -103,6 +103,27 @@ async fn every_window_begins_anew_whenever_the_one_before_was() {
     }
 }
 
+#[tokio::test]
+async fn an_event_that_comes_after_its_window_counts_in_the_newer_one() {
+    let store = store().await;
+    let limits = limits(1_000_000, 1, 1);
+    let own = with_tenant(&store).await;
+    let admit = async |now| Gate::default().admit(&own, &limits, now).await.unwrap();
+    let (before, after) = (at("2026-11-21T12:00:09.999Z"), at("2026-11-21T12:00:10Z"));
+    assert!(matches!(admit(before).await, Admission::Admitted(..)));
+    // Ten of the new window, every other one from a clock that is a moment behind.
+    for n in 0..10 {
+        let got = admit(if n % 2 == 0 { after } else { before }).await;
+        let Admission::Admitted(_, left) = got else {
+            panic!("event {n}: {got:?}");
+        };
+        assert_eq!(left.events, 9 - n);
+    }
+    for now in [before, after, before, after] {
+        assert!(matches!(admit(now).await, Admission::RateFull(_)));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wide_tenant_is_counted_in_all_shards_and_told_once_that_they_are_full() {
     let store = store().await;

@@ -5,7 +5,6 @@ use aias_platform::{
     store::{Due, Task},
     telemetry::Chain,
 };
-
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 

@@ -5,8 +5,8 @@
 //!   look at are those that had a run accepted in this hour or the one before, so a pass costs
 //!   nothing for idle ones; of these it reads the last two hours.
 //! * **Each minute, too:** what is due. A plan that has changed is settled; held runs go on, the
-//!   oldest first, as fast as the plan takes events; completed ones are metered. What was due while nobody looked is found for a
-//!   week.
+//!   oldest first, as fast as the plan takes events; completed ones are metered. What was due while
+//!   nobody looked is found for a week.
 //! * **An operator** gives a tenant the enterprise plan with limits of its own, or takes it away, by
 //!   invoking this function (`docs/operations.md`).
 //! * **A message in the dead-letter queue:** its run is faulted, with the reason in it, and can be

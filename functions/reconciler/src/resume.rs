@@ -11,7 +11,7 @@ use aias_domain::{
 };
 use aias_platform::{
     runs::{self, expiry},
-    store::{Admission, Error, StoredRun, Task, TenantStore},
+    store::{Admission, Error, Stored, StoredRun, Task, TenantStore},
 };
 use jiff::Timestamp;
 use tokio::time::sleep;
@@ -117,7 +117,7 @@ async fn go_on(
             return Ok(Went::On);
         };
         let next = StoredRun {
-            run: aias_platform::store::Stored {
+            run: Stored {
                 value,
                 version: run.run.version,
             },

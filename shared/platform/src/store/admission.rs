@@ -210,8 +210,7 @@ impl TenantStore<'_> {
         limits: &Limits,
         now: Timestamp,
     ) -> Result<Tried, Error> {
-        let window = Window::of(now);
-        let slot = format!("w{}", window.slot());
+        let mut window = Window::of(now);
         let total = match counter {
             Counter::Runs => limits.runs_per_month,
             Counter::Suspended => limits.suspended_runs,
@@ -231,6 +230,7 @@ impl TenantStore<'_> {
         }
         let mut taken_by = None;
         for _ in 0..ATTEMPTS {
+            let slot = format!("w{}", window.slot());
             let counting = self.counting(place, (room, burst), window, taken_by);
             let error = match counting.send().await {
                 Ok(answer) => {
@@ -264,6 +264,12 @@ impl TenantStore<'_> {
                 .and_then(|at| at.parse::<i64>().ok());
             if seen == Some(window.number) && of(&slot).unwrap_or_default() >= burst {
                 return Ok(Tried::RateFull);
+            }
+            // Somebody's clock is ahead, or this event was on its way when the window ended: it
+            // counts in the newer one, whose count is not to be lost.
+            if let Some(newer) = seen.filter(|seen| *seen > window.number) {
+                window.number = newer;
+                continue;
             }
             // The name is an old window's, or another write came first: once more, in its form.
             taken_by = seen.filter(|seen| *seen != window.number && of(&slot).is_some());
@@ -305,7 +311,7 @@ impl TenantStore<'_> {
             None => request
                 .update_expression(format!("ADD {counter} :one, w{slot} :one {set} {others}"))
                 .condition_expression(format!(
-                    "{has_room} AND (attribute_not_exists(w{slot}) OR (#at = :window AND w{slot} < :burst))"
+                    "{has_room} AND (attribute_not_exists(#at) OR #at <= :window) AND (attribute_not_exists(w{slot}) OR (#at = :window AND w{slot} < :burst))"
                 ))
                 .expression_attribute_values(":burst", number(burst)),
             Some(seen) => request

@@ -6,13 +6,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::random;
-
 use super::{
     Error, Proof, Store, TenantStore, classify,
     items::{Item, KIND, number, number_of, text_of},
     keys::{self, PK, SK},
 };
+use crate::clock::random;
 
 /// What may be due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
