@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use aias_engine::{Control, Observer, Outcome, Program, Record, Start};
+use aias_engine::{Control, Host, Outcome, Program, Record, Start};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -57,7 +57,7 @@ struct Teller {
     clock: aias_platform::clock::Clock,
 }
 
-impl Observer for Teller {
+impl Host for Teller {
     fn step(&mut self, record: Record) -> Control {
         let heard = self.told.send(Told::Step(record, self.clock.now())).is_ok();
         if heard && !self.stop.load(Ordering::Relaxed) {
@@ -86,6 +86,7 @@ impl Computation {
                     input: &given.input,
                     started_at: given.started_at,
                     max_steps: given.max_steps,
+                    journal: &[],
                 };
                 let outcome = given.program.run(&start, &mut teller);
                 // Nobody listens any more when it came too late.

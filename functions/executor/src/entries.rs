@@ -71,7 +71,7 @@ impl Entries {
     /// A step is over.
     pub(crate) fn step(&mut self, record: Record, at: Timestamp) {
         let level = match record.event {
-            Event::Completed | Event::Skipped => Level::Info,
+            Event::Started | Event::Completed | Event::Skipped => Level::Info,
             Event::Retried | Event::Caught | Event::Faulted => Level::Warn,
         };
         let entry = self.entry(level, record.event.as_str(), at, self.last);

@@ -497,6 +497,7 @@ fn outcome_of(outcome: Outcome) -> Result<Value, RunError> {
     match outcome {
         Outcome::Completed(output) => Ok(output),
         Outcome::Faulted(error) => Err(error.into()),
+        Outcome::Waiting(_) => Err(panicked()),
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 };
 
 use aias_engine::{
-    Control, Observer, Outcome, Program, Record, Start,
+    Control, Host, Outcome, Program, Record, Start,
     definition::{self, Format},
 };
 use criterion::{Criterion, criterion_group};
@@ -85,7 +85,7 @@ fn by_hand(filters: &[Filter<Data>], input: &Val) -> Val {
 #[derive(Default)]
 struct Log(Vec<Record>);
 
-impl Observer for Log {
+impl Host for Log {
     fn step(&mut self, record: Record) -> Control {
         self.0.push(record);
         Control::Continue
@@ -98,11 +98,12 @@ fn run(program: &Program, input: &Value) -> (Value, usize) {
         input,
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 10_000,
+        journal: &[],
     };
     let mut log = Log::default();
     match program.run(&start, &mut log) {
         Outcome::Completed(output) => (output, log.0.len()),
-        Outcome::Faulted(error) => panic!("{error:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

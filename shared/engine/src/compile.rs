@@ -1,6 +1,9 @@
 //! Compiling a definition: every name resolved, every expression and schema compiled, every fault
 //! told at once.
 
+pub(crate) mod calls;
+mod components;
+mod flow;
 mod shape;
 mod tasks;
 
@@ -8,8 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     expression::Expressions,
-    policy::{NO_WAITS, Retry},
-    program::{Input, Kind, List, Output, Task},
+    program::{Kind, List, Parts, Task},
     reader::{Faults, Members, Node},
     value,
 };
@@ -19,24 +21,28 @@ const TASK_BASE: [&str; 7] = [
     "if", "input", "output", "export", "timeout", "then", "metadata",
 ];
 
-/// The members that make a task what it is, those that go with each, and whether it runs here.
-const TASKS: [(&str, &[&str], bool); 12] = [
-    ("do", &[], true),
-    ("set", &[], true),
-    ("switch", &[], true),
-    ("raise", &[], true),
-    ("try", &["catch"], true),
-    ("for", &["while", "do"], true),
-    ("call", &["with"], false),
-    ("fork", &[], false),
-    ("emit", &[], false),
-    ("listen", &["foreach"], false),
-    ("run", &[], false),
-    ("wait", &[], false),
+/// The members that make a task what it is, and those that go with each.
+const TASKS: [(&str, &[&str]); 12] = [
+    ("do", &[]),
+    ("set", &[]),
+    ("switch", &[]),
+    ("raise", &[]),
+    ("try", &["catch"]),
+    ("for", &["while", "do"]),
+    ("call", &["with"]),
+    ("fork", &[]),
+    ("emit", &[]),
+    ("listen", &["foreach"]),
+    ("run", &[]),
+    ("wait", &[]),
 ];
 
 /// How deep tasks may be inside each other.
 const MAX_NESTING: usize = 32;
+
+/// How many tasks a definition may come to, each function counted where it is called and each
+/// extension where it extends.
+const MAX_TASKS: usize = 5_000;
 
 type Named<'a> = BTreeMap<&'a str, Node<'a>>;
 
@@ -45,15 +51,28 @@ type Named<'a> = BTreeMap<&'a str, Node<'a>>;
 pub(crate) struct Compiling<'a> {
     pub(crate) faults: Faults,
     pub(crate) expressions: Expressions,
+    pub(crate) authentications: Named<'a>,
+    pub(crate) secrets: BTreeSet<&'a str>,
     errors: Named<'a>,
+    extensions: Vec<Node<'a>>,
+    functions: Named<'a>,
     retries: Named<'a>,
-    used_retries: BTreeSet<&'a str>,
+    timeouts: Named<'a>,
+    /// Names of components that were compiled where they are used.
+    used: BTreeSet<(&'static str, &'a str)>,
     nesting: usize,
+    tasks: usize,
+    /// The functions that are being compiled, from the outermost.
+    calling: Vec<&'a str>,
+    /// Inside a function: the length of its own pointer, and the reference of the task that calls it.
+    called_from: Option<(usize, String)>,
+    /// Inside an extension, whose tasks are not extended.
+    extending: bool,
 }
 
 impl<'a> Compiling<'a> {
     /// The whole document.
-    pub(crate) fn workflow(&mut self, root: &Node<'a>) -> Option<(Input, Output, List)> {
+    pub(crate) fn workflow(&mut self, root: &Node<'a>) -> Option<Parts> {
         const ALLOWED: [&str; 7] = [
             "document", "input", "use", "do", "timeout", "output", "schedule",
         ];
@@ -61,25 +80,24 @@ impl<'a> Compiling<'a> {
         if let Some(document) = members.get("document") {
             self.document(&document);
         }
-        for (name, why) in [
-            ("timeout", NO_WAITS),
-            (
-                "schedule",
-                "not supported: a workflow starts by a webhook or a call",
-            ),
-        ] {
-            if let Some(node) = members.get(name) {
-                node.fault(&mut self.faults, why);
-            }
+        if let Some(schedule) = members.get("schedule") {
+            let detail = "not supported: a workflow starts by a webhook or a call";
+            schedule.fault(&mut self.faults, detail);
         }
         if let Some(components) = members.get("use") {
             self.components(&components);
         }
         let input = self.input(&[], members.get("input"));
+        let timeout = self.timeout(&[], members.get("timeout"));
         let tasks = members.get("do").map(|tasks| self.list(&[], &tasks));
         let output = self.output(&[], members.get("output"), "as");
-        self.unused_retries();
-        Some((input, output, tasks.unwrap_or_default()))
+        self.unused();
+        Some(Parts {
+            input,
+            output,
+            timeout,
+            tasks: tasks.unwrap_or_default(),
+        })
     }
 
     fn document(&mut self, document: &Node<'a>) {
@@ -141,53 +159,7 @@ impl<'a> Compiling<'a> {
         }
     }
 
-    fn components(&mut self, components: &Node<'a>) {
-        const ALLOWED: [&str; 8] = [
-            "errors",
-            "retries",
-            "authentications",
-            "extensions",
-            "functions",
-            "secrets",
-            "timeouts",
-            "catalogs",
-        ];
-        let Some(members) = components.object(&mut self.faults, &ALLOWED, &[]) else {
-            return;
-        };
-        for name in &ALLOWED[2..] {
-            if let Some(node) = members.get(name) {
-                node.fault(&mut self.faults, "not supported: nothing here can use it");
-            }
-        }
-        if let Some(errors) = members
-            .get("errors")
-            .and_then(|n| n.any_object(&mut self.faults))
-        {
-            self.errors = errors.iter().collect();
-        }
-        if let Some(retries) = members
-            .get("retries")
-            .and_then(|n| n.any_object(&mut self.faults))
-        {
-            self.retries = retries.iter().collect();
-        }
-        for node in self.errors.values().cloned().collect::<Vec<_>>() {
-            self.error(&[], &node);
-        }
-    }
-
-    /// A policy is compiled where it is used, with the variables there; one that nobody uses is
-    /// checked all the same.
-    fn unused_retries(&mut self) {
-        for (name, node) in self.retries.clone() {
-            if !self.used_retries.contains(name) {
-                Retry::compile(self, &["error".to_owned()], &node);
-            }
-        }
-    }
-
-    fn list(&mut self, locals: &[String], node: &Node<'a>) -> List {
+    pub(crate) fn list(&mut self, locals: &[String], node: &Node<'a>) -> List {
         let Some(items) = node.array(&mut self.faults) else {
             return List::default();
         };
@@ -209,44 +181,58 @@ impl<'a> Compiling<'a> {
                 task.fault(&mut self.faults, "two tasks of one list have this name");
             }
         }
-        let tasks = named
+        let tasks: Vec<_> = named
             .iter()
             .filter_map(|(name, task)| self.task(locals, &names, name, task))
             .collect();
         self.nesting -= 1;
+        if tasks.len() == named.len() {
+            self.check_flow(&tasks, &named);
+        }
         List(tasks)
     }
 
-    fn task(
+    /// What the task at a node is called in logs, errors and the journal.
+    fn reference(&self, node: &Node<'a>) -> String {
+        match &self.called_from {
+            None => node.pointer.clone(),
+            Some((own, caller)) => {
+                let inside = node.pointer.get(*own..).unwrap_or_default();
+                format!("{caller}{inside}")
+            }
+        }
+    }
+
+    pub(crate) fn task(
         &mut self,
         locals: &[String],
         names: &[&str],
         name: &str,
         node: &Node<'a>,
     ) -> Option<Task> {
+        self.tasks += 1;
+        if self.tasks > MAX_TASKS {
+            if self.tasks == MAX_TASKS + 1 {
+                node.fault(&mut self.faults, format!("more than {MAX_TASKS} tasks"));
+            }
+            return None;
+        }
         let found = node.any_object(&mut self.faults)?;
         // `for` has a `do` of its own, so it is looked for first.
-        let mut kinds = TASKS.iter().filter(|(kind, ..)| found.has(kind));
+        let mut kinds = TASKS.iter().filter(|(kind, _)| found.has(kind));
         let first = kinds.next();
         let chosen = TASKS
             .iter()
-            .find(|(kind, ..)| *kind == "for" && found.has(kind))
+            .find(|(kind, _)| *kind == "for" && found.has(kind))
             .or(first);
-        let Some((kind, own, runs)) = chosen else {
-            let known: Vec<_> = TASKS.iter().map(|(kind, ..)| *kind).collect();
+        let Some((kind, own)) = chosen else {
+            let known: Vec<_> = TASKS.iter().map(|(kind, _)| *kind).collect();
             node.fault(
                 &mut self.faults,
                 format!("no task; one of: {}", known.join(", ")),
             );
             return None;
         };
-        if !runs {
-            let detail = format!("not supported: a workflow here has no `{kind}` tasks");
-            if let Some(member) = found.get(kind) {
-                member.fault(&mut self.faults, detail);
-            }
-            return None;
-        }
         let allowed: Vec<_> = TASK_BASE
             .iter()
             .copied()
@@ -254,18 +240,17 @@ impl<'a> Compiling<'a> {
             .chain(own.iter().copied())
             .collect();
         let members = node.object(&mut self.faults, &allowed, &[])?;
-        if let Some(timeout) = members.get("timeout") {
-            timeout.fault(&mut self.faults, NO_WAITS);
-        }
         members
             .get("metadata")
             .and_then(|n| n.any_object(&mut self.faults));
         let task = Task {
             name: name.to_owned(),
-            reference: node.pointer.clone(),
+            reference: self.reference(node),
             definition: value::from_json(node.value),
             condition: self.condition(locals, members.get("if")),
             input: self.input(locals, members.get("input")),
+            timeout: self.timeout(locals, members.get("timeout")),
+            extensions: self.extensions_of(locals, kind),
             kind: self.kind(kind, locals, names, node, &members)?,
             output: self.output(locals, members.get("output"), "as"),
             export: self.output(locals, members.get("export"), "as"),
@@ -289,7 +274,17 @@ impl<'a> Compiling<'a> {
             "switch" => Kind::Switch(self.switch(locals, names, &node)),
             "for" => Kind::For(Box::new(self.iteration(locals, task, &node, members)?)),
             "raise" => Kind::Raise(Box::new(self.raise(locals, &node)?)),
-            _ => Kind::Try(Box::new(self.attempt(locals, task, &node, members)?)),
+            "try" => Kind::Try(Box::new(self.attempt(locals, task, &node, members)?)),
+            "fork" => Kind::Fork(self.fork(locals, &node)?),
+            "wait" => Kind::Wait(self.duration(locals, Some(node))?),
+            "emit" => Kind::Emit(Box::new(self.emit(locals, &node)?)),
+            "call" => self.call(locals, &node, members)?,
+            "run" => self.run(locals, &node)?,
+            _ => {
+                let detail = format!("not supported: a workflow here has no `{kind}` tasks");
+                node.fault(&mut self.faults, detail);
+                return None;
+            }
         })
     }
 }

@@ -19,11 +19,18 @@ pub enum Format {
 /// # Errors
 /// When it is too large, or not in its format; the one fault says where.
 pub fn read(text: &[u8], format: Format) -> Result<Value, Fault> {
-    let fault = |pointer: String, detail: String| Fault { pointer, detail };
     if text.len() > MAX_DEFINITION_BYTES {
-        let detail = format!("a definition has at most {MAX_DEFINITION_BYTES} bytes");
-        return Err(fault(String::new(), detail));
+        return Err(Fault {
+            pointer: String::new(),
+            detail: format!("a definition has at most {MAX_DEFINITION_BYTES} bytes"),
+        });
     }
+    parse(text, format)
+}
+
+/// A text's value, whatever its size.
+pub(crate) fn parse(text: &[u8], format: Format) -> Result<Value, Fault> {
+    let fault = |pointer: String, detail: String| Fault { pointer, detail };
     match format {
         Format::Json => json::parse(text).map_err(|e| fault(e.pointer, e.detail)),
         Format::Yaml => {

@@ -36,11 +36,19 @@
 //!   raised again.
 //! * `$task.startedAt` is the run's own start, because nothing here takes time.
 
+mod authentication;
 mod compile;
 pub mod definition;
+mod duration;
+mod emit;
+mod endpoint;
 mod error;
 mod expression;
+mod host;
+mod http;
 mod interpreter;
+pub mod journal;
+mod openapi;
 mod plain;
 mod policy;
 mod prelude;
@@ -51,6 +59,7 @@ mod template;
 mod value;
 
 pub use error::{Error, Kind as ErrorKind};
-pub use interpreter::{Control, Event, Observer, Outcome, Record, Start};
+pub use host::{Control, Event, Host, Record};
+pub use interpreter::{Outcome, Start};
 pub use program::Program;
 pub use reader::Fault;

@@ -2,13 +2,29 @@
 
 use jaq_json::Val;
 
-use crate::{compile::Compiling, error::Error, expression::Expression, reader::Node, value};
+use crate::{
+    compile::Compiling,
+    duration::{Duration, MAX_MS},
+    error::{Error, standard},
+    expression::Expression,
+    reader::Node,
+    value,
+};
 
 /// Which errors a `catch` takes: those whose members are all equal to these.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorFilter(Vec<(&'static str, Val)>);
 
-const FILTERED: [&str; 5] = ["type", "status", "instance", "title", "detail"];
+/// The members of a filter, and what they are of an error. The schema says `details` where an error
+/// has `detail`.
+const FILTERED: [(&str, &str); 6] = [
+    ("type", "type"),
+    ("status", "status"),
+    ("instance", "instance"),
+    ("title", "title"),
+    ("detail", "detail"),
+    ("details", "detail"),
+];
 
 impl ErrorFilter {
     pub(crate) fn compile(compiling: &mut Compiling<'_>, errors: &Node<'_>) -> Self {
@@ -18,7 +34,8 @@ impl ErrorFilter {
         let Some(with) = errors.get("with") else {
             return Self::default();
         };
-        let Some(members) = with.object(&mut compiling.faults, &FILTERED, &[]) else {
+        let allowed = FILTERED.map(|(name, _)| name);
+        let Some(members) = with.object(&mut compiling.faults, &allowed, &[]) else {
             return Self::default();
         };
         if members.iter().next().is_none() {
@@ -28,7 +45,7 @@ impl ErrorFilter {
             );
         }
         let mut wanted = Vec::new();
-        for name in FILTERED {
+        for (name, of_error) in FILTERED {
             let Some(node) = members.get(name) else {
                 continue;
             };
@@ -37,7 +54,13 @@ impl ErrorFilter {
             } else if name != "status" && !node.value.is_string() {
                 node.fault(&mut compiling.faults, "must be a string");
             }
-            wanted.push((name, value::from_json(node.value)));
+            wanted.push((
+                of_error,
+                match node.value.as_str() {
+                    Some(kind) if name == "type" => value::text(&standard(kind)),
+                    _ => value::from_json(node.value),
+                },
+            ));
         }
         Self(wanted)
     }
@@ -50,13 +73,46 @@ impl ErrorFilter {
     }
 }
 
-/// When an attempt is made again, and how often.
+/// When an attempt is made again, how often, and how much later.
 #[derive(Debug)]
 pub(crate) struct Retry {
     pub(crate) when: Option<Expression>,
     pub(crate) except_when: Option<Expression>,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) backoff: Backoff,
+    /// From and to.
+    pub(crate) jitter: Option<(Duration, Duration)>,
     /// Attempts after the first; without a limit the run's own limits end them.
     pub(crate) count: Option<u64>,
+    /// How long each attempt may take.
+    pub(crate) attempt: Option<Duration>,
+    /// How long all of them may take.
+    pub(crate) all: Option<Duration>,
+}
+
+/// How the delay grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Backoff {
+    /// It does not.
+    #[default]
+    Constant,
+    /// By itself, each time.
+    Linear,
+    /// It doubles each time.
+    Exponential,
+}
+
+impl Backoff {
+    /// The delay before the `n`-th attempt after the first, in milliseconds.
+    pub(crate) fn delay(self, delay: i64, n: u32) -> i64 {
+        let n = i64::from(n.max(1));
+        let factor = match self {
+            Self::Constant => 1,
+            Self::Linear => n,
+            Self::Exponential => 1_i64 << (n - 1).min(40),
+        };
+        delay.saturating_mul(factor).min(MAX_MS)
+    }
 }
 
 impl Retry {
@@ -67,42 +123,91 @@ impl Retry {
     ) -> Option<Self> {
         const ALLOWED: [&str; 6] = ["when", "exceptWhen", "delay", "backoff", "limit", "jitter"];
         let members = node.object(&mut compiling.faults, &ALLOWED, &[])?;
-        for name in ["delay", "backoff", "jitter"] {
-            if let Some(member) = members.get(name) {
-                member.fault(&mut compiling.faults, NO_WAITS);
-            }
-        }
-        let count = members
+        let limit = members
             .get("limit")
-            .and_then(|limit| limit_count(compiling, &limit));
+            .and_then(|limit| limit.object(&mut compiling.faults, &["attempt", "duration"], &[]));
+        let attempt = limit
+            .as_ref()
+            .and_then(|limit| limit.get("attempt"))
+            .and_then(|attempt| attempt.object(&mut compiling.faults, &["count", "duration"], &[]));
+        let count = attempt.as_ref().and_then(|attempt| attempt.get("count"));
+        if let Some(count) = &count
+            && count.value.as_u64().is_none()
+        {
+            let detail = "must be an integer that is not negative";
+            count.fault(&mut compiling.faults, detail);
+        }
         Some(Self {
             when: compiling.condition(locals, members.get("when")),
             except_when: compiling.condition(locals, members.get("exceptWhen")),
-            count,
+            delay: compiling.duration(locals, members.get("delay")),
+            backoff: backoff(compiling, members.get("backoff")),
+            jitter: jitter(compiling, locals, members.get("jitter")),
+            count: count.and_then(|count| count.value.as_u64()),
+            attempt: compiling
+                .duration(locals, attempt.and_then(|attempt| attempt.get("duration"))),
+            all: compiling.duration(locals, limit.and_then(|limit| limit.get("duration"))),
         })
     }
 }
 
-/// What is refused because it lets time pass.
-pub(crate) const NO_WAITS: &str = "not supported: a workflow cannot wait";
-
-fn limit_count(compiling: &mut Compiling<'_>, limit: &Node<'_>) -> Option<u64> {
-    let members = limit.object(&mut compiling.faults, &["attempt", "duration"], &[])?;
-    let attempt = members.get("attempt")?;
-    let attempts = attempt.object(&mut compiling.faults, &["count", "duration"], &[])?;
-    for duration in [members.get("duration"), attempts.get("duration")]
+fn backoff<'a>(compiling: &mut Compiling<'a>, node: Option<Node<'a>>) -> Backoff {
+    const KINDS: [(&str, Backoff); 3] = [
+        ("constant", Backoff::Constant),
+        ("linear", Backoff::Linear),
+        ("exponential", Backoff::Exponential),
+    ];
+    let Some(node) = node else {
+        return Backoff::default();
+    };
+    let allowed = KINDS.map(|(name, _)| name);
+    let Some(members) = node.object(&mut compiling.faults, &allowed, &[]) else {
+        return Backoff::default();
+    };
+    let found: Vec<_> = KINDS
         .into_iter()
-        .flatten()
+        .filter_map(|(name, kind)| Some((members.get(name)?, kind)))
+        .collect();
+    for (kind, _) in &found {
+        kind.any_object(&mut compiling.faults);
+    }
+    match found.as_slice() {
+        [(_, kind)] => *kind,
+        _ => {
+            node.fault(&mut compiling.faults, "must have one member");
+            Backoff::default()
+        }
+    }
+}
+
+fn jitter<'a>(
+    compiling: &mut Compiling<'a>,
+    locals: &[String],
+    node: Option<Node<'a>>,
+) -> Option<(Duration, Duration)> {
+    let node = node?;
+    let members = node.object(&mut compiling.faults, &["from", "to"], &["from", "to"])?;
+    let from = compiling.duration(locals, members.get("from"))?;
+    let to = compiling.duration(locals, members.get("to"))?;
+    if let (Duration::Fixed(least), Duration::Fixed(most)) = (from, to)
+        && least > most
     {
-        duration.fault(&mut compiling.faults, NO_WAITS);
+        node.fault(&mut compiling.faults, "`from` is longer than `to`");
     }
-    let count = attempts.get("count")?;
-    let number = count.value.as_u64();
-    if number.is_none() {
-        count.fault(
-            &mut compiling.faults,
-            "must be an integer that is not negative",
-        );
+    Some((from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_as_the_policy_says_and_stay_bounded() {
+        let delays = |backoff: Backoff| [1, 2, 3, 4].map(|n| backoff.delay(3, n));
+        assert_eq!(delays(Backoff::Constant), [3, 3, 3, 3]);
+        assert_eq!(delays(Backoff::Linear), [3, 6, 9, 12]);
+        assert_eq!(delays(Backoff::Exponential), [3, 6, 12, 24]);
+        assert_eq!(Backoff::Exponential.delay(1_000, u32::MAX), MAX_MS);
+        assert_eq!(Backoff::Exponential.delay(0, u32::MAX), 0);
     }
-    number
 }

@@ -4,7 +4,11 @@ use jaq_json::Val;
 use serde_json::Value;
 
 use crate::{
+    authentication::Policy,
     compile::Compiling,
+    duration::Duration,
+    emit::Emit,
+    endpoint::Endpoint,
     expression::{Expression, Expressions, Filters},
     policy::{ErrorFilter, Retry},
     reader::{Fault, Node},
@@ -19,10 +23,20 @@ pub struct Program {
     pub(crate) definition: Val,
     pub(crate) input: Input,
     pub(crate) output: Output,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) tasks: List,
     pub(crate) filters: Filters,
     namespace: String,
     name: String,
+}
+
+/// What a document has besides what names it.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) tasks: List,
 }
 
 /// `input`: what is checked, then shaped.
@@ -63,7 +77,28 @@ pub(crate) struct Task {
     pub(crate) output: Output,
     pub(crate) export: Output,
     pub(crate) then: Then,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) extensions: Vec<Extension>,
     pub(crate) kind: Kind,
+}
+
+impl Task {
+    /// Whether it is over as soon as it has begun: nothing in it waits or has tasks.
+    pub(crate) fn is_plain(&self) -> bool {
+        let plain = match self.kind {
+            Kind::Set(_) | Kind::Switch(_) | Kind::Raise(_) | Kind::Emit(_) => true,
+            Kind::Do(_)
+            | Kind::For(_)
+            | Kind::Fork(_)
+            | Kind::Try(_)
+            | Kind::Wait(_)
+            | Kind::Http(_)
+            | Kind::OpenApi(_)
+            | Kind::Function(_)
+            | Kind::Workflow(_) => false,
+        };
+        plain && self.extensions.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -72,8 +107,74 @@ pub(crate) enum Kind {
     Set(Template),
     Switch(Vec<Case>),
     For(Box<For>),
+    Fork(Fork),
     Raise(Box<Raised>),
     Try(Box<Try>),
+    Wait(Duration),
+    Emit(Box<Emit>),
+    Http(Box<HttpCall>),
+    OpenApi(Box<OpenApiCall>),
+    Function(Box<Function>),
+    Workflow(Box<RunWorkflow>),
+}
+
+/// Tasks before and after a task, when a condition holds.
+#[derive(Debug)]
+pub(crate) struct Extension {
+    pub(crate) condition: Option<Expression>,
+    pub(crate) before: List,
+    pub(crate) after: List,
+}
+
+#[derive(Debug)]
+pub(crate) struct Fork {
+    pub(crate) branches: List,
+    pub(crate) compete: bool,
+}
+
+/// What a call gives: the DSL's `output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    Raw,
+    #[default]
+    Content,
+    Response,
+}
+
+#[derive(Debug)]
+pub(crate) struct HttpCall {
+    pub(crate) method: Template,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) headers: Option<Template>,
+    pub(crate) query: Option<Template>,
+    pub(crate) body: Option<Template>,
+    pub(crate) format: Format,
+    pub(crate) redirect: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenApiCall {
+    pub(crate) document: Endpoint,
+    pub(crate) operation: String,
+    pub(crate) parameters: Template,
+    pub(crate) authentication: Option<Policy>,
+    pub(crate) format: Format,
+    pub(crate) redirect: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) arguments: Option<Template>,
+    pub(crate) task: Task,
+}
+
+#[derive(Debug)]
+pub(crate) struct RunWorkflow {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) input: Option<Template>,
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug)]
@@ -124,16 +225,17 @@ impl Program {
             // What does not stand cannot be compiled as a whole; each expression was read already.
             Expressions::default().compile(&mut compiling.faults)
         };
-        let (input, output, tasks) = compiling.faults.into_result(parts)?.unwrap_or_default();
+        let parts = compiling.faults.into_result(parts)?.unwrap_or_default();
         let text = |pointer: &str| {
             let text = definition.pointer(pointer).and_then(Value::as_str);
             text.unwrap_or_default().to_owned()
         };
         Ok(Self {
             definition: value::from_json(definition),
-            input,
-            output,
-            tasks,
+            input: parts.input,
+            output: parts.output,
+            timeout: parts.timeout,
+            tasks: parts.tasks,
             filters,
             namespace: text("/document/namespace"),
             name: text("/document/name"),

@@ -22,11 +22,13 @@ pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
     pub(crate) fn add(&mut self, pointer: &str, detail: impl Into<String>) {
-        if self.0.len() < MAX_FAULTS {
-            self.0.push(Fault {
-                pointer: pointer.to_owned(),
-                detail: detail.into(),
-            });
+        let fault = Fault {
+            pointer: pointer.to_owned(),
+            detail: detail.into(),
+        };
+        // What is used twice is read twice.
+        if self.0.len() < MAX_FAULTS && !self.0.contains(&fault) {
+            self.0.push(fault);
         }
     }
 
@@ -141,6 +143,11 @@ pub(crate) struct Members<'a> {
 impl<'a> Members<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<Node<'a>> {
         self.map.get(name).map(|value| self.node.child(name, value))
+    }
+
+    /// A fault of the object as a whole.
+    pub(crate) fn fault(&self, faults: &mut Faults, detail: impl Into<String>) {
+        self.node.fault(faults, detail);
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

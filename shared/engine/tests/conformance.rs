@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use aias_domain::{canonical, run::RunError};
 use aias_engine::{
-    Control, Observer, Outcome, Program, Record, Start,
+    Control, Host, Outcome, Program, Record, Start,
     definition::{Format, read},
 };
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn yaml(text: &str) -> Value {
 #[derive(Default)]
 struct Order(Vec<String>);
 
-impl Observer for Order {
+impl Host for Order {
     fn step(&mut self, record: Record) -> Control {
         let name = record
             .task
@@ -99,6 +99,7 @@ fn check(name: &str, scenario: &str) -> bool {
                     input: &input,
                     started_at,
                     max_steps: 1_000,
+                    journal: &[],
                 };
                 outcome = Some(program.as_ref().unwrap().run(&start, &mut order));
             }

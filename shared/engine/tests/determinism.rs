@@ -1,50 +1,124 @@
-//! The same definition and the same input give the same bytes and the same steps, however often a
-//! run is cut off and begun again.
+//! The same definition, input and journal give the same bytes, the same steps and the same wishes,
+//! however often a run is cut off and begun again.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use aias_domain::canonical;
-use aias_engine::{Control, Observer, Outcome, Program, Record, Start};
+use aias_engine::{
+    Control, Host, Outcome, Program, Record, Start,
+    journal::{Answer, Asked, Body, Entry, Failure, HttpResponse, What},
+};
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Stops after a number of steps.
-struct Cut {
-    after: usize,
+/// A world that answers in an order of its own: each choice takes one of what is asked for, or lets
+/// the time come that is waited for.
+struct World<'a> {
+    choices: std::slice::Iter<'a, u8>,
+    /// Gives what was written before, then makes up its own.
+    given: std::vec::IntoIter<Entry>,
+    written: Vec<Entry>,
+    asked: Vec<Asked>,
     seen: Vec<Record>,
+    emitted: Vec<Value>,
+    now: Timestamp,
 }
 
-impl Observer for Cut {
-    fn step(&mut self, record: Record) -> Control {
-        self.seen.push(record);
-        if self.seen.len() >= self.after {
-            Control::Stop
-        } else {
-            Control::Continue
+impl<'a> World<'a> {
+    fn new(choices: &'a [u8], given: Vec<Entry>) -> Self {
+        Self {
+            choices: choices.iter(),
+            given: given.into_iter(),
+            written: Vec::new(),
+            asked: Vec::new(),
+            seen: Vec::new(),
+            emitted: Vec::new(),
+            now: began(),
         }
     }
 }
 
-fn run(program: &Program, input: &Value, after: usize) -> (Outcome, Vec<Record>) {
-    let mut cut = Cut {
-        after,
-        seen: Vec::new(),
-    };
-    let started_at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+fn began() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn answer(choice: u8) -> Answer {
+    match choice % 4 {
+        0 => Answer::Failed(Failure {
+            kind: "communication".into(),
+            status: 502,
+            title: "Bad Gateway".into(),
+            detail: "no connection".into(),
+        }),
+        status => Answer::Http(HttpResponse {
+            status: if status == 1 { 503 } else { 200 },
+            headers: vec![("content-type".into(), "application/json".into())],
+            body: Body::Text(format!("{{\"n\": {choice}}}")),
+        }),
+    }
+}
+
+impl Host for World<'_> {
+    fn step(&mut self, record: Record) -> Control {
+        self.seen.push(record);
+        Control::Continue
+    }
+
+    fn emit(&mut self, event: Value) {
+        self.emitted.push(event);
+    }
+
+    fn next(&mut self, asked: &Asked) -> Option<Entry> {
+        self.asked.push(asked.clone());
+        let entry = match self.given.next() {
+            Some(entry) => entry,
+            None => {
+                let choice = *self.choices.next()?;
+                let place = usize::from(choice) % (asked.effects.len() + 1);
+                self.now = self
+                    .now
+                    .checked_add(SignedDuration::from_millis(i64::from(choice)))
+                    .unwrap();
+                match (asked.effects.get(place), asked.until) {
+                    (Some(effect), _) => Entry {
+                        at: self.now,
+                        what: What::Answered {
+                            key: effect.key.clone(),
+                            digest: effect.digest(),
+                            answer: answer(choice),
+                        },
+                    },
+                    (None, until) => {
+                        self.now = self.now.max(until.unwrap_or(self.now));
+                        Entry {
+                            at: self.now,
+                            what: What::Time,
+                        }
+                    }
+                }
+            }
+        };
+        self.written.push(entry.clone());
+        Some(entry)
+    }
+}
+
+fn run(program: &Program, input: &Value, journal: &[Entry], world: &mut World<'_>) -> Outcome {
     let start = Start {
         id: "run_1",
         input,
-        started_at,
+        started_at: began(),
         max_steps: 300,
+        journal,
     };
-    let outcome = program.run(&start, &mut cut);
-    (outcome, cut.seen)
+    program.run(&start, world)
 }
 
 fn bytes(outcome: &Outcome) -> Vec<u8> {
     match outcome {
         Outcome::Completed(output) => canonical::to_vec(output),
-        Outcome::Faulted(error) => format!("{error:?}").into_bytes(),
+        other => format!("{other:?}").into_bytes(),
     }
 }
 
@@ -54,7 +128,7 @@ fn expression() -> impl Strategy<Value = String> {
         Just("${ .n + 1 }".to_owned()),
         Just("${ [.n, now, $workflow.id] }".to_owned()),
         Just("${ (.list // []) + [.n] }".to_owned()),
-        Just("${ {a: $context, b: $task.reference} }".to_owned()),
+        Just("${ {a: $context, b: $task.reference, c: $task.startedAt} }".to_owned()),
         Just("${ keys }".to_owned()),
         Just("${ to_entries | map(.key) | unique }".to_owned()),
         Just("${ $workflow.input | tojson }".to_owned()),
@@ -64,17 +138,22 @@ fn expression() -> impl Strategy<Value = String> {
 }
 
 fn task() -> impl Strategy<Value = Value> {
+    let call = || json!({"call": "http", "with": {"method": "post", "endpoint": "https://e.example/", "body": "${ . }"}});
     let leaf = prop_oneof![
-        (expression(), expression()).prop_map(|(n, list)| json!({"set": {"n": n, "list": list}})),
-        expression().prop_map(|e| json!({"set": {"n": 1, "x": e}, "export": {"as": {"kept": e}}})),
-        Just(
+        2 => (expression(), expression()).prop_map(|(n, list)| json!({"set": {"n": n, "list": list}})),
+        1 => expression().prop_map(|e| json!({"set": {"n": 1, "x": e}, "export": {"as": {"kept": e}}})),
+        1 => Just(
             json!({"raise": {"error": {"type": "https://example.com/e", "status": 500, "detail": "${ .n | tostring }"}}})
         ),
-        Just(json!({"if": ".n == 1", "set": {"n": 2}})),
-        Just(
+        1 => Just(json!({"if": ".n == 1", "set": {"n": 2}})),
+        1 => Just(
             json!({"switch": [{"a": {"when": ".n == 1", "then": "exit"}}, {"b": {"then": "continue"}}]})
         ),
-        Just(json!({"set": {"done": true}, "then": "end"})),
+        1 => Just(json!({"set": {"done": true}, "then": "end"})),
+        1 => Just(json!({"emit": {"event": {"with": {"source": "https://e.example", "type": "t", "data": "${ . }"}}}})),
+        1 => (0..200_i64).prop_map(|ms| json!({"wait": {"milliseconds": ms}})),
+        3 => Just(call()),
+        1 => Just(json!({"call": "f", "with": {"n": "${ .n }"}, "timeout": {"after": {"milliseconds": 90}}})),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         let list = prop::collection::vec(inner, 1..4).prop_map(named);
@@ -82,9 +161,16 @@ fn task() -> impl Strategy<Value = Value> {
             list.clone().prop_map(|list| json!({"do": list})),
             list.clone()
                 .prop_map(|list| json!({"for": {"in": "[1, 2, 3]"}, "do": list})),
-            (list.clone(), list).prop_map(|(body, handler)| json!({
+            (list.clone(), any::<bool>())
+                .prop_map(|(list, compete)| json!({"fork": {"compete": compete, "branches": list}})),
+            (list.clone(), 1..300_i64)
+                .prop_map(|(list, ms)| json!({"do": list, "timeout": {"after": {"milliseconds": ms}}})),
+            (list.clone(), list, 0..50_i64).prop_map(|(body, handler, ms)| json!({
                 "try": body,
-                "catch": {"retry": {"limit": {"attempt": {"count": 2}}}, "do": handler},
+                "catch": {
+                    "retry": {"delay": {"milliseconds": ms}, "backoff": {"linear": {}}, "limit": {"attempt": {"count": 2}}},
+                    "do": handler,
+                },
             })),
         ]
     })
@@ -99,35 +185,83 @@ fn named(tasks: Vec<Value>) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_run_that_is_begun_again_says_the_same(
         tasks in prop::collection::vec(task(), 1..4),
         n in 0..3_i64,
         text in ".{0,8}",
+        choices in prop::collection::vec(any::<u8>(), 0..24),
     ) {
         let definition = json!({
             "document": {"dsl": "1.0.3", "namespace": "t", "name": "t", "version": "1.0.0"},
+            "use": {"functions": {"f": {"do": [
+                {"a": {"wait": {"milliseconds": 40}}},
+                {"b": {"call": "http", "with": {"method": "get", "endpoint": "https://e.example/{n}"}}},
+            ]}}},
             "do": named(tasks),
         });
         let input = json!({"n": n, "text": text});
         let program = Program::compile(&definition).unwrap();
-        let (outcome, steps) = run(&program, &input, usize::MAX);
+        let mut whole = World::new(&choices, vec![]);
+        let outcome = run(&program, &input, &[], &mut whole);
+        let journal = whole.written;
 
-        // From scratch, by another compilation of the same definition.
+        // From scratch, by another compilation of the same definition, with the whole journal.
         let other = Program::compile(&definition).unwrap();
-        let (again, same) = run(&other, &input, usize::MAX);
-        prop_assert_eq!(bytes(&again), bytes(&outcome));
-        prop_assert_eq!(&same, &steps);
+        let mut again = World::new(&[], vec![]);
+        prop_assert_eq!(bytes(&run(&other, &input, &journal, &mut again)), bytes(&outcome));
+        prop_assert_eq!(&again.seen, &whole.seen);
+        prop_assert_eq!(&again.emitted, &whole.emitted);
 
-        // Cut off after each step, then begun again from the start.
-        for after in 1..steps.len().min(40) {
-            let (_, before) = run(&program, &input, after);
-            prop_assert_eq!(&before[..after], &steps[..after]);
-            let (resumed, all) = run(&program, &input, usize::MAX);
-            prop_assert_eq!(bytes(&resumed), bytes(&outcome));
-            prop_assert_eq!(&all, &steps);
+        for cut in 0..=journal.len() {
+            // Cut off after each entry: it asks for what it asked for then.
+            let (before, after) = journal.split_at(cut);
+            let mut halfway = World::new(&[], vec![]);
+            let left = run(&program, &input, before, &mut halfway);
+            prop_assert!(whole.seen.starts_with(&halfway.seen));
+            if let Some(asked) = whole.asked.get(cut) {
+                prop_assert_eq!(&left, &Outcome::Waiting(asked.clone()));
+                prop_assert_eq!(halfway.asked.last(), Some(asked));
+            }
+            // Resumed there, with the rest.
+            let mut resumed = World::new(&[], after.to_vec());
+            prop_assert_eq!(bytes(&run(&program, &input, before, &mut resumed)), bytes(&outcome));
+            prop_assert_eq!(&resumed.seen, &whole.seen);
         }
+    }
+
+    #[test]
+    fn a_foreign_journal_faults_the_run_and_never_changes_it(
+        tasks in prop::collection::vec(task(), 1..4),
+        choices in prop::collection::vec(any::<u8>(), 4..16),
+        place in any::<prop::sample::Index>(),
+    ) {
+        let definition = json!({
+            "document": {"dsl": "1.0.3", "namespace": "t", "name": "t", "version": "1.0.0"},
+            "use": {"functions": {"f": {"set": {"n": 1}}}},
+            "do": named(tasks),
+        });
+        let program = Program::compile(&definition).unwrap();
+        let input = json!({"n": 1});
+        let mut whole = World::new(&choices, vec![]);
+        run(&program, &input, &[], &mut whole);
+        let answered: Vec<usize> = (0..whole.written.len())
+            .filter(|i| matches!(whole.written[*i].what, What::Answered { .. }))
+            .collect();
+        if answered.is_empty() {
+            return Ok(());
+        }
+        let mut journal = whole.written;
+        let place = answered[place.index(answered.len())];
+        if let What::Answered { digest, .. } = &mut journal[place].what {
+            digest.push('0');
+        }
+        let outcome = run(&program, &input, &journal, &mut World::new(&[], vec![]));
+        let Outcome::Faulted(error) = outcome else {
+            return Err(TestCaseError::fail(format!("{outcome:?}")));
+        };
+        prop_assert_eq!(aias_domain::run::RunError::from(error).code, "non-deterministic");
     }
 }

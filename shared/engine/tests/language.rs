@@ -4,14 +4,14 @@
 
 use aias_domain::run::RunError;
 use aias_engine::{
-    Control, Event, Observer, Outcome, Program, Record, Start,
+    Control, Event, Host, Outcome, Program, Record, Start,
     definition::{Format, read},
 };
 use serde_json::{Value, json};
 
 struct Steps(Vec<(String, Event, u32)>);
 
-impl Observer for Steps {
+impl Host for Steps {
     fn step(&mut self, record: Record) -> Control {
         self.0.push((record.task, record.event, record.attempt));
         Control::Continue
@@ -36,10 +36,12 @@ fn run_in(program: &Program, input: &Value, max_steps: u32) -> (Result<Value, Ru
         input,
         started_at: "2026-11-21T00:00:00.5Z".parse().unwrap(),
         max_steps,
+        journal: &[],
     };
     let outcome = match program.run(&start, &mut steps) {
         Outcome::Completed(output) => Ok(output),
         Outcome::Faulted(error) => Err(error.into()),
+        Outcome::Waiting(asked) => unreachable!("{asked:?}"),
     };
     (outcome, steps)
 }
@@ -347,7 +349,7 @@ do:
 #[test]
 fn an_observer_can_stop_a_run() {
     struct Impatient(u32);
-    impl Observer for Impatient {
+    impl Host for Impatient {
         fn step(&mut self, _: Record) -> Control {
             self.0 = self.0.saturating_sub(1);
             if self.0 == 0 {
@@ -364,6 +366,7 @@ fn an_observer_can_stop_a_run() {
         input: &json!({}),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         max_steps: 1_000,
+        journal: &[],
     };
     let Outcome::Faulted(error) = program.run(&start, &mut Impatient(3)) else {
         panic!("it went on")
@@ -374,9 +377,9 @@ fn an_observer_can_stop_a_run() {
 #[test]
 fn every_fault_is_told_at_once_with_its_pointer() {
     let yaml = "
-timeout: {after: {seconds: 1}}
+timeout: {after: {weeks: 1}}
 foo: 1
-use: {secrets: [a]}
+use: {secrets: [1]}
 do:
   - a: {set: {}, then: nowhere}
   - a: {set: {x: '${ .a + }'}, colour: red}
@@ -393,20 +396,20 @@ do:
   - l: {input: {from: 1, schema: {format: avro}}, set: 1}
   - {m: {set: {a: 1}}, n: {set: {a: 1}}}
   - o: {output: {schema: {document: {type: 7}}}, set: {a: 1}}
-  - p: {try: [], catch: {retry: {delay: {seconds: 1}}}}
+  - p: {try: [], catch: {retry: {delay: {seconds: soon}}}}
   - q: {for: {in: ., each: input}, do: []}
 ";
     let faults = program(yaml).unwrap_err();
     for expected in [
         "/foo unknown member",
-        "/timeout not supported",
-        "/use/secrets not supported",
+        "/timeout/after must have integers",
+        "/use/secrets/0 must be a string",
         "/do/0/a/set must be a string or an object with members",
         "/do/0/a/then no task of this name in the same list",
         "/do/1/a two tasks of one list have this name",
         "/do/1/a/colour unknown member",
         "/do/1/a/set jq: expected term",
-        "/do/2/b/call not supported",
+        "/do/2/b/with `method` is missing",
         "/do/3/c no task; one of: do, set",
         "/do/4/d/for `in` is missing",
         "/do/4/d/for/each must be the name of a variable",
@@ -425,7 +428,7 @@ do:
         "/do/12/l/set must be a string or an object with members",
         "/do/13 must have exactly one member",
         "/do/14/o/output/schema/document not a JSON Schema",
-        "/do/15/p/catch/retry/delay not supported",
+        "/do/15/p/catch/retry/delay must have integers",
         "/do/16/q/for/each the DSL has a variable of this name",
     ] {
         assert!(

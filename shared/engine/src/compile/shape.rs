@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Compiling;
 use crate::{
+    duration::{self, Duration},
     expression::Expression,
     program::{Input, Output},
     reader::Node,
@@ -93,7 +94,7 @@ impl<'a> Compiling<'a> {
         }
     }
 
-    pub(super) fn template(&mut self, locals: &[String], node: &Node<'a>) -> Template {
+    pub(crate) fn template(&mut self, locals: &[String], node: &Node<'a>) -> Template {
         let Self {
             faults,
             expressions,
@@ -101,6 +102,34 @@ impl<'a> Compiling<'a> {
         } = self;
         Template::read(node.value, &mut |text| {
             expressions.add(faults, locals, text, &node.pointer)
+        })
+    }
+
+    /// A duration, or an expression that gives one.
+    pub(crate) fn duration(
+        &mut self,
+        locals: &[String],
+        node: Option<Node<'a>>,
+    ) -> Option<Duration> {
+        let node = node?;
+        if duration::is_expression(node.value) {
+            return self.condition(locals, Some(node)).map(Duration::Expression);
+        }
+        match duration::milliseconds(node.value) {
+            Ok(ms) => Some(Duration::Fixed(ms)),
+            Err(why) => {
+                node.fault(&mut self.faults, why);
+                None
+            }
+        }
+    }
+
+    /// A member that is `true` or `false`.
+    pub(super) fn flag(&mut self, node: Option<Node<'a>>, default: bool) -> bool {
+        let Some(node) = node else { return default };
+        node.value.as_bool().unwrap_or_else(|| {
+            node.fault(&mut self.faults, "must be true or false");
+            default
         })
     }
 

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::Compiling;
 use crate::{
+    emit::{self, Emit},
     policy::{ErrorFilter, Retry},
-    program::{Case, For, Raised, Then, Try},
+    program::{Case, For, Fork, Raised, Then, Try},
     reader::{Members, Node},
     template::Template,
 };
@@ -51,6 +52,53 @@ impl<'a> Compiling<'a> {
             });
         }
         cases
+    }
+
+    pub(super) fn fork(&mut self, locals: &[String], node: &Node<'a>) -> Option<Fork> {
+        let allowed = ["branches", "compete"];
+        let members = node.object(&mut self.faults, &allowed, &["branches"])?;
+        let branches = members.get("branches")?;
+        let compete = members.get("compete");
+        Some(Fork {
+            branches: self.branches(locals, &branches),
+            compete: self.flag(compete, false),
+        })
+    }
+
+    pub(super) fn emit(&mut self, locals: &[String], node: &Node<'a>) -> Option<Emit> {
+        let members = node.object(&mut self.faults, &["event"], &["event"])?;
+        let event = members.get("event")?;
+        let event = event.object(&mut self.faults, &["with"], &["with"])?;
+        let with = event.get("with")?;
+        let properties = with.any_object(&mut self.faults)?;
+        for name in ["source", "type"] {
+            if !properties.has(name) {
+                with.fault(&mut self.faults, format!("`{name}` is missing"));
+            }
+        }
+        for (name, node) in properties.iter() {
+            if !emit::is_attribute_name(name) {
+                let detail = "an attribute's name has 1 to 20 lower-case letters and digits";
+                node.fault(&mut self.faults, detail);
+            } else if name == "specversion" {
+                node.fault(&mut self.faults, "is always 1.0");
+            } else if name != "data" && emit::ATTRIBUTES.contains(&name) {
+                let Some(text) = node.text(&mut self.faults) else {
+                    continue;
+                };
+                let is_expression = crate::expression::marked(text).is_some();
+                if matches!(name, "source" | "dataschema") && !is_expression && !is_uri(text) {
+                    node.fault(
+                        &mut self.faults,
+                        "must be a URI, such as https://example.com",
+                    );
+                }
+                if name == "time" && !is_expression && text.parse::<jiff::Timestamp>().is_err() {
+                    node.fault(&mut self.faults, "must be a time of RFC 3339");
+                }
+            }
+        }
+        Some(Emit(self.template(locals, &with)))
     }
 
     pub(super) fn iteration(
@@ -118,7 +166,7 @@ impl<'a> Compiling<'a> {
             );
             return None;
         };
-        self.used_retries.insert(name);
+        self.used.insert(("retries", name));
         Retry::compile(self, locals, &declared)
     }
 

@@ -1,0 +1,444 @@
+//! One task: its condition, its input, what it does, its output.
+
+use jaq_json::Val;
+use serde_json::Value;
+
+use super::{CONTEXT, Flow, INPUT, OUTPUT, Run, Scope, TASK};
+use crate::{
+    duration::{self, Duration, after},
+    emit,
+    error::{Error, Kind as ErrorKind, bounded},
+    expression::Expression,
+    host::Event,
+    program::{Case, For, Input, Kind, Output, Raised, Task, Then},
+    schema::Schema,
+    template::Template,
+    value,
+};
+
+/// What `if` and `input` make of a task's raw input.
+enum Begun {
+    Skipped(Val),
+    Input(Val),
+}
+
+impl Run<'_> {
+    /// A task that is over at once.
+    pub(super) fn plain(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<(Val, Then)> {
+        self.count(&task.reference)?;
+        let outer = self.enter(task, &raw, scope);
+        let result = self.plainly(task, raw, scope);
+        leave(scope, outer);
+        self.ended(task, result, scope.attempt)
+    }
+
+    fn plainly(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<(Val, Then, Event)> {
+        let input = match self.begin(task, raw, scope)? {
+            Begun::Skipped(raw) => return Ok((raw, Then::Continue, Event::Skipped)),
+            Begun::Input(input) => input,
+        };
+        let (raw_output, chosen) = self.at_once(task, input, scope)?;
+        self.finish(task, raw_output, chosen, scope)
+    }
+
+    /// What a task does that is over at once.
+    fn at_once(&self, task: &Task, input: Val, scope: &Scope) -> Flow<(Val, Option<Then>)> {
+        let reference = task.reference.as_str();
+        match &task.kind {
+            Kind::Set(template) => Ok((self.fill(template, &input, reference, scope)?, None)),
+            Kind::Switch(cases) => {
+                let chosen = self.switch(cases, &input, reference, scope)?;
+                Ok((input, chosen))
+            }
+            Kind::Raise(raised) => Err(self.raise(raised, &input, reference, scope)?.into()),
+            Kind::Emit(emit) => {
+                let with = self.json(&emit.0, &input, reference, scope)?;
+                let mut world = self.world.borrow_mut();
+                world.emitted += 1;
+                let id = format!("{}-{}", self.id, world.emitted);
+                let event = emit::event(with, &id, world.now)
+                    .map_err(|why| Error::new(ErrorKind::Validation, reference, why))?;
+                let output = value::from_json(&event);
+                world.emit(event);
+                Ok((output, None))
+            }
+            Kind::Do(_)
+            | Kind::For(_)
+            | Kind::Fork(_)
+            | Kind::Try(_)
+            | Kind::Wait(_)
+            | Kind::Http(_)
+            | Kind::OpenApi(_)
+            | Kind::Function(_)
+            | Kind::Workflow(_) => Ok((input, None)),
+        }
+    }
+
+    /// A task that has tasks of its own, or waits.
+    pub(super) async fn nested(
+        &self,
+        task: &Task,
+        raw: Val,
+        scope: &mut Scope,
+    ) -> Flow<(Val, Then)> {
+        self.count(&task.reference)?;
+        let outer = self.enter(task, &raw, scope);
+        let result = self.guarded(task, raw, scope).await;
+        leave(scope, outer);
+        self.refresh(scope);
+        self.ended(task, result, scope.attempt)
+    }
+
+    async fn guarded(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<(Val, Then, Event)> {
+        let reference = task.reference.as_str();
+        let input = match self.begin(task, raw, scope)? {
+            Begun::Skipped(raw) => return Ok((raw, Then::Continue, Event::Skipped)),
+            Begun::Input(input) => input,
+        };
+        let (raw_output, chosen) = match task.timeout {
+            None => self.extended(task, input, scope).await?,
+            Some(timeout) => {
+                let ms = self.milliseconds(timeout, &input, reference, scope)?;
+                // What is left halfway leaves nothing behind.
+                let mut own = scope.clone();
+                let all = Box::pin(self.extended(task, input, &mut own));
+                self.within(reference, ms, all).await?
+            }
+        };
+        self.refresh(scope);
+        self.finish(task, raw_output, chosen, scope)
+    }
+
+    /// The task, with the extensions whose condition holds around it. What they give is dropped,
+    /// unless they end with `exit`: then it is the task's own.
+    async fn extended(
+        &self,
+        task: &Task,
+        input: Val,
+        scope: &mut Scope,
+    ) -> Flow<(Val, Option<Then>)> {
+        let reference = task.reference.as_str();
+        let mut applied = Vec::new();
+        for extension in &task.extensions {
+            let holds = match extension.condition {
+                None => true,
+                Some(condition) => {
+                    let described = Self::merged(task, scope);
+                    let outer = std::mem::replace(&mut scope.arguments.values[TASK], described);
+                    let holds = self.evaluate(condition, &input, reference, scope);
+                    scope.arguments.values[TASK] = outer;
+                    truthy(&holds?)
+                }
+            };
+            if holds {
+                applied.push(extension);
+            }
+        }
+        for extension in &applied {
+            let before = self.list(&extension.before, input.clone(), scope).await?;
+            if let (output, true) = before {
+                return Ok((output, None));
+            }
+        }
+        let (output, chosen) = self.execute(task, input, scope).await?;
+        for extension in applied.iter().rev() {
+            let after = self.list(&extension.after, output.clone(), scope).await?;
+            if let (output, true) = after {
+                return Ok((output, chosen));
+            }
+        }
+        Ok((output, chosen))
+    }
+
+    async fn execute(
+        &self,
+        task: &Task,
+        input: Val,
+        scope: &mut Scope,
+    ) -> Flow<(Val, Option<Then>)> {
+        let reference = task.reference.as_str();
+        let output = match &task.kind {
+            Kind::Do(list) => self.list(list, input, scope).await?.0,
+            Kind::For(iteration) => self.iterate(iteration, input, reference, scope).await?,
+            Kind::Fork(fork) => self.fork(fork, &input, scope).await?,
+            Kind::Try(attempt) => self.attempt(attempt, task, &input, scope).await?,
+            Kind::Wait(duration) => {
+                let ms = self.milliseconds(*duration, &input, reference, scope)?;
+                let due = after(self.world.borrow().now, ms);
+                let until = aias_domain::event::text_of(due);
+                self.tell(
+                    reference,
+                    Event::Started,
+                    &format!("until {until}"),
+                    scope.attempt,
+                )?;
+                self.until(due).await;
+                input
+            }
+            Kind::Http(call) => self.http(call, &input, reference, scope).await?,
+            Kind::OpenApi(call) => self.openapi(call, &input, reference, scope).await?,
+            Kind::Function(function) => {
+                let given = match &function.arguments {
+                    None => input,
+                    Some(arguments) => self.fill(arguments, &input, reference, scope)?,
+                };
+                // A function sees its input, not the variables around its call.
+                let locals = std::mem::take(&mut scope.locals);
+                let result = Box::pin(self.either(&function.task, given, scope)).await;
+                scope.locals = locals;
+                result?.0
+            }
+            Kind::Workflow(workflow) => self.subflow(workflow, input, reference, scope).await?,
+            Kind::Set(_) | Kind::Switch(_) | Kind::Raise(_) | Kind::Emit(_) => {
+                return self.at_once(task, input, scope);
+            }
+        };
+        Ok((output, None))
+    }
+
+    /// A task of either sort.
+    pub(super) async fn either(
+        &self,
+        task: &Task,
+        input: Val,
+        scope: &mut Scope,
+    ) -> Flow<(Val, Then)> {
+        if task.is_plain() {
+            return self.plain(task, input, scope);
+        }
+        self.nested(task, input, scope).await
+    }
+
+    /// Shows a task its world; what it hides is put back when the task is left.
+    fn enter(&self, task: &Task, raw: &Val, scope: &mut Scope) -> [Val; 3] {
+        self.refresh(scope);
+        let values = &mut scope.arguments.values;
+        let outer = [INPUT, OUTPUT, TASK].map(|i| std::mem::take(&mut values[i]));
+        if self.program.filters.wants.task {
+            values[TASK] = value::object([
+                ("name", value::text(&task.name)),
+                ("reference", value::text(&task.reference)),
+                ("definition", task.definition.clone()),
+                ("input", raw.clone()),
+                ("startedAt", scope.started_at.clone()),
+            ]);
+        }
+        outer
+    }
+
+    /// `$task`, as an extension's condition sees it: with the task's own members beside.
+    fn merged(task: &Task, scope: &Scope) -> Val {
+        let described = &scope.arguments.values[TASK];
+        let (Val::Obj(own), Val::Obj(described)) = (&task.definition, described) else {
+            return described.clone();
+        };
+        let own = own
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        let described = described
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        Val::obj(own.chain(described).collect())
+    }
+
+    fn begin(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<Begun> {
+        let reference = task.reference.as_str();
+        if let Some(condition) = task.condition
+            && !truthy(&self.evaluate(condition, &raw, reference, scope)?)
+        {
+            return Ok(Begun::Skipped(raw));
+        }
+        let input = self.shape_input(&task.input, raw, reference, scope)?;
+        scope.arguments.values[INPUT] = input.clone();
+        Ok(Begun::Input(input))
+    }
+
+    fn finish(
+        &self,
+        task: &Task,
+        raw_output: Val,
+        chosen: Option<Then>,
+        scope: &mut Scope,
+    ) -> Flow<(Val, Then, Event)> {
+        let reference = task.reference.as_str();
+        let output = self.shape_output(&task.output, raw_output, reference, scope)?;
+        if let Some(shape) = &task.export.shape {
+            scope.arguments.values[OUTPUT] = output.clone();
+            let context = self.fill(shape, &output, reference, scope)?;
+            check(task.export.schema.as_ref(), &context, reference)?;
+            self.world.borrow_mut().export(context.clone());
+            scope.arguments.values[CONTEXT] = context;
+        }
+        Ok((output, chosen.unwrap_or(task.then), Event::Completed))
+    }
+
+    fn switch(&self, cases: &[Case], dot: &Val, at: &str, scope: &Scope) -> Flow<Option<Then>> {
+        for case in cases {
+            let taken = match case.when {
+                None => true,
+                Some(when) => truthy(&self.evaluate(when, dot, at, scope)?),
+            };
+            if taken {
+                return Ok(Some(case.then));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn iterate(&self, iteration: &For, input: Val, at: &str, scope: &mut Scope) -> Flow {
+        let items = match iteration.items {
+            None => Val::Null,
+            Some(items) => self.evaluate(items, &input, at, scope)?,
+        };
+        let Val::Arr(items) = items else {
+            let detail = "`for.in` is not an array";
+            return Err(Error::new(ErrorKind::Expression, at, detail).into());
+        };
+        let depth = scope.locals.len();
+        let mut data = input;
+        for (index, item) in items.iter().enumerate() {
+            scope.locals.truncate(depth);
+            scope.locals.extend([item.clone(), Val::from(index)]);
+            if let Some(condition) = iteration.condition {
+                let goes_on = self.evaluate(condition, &data, at, scope);
+                if !goes_on.as_ref().is_ok_and(truthy) {
+                    scope.locals.truncate(depth);
+                    goes_on?;
+                    return Ok(data);
+                }
+            }
+            match self.list(&iteration.body, data, scope).await {
+                Ok((output, _)) => data = output,
+                Err(stop) => {
+                    scope.locals.truncate(depth);
+                    return Err(stop);
+                }
+            }
+        }
+        scope.locals.truncate(depth);
+        Ok(data)
+    }
+
+    fn raise(&self, raised: &Raised, dot: &Val, reference: &str, scope: &Scope) -> Flow<Error> {
+        let text = |template: Option<&Template>| -> Flow<Option<String>> {
+            let Some(template) = template else {
+                return Ok(None);
+            };
+            let filled = self.fill(template, dot, reference, scope)?;
+            Ok(match &filled {
+                Val::Null => None,
+                Val::TStr(bytes) => Some(bounded(String::from_utf8_lossy(bytes).into_owned())),
+                Val::Bool(_) | Val::Num(_) | Val::BStr(_) | Val::Arr(_) | Val::Obj(_) => {
+                    Some(bounded(filled.to_string()))
+                }
+            })
+        };
+        Ok(Error {
+            code: "raised",
+            is_final: false,
+            kind: text(Some(&raised.kind))?.unwrap_or_default(),
+            title: text(raised.title.as_ref())?,
+            detail: text(raised.detail.as_ref())?,
+            instance: text(raised.instance.as_ref())?.unwrap_or_else(|| reference.to_owned()),
+            status: raised.status,
+        })
+    }
+
+    pub(super) fn shape_input(&self, input: &Input, raw: Val, at: &str, scope: &Scope) -> Flow {
+        check(input.schema.as_ref(), &raw, at)?;
+        match &input.from {
+            None => Ok(raw),
+            Some(from) => self.fill(from, &raw, at, scope),
+        }
+    }
+
+    pub(super) fn shape_output(
+        &self,
+        output: &Output,
+        raw: Val,
+        at: &str,
+        scope: &mut Scope,
+    ) -> Flow {
+        let shaped = match &output.shape {
+            None => raw,
+            Some(shape) => {
+                scope.arguments.values[OUTPUT] = raw.clone();
+                self.fill(shape, &raw, at, scope)?
+            }
+        };
+        check(output.schema.as_ref(), &shaped, at)?;
+        Ok(shaped)
+    }
+
+    pub(super) fn fill(&self, template: &Template, dot: &Val, at: &str, scope: &Scope) -> Flow {
+        template.fill(&mut |expression| self.evaluate(expression, dot, at, scope))
+    }
+
+    /// A template's value as JSON.
+    pub(super) fn json(
+        &self,
+        template: &Template,
+        dot: &Val,
+        at: &str,
+        scope: &Scope,
+    ) -> Flow<Value> {
+        let filled = self.fill(template, dot, at, scope)?;
+        to_json(&filled, at)
+    }
+
+    pub(super) fn evaluate(
+        &self,
+        expression: Expression,
+        dot: &Val,
+        at: &str,
+        scope: &Scope,
+    ) -> Flow {
+        self.program
+            .filters
+            .evaluate(expression, dot, &scope.arguments, &scope.locals)
+            .map_err(|detail| Error::new(ErrorKind::Expression, at, detail).into())
+    }
+
+    pub(super) fn milliseconds(
+        &self,
+        duration: Duration,
+        dot: &Val,
+        at: &str,
+        scope: &Scope,
+    ) -> Flow<i64> {
+        let expression = match duration {
+            Duration::Fixed(ms) => return Ok(ms),
+            Duration::Expression(expression) => expression,
+        };
+        let value = to_json(&self.evaluate(expression, dot, at, scope)?, at)?;
+        duration::milliseconds(&value).map_err(|why| {
+            Error::new(ErrorKind::Expression, at, format!("a duration {why}")).into()
+        })
+    }
+}
+
+fn leave(scope: &mut Scope, outer: [Val; 3]) {
+    for (place, value) in [INPUT, OUTPUT, TASK].into_iter().zip(outer) {
+        scope.arguments.values[place] = value;
+    }
+}
+
+pub(super) fn to_json(value: &Val, at: &str) -> Flow<Value> {
+    let json = value::to_json(value);
+    json.map_err(|e| Error::new(ErrorKind::Runtime, at, e.to_string()).into())
+}
+
+fn check(schema: Option<&Schema>, data: &Val, at: &str) -> Flow<()> {
+    let Some(schema) = schema else { return Ok(()) };
+    let json =
+        value::to_json(data).map_err(|e| Error::new(ErrorKind::Validation, at, e.to_string()))?;
+    match schema.faults(&json) {
+        None => Ok(()),
+        Some(faults) => Err(Error::new(ErrorKind::Validation, at, faults).into()),
+    }
+}
+
+/// As in jq: all but `null` and `false`.
+pub(super) fn truthy(value: &Val) -> bool {
+    !matches!(value, Val::Null | Val::Bool(false))
+}
