@@ -195,6 +195,7 @@ class Stack:
             "OidcAudience": AUDIENCE,
             "AllowedOrigins": "http://localhost:3000",
             "StripeApiUrl": self.stripe_url,
+            "OutboundNetworks": "127.0.0.0/8",
             "Architecture": machine,
             "DeletionProtection": "false",
             "RequireTls": "false",

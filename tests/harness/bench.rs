@@ -186,7 +186,8 @@ impl Bench {
     /// A new `executor`.
     #[must_use]
     pub fn executor(&self) -> executor::App {
-        executor::App::new(self.store(), self.blobs(), self.queue(), self.clock.clone())
+        let loopback = "127.0.0.0/8".parse().unwrap();
+        executor::App::new(self.intake(), loopback, self.clock.clone())
     }
 
     /// A new `reconciler`.
@@ -311,6 +312,7 @@ impl Bench {
         };
         let version = Version {
             number: 1,
+            document_version: "1.0.0".to_owned(),
             digest: String::new(),
             definition: definition.to_string(),
             created_at: now,

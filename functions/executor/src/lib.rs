@@ -5,25 +5,35 @@
 //!            ├ workflow ┼─▶ (kept) ─▶ (own thread) ─▶ │          ├─▶ the run, completed
 //!            └ tenant ──┘                             └ log ─────┘
 //! ```
-//! A workflow computes only, so a run needs no claim and no write before its end; that end is one
-//! conditional write. When the process dies between two calls:
+//! A workflow that only computes needs no claim and no write before its end; that end is one
+//! conditional write. One that asks for something claims itself first, so that its phase, its version
+//! and its log can be seen; so does one that computes longer than a second, and one that is delivered
+//! again. When the process dies between two calls:
 //!
 //! | died after | is left | the next delivery |
 //! |---|---|---|
 //! | reading, computing | nothing | computes again, to the same bytes |
+//! | a call went out | nothing of its answer | calls again, by the same `Idempotency-Key` |
+//! | an answer's entry in the journal | the entry | goes on from it |
+//! | a child run began | the child | finds it by its id, which is made of the parent's |
+//! | the run was left waiting | a waiting run that nobody asks for | has it asked for |
 //! | the artifact | an object named by its digest | finds it there, as it is |
-//! | the log | entries of a run that has not ended | computes the same entries, writes none twice |
-//! | the run | everything | finds it ended |
+//! | the log, the events | those of a run that has not ended | computes the same, writes none twice |
+//! | the run | everything | finds it ended, and tells the run that waits for it |
 //!
-//! A run that is still computing after a second claims itself, so that its phase, its version and
-//! its log can be seen, and so does one that is delivered again. One that was begun
-//! [`aias_domain::run::MAX_ATTEMPTS`] times and never ended is what ends its executor: it is
-//! faulted without being begun again.
+//! Two executors of one run write to the same places of its journal: the second finds its place taken
+//! and stops. A run that waits is asked for by a message with a delay, or, when it waits for longer
+//! than a message can, by the reconciler; meanwhile it is nothing but items in the table. Near the end
+//! of this environment's time a run is left the same way, to go on at once elsewhere.
+//!
+//! One that was begun [`aias_domain::run::MAX_ATTEMPTS`] times and neither ended nor waited is what
+//! ends its executor: it is faulted without being begun again.
 
-mod computation;
-mod entries;
+mod calls;
 mod execute;
-mod programs;
+mod execution;
+mod follow;
+mod subflow;
 
 use std::time::SystemTime;
 
@@ -33,7 +43,10 @@ use aias_platform::{
     blobs::Blobs,
     clock::Clock,
     config::Env,
+    outbound::{Guard, Outbound},
+    programs::Programs,
     queue::Queue,
+    runs::Intake,
     store::Store,
 };
 use tokio::sync::Semaphore;
@@ -44,32 +57,37 @@ pub struct App {
     store: Store,
     blobs: Blobs,
     queue: Queue,
+    intake: Intake,
+    outbound: Outbound,
     clock: Clock,
-    programs: programs::Programs,
+    programs: Programs,
     /// One computation for each core: a run's time is its own.
     cores: Semaphore,
 }
 
 impl App {
-    /// From `TABLE_NAME`, `BUCKET_NAME` and `RUNS_QUEUE_URL`.
+    /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL` and `OUTBOUND_NETWORKS`.
     #[must_use]
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
         let store = Store::new(aws, env.text("TABLE_NAME"));
         let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
-        Self::new(store, blobs, queue, Clock::system())
+        let guard = env.parsed("OUTBOUND_NETWORKS", Guard::default());
+        Self::new(Intake::new(store, blobs, queue), guard, Clock::system())
     }
 
     /// Of its parts.
     #[must_use]
-    pub fn new(store: Store, blobs: Blobs, queue: Queue, clock: Clock) -> Self {
+    pub fn new(intake: Intake, guard: Guard, clock: Clock) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            store,
-            blobs,
-            queue,
+            store: intake.store.clone(),
+            blobs: intake.blobs.clone(),
+            queue: intake.queue.clone(),
+            intake,
+            outbound: Outbound::new(guard),
             clock,
-            programs: programs::Programs::default(),
+            programs: Programs::default(),
             cores: Semaphore::new(cores),
         }
     }
@@ -78,10 +96,4 @@ impl App {
 /// Executes a batch. What is not begun by the time that `deadline` leaves it is asked for again.
 pub async fn handle(app: &App, event: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
     batch::each(event, |record| execute::execute(app, record, deadline)).await
-}
-
-/// Whether a computation did not come back: its thread cannot be ended, only this process.
-#[must_use]
-pub fn is_stuck() -> bool {
-    computation::any_stuck()
 }

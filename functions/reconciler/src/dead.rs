@@ -6,7 +6,8 @@ use aias_domain::{
 };
 use aias_platform::{
     batch::{SqsRecord, Verdict},
-    queue::RunMessage,
+    queue::{self, RunMessage},
+    runs::tell_parent,
     store::{Error, Stored, StoredRun},
     telemetry::Chain,
 };
@@ -36,7 +37,15 @@ pub(crate) async fn bury(app: &App, record: SqsRecord) -> Verdict {
     }
 }
 
-async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Store(#[from] Error),
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+}
+
+async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Failed> {
     let store = app.intake.store.tenant(message.proof());
     let Some(read) = store.run(message.run_id).await? else {
         return Ok("no run");
@@ -45,6 +54,7 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
     let detail = "the run's message was delivered as often as it may be, and never handled; the executor's log has the cause";
     let error = RunError::platform("dead-letter", "Given up", detail);
     let Ok(run) = read.run.value.clone().fault(error.clone(), now) else {
+        tell_parent(&app.intake.queue, &store, &read.run.value).await?;
         return Ok("had ended");
     };
     let entry = Entry {
@@ -61,14 +71,14 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
         error: Some(error),
     };
     store.append_log(run.id, &[entry], read.expires_at).await?;
-    store
-        .save_run(&StoredRun {
-            run: Stored {
-                value: run,
-                version: read.run.version,
-            },
-            ..read
-        })
-        .await?;
+    let run = StoredRun {
+        run: Stored {
+            value: run,
+            version: read.run.version,
+        },
+        ..read
+    };
+    store.save_run(&run).await?;
+    tell_parent(&app.intake.queue, &store, &run.run.value).await?;
     Ok("faulted")
 }

@@ -7,6 +7,8 @@
 //! * **Each minute, too:** what is due. A plan that has changed is settled; held runs go on, the
 //!   oldest first, as fast as the plan takes events; completed ones are metered. What was due while
 //!   nobody looked is found for a week.
+//! * **Each minute, too:** the ends of long waits, those of the next quarter of an hour: each run is
+//!   asked for by a message whose delay ends when its wait does.
 //! * **An operator** gives a tenant the enterprise plan with limits of its own, or takes it away, by
 //!   invoking this function (`docs/operations.md`).
 //! * **A message in the dead-letter queue:** its run is faulted, with the reason in it, and can be
@@ -18,6 +20,7 @@ mod enterprise;
 mod meter;
 mod resume;
 mod stuck;
+mod wake;
 
 use std::time::Duration;
 
@@ -109,7 +112,7 @@ pub async fn handle(app: &App, event: Event) -> Result<SqsBatchResponse, NotSet>
             Ok(SqsBatchResponse::default())
         }
         Event::Schedule(_) => {
-            due::do_all(app).await;
+            tokio::join!(wake::ask(app), due::do_all(app));
             stuck::ask_again(app).await;
             Ok(SqsBatchResponse::default())
         }

@@ -9,7 +9,8 @@ use aias_domain::{
 use aias_platform::{
     clock::random_id,
     http::{Caller, Once, Problem, Request, Response, SeenCell, parse_body},
-    runs::{Prepared, RunView, new_run, read_input},
+    journal,
+    runs::{Prepared, RunView, expiry, new_run, read_input, tell_parent},
     store::{Error, Scope, Stored, StoredRun, TenantStore},
 };
 use serde::Deserialize;
@@ -65,7 +66,14 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
     let now = app.api.clock.now();
-    let run = change(store, id, seen, async |run| run.cancel(now).map_err(refuse)).await?;
+    let run = change(store, id, seen, async |run| run.cancel(now).map_err(refuse)).await;
+    if run.is_err() {
+        // One that had ended may wait to be heard of: whoever ended it may have died before.
+        let ended = find(store, id, seen).await?;
+        tell_parent(&app.intake.queue, store, &ended.run.value).await?;
+    }
+    let run = run?;
+    tell_parent(&app.intake.queue, store, &run.run.value).await?;
     Response::object(200, &RunView::new(&run.run.value))
 }
 
@@ -78,13 +86,18 @@ pub(crate) async fn retry(
     seen: &SeenCell,
 ) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
+    let now = app.api.clock.now();
     let run = change(store, id, seen, async |run: Run| {
         if run.status == Status::Pending && run.retries > 0 {
             // An earlier retry whose message may not have been sent.
             return Ok(run);
         }
         let written = store.log_length(run.id).await?;
-        run.retry(written).map_err(refuse)
+        let (id, expires_at) = (run.id, expiry(now, caller.limits.retention_days));
+        let run = run.retry(written).map_err(refuse)?;
+        // Before the run: once it is pending, an executor reads its journal.
+        journal::retry(store, &app.intake.blobs, id, now, expires_at).await?;
+        Ok(run)
     })
     .await?;
     app.intake.enqueue(store, &run).await?;

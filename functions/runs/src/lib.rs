@@ -1,26 +1,24 @@
 //! Runs: looking at them, and what can be done with one.
 
 mod actions;
+mod verify;
 
-use aias_domain::{
-    event::text_of,
-    id::RunId,
-    log::{Entry, Level},
-    run::{RunError, Status},
-};
+use aias_domain::{id::RunId, run::Status};
 use aias_platform::{
     aws::SdkConfig,
     blobs::{Blobs, Object},
     config::Env,
+    entries::EntryView,
     http::{
         Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
     },
+    programs::Programs,
     queue::Queue,
     runs::{Intake, RunView, read_input},
     store::{Cursor, Input, Listing, Page, RunFilter, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde_json::Value;
 
 /// What these routes take.
 #[derive(Debug)]
@@ -28,6 +26,7 @@ pub struct App {
     /// The table, who calls, and the time.
     pub api: Api,
     intake: Intake,
+    programs: Programs,
 }
 
 impl App {
@@ -43,7 +42,11 @@ impl App {
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue) -> Self {
         let intake = Intake::new(api.store.clone(), blobs, queue);
-        Self { api, intake }
+        Self {
+            api,
+            intake,
+            programs: Programs::default(),
+        }
     }
 }
 
@@ -67,6 +70,10 @@ async fn route(
         (Method::Get, ["api", "runs"]) => list(app, store, &caller, request).await,
         (Method::Get, ["api", "runs", id]) => one(store, id, seen).await,
         (Method::Get, ["api", "runs", id, "logs"]) => logs(app, store, request, id, seen).await,
+        (Method::Get, ["api", "runs", id, "events"]) => events(app, store, request, id, seen).await,
+        (Method::Post, ["api", "runs", id, "verify"]) => {
+            verify::verify(app, store, &caller, id, seen).await
+        }
         (Method::Get, ["api", "runs", id, "input"]) => input(app, store, id, seen).await,
         (Method::Post, ["api", "runs", id, "cancel"]) => {
             actions::cancel(app, store, &caller, id, seen).await
@@ -174,38 +181,29 @@ async fn input(
 /// Lambda sends at most 6 MB, the body as a JSON string with its escapes; the rest is for headers.
 const MAX_ANSWER_BYTES: usize = 6_000_000;
 
-#[derive(Serialize)]
-struct EntryView {
-    seq: u32,
-    time: String,
-    level: Level,
-    task: Option<String>,
-    event: String,
-    message: String,
-    attempt: u32,
-    duration_ms: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input_digest: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_digest: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<RunError>,
-}
-
-fn entry(entry: Entry) -> EntryView {
-    EntryView {
-        seq: entry.seq,
-        time: text_of(entry.time),
-        level: entry.level,
-        task: entry.task,
-        event: entry.event,
-        message: entry.message,
-        attempt: entry.attempt,
-        duration_ms: entry.duration_ms,
-        input_digest: entry.input_digest,
-        output_digest: entry.output_digest,
-        error: entry.error,
-    }
+async fn events(
+    app: &App,
+    store: &TenantStore<'_>,
+    request: &Request,
+    id: &str,
+    seen: &SeenCell,
+) -> Result<Response, Problem> {
+    let run = find(store, id, seen).await?;
+    let fetch = async |listing: Listing| {
+        let limit = listing.limit;
+        let from = listing
+            .after
+            .and_then(|after| after.position().parse().ok());
+        let found = store.events(run.run.value.id, from.unwrap_or(0), limit + 1);
+        let mut items = found.await?;
+        let next = items
+            .get(limit)
+            .map(|(number, _)| Cursor::at(number.to_string()));
+        items.truncate(limit);
+        Ok(Page { items, next })
+    };
+    let view = |(_, event): (u32, Value)| event;
+    app.api.list(store, request, &[], fetch, view).await
 }
 
 async fn logs(
@@ -231,5 +229,7 @@ async fn logs(
         items.truncate(limit);
         Ok(Page { items, next })
     };
-    app.api.list(store, request, &[], fetch, entry).await
+    app.api
+        .list(store, request, &[], fetch, EntryView::from)
+        .await
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) namespace: String,
+    version: String,
     text: String,
     digest: String,
 }
@@ -58,6 +59,7 @@ pub(crate) fn read(request: &Request) -> Result<Definition, Problem> {
     Ok(Definition {
         name: program.name().to_owned(),
         namespace: program.namespace().to_owned(),
+        version: program.version().to_owned(),
         digest: digest(&value),
         text,
     })
@@ -81,6 +83,7 @@ impl Definition {
         Version {
             number,
             digest: self.digest.clone(),
+            document_version: self.version.clone(),
             definition: self.text.clone(),
             created_at: now,
         }

@@ -1,6 +1,7 @@
 //! Workflows: definitions, their immutable versions, and executing one.
 
 mod definition;
+mod dry_run;
 mod execute;
 mod view;
 
@@ -83,6 +84,9 @@ async fn route(
         }
         (Method::Post, ["api", "workflows", id, "execute"]) => {
             execute::named_in_path(app, store, &caller, request, seen, id).await
+        }
+        (Method::Post, ["api", "workflows", id, "test"]) => {
+            dry_run::dry_run(app, store, &caller, request, id).await
         }
         _ => Err(Problem::not_found()),
     }

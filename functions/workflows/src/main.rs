@@ -1,6 +1,6 @@
 //! `/api/workflows…`
 
-use aias_platform::{aws, config::Env, http, telemetry};
+use aias_platform::{aws, computation, config::Env, http, telemetry};
 use workflows::{App, handle};
 
 #[tokio::main(flavor = "current_thread")]
@@ -11,5 +11,10 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let app = &App::load(&aws, &env);
     env.finish()?;
     app.api.warm().await;
-    http::run(|event| handle(app, event)).await
+    http::run(async |event| {
+        let answer = handle(app, event).await;
+        computation::end_if_stuck();
+        answer
+    })
+    .await
 }

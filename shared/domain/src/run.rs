@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! suspended ──▶ pending ──▶ running ──▶ completed
-//!     │            │  ╲        │  ╲
-//!     │            │   ╲───────│───╲──▶ faulted ──(retry)──▶ pending
-//!     ╰────────────┴───────────┴──────▶ cancelled
+//!     │            │  ╲      │ ▲  ╲
+//!     │            │   ╲     ▼ │   ╲──▶ faulted ──(retry)──▶ pending
+//!     │            │    ╲─▶ waiting ─╯
+//!     ╰────────────┴────────────┴─────▶ cancelled
 //! ```
 //! A short run goes from `pending` to its end in one write; `running` is written for one that
-//! lasts or is delivered again. `suspended` is one that the plan had no room for when it came.
-//! `waiting` is a phase of the DSL.
+//! lasts, asks for something or is delivered again. `waiting` is one that nothing computes: for a
+//! time, for another run, or for another environment to go on with it. `suspended` is one that the
+//! plan had no room for when it came.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,60 @@ pub enum Trigger {
         /// The run whose input it is.
         replay_of: RunId,
     },
+    /// A task of another run.
+    Workflow {
+        /// That run.
+        parent_run_id: RunId,
+        /// Its workflow.
+        parent_workflow_id: WorkflowId,
+        /// The task's reference.
+        task: String,
+        /// Whether the task waits for its output.
+        #[serde(rename = "await")]
+        awaited: bool,
+        /// How many runs are above it.
+        depth: u32,
+    },
+}
+
+/// How deep runs may run other workflows.
+pub const MAX_DEPTH: u32 = 8;
+
+/// How many runs one run may begin.
+pub const MAX_CHILDREN: usize = 1_000;
+
+impl Trigger {
+    /// How many runs are above one with this trigger.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        match self {
+            Self::Workflow { depth, .. } => *depth,
+            Self::Webhook { .. } | Self::Api | Self::Replay { .. } => 0,
+        }
+    }
+
+    /// The run and the workflow that wait for a run with this trigger.
+    #[must_use]
+    pub fn waiting_parent(&self) -> Option<(RunId, WorkflowId)> {
+        match self {
+            Self::Workflow {
+                parent_run_id,
+                parent_workflow_id,
+                awaited: true,
+                ..
+            } => Some((*parent_run_id, *parent_workflow_id)),
+            Self::Workflow { .. } | Self::Webhook { .. } | Self::Api | Self::Replay { .. } => None,
+        }
+    }
+}
+
+/// A run that a task of another one began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Its id.
+    pub run_id: RunId,
+    /// The task's reference.
+    pub task: String,
 }
 
 /// Why a run faulted: Problem Details (RFC 9457), as the DSL has them, and a stable code.
@@ -151,6 +207,18 @@ pub struct Run {
     /// The number of its log entries before the newest retry.
     #[serde(default)]
     pub log_base: u32,
+    /// When it goes on by itself, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wakes_at: Option<Timestamp>,
+    /// Whether it waits for another run, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_run: bool,
+    /// The runs that its tasks began, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
+    /// How many events it has emitted.
+    #[serde(default)]
+    pub events: u32,
     /// What it made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
@@ -212,6 +280,10 @@ impl Run {
             attempts: 0,
             retries: 0,
             log_base: 0,
+            wakes_at: None,
+            awaits_run: false,
+            children: Vec::new(),
+            events: 0,
             artifacts: Vec::new(),
             created_at: id.created_at(),
             started_at: None,
@@ -260,7 +332,43 @@ impl Run {
         self.attempts += 1;
         self.workflow_version = Some(version);
         self.started_at.get_or_insert(now);
+        self.wakes_at = None;
+        self.awaits_run = false;
         Ok(self)
+    }
+
+    /// Leaves it until `wakes_at`, or until another run has ended. It got this far, so what began it
+    /// did not end its executor.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn wait(
+        mut self,
+        version: u32,
+        wakes_at: Option<Timestamp>,
+        awaits_run: bool,
+        now: Timestamp,
+    ) -> Result<Self, TransitionError> {
+        self.going_on()?;
+        self.status = Status::Waiting;
+        self.attempts = 0;
+        self.workflow_version = Some(version);
+        self.started_at.get_or_insert(now);
+        self.wakes_at = wakes_at;
+        self.awaits_run = awaits_run;
+        Ok(self)
+    }
+
+    /// Whether it may have a journal: it was begun before.
+    #[must_use]
+    pub fn has_journal(&self) -> bool {
+        self.started_at.is_some()
+    }
+
+    fn end(&mut self, now: Timestamp) {
+        self.ended_at = Some(now);
+        self.wakes_at = None;
+        self.awaits_run = false;
     }
 
     /// Ends it with an output.
@@ -277,7 +385,7 @@ impl Run {
         self.status = Status::Completed;
         self.output_digest = Some(output_digest);
         self.artifacts = artifacts;
-        self.ended_at = Some(now);
+        self.end(now);
         Ok(self)
     }
 
@@ -289,7 +397,7 @@ impl Run {
         self.going_on()?;
         self.status = Status::Faulted;
         self.error = Some(error);
-        self.ended_at = Some(now);
+        self.end(now);
         Ok(self)
     }
 
@@ -300,7 +408,7 @@ impl Run {
     pub fn cancel(mut self, now: Timestamp) -> Result<Self, TransitionError> {
         self.going_on()?;
         self.status = Status::Cancelled;
-        self.ended_at = Some(now);
+        self.end(now);
         Ok(self)
     }
 
@@ -396,6 +504,21 @@ mod tests {
             Err(TransitionError::NotSuspended(Status::Pending))
         );
         assert_eq!(held.cancel(now()).unwrap().status, Status::Cancelled);
+    }
+
+    #[test]
+    fn a_run_that_waits_is_begun_as_often_as_it_takes() {
+        let mut run = run();
+        for _ in 0..2 * MAX_ATTEMPTS {
+            let begun = run.begin(1, now()).unwrap();
+            assert_eq!((begun.status, begun.attempts), (Status::Running, 1));
+            run = begun.wait(1, Some(now()), true, now()).unwrap();
+            assert_eq!(run.status, Status::Waiting);
+            assert!(run.has_journal());
+        }
+        let ended = run.cancel(now()).unwrap();
+        assert_eq!((ended.wakes_at, ended.awaits_run), (None, false));
+        assert!(ended.wait(1, None, false, now()).is_err());
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct Version {
     pub number: u32,
     /// `sha256:<hex>` of the definition's RFC 8785 form.
     pub digest: String,
+    /// `document.version`.
+    #[serde(default)]
+    pub document_version: String,
     /// The definition as JSON text.
     #[serde(skip)]
     pub definition: String,

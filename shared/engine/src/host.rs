@@ -63,9 +63,9 @@ pub trait Host {
     /// A step is over; says whether the run goes on.
     fn step(&mut self, record: Record) -> Control;
 
-    /// The run emits a `CloudEvent` (JSON format of version 1.0).
-    fn emit(&mut self, event: Value) {
-        drop(event);
+    /// The run emits its `number`-th `CloudEvent`, from 1 (JSON format of version 1.0).
+    fn emit(&mut self, number: u32, event: Value) {
+        let _ = (number, event);
     }
 
     /// The run cannot go on without one of these, and its journal has ended. The next entry; none

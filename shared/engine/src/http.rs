@@ -254,6 +254,7 @@ fn content(headers: &[(String, String)], body: Body) -> Result<Value, String> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "it reads better")]
     fn parts(headers: Value, body: Option<Value>) -> Parts {
         Parts {
             method: "post".into(),

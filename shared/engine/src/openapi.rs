@@ -112,7 +112,12 @@ impl Building {
                     let pairs = items.iter().map(|item| (name.to_owned(), text(item)));
                     self.query.extend(pairs);
                 }
-                _ => self.query.push((name.to_owned(), joined(value, ","))),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => self.query.push((name.to_owned(), joined(value, ","))),
             },
             "header" => self.headers.push((name.to_owned(), joined(value, ","))),
             "cookie" => {

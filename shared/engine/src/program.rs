@@ -28,6 +28,7 @@ pub struct Program {
     pub(crate) filters: Filters,
     namespace: String,
     name: String,
+    version: String,
 }
 
 /// What a document has besides what names it.
@@ -239,6 +240,7 @@ impl Program {
             filters,
             namespace: text("/document/namespace"),
             name: text("/document/name"),
+            version: text("/document/version"),
         })
     }
 
@@ -246,6 +248,12 @@ impl Program {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// `document.version`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// `document.namespace`.

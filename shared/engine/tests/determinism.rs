@@ -65,7 +65,7 @@ impl Host for World<'_> {
         Control::Continue
     }
 
-    fn emit(&mut self, event: Value) {
+    fn emit(&mut self, _: u32, event: Value) {
         self.emitted.push(event);
     }
 
@@ -118,7 +118,7 @@ fn run(program: &Program, input: &Value, journal: &[Entry], world: &mut World<'_
 fn bytes(outcome: &Outcome) -> Vec<u8> {
     match outcome {
         Outcome::Completed(output) => canonical::to_vec(output),
-        other => format!("{other:?}").into_bytes(),
+        other @ (Outcome::Faulted(_) | Outcome::Waiting(_)) => format!("{other:?}").into_bytes(),
     }
 }
 

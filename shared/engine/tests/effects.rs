@@ -58,7 +58,7 @@ impl Host for World {
         Control::Continue
     }
 
-    fn emit(&mut self, event: Value) {
+    fn emit(&mut self, _: u32, event: Value) {
         self.emitted.push(event);
     }
 
@@ -688,7 +688,8 @@ do:
     );
     assert!(http(&world.effects[0]).authentication.is_none());
     assert!(http(&world.effects[1]).authentication.is_some());
-    assert_eq!(world.effects[1].key.visit, 2);
+    assert_eq!(world.effects[0].key.task, "/do/0/a/with/document");
+    assert_eq!(world.effects[1].key.task, "/do/0/a");
 }
 
 #[test]

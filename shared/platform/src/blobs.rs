@@ -62,6 +62,16 @@ impl Object {
         ))
     }
 
+    /// An entry of a run's journal, named by its digest.
+    #[must_use]
+    pub fn journal(store: &TenantStore<'_>, run: aias_domain::id::RunId, digest: &str) -> Self {
+        Self(format!(
+            "{}/journal/{run}/{}",
+            store.tenant_id(),
+            hex_of(digest)
+        ))
+    }
+
     /// A key that was stored; `None` when it is another tenant's.
     #[must_use]
     pub fn stored(store: &TenantStore<'_>, key: &str) -> Option<Self> {

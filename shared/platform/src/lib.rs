@@ -12,6 +12,11 @@
 //! | [`blobs`] | the bucket |
 //! | [`queue`] | the runs queue and its messages |
 //! | [`runs`] | accepting a run: admission, input, item, message |
+//! | [`journal`] | what happened in a run, entry by entry |
+//! | [`computation`] | a program on a thread of its own |
+//! | [`programs`] | compiled versions, kept |
+//! | [`entries`] | the log of a run, numbered |
+//! | [`outbound`] | calls to hosts that a tenant names |
 //! | [`batch`] | a batch of messages, each handled by itself |
 //! | [`http`] | requests, answers, problems, who calls |
 
@@ -19,8 +24,13 @@ pub mod aws;
 pub mod batch;
 pub mod blobs;
 pub mod clock;
+pub mod computation;
 pub mod config;
+pub mod entries;
 pub mod http;
+pub mod journal;
+pub mod outbound;
+pub mod programs;
 pub mod queue;
 pub mod runs;
 pub mod secrets;

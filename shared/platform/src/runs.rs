@@ -15,7 +15,7 @@ use aias_domain::{
     event::text_of,
     id::{ArtifactId, RunId, WorkflowId},
     plan::{self, Limits},
-    run::{Run, RunError, Status, Trigger},
+    run::{Child, Run, RunError, Status, Trigger},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -231,6 +231,28 @@ fn message_of(store: &TenantStore<'_>, run: &StoredRun) -> RunMessage {
     }
 }
 
+/// Asks for the run that waits for this one, if there is one and this one has ended. To ask twice is
+/// harmless.
+///
+/// # Errors
+/// When the queue does not take it.
+pub async fn tell_parent(
+    queue: &Queue,
+    store: &TenantStore<'_>,
+    run: &Run,
+) -> Result<(), queue::Error> {
+    let waiting = run.trigger.waiting_parent();
+    let Some((run_id, workflow_id)) = waiting.filter(|_| run.status.is_terminal()) else {
+        return Ok(());
+    };
+    let message = RunMessage {
+        tenant_id: store.tenant_id(),
+        run_id,
+        workflow_id,
+    };
+    queue.send(&message).await
+}
+
 /// A run that is about to be written.
 #[must_use]
 pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
@@ -288,6 +310,8 @@ pub struct RunView<'a> {
     error: Option<&'a RunError>,
     attempts: u32,
     artifacts: Vec<ArtifactRef<'a>>,
+    children: &'a [Child],
+    wakes_at: Option<String>,
     created_at: String,
     started_at: Option<String>,
     ended_at: Option<String>,
@@ -327,6 +351,8 @@ impl<'a> RunView<'a> {
             error: run.error.as_ref(),
             attempts: run.attempts,
             artifacts: run.artifacts.iter().map(artifact).collect(),
+            children: &run.children,
+            wakes_at: run.wakes_at.map(text_of),
             created_at: text_of(run.created_at),
             started_at: run.started_at.map(text_of),
             ended_at: run.ended_at.map(text_of),

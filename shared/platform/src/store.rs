@@ -11,6 +11,7 @@ mod endpoints;
 mod fit;
 mod idempotency;
 mod items;
+mod journal;
 mod keys;
 mod logs;
 mod lookups;
@@ -20,6 +21,7 @@ mod subscriptions;
 mod suspended;
 mod tenants;
 mod transaction;
+mod wakes;
 mod workflows;
 
 use aias_domain::id::TenantId;
@@ -33,12 +35,14 @@ pub use due::{Due, Task, Wish};
 pub use endpoints::{CachedEndpoint, Hook};
 pub use fit::Fitted;
 pub use idempotency::{Answer, Idempotency, Scope};
+pub use journal::{MAX_ENTRY_BYTES, Written};
 pub use lookups::ActiveTenant;
 pub use metering::{Hour, Meter, Report};
 pub use runs::{Claim, Claimed, Input, RunFilter, StoredRun};
 pub use subscriptions::{Change, Customer, TenantChange};
 pub use tenants::{Counts, KeyOwner};
 pub use transaction::{Count, Refused};
+pub use wakes::Wake;
 
 /// What the table did.
 #[derive(Debug, thiserror::Error)]

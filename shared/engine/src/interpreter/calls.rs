@@ -84,7 +84,9 @@ impl Run<'_> {
             redirect: true,
             authentication: self.policy(call.document.authentication.as_ref(), input, at, scope)?,
         };
-        let response = self.send(&get, at, scope).await?;
+        // A name of its own, beside the call's.
+        let name = format!("{at}/with/document");
+        let response = self.send(&name, &get, at, scope).await?;
         let document = read(&response).map_err(broken)?;
         let given = self.json(&call.parameters, input, at, scope)?;
         let mut parts =
@@ -102,15 +104,21 @@ impl Run<'_> {
         at: &str,
         scope: &mut Scope,
     ) -> Flow {
-        let response = self.send(&request, at, scope).await?;
+        let response = self.send(at, &request, at, scope).await?;
         let output = http::output(response, &request, format)
             .map_err(|why| Error::new(ErrorKind::Communication, at, why))?;
         Ok(value::from_json(&output))
     }
 
     /// Sends a request and waits for a response that is a success.
-    async fn send(&self, request: &HttpRequest, at: &str, scope: &Scope) -> Flow<HttpResponse> {
-        let asking = self.ask(at, Request::Http(Box::new(request.clone())));
+    async fn send(
+        &self,
+        name: &str,
+        request: &HttpRequest,
+        at: &str,
+        scope: &Scope,
+    ) -> Flow<HttpResponse> {
+        let asking = self.ask(name, Request::Http(Box::new(request.clone())));
         self.tell(at, Event::Started, &http::described(request), scope.attempt)?;
         Ok(http::succeeded(asking.await, request, at)?)
     }

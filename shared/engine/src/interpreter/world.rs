@@ -87,7 +87,7 @@ impl<'a> World<'a> {
 
     pub(super) fn emit(&mut self, event: serde_json::Value) {
         if self.silent == 0 {
-            self.host.emit(event);
+            self.host.emit(self.emitted, event);
         }
     }
 

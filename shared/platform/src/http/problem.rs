@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::response::Response;
-use crate::{blobs, queue, runs, secrets, store};
+use crate::{blobs, journal, queue, runs, secrets, store};
 
 /// A fault of a request's body, and where it is (RFC 6901).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -317,6 +317,18 @@ impl From<runs::Error> for Problem {
             runs::Error::Blobs(error) => error.into(),
             runs::Error::Queue(error) => error.into(),
             runs::Error::InputGone => Self::gone("input-gone", "The run's input is no longer kept"),
+        }
+    }
+}
+
+impl From<journal::Error> for Problem {
+    fn from(error: journal::Error) -> Self {
+        match error {
+            journal::Error::Store(error) => error.into(),
+            journal::Error::Blobs(error) => error.into(),
+            journal::Error::Gone | journal::Error::TooLarge => {
+                Self::gone("journal-gone", "The run's journal is no longer kept")
+            }
         }
     }
 }

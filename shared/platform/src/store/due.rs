@@ -204,20 +204,26 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn all_due(&self, now: Timestamp) -> Result<Vec<Due>, Error> {
-        let minute = now.as_second().rem_euclid(3600) / 60;
-        let hours = if minute < 2 {
-            LONG_LOOK_BACK
-        } else {
-            LOOK_BACK
-        };
-        let keys = (0..=hours).map(|hour| keys::due_hour(now - SignedDuration::from_hours(hour)));
-        let found: Vec<Vec<Item>> = stream::iter(keys)
-            .map(|hour| self.of_hour(hour))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(found.iter().flatten().filter_map(due_of).collect())
+        let found = of_hours(self, now).await?;
+        Ok(found.iter().filter_map(due_of).collect())
     }
+}
+
+/// The keys of what is due in the hours until now.
+pub(super) async fn of_hours(store: &Store, now: Timestamp) -> Result<Vec<Item>, Error> {
+    let minute = now.as_second().rem_euclid(3600) / 60;
+    let hours = if minute < 2 {
+        LONG_LOOK_BACK
+    } else {
+        LOOK_BACK
+    };
+    let keys = (0..=hours).map(|hour| keys::due_hour(now - SignedDuration::from_hours(hour)));
+    let found: Vec<Vec<Item>> = stream::iter(keys)
+        .map(|hour| store.of_hour(hour))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 fn due_of(item: &Item) -> Option<Due> {

@@ -7,6 +7,7 @@
 //! | API key | `TENANT#<ten>` | `KEY#<key>` |
 //! | token → API key | `TENANT#<ten>` | `TOKEN#<keyed hash>` |
 //! | workflow | `TENANT#<ten>` | `WORKFLOW#<wf>` |
+//! | name → workflow | `TENANT#<ten>` | `NAME#<namespace>#<name>#<wf>` |
 //! | version | `TENANT#<ten>` | `WORKFLOW#<wf>#V#<number, 8 digits>` |
 //! | endpoint | `TENANT#<ten>` | `ENDPOINT#<whe>` |
 //! | path secret → endpoint | `TENANT#<ten>` | `HOOK#<keyed hash>` |
@@ -15,6 +16,9 @@
 //! | dedup claim | `TENANT#<ten>#EVENT#<whe>#<hash of the event id>` | `EVENT` |
 //! | run | `TENANT#<ten>#RUNS#<yyyy-mm-dd>#<s>` | `RUN#<run>` |
 //! | log chunk | `TENANT#<ten>#RUN#<run>` | `LOG#<first seq, 8 digits>` |
+//! | journal entry | `TENANT#<ten>#RUN#<run>` | `EFFECT#<place in the journal, 8 digits>` |
+//! | emitted event | `TENANT#<ten>#RUN#<run>` | `EVENT#<number, 8 digits>` |
+//! | end of a long wait | `TENANT#<ten>#RUN#<run>` | `WAKE#<seconds since 1970, 12 digits>#<wf>` |
 //! | subscription | `TENANT#<ten>` | `SUBSCRIPTION` |
 //! | runs in the phase `running`, counted | `TENANT#<ten>` | `RUNNING` |
 //! | what is to be done at a time | `TENANT#<ten>` | `DUE#<task>` |
@@ -29,10 +33,10 @@
 //! | index | its key | from |
 //! |---|---|---|
 //! | `active` | `active_hour` = `ACTIVE#<yyyy-mm-ddThh>` | admission counters |
-//! | `active` | `active_hour` = `DUE#<yyyy-mm-ddThh>` | what is to be done at a time |
+//! | `active` | `active_hour` = `DUE#<yyyy-mm-ddThh>` | what is to be done at a time, ends of long waits |
 //!
 //! Keys are append-only: another shape is another row, and the old row stays reserved. Reserved by
-//! the design: `EFFECT#`, `ARTIFACT#`, `AUDIT#`.
+//! the design: `ARTIFACT#`, `AUDIT#`.
 
 use std::collections::HashMap;
 
@@ -143,6 +147,14 @@ pub(crate) fn workflows(tenant: TenantId) -> Range {
     Range {
         pk: home(tenant),
         prefix: "WORKFLOW#".to_owned(),
+    }
+}
+
+/// Workflows of one name; there may be several.
+pub(crate) fn workflow_names(tenant: TenantId, namespace: &str, name: &str) -> Range {
+    Range {
+        pk: home(tenant),
+        prefix: format!("NAME#{namespace}#{name}#"),
     }
 }
 
@@ -300,6 +312,53 @@ pub(crate) fn log_chunks(tenant: TenantId, run: RunId) -> Range {
     }
 }
 
+/// Everything in a run's own partition.
+pub(crate) fn of_run(tenant: TenantId, run: RunId) -> Range {
+    Range {
+        pk: format!("TENANT#{tenant}#RUN#{run}"),
+        prefix: "".to_owned(),
+    }
+}
+
+pub(crate) fn journal(tenant: TenantId, run: RunId) -> Range {
+    Range {
+        prefix: "EFFECT#".to_owned(),
+        ..of_run(tenant, run)
+    }
+}
+
+pub(crate) fn events(tenant: TenantId, run: RunId) -> Range {
+    Range {
+        prefix: "EVENT#".to_owned(),
+        ..of_run(tenant, run)
+    }
+}
+
+/// What the key of a place in a run's journal, or of an event's number, ends in.
+pub(crate) fn place(number: u32) -> String {
+    format!("{number:08}")
+}
+
+pub(crate) fn wake(tenant: TenantId, run: RunId, workflow: WorkflowId, at: Timestamp) -> Key {
+    let seconds = at.as_second();
+    Range {
+        prefix: "WAKE#".to_owned(),
+        ..of_run(tenant, run)
+    }
+    .key(&format!("{seconds:012}#{workflow}"))
+}
+
+/// The parts of a wake's key.
+pub(crate) fn wake_of(pk: &str, sk: &str) -> Option<(TenantId, RunId, WorkflowId, Timestamp)> {
+    let (seconds, workflow) = sk.strip_prefix("WAKE#")?.split_once('#')?;
+    Some((
+        tenant_of(pk)?,
+        pk.rsplit('#').next()?.parse().ok()?,
+        workflow.parse().ok()?,
+        Timestamp::from_second(seconds.parse().ok()?).ok()?,
+    ))
+}
+
 pub(crate) fn user_tenant(user: &UserId, tenant: TenantId) -> Key {
     user_tenants(user).key(&tenant.to_string())
 }
@@ -339,6 +398,10 @@ mod tests {
             event(ten, whe, "h"),
             run(ten, run_id),
             log_chunk(ten, run_id, 12),
+            workflow_names(ten, "ns", "name").key(&wf.to_string()),
+            journal(ten, run_id).key(&place(3)),
+            events(ten, run_id).key(&place(4)),
+            wake(ten, run_id, wf, at),
             user_tenant(&sub, ten),
             user_idempotency(&sub, "h"),
             subscription(ten),
@@ -369,6 +432,10 @@ mod tests {
         TENANT#ten_01M8073Z600000000000000001#EVENT#whe_01M8073Z600000000000000003#h | EVENT
         TENANT#ten_01M8073Z600000000000000001#RUNS#2026-11-21#4 | RUN#run_01M8073Z600000000000000004
         TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | LOG#00000012
+        TENANT#ten_01M8073Z600000000000000001 | NAME#ns#name#wf_01M8073Z600000000000000002
+        TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | EFFECT#00000003
+        TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | EVENT#00000004
+        TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | WAKE#001795303800#wf_01M8073Z600000000000000002
         USER#auth0|x | TENANT#ten_01M8073Z600000000000000001
         USER#auth0|x | IDEMPOTENCY#h
         TENANT#ten_01M8073Z600000000000000001 | SUBSCRIPTION
@@ -386,5 +453,8 @@ mod tests {
         assert_eq!(due_hour(at), "DUE#2026-11-21T23");
         assert_eq!(tenant_of(&usage(ten, at, 0).pk), Some(ten));
         assert_eq!(tenant_of("USER#x"), None);
+        let woken = wake(ten, run_id, wf, at);
+        assert_eq!(wake_of(&woken.pk, &woken.sk), Some((ten, run_id, wf, at)));
+        assert_eq!(wake_of(&woken.pk, "DUE#SETTLE"), None);
     }
 }

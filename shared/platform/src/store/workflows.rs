@@ -8,12 +8,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     Error, Idempotency, Listing, Page, Stored, TenantStore,
-    items::{Item, RangeQuery, item, stored, text_of, value},
-    keys,
+    items::{Item, KIND, RangeQuery, item, stored, text_of, value},
+    keys::{self, SK},
     transaction::{Count, Refused, Transaction},
 };
 
 const DEFINITION: &str = "definition";
+
+/// How many workflows of one name are looked at.
+const MAX_OF_ONE_NAME: usize = 20;
 
 impl TenantStore<'_> {
     fn version_item(&self, id: WorkflowId, version: &Version) -> Result<Item, Error> {
@@ -51,6 +54,7 @@ impl TenantStore<'_> {
         Transaction::new(self.store)
             .create(self.workflow_item(workflow)?)
             .create(self.version_item(workflow.id, version)?)
+            .put(self.name_item(workflow))
             .count_up(&keys::tenant(self.tenant), Count::Workflows, limit)
             .answer(idempotency)
             .commit()
@@ -103,9 +107,66 @@ impl TenantStore<'_> {
         let mut transaction =
             Transaction::new(self.store).replace(self.workflow_item(&head.value)?, head.version);
         if let Some(version) = version {
-            transaction = transaction.create(self.version_item(head.value.id, version)?);
+            // A name that it had before may stay: whoever looks by it reads the head as well.
+            transaction = transaction
+                .create(self.version_item(head.value.id, version)?)
+                .put(self.name_item(&head.value));
         }
         transaction.commit().await
+    }
+
+    fn name_item(&self, workflow: &Workflow) -> Item {
+        let range = keys::workflow_names(self.tenant, &workflow.namespace, &workflow.name);
+        let mut item = range.key(&workflow.id.to_string()).attributes();
+        item.insert(KIND.to_owned(), AttributeValue::S("name".to_owned()));
+        item
+    }
+
+    /// The newest workflow of a name, and its version that has `document_version`: the newest one
+    /// for `latest`. Only one that is on.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn workflow_named(
+        &self,
+        namespace: &str,
+        name: &str,
+        document_version: &str,
+    ) -> Result<Option<(Workflow, u32)>, Error> {
+        let range = keys::workflow_names(self.tenant, namespace, name);
+        let query = RangeQuery {
+            limit: MAX_OF_ONE_NAME,
+            ..RangeQuery::default()
+        };
+        // The newest first.
+        for item in self.store.range(&range, query).await? {
+            let id = text_of(&item, SK).and_then(|sk| sk.rsplit('#').next()?.parse().ok());
+            let Some(id) = id else { continue };
+            let Some(head) = self.workflow(id).await?.map(|head| head.value) else {
+                continue;
+            };
+            if !head.is_on() || head.name != name || head.namespace != namespace {
+                continue;
+            }
+            if document_version == "latest" {
+                let latest = head.latest;
+                return Ok(Some((head, latest)));
+            }
+            let versions = keys::versions(self.tenant, id);
+            let query = RangeQuery {
+                limit: 1_000,
+                filter: Some("#document_version = :wanted"),
+                filter_names: &[("#document_version", "document_version")],
+                filter_values: &[(":wanted", document_version)],
+                ..RangeQuery::default()
+            };
+            let found = self.store.range(&versions, query).await?;
+            if let Some(item) = found.into_iter().next() {
+                let version: Version = value(item)?;
+                return Ok(Some((head, version.number)));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes a workflow that was disabled by the plan and is enabled again.
@@ -136,8 +197,10 @@ impl TenantStore<'_> {
             transaction = transaction.count_down(&keys::tenant(self.tenant), Count::Workflows);
         }
         transaction.commit().await?;
+        let name = keys::workflow_names(self.tenant, &read.value.namespace, &read.value.name);
         let versions = (1..=read.value.latest).map(|number| keys::version(self.tenant, id, number));
-        self.store.delete_all(versions.collect()).await?;
+        let all = versions.chain([name.key(&id.to_string())]);
+        self.store.delete_all(all.collect()).await?;
         Ok(())
     }
 

@@ -10,19 +10,24 @@ use aias_domain::{
     run::RunError,
 };
 use aias_engine::Program;
-use aias_platform::store::{self, TenantStore};
+
+use crate::store::{self, TenantStore};
 
 /// How many versions are kept; beyond that all are compiled anew.
 const MAX_KEPT: usize = 256;
 
 type Key = (TenantId, WorkflowId, u32);
 
+/// Compiled versions.
 #[derive(Debug, Default)]
-pub(crate) struct Programs(Mutex<HashMap<Key, Arc<Program>>>);
+pub struct Programs(Mutex<HashMap<Key, Arc<Program>>>);
 
 impl Programs {
     /// A version, compiled; or why the run cannot have it.
-    pub(crate) async fn get(
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn get(
         &self,
         store: &TenantStore<'_>,
         workflow: WorkflowId,

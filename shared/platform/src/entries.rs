@@ -1,15 +1,17 @@
 //! A run's log entries, numbered as they come.
 
 use aias_domain::{
+    event::text_of,
     log::{Entry, Level},
     run::RunError,
 };
 use aias_engine::{Event, Record};
 use jiff::Timestamp;
+use serde::Serialize;
 
 /// Entries that are not written yet, and the next number.
 #[derive(Debug)]
-pub(crate) struct Entries {
+pub struct Entries {
     next: u32,
     /// Entries below this number were written by an earlier delivery.
     written: u32,
@@ -20,7 +22,8 @@ pub(crate) struct Entries {
 
 impl Entries {
     /// The entries of an execution whose first one is number `base`.
-    pub(crate) fn new(base: u32, written: u32, now: Timestamp) -> Self {
+    #[must_use]
+    pub fn new(base: u32, written: u32, now: Timestamp) -> Self {
         Self {
             next: base,
             written,
@@ -59,7 +62,7 @@ impl Entries {
     }
 
     /// The run has begun.
-    pub(crate) fn started(&mut self, input_digest: &str, attempt: u32, now: Timestamp) {
+    pub fn started(&mut self, input_digest: &str, attempt: u32, now: Timestamp) {
         let entry = self.entry(Level::Info, "run.started", now, now);
         self.push(Entry {
             attempt,
@@ -69,7 +72,7 @@ impl Entries {
     }
 
     /// A step is over.
-    pub(crate) fn step(&mut self, record: Record, at: Timestamp) {
+    pub fn step(&mut self, record: Record, at: Timestamp) {
         let level = match record.event {
             Event::Started | Event::Completed | Event::Skipped => Level::Info,
             Event::Retried | Event::Caught | Event::Faulted => Level::Warn,
@@ -84,7 +87,7 @@ impl Entries {
     }
 
     /// The run has its output.
-    pub(crate) fn completed(&mut self, output_digest: &str, now: Timestamp) {
+    pub fn completed(&mut self, output_digest: &str, now: Timestamp) {
         let entry = self.entry(Level::Info, "run.completed", now, self.began);
         self.push(Entry {
             output_digest: Some(output_digest.to_owned()),
@@ -93,7 +96,7 @@ impl Entries {
     }
 
     /// The run has faulted.
-    pub(crate) fn faulted(&mut self, error: &RunError, now: Timestamp) {
+    pub fn faulted(&mut self, error: &RunError, now: Timestamp) {
         let entry = self.entry(Level::Error, "run.faulted", now, self.began);
         self.push(Entry {
             error: Some(error.clone()),
@@ -102,7 +105,45 @@ impl Entries {
     }
 
     /// Takes what is not written yet.
-    pub(crate) fn take(&mut self) -> Vec<Entry> {
+    #[must_use]
+    pub fn take(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.waiting)
+    }
+}
+
+/// An entry as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct EntryView {
+    seq: u32,
+    time: String,
+    level: Level,
+    task: Option<String>,
+    event: String,
+    message: String,
+    attempt: u32,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<RunError>,
+}
+
+impl From<Entry> for EntryView {
+    fn from(entry: Entry) -> Self {
+        Self {
+            seq: entry.seq,
+            time: text_of(entry.time),
+            level: entry.level,
+            task: entry.task,
+            event: entry.event,
+            message: entry.message,
+            attempt: entry.attempt,
+            duration_ms: entry.duration_ms,
+            input_digest: entry.input_digest,
+            output_digest: entry.output_digest,
+            error: entry.error,
+        }
     }
 }

@@ -1,0 +1,85 @@
+//! What a run asked for, on its way.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
+
+use aias_engine::journal::{Answer, Effect, Key};
+
+use crate::execute::Error;
+
+/// How many effects of one run are on their way at once; the others wait for a place.
+const MAX_AT_ONCE: usize = 16;
+
+/// An effect under way: its answer, or none when it comes to be elsewhere, later.
+pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Result<Option<Answer>, Error>> + Send + 'a>>;
+
+/// The effects of a run that were asked for and not answered.
+pub(crate) struct Calls<'a> {
+    waiting: Vec<Arc<Effect>>,
+    under_way: Vec<(Arc<Effect>, Call<'a>)>,
+    /// Those that come to be elsewhere: other runs.
+    elsewhere: Vec<Arc<Effect>>,
+}
+
+impl<'a> Calls<'a> {
+    pub(crate) fn new() -> Self {
+        Self {
+            waiting: Vec::new(),
+            under_way: Vec::new(),
+            elsewhere: Vec::new(),
+        }
+    }
+
+    /// Takes what is asked for now. What is asked for no more is left.
+    pub(crate) fn asked(&mut self, effects: &[Arc<Effect>]) {
+        let wanted = |key: &Key| effects.iter().any(|effect| effect.key == *key);
+        self.under_way.retain(|(effect, _)| wanted(&effect.key));
+        self.elsewhere.retain(|effect| wanted(&effect.key));
+        let known = |effect: &&Arc<Effect>| {
+            let same = |other: &Arc<Effect>| other.key == effect.key;
+            self.under_way.iter().any(|(other, _)| same(other)) || self.elsewhere.iter().any(same)
+        };
+        self.waiting = effects.iter().filter(|e| !known(e)).cloned().collect();
+    }
+
+    /// Begins what there is a place for.
+    pub(crate) fn begin(&mut self, call: impl Fn(Arc<Effect>) -> Call<'a>) {
+        while self.under_way.len() < MAX_AT_ONCE && !self.waiting.is_empty() {
+            let effect = self.waiting.remove(0);
+            let begun = call(Arc::clone(&effect));
+            self.under_way.push((effect, begun));
+        }
+    }
+
+    /// The next effect that is answered; never, when none is under way.
+    pub(crate) async fn next(&mut self) -> Result<(Arc<Effect>, Answer), Error> {
+        poll_fn(|context| {
+            let mut place = 0;
+            while let Some((_, call)) = self.under_way.get_mut(place) {
+                let Poll::Ready(result) = call.as_mut().poll(context) else {
+                    place += 1;
+                    continue;
+                };
+                let (effect, _) = self.under_way.remove(place);
+                match result {
+                    Err(error) => return Poll::Ready(Err(error)),
+                    Ok(Some(answer)) => return Poll::Ready(Ok((effect, answer))),
+                    Ok(None) => self.elsewhere.push(effect),
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    pub(crate) fn any_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    pub(crate) fn any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(crate) fn elsewhere(&self) -> &[Arc<Effect>] {
+        &self.elsewhere
+    }
+}

@@ -1,0 +1,292 @@
+//! Following a computation: its steps to the log, what it asks for to the world, the answers to the
+//! journal and then back.
+
+use std::time::Duration;
+
+use aias_domain::run::RunError;
+use aias_engine::{
+    Outcome,
+    journal::{Asked, Entry, What},
+};
+use aias_platform::{
+    computation::{Computation, Told},
+    entries::Entries,
+    journal::{self, MAX_JOURNAL_BYTES},
+    outbound::CALL_TIMEOUT,
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    calls::Calls,
+    execute::Error,
+    execution::{Execution, WRITES},
+    subflow,
+};
+
+/// What following a computation led to.
+pub(crate) enum Heard {
+    Ended(Result<Value, RunError>),
+    /// The plan has as many runs running as it allows at once.
+    NoRoom,
+    /// Somebody else has ended the run.
+    Cancelled,
+    /// It goes on at a time, if one is given; whether it waits for another run.
+    Waits(Option<Timestamp>, bool),
+}
+
+/// How long a run that computes is left alone before it is shown as running.
+const CLAIM_AFTER: Duration = Duration::from_secs(1);
+
+/// How often its log is written from then on, and a look is taken whether it was cancelled.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest wait that is sat out instead of coming back, in milliseconds: a message's delay is
+/// told in seconds.
+const SHORT_MS: i64 = 2_000;
+
+/// What comes of what a run asked for.
+enum Next {
+    Entry(Box<Entry>),
+    Leave(Heard),
+}
+
+/// Follows a computation to its end, or to where it waits. From its first second on, or from the
+/// first thing that it asks for, the run is shown as running and its log is written every second.
+pub(crate) async fn follow<'a>(
+    execution: &mut Execution<'a>,
+    mut computation: Computation,
+    version: u32,
+    entries: &mut Entries,
+    core: SemaphorePermit<'a>,
+) -> Result<Heard, Error> {
+    let mut following = Following {
+        calls: Calls::new(),
+        version,
+        flush_at: Instant::now() + CLAIM_AFTER,
+    };
+    let mut core = Some(core);
+    // The time that it may compute, in all.
+    let mut left = execution.run_time();
+    let mut since = Instant::now();
+    loop {
+        tokio::select! {
+            told = computation.next() => match told {
+                Some(Told::Step(record, at)) => entries.step(record, at),
+                Some(Told::Emitted(number, event)) => emitted(execution, number, event),
+                Some(Told::Ended(outcome)) => return Ok(Heard::Ended(outcome_of(*outcome))),
+                None => return Ok(Heard::Ended(Err(panicked()))),
+                Some(Told::Asked(asked)) => {
+                    left = left.saturating_sub(since.elapsed());
+                    // While it waits, another run may compute.
+                    drop(core.take());
+                    match following.answer(execution, &asked, entries).await? {
+                        Next::Leave(heard) => return Ok(heard),
+                        Next::Entry(entry) => {
+                            if execution.is_too_late() {
+                                // The entry is in the journal; another environment goes on from it.
+                                return Ok(Heard::Waits(Some(execution.app.clock.now()), false));
+                            }
+                            core = execution.app.cores.acquire().await.ok();
+                            since = Instant::now();
+                            computation.give(*entry);
+                        }
+                    }
+                }
+            },
+            () = sleep_until(since + left) => {
+                drop(core);
+                let Some(said) = computation.stop().await else {
+                    return Ok(Heard::Ended(Err(timed_out())));
+                };
+                for told in said {
+                    match told {
+                        Told::Step(record, at) => entries.step(record, at),
+                        Told::Emitted(number, event) => emitted(execution, number, event),
+                        Told::Ended(outcome) => return Ok(Heard::Ended(outcome_of(*outcome))),
+                        Told::Asked(_) => {}
+                    }
+                }
+                return Ok(Heard::Ended(Err(timed_out())));
+            }
+            () = sleep_until(following.flush_at) => {
+                if let Some(heard) = following.look(execution, entries).await? {
+                    computation.stop().await;
+                    return Ok(heard);
+                }
+            }
+        }
+    }
+}
+
+struct Following<'a> {
+    calls: Calls<'a>,
+    version: u32,
+    flush_at: Instant,
+}
+
+impl<'a> Following<'a> {
+    /// Shows the run as running, writes its log, and sees whether somebody has ended it.
+    async fn look(
+        &mut self,
+        execution: &mut Execution<'a>,
+        entries: &mut Entries,
+    ) -> Result<Option<Heard>, Error> {
+        if let Some(heard) = self.claim(execution).await? {
+            return Ok(Some(heard));
+        }
+        execution.flush(entries).await?;
+        self.flush_at = Instant::now() + FLUSH_EVERY;
+        cancelled(execution).await
+    }
+
+    async fn claim(&mut self, execution: &mut Execution<'a>) -> Result<Option<Heard>, Error> {
+        if execution.claimed {
+            return Ok(None);
+        }
+        let now = execution.app.clock.now();
+        let run = execution.run.run.value.clone();
+        let Ok(run) = run.begin(self.version, now) else {
+            return Ok(Some(Heard::Cancelled));
+        };
+        let claimed = execution.claim(run).await?;
+        Ok((!claimed).then_some(Heard::NoRoom))
+    }
+
+    /// What comes first of what a run asked for; in the journal, before it is used.
+    async fn answer(
+        &mut self,
+        execution: &mut Execution<'a>,
+        asked: &Asked,
+        entries: &mut Entries,
+    ) -> Result<Next, Error> {
+        self.calls.asked(&asked.effects);
+        loop {
+            let now = execution.app.clock.now();
+            if let Some(until) = asked.until.filter(|until| *until <= now) {
+                return written(execution, until.max(now), What::Time).await;
+            }
+            if self.calls.any_waiting() && execution.left() >= CALL_TIMEOUT + WRITES {
+                if let Some(heard) = self.claim(execution).await? {
+                    return Ok(Next::Leave(heard));
+                }
+                subflow::note(execution, &asked.effects);
+                let call = execution.caller();
+                self.calls.begin(|effect| call(effect));
+            }
+            let under_way = self.calls.any_under_way();
+            if !under_way && self.calls.any_waiting() {
+                // There is no time to begin anything here.
+                return Ok(Next::Leave(Heard::Waits(Some(now), false)));
+            }
+            let ms = asked
+                .until
+                .map(|until| until.duration_since(now).as_millis());
+            let short = ms.filter(|ms| under_way || *ms <= i128::from(SHORT_MS));
+            if !under_way && short.is_none() {
+                let awaits_run = !self.calls.elsewhere().is_empty();
+                return Ok(Next::Leave(Heard::Waits(asked.until, awaits_run)));
+            }
+            let pause = short.and_then(|ms| u64::try_from(ms).ok());
+            let pause = pause.map_or(Duration::MAX, Duration::from_millis);
+            tokio::select! {
+                answered = self.calls.next() => {
+                    let (effect, answer) = answered?;
+                    let what = What::Answered {
+                        key: effect.key.clone(),
+                        digest: effect.digest(),
+                        answer,
+                    };
+                    return written(execution, execution.app.clock.now(), what).await;
+                }
+                () = sleep(pause.min(FAR)), if short.is_some() => {
+                    let until = asked.until.unwrap_or(now);
+                    let at = until.max(execution.app.clock.now());
+                    return written(execution, at, What::Time).await;
+                }
+                () = sleep_until(self.flush_at) => {
+                    if let Some(heard) = self.look(execution, entries).await? {
+                        return Ok(Next::Leave(heard));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// No environment lives so long.
+const FAR: Duration = Duration::from_secs(3_600);
+
+/// Writes what happened, and sees beside it whether somebody has ended the run.
+async fn written(execution: &mut Execution<'_>, at: Timestamp, what: What) -> Result<Next, Error> {
+    let entry = Entry { at, what };
+    let run = &execution.run;
+    let (id, place, kept) = (run.run.value.id, execution.journal, run.expires_at);
+    let appending = journal::append(
+        execution.store,
+        &execution.app.blobs,
+        id,
+        place,
+        &entry,
+        kept,
+    );
+    let (appended, ended) = tokio::join!(appending, cancelled(execution));
+    if let Some(heard) = ended? {
+        return Ok(Next::Leave(heard));
+    }
+    let Some(bytes) = appended? else {
+        return Err(Error::NotAlone);
+    };
+    execution.journal += 1;
+    execution.journal_bytes += bytes;
+    if execution.journal_bytes > MAX_JOURNAL_BYTES {
+        let detail =
+            format!("what the run got from outside is more than {MAX_JOURNAL_BYTES} bytes");
+        let error = RunError::platform("journal-too-large", "Too much from outside", detail);
+        return Ok(Next::Leave(Heard::Ended(Err(error))));
+    }
+    Ok(Next::Entry(Box::new(entry)))
+}
+
+/// Whether somebody else has ended the run. One that was not written yet cannot have been.
+async fn cancelled(execution: &Execution<'_>) -> Result<Option<Heard>, Error> {
+    let found = execution.store.run(execution.run.run.value.id).await?;
+    let ended = found.is_none_or(|found| found.run.value.status.is_terminal());
+    Ok(ended.then_some(Heard::Cancelled))
+}
+
+fn emitted(execution: &mut Execution<'_>, number: u32, event: Value) {
+    let written = execution.run.run.value.events;
+    let next = written.saturating_add(u32::try_from(execution.events.len()).unwrap_or(u32::MAX));
+    if number > next {
+        execution.events.push(event);
+    }
+}
+
+fn outcome_of(outcome: Outcome) -> Result<Value, RunError> {
+    match outcome {
+        Outcome::Completed(output) => Ok(output),
+        Outcome::Faulted(error) => Err(error.into()),
+        Outcome::Waiting(_) => Err(panicked()),
+    }
+}
+
+fn timed_out() -> RunError {
+    let detail = "one step computed longer than the plan allows for the whole run";
+    RunError {
+        status: 408,
+        ..RunError::platform("timeout", "Timeout", detail)
+    }
+}
+
+fn panicked() -> RunError {
+    RunError::platform(
+        "engine-failed",
+        "The engine failed",
+        "a step made the engine fail",
+    )
+}

@@ -1,0 +1,191 @@
+//! Runs of other workflows, which a task of a run begins.
+//!
+//! A child's id is made of its parent's and of the task, so that an executor that died on the way and
+//! the one after it begin the same child. A child that ends asks for its parent; the parent, once it
+//! is left waiting, looks at the child once more: whichever is last sees the other.
+
+use std::{sync::Arc, time::Duration};
+
+use aias_domain::{
+    artifact::Artifact,
+    canonical,
+    id::RunId,
+    run::{Child, MAX_CHILDREN, MAX_DEPTH, Run, Status, Trigger},
+};
+use aias_engine::journal::{Answer, Effect, Failure, Request, Subflow};
+use aias_platform::{
+    blobs::Object,
+    runs::{NotAdmitted, Prepared, new_run},
+    store::TenantStore,
+};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{App, execute::Error, execution::Execution};
+
+/// How often a child is admitted anew that the rate had no room for.
+const ATTEMPTS: usize = 20;
+
+/// The child of an effect.
+pub(crate) fn child_id(parent: RunId, effect: &Effect) -> RunId {
+    let name = format!("{parent}\n{}\n{}", effect.key.task, effect.key.visit);
+    let digest = canonical::digest(name.as_bytes());
+    let random = digest.get(7..27).unwrap_or_default();
+    let random = u128::from_str_radix(random, 16).unwrap_or_default();
+    RunId::new(effect.asked_at, random)
+}
+
+/// Notes the children that are asked for, to be written with the run.
+pub(crate) fn note(execution: &mut Execution<'_>, effects: &[Arc<Effect>]) {
+    let run = &mut execution.run.run.value;
+    for effect in effects {
+        let child = Child {
+            run_id: child_id(run.id, effect),
+            task: effect.key.task.clone(),
+        };
+        if matches!(effect.request, Request::Workflow(_))
+            && run.children.len() < MAX_CHILDREN
+            && !run.children.contains(&child)
+        {
+            run.children.push(child);
+        }
+    }
+}
+
+fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> Option<Answer> {
+    Some(Answer::Failed(Failure {
+        kind: kind.to_owned(),
+        status,
+        title: title.to_owned(),
+        detail: detail.into(),
+    }))
+}
+
+/// Begins a child, unless it has begun. Its output or its error once it has ended; none before.
+pub(crate) async fn run(
+    app: &App,
+    store: &TenantStore<'_>,
+    parent: &Run,
+    limits: &aias_domain::plan::Limits,
+    effect: &Effect,
+    subflow: &Subflow,
+) -> Result<Option<Answer>, Error> {
+    let id = child_id(parent.id, effect);
+    if let Some(child) = store.run(id).await? {
+        return result(app, store, &child.run.value, subflow.wait).await;
+    }
+    if parent.trigger.depth() >= MAX_DEPTH {
+        let detail = format!("workflows run each other deeper than {MAX_DEPTH} levels");
+        return Ok(failed("configuration", 400, "Too Deep", detail));
+    }
+    if parent.children.len() >= MAX_CHILDREN {
+        let detail = format!("a run begins at most {MAX_CHILDREN} others");
+        return Ok(failed("configuration", 400, "Too Many Runs", detail));
+    }
+    let found = store.workflow_named(&subflow.namespace, &subflow.name, &subflow.version);
+    let Some((workflow, version)) = found.await? else {
+        let detail = format!(
+            "no workflow {}/{} of version {} is on",
+            subflow.namespace, subflow.name, subflow.version
+        );
+        return Ok(failed("configuration", 404, "No Such Workflow", detail));
+    };
+    for attempt in 0.. {
+        match app.intake.admit(store, limits, app.clock.now()).await? {
+            Ok(()) => break,
+            Err(NotAdmitted::RateFull { .. }) if attempt < ATTEMPTS => {
+                sleep(Duration::from_secs(1)).await;
+            }
+            Err(NotAdmitted::RateFull { .. }) => {
+                let detail = "the plan's rate has no room";
+                return Ok(failed("runtime", 429, "Too Many Requests", detail));
+            }
+            Err(NotAdmitted::MonthFull(_)) => {
+                let detail = "the month's runs are used up";
+                return Ok(failed("runtime", 402, "Plan Limit Exceeded", detail));
+            }
+        }
+    }
+    let input = Prepared::new(&subflow.input)?;
+    let trigger = Trigger::Workflow {
+        parent_run_id: parent.id,
+        parent_workflow_id: parent.workflow_id,
+        task: effect.key.task.clone(),
+        awaited: subflow.wait,
+        depth: parent.trigger.depth() + 1,
+    };
+    let digest = input.digest.clone();
+    let child = Run::pending(id, workflow.id, Some(version), trigger, digest);
+    let input = app.intake.place(store, input).await?;
+    let child = new_run(child, input, limits.retention_days);
+    app.intake.begin(store, &child).await?;
+    result(app, store, &child.run.value, subflow.wait).await
+}
+
+/// What a task gets of a child.
+async fn result(
+    app: &App,
+    store: &TenantStore<'_>,
+    child: &Run,
+    awaited: bool,
+) -> Result<Option<Answer>, Error> {
+    if !awaited {
+        return Ok(Some(Answer::Output(Value::Null)));
+    }
+    Ok(match child.status {
+        Status::Pending | Status::Running | Status::Waiting | Status::Suspended => None,
+        Status::Cancelled => failed(
+            "runtime",
+            500,
+            "Cancelled",
+            format!("{} was cancelled", child.id),
+        ),
+        Status::Faulted => match &child.error {
+            None => failed(
+                "runtime",
+                500,
+                "Faulted",
+                format!("{} has faulted", child.id),
+            ),
+            Some(error) => failed(
+                &error.kind,
+                error.status,
+                &error.title,
+                error.detail.clone().unwrap_or_default(),
+            ),
+        },
+        Status::Completed => match child.artifacts.first() {
+            None => failed(
+                "runtime",
+                500,
+                "No Output",
+                format!("{} has no output", child.id),
+            ),
+            Some(artifact) => match output(app, store, artifact).await? {
+                Some(output) => Some(Answer::Output(output)),
+                None => failed(
+                    "runtime",
+                    500,
+                    "No Output",
+                    format!("the output of {} is gone", child.id),
+                ),
+            },
+        },
+    })
+}
+
+async fn output(
+    app: &App,
+    store: &TenantStore<'_>,
+    artifact: &Artifact,
+) -> Result<Option<Value>, Error> {
+    let object = Object::artifact(store, artifact.id, &artifact.digest);
+    let most = usize::try_from(artifact.size_bytes).unwrap_or(usize::MAX);
+    let Some(bytes) = app.blobs.get(&object, most).await? else {
+        return Ok(None);
+    };
+    if artifact.content_type.starts_with("text/plain") {
+        return Ok(String::from_utf8(bytes).ok().map(Value::String));
+    }
+    Ok(aias_domain::json::parse_stored(&bytes).ok())
+}

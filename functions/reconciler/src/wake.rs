@@ -1,0 +1,62 @@
+//! The ends of long waits: a run is asked for by a message whose delay ends when the wait does.
+
+use std::time::Duration;
+
+use aias_platform::{
+    queue::{self, RunMessage},
+    store::{self, Wake},
+    telemetry::Chain,
+};
+use futures_util::{StreamExt as _, stream};
+use jiff::SignedDuration;
+
+use crate::App;
+
+/// The longest delay of a message on the queue.
+const AHEAD: SignedDuration = SignedDuration::from_mins(15);
+
+/// How many runs are seen to at once.
+const AT_ONCE: usize = 32;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+}
+
+/// Asks for each run that goes on within the longest delay, one's failure harming no other.
+pub(crate) async fn ask(app: &App) {
+    let wakes = match app.intake.store.wakes(app.clock.now(), AHEAD).await {
+        Ok(wakes) => wakes,
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "the ends of waits cannot be read");
+            return;
+        }
+    };
+    stream::iter(wakes)
+        .for_each_concurrent(AT_ONCE, |wake| async move {
+            if let Err(error) = one(app, wake).await {
+                let run_id = wake.run_id;
+                tracing::error!(%run_id, error = %Chain(&error), "a waiting run was not asked for");
+            }
+        })
+        .await;
+}
+
+/// The message first: should this end between the two, the run is asked for twice, which is
+/// harmless.
+async fn one(app: &App, wake: Wake) -> Result<(), Error> {
+    let store = app.intake.store.tenant(wake.proof);
+    let message = RunMessage {
+        tenant_id: store.tenant_id(),
+        run_id: wake.run_id,
+        workflow_id: wake.workflow_id,
+    };
+    // The wait ends within the second that its item says.
+    let delay = wake.at.duration_since(app.clock.now()).as_secs() + 1;
+    let delay = Duration::from_secs(u64::try_from(delay).unwrap_or_default().min(900));
+    app.intake.queue.send_later(&message, delay).await?;
+    Ok(store.unset_wake(&wake).await?)
+}

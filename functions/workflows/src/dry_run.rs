@@ -1,0 +1,268 @@
+//! A dry run: the same engine, with responses that the caller supplies. Nothing is stored, nothing is
+//! called, and no time passes: a wait is over at once.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use aias_domain::{canonical, run::RunError, run::Status, tenant::Role};
+use aias_engine::{
+    Outcome, Program,
+    journal::{Answer, Asked, Body, Effect, Entry, Failure, HttpResponse, Request as Wish, What},
+};
+use aias_platform::{
+    clock::random_id,
+    computation::{Computation, Given, Told},
+    entries::{Entries, EntryView},
+    http::{Caller, Problem, Request, Response, parse_body_of},
+    store::TenantStore,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::{App, find};
+
+/// How long it may compute.
+const MOST: Duration = Duration::from_secs(20);
+
+/// What it may leave behind: an answer has a limit.
+const MAX_LOGS: usize = 1_000;
+const MAX_EVENTS: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    #[serde(default)]
+    input: Value,
+    /// By task reference.
+    #[serde(default)]
+    responses: HashMap<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Tested {
+    status: Status,
+    output: Option<Value>,
+    error: Option<RunError>,
+    logs: Vec<EntryView>,
+    events: Vec<Value>,
+}
+
+pub(crate) async fn dry_run(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+    id: &str,
+) -> Result<Response, Problem> {
+    caller.require(Role::Editor)?;
+    let head = find(store, id).await?.value;
+    let wanted: Wanted = parse_body_of(request, caller.limits.body_bytes)?;
+    let version = store.version(head.id, head.latest).await?;
+    let version = version.ok_or_else(Problem::not_found)?;
+    let definition: Value = serde_json::from_str(&version.definition).map_err(Problem::internal)?;
+    let program = Program::compile(&definition).map_err(|_| {
+        Problem::conflict("version-broken", "The version does not compile any more")
+    })?;
+    let now = app.api.clock.now();
+    let run_id = aias_domain::id::RunId::new(now, random_id()).to_string();
+    let input_digest = canonical::digest(&canonical::to_vec(&wanted.input));
+    let given = Given {
+        program: Arc::new(program),
+        run_id,
+        input: wanted.input,
+        started_at: now,
+        max_steps: caller.limits.steps_per_run,
+        journal: Vec::new(),
+        clock: app.api.clock.clone(),
+    };
+    let mut entries = Entries::new(0, 0, now);
+    entries.started(&input_digest, 1, now);
+    let computation = Computation::begin(given).map_err(Problem::internal)?;
+    let mut world = World {
+        responses: wanted.responses,
+        now,
+        entries,
+        events: Vec::new(),
+    };
+    let ended = world.follow(computation).await;
+    let (output, error) = match ended {
+        Ok(output) => {
+            let digest = canonical::digest(&canonical::to_vec(&output));
+            world.entries.completed(&digest, app.api.clock.now());
+            (Some(output), None)
+        }
+        Err(error) => {
+            world.entries.faulted(&error, app.api.clock.now());
+            (None, Some(error))
+        }
+    };
+    let logs = world.entries.take().into_iter().take(MAX_LOGS);
+    Response::object(
+        200,
+        &Tested {
+            status: if error.is_none() {
+                Status::Completed
+            } else {
+                Status::Faulted
+            },
+            output,
+            error,
+            logs: logs.map(EntryView::from).collect(),
+            events: world.events,
+        },
+    )
+}
+
+struct World {
+    responses: HashMap<String, Value>,
+    now: Timestamp,
+    entries: Entries,
+    events: Vec<Value>,
+}
+
+impl World {
+    async fn follow(&mut self, mut computation: Computation) -> Result<Value, RunError> {
+        let listening = async {
+            loop {
+                match computation.next().await {
+                    Some(Told::Step(record, at)) => self.entries.step(record, at),
+                    Some(Told::Emitted(_, event)) => {
+                        if self.events.len() < MAX_EVENTS {
+                            self.events.push(event);
+                        }
+                    }
+                    Some(Told::Asked(asked)) => computation.give(self.next(&asked)?),
+                    Some(Told::Ended(outcome)) => {
+                        return match *outcome {
+                            Outcome::Completed(output) => Ok(output),
+                            Outcome::Faulted(error) => Err(error.into()),
+                            Outcome::Waiting(_) => Err(failed()),
+                        };
+                    }
+                    None => return Err(failed()),
+                }
+            }
+        };
+        if let Ok(ended) = timeout(MOST, listening).await {
+            return ended;
+        }
+        computation.stop().await;
+        let detail = "the dry run computed longer than a request may take";
+        Err(RunError {
+            status: 408,
+            ..RunError::platform("timeout", "Timeout", detail)
+        })
+    }
+
+    /// What comes of what was asked for: the first effect that a response stands in for, else the
+    /// time that was waited for.
+    fn next(&mut self, asked: &Asked) -> Result<Entry, RunError> {
+        let answered = asked.effects.iter().find_map(|effect| {
+            let response = self.responses.get(&effect.key.task)?;
+            Some((effect, answer(effect, response)))
+        });
+        let what = match (answered, asked.until, asked.effects.first()) {
+            (Some((effect, answer)), ..) => What::Answered {
+                key: effect.key.clone(),
+                digest: effect.digest(),
+                answer,
+            },
+            (None, Some(until), _) => {
+                self.now = self.now.max(until);
+                What::Time
+            }
+            (None, None, effect) => {
+                let task = effect.map(|effect| effect.key.task.clone());
+                let detail = "`responses` has none for this task; nothing is called in a dry run";
+                let error = RunError::platform("no-response", "No response", detail);
+                return Err(RunError {
+                    instance: task,
+                    ..error
+                });
+            }
+        };
+        Ok(Entry { at: self.now, what })
+    }
+}
+
+/// A whole HTTP response, by the names of the DSL's `output: response`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Whole {
+    status_code: u16,
+    #[serde(default)]
+    headers: HashMap<String, String>,
+    #[serde(default)]
+    content: Value,
+}
+
+/// An effect that does not come to be.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Broken {
+    error: Problematic,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Problematic {
+    #[serde(rename = "type")]
+    kind: String,
+    status: u16,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    detail: Option<String>,
+}
+
+/// What a response stands for: an error, a whole HTTP response, or else the content of one or the
+/// output of a workflow.
+fn answer(effect: &Effect, response: &Value) -> Answer {
+    if let Ok(Broken { error }) = Broken::deserialize(response) {
+        return Answer::Failed(Failure {
+            title: error.title.unwrap_or_else(|| "Error".to_owned()),
+            detail: error.detail.unwrap_or_default(),
+            kind: error.kind,
+            status: error.status,
+        });
+    }
+    match (&effect.request, Whole::deserialize(response)) {
+        (Wish::Workflow(_), _) => Answer::Output(response.clone()),
+        (Wish::Http(_), Ok(whole)) => {
+            let mut headers: Vec<_> = whole.headers.into_iter().collect();
+            headers.sort();
+            http(whole.status_code, headers, &whole.content)
+        }
+        (Wish::Http(_), Err(_)) => http(200, Vec::new(), response),
+    }
+}
+
+fn http(status: u16, headers: Vec<(String, String)>, content: &Value) -> Answer {
+    let headers = headers
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let mut headers: Vec<(String, String)> = headers.collect();
+    let text = match content {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            if !headers.iter().any(|(name, _)| name == "content-type") {
+                headers.push(("content-type".to_owned(), "application/json".to_owned()));
+            }
+            content.to_string()
+        }
+    };
+    Answer::Http(HttpResponse {
+        status,
+        headers,
+        body: Body::Text(text),
+    })
+}
+
+fn failed() -> RunError {
+    RunError::platform(
+        "engine-failed",
+        "The engine failed",
+        "a step made the engine fail",
+    )
+}

@@ -1,0 +1,137 @@
+//! Journals: small entries in the table, large ones in the bucket.
+
+use aias_domain::{canonical, id::RunId};
+use aias_engine::journal::{Entry, retried};
+use jiff::Timestamp;
+
+use crate::{
+    blobs::{self, Blobs, Object},
+    store::{self, MAX_ENTRY_BYTES, TenantStore, Written},
+};
+
+/// The largest journal that is read, in bytes of JSON: what a run may get from outside in all.
+pub const MAX_JOURNAL_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why a journal cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The table.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The bucket.
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
+    /// An entry is no longer there, or is none.
+    #[error("an entry of the journal is not there")]
+    Gone,
+    /// It is more than [`MAX_JOURNAL_BYTES`].
+    #[error("the journal is larger than {MAX_JOURNAL_BYTES} bytes")]
+    TooLarge,
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Blobs(error) => error.is_transient(),
+            Self::Gone | Self::TooLarge => false,
+        }
+    }
+}
+
+/// A run's journal, and how many bytes it has.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn read(
+    store: &TenantStore<'_>,
+    blobs: &Blobs,
+    run: RunId,
+) -> Result<(Vec<Entry>, usize), Error> {
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    for written in store.journal(run).await? {
+        let text = text_of(store, blobs, &written).await?;
+        bytes += text.len();
+        if bytes > MAX_JOURNAL_BYTES {
+            return Err(Error::TooLarge);
+        }
+        entries.push(serde_json::from_slice(&text).map_err(|_| Error::Gone)?);
+    }
+    Ok((entries, bytes))
+}
+
+async fn text_of(
+    store: &TenantStore<'_>,
+    blobs: &Blobs,
+    written: &Written,
+) -> Result<Vec<u8>, Error> {
+    match written {
+        Written::Inline(deflated) => Ok(Written::inflate(deflated)?),
+        Written::Blob(key) => {
+            let object = Object::stored(store, key).ok_or(Error::Gone)?;
+            let found = blobs.get(&object, MAX_ENTRY_BYTES).await?;
+            found.ok_or(Error::Gone)
+        }
+    }
+}
+
+/// Where an entry goes, its object written if it needs one; and how many bytes it has.
+async fn placed(
+    store: &TenantStore<'_>,
+    blobs: &Blobs,
+    run: RunId,
+    entry: &Entry,
+) -> Result<(Written, usize), Error> {
+    let (text, inline) = Written::inline(entry)?;
+    let bytes = text.len();
+    if let Some(inline) = inline {
+        return Ok((inline, bytes));
+    }
+    let object = Object::journal(store, run, &canonical::digest(&text));
+    blobs.put(&object, text, "application/json").await?;
+    Ok((Written::Blob(object.as_str().to_owned()), bytes))
+}
+
+/// Writes the entry at a place of a run's journal. None when the place is taken: another executor
+/// is at work; else how many bytes the entry has.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn append(
+    store: &TenantStore<'_>,
+    blobs: &Blobs,
+    run: RunId,
+    place: usize,
+    entry: &Entry,
+    expires_at: Timestamp,
+) -> Result<Option<usize>, Error> {
+    let (written, bytes) = placed(store, blobs, run, entry).await?;
+    let place = u32::try_from(place).unwrap_or(u32::MAX);
+    let free = store.append_entry(run, place, &written, expires_at).await?;
+    Ok(free.then_some(bytes))
+}
+
+/// Has a faulted run go on from its journal: without the failure that ended it. To do it twice is
+/// harmless.
+///
+/// # Errors
+/// When the journal cannot be read or written.
+pub async fn retry(
+    store: &TenantStore<'_>,
+    blobs: &Blobs,
+    run: RunId,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(), Error> {
+    let (journal, _) = read(store, blobs, run).await?;
+    let Some((kept, entry)) = retried(&journal, now) else {
+        return Ok(());
+    };
+    let (written, _) = placed(store, blobs, run, &entry).await?;
+    let place = u32::try_from(kept).unwrap_or(u32::MAX);
+    Ok(store
+        .replace_entry(run, place, &written, expires_at)
+        .await?)
+}

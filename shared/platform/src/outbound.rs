@@ -1,0 +1,264 @@
+//! Calls to hosts that a tenant names: bounded in time, size and redirections, and only to addresses
+//! that anybody may reach. Every hop is resolved, checked and pinned ([`guard`]).
+
+mod authentication;
+mod guard;
+
+use std::time::Duration;
+
+use aias_domain::{canonical, id::RunId, id::TenantId};
+use aias_engine::journal::{Answer, Body, Effect, Failure, HttpRequest, HttpResponse};
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{
+    http::HttpConnector as _, orchestrator::HttpRequest as SmithyRequest,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::Uri;
+use tokio::time::timeout;
+
+pub use guard::{BadNetwork, Guard};
+
+/// How long one effect may take, with its redirections and its token.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest response that is read, in bytes.
+pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many redirections are followed.
+const MAX_HOPS: usize = 5;
+
+/// How many headers of a response are kept, and how long each may be, in bytes.
+const MAX_HEADERS: usize = 100;
+const MAX_HEADER_BYTES: usize = 8_192;
+
+const USER_AGENT: &str = concat!("aias/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that show who asks: another origin does not get them.
+const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+/// What calling out takes.
+#[derive(Debug)]
+pub struct Outbound {
+    connector: Connector,
+    guard: Guard,
+    tokens: authentication::Tokens,
+}
+
+/// Why a call did not come to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Error {
+    /// The address may not be called.
+    Forbidden(String),
+    /// No connection, or it broke off.
+    Unreachable,
+    /// It took too long.
+    TooLate,
+    /// The response is larger than any may be.
+    TooLarge,
+    /// The request cannot be made.
+    Malformed(&'static str),
+    /// Who asks cannot be shown.
+    Authentication(String),
+}
+
+impl Error {
+    fn failure(self) -> Failure {
+        let (kind, status, title, detail) = match self {
+            Self::Forbidden(why) => ("communication", 403, "Forbidden Address", why),
+            Self::Unreachable => (
+                "communication",
+                502,
+                "Bad Gateway",
+                "the host cannot be reached, or the connection broke off".to_owned(),
+            ),
+            Self::TooLate => (
+                "communication",
+                504,
+                "Gateway Timeout",
+                format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
+            ),
+            Self::TooLarge => (
+                "communication",
+                502,
+                "Bad Gateway",
+                format!("the response has more than {MAX_RESPONSE_BYTES} bytes"),
+            ),
+            Self::Malformed(why) => ("configuration", 400, "Configuration Error", why.to_owned()),
+            Self::Authentication(why) => ("authentication", 401, "Authentication Error", why),
+        };
+        Failure {
+            kind: kind.to_owned(),
+            status,
+            title: title.to_owned(),
+            detail,
+        }
+    }
+}
+
+/// The `Idempotency-Key` of an effect: the same for each attempt at it, another for each other one.
+fn idempotency_key(run: RunId, effect: &Effect) -> String {
+    let name = format!("{}\n{}", effect.key.task, effect.occurrence);
+    let digest = canonical::digest(name.as_bytes());
+    let short = digest.get(7..39).unwrap_or_default();
+    format!("{run}-{short}")
+}
+
+impl Outbound {
+    /// Calls whatever `guard` lets through.
+    #[must_use]
+    pub fn new(guard: Guard) -> Self {
+        let connector = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_with_resolver(guard.clone());
+        Self {
+            connector,
+            guard,
+            tokens: authentication::Tokens::default(),
+        }
+    }
+
+    /// Makes a call and reads its response, whatever its status.
+    pub async fn call(
+        &self,
+        tenant: TenantId,
+        run: RunId,
+        effect: &Effect,
+        request: &HttpRequest,
+    ) -> Answer {
+        let key = idempotency_key(run, effect);
+        let called = timeout(CALL_TIMEOUT, self.authenticated(tenant, &key, request));
+        match called.await.unwrap_or(Err(Error::TooLate)) {
+            Ok(response) => Answer::Http(response),
+            Err(error) => Answer::Failed(error.failure()),
+        }
+    }
+
+    /// Follows a request to its last response. `authorization` is for the first origin.
+    async fn follow(
+        &self,
+        request: &HttpRequest,
+        key: &str,
+        authorization: Option<&str>,
+    ) -> Result<HttpResponse, Error> {
+        let mut asked = request.clone();
+        let mut authorization = authorization;
+        for _ in 0..MAX_HOPS {
+            let response = self.once(&asked, key, authorization).await?;
+            let target = redirection(&response).filter(|_| request.redirect);
+            let Some(target) = target else {
+                return Ok(response);
+            };
+            let from = url::Url::parse(&asked.uri).map_err(|_| Error::Unreachable)?;
+            let to = from.join(target).map_err(|_| Error::Unreachable)?;
+            if to.origin() != from.origin() {
+                authorization = None;
+                asked
+                    .headers
+                    .retain(|(name, _)| !CREDENTIALS.contains(&name.as_str()));
+            }
+            // RFC 9110, 15.4: 303 is fetched, and by custom so is what a POST was sent to.
+            let fetched = response.status == 303
+                || (matches!(response.status, 301 | 302) && asked.method == "POST");
+            if fetched && asked.method != "HEAD" {
+                "GET".clone_into(&mut asked.method);
+                asked.body = None;
+                asked.headers.retain(|(name, _)| name != "content-type");
+            }
+            asked.uri = to.into();
+        }
+        Err(Error::Malformed("too many redirections"))
+    }
+
+    /// One request, one response.
+    async fn once(
+        &self,
+        request: &HttpRequest,
+        key: &str,
+        authorization: Option<&str>,
+    ) -> Result<HttpResponse, Error> {
+        let url = url::Url::parse(&request.uri).map_err(|_| Error::Malformed("not a URI"))?;
+        self.guard.check(&url).map_err(Error::Forbidden)?;
+        let uri: Uri = url
+            .as_str()
+            .parse()
+            .map_err(|_| Error::Malformed("not a URI that can be called"))?;
+        let body = request.body.as_ref();
+        let mut sent = SmithyRequest::new(
+            body.map_or_else(SdkBody::empty, |text| SdkBody::from(text.clone())),
+        );
+        sent.set_method(&request.method)
+            .map_err(|_| Error::Malformed("not a method"))?;
+        sent.set_uri(uri)
+            .map_err(|_| Error::Malformed("not a URI that can be called"))?;
+        let headers = sent.headers_mut();
+        for (name, value) in &request.headers {
+            headers
+                .try_append(name.clone(), value.clone())
+                .map_err(|_| Error::Malformed("a header cannot be sent"))?;
+        }
+        for (name, value) in [
+            ("user-agent", USER_AGENT),
+            ("accept", "*/*"),
+            ("idempotency-key", key),
+        ] {
+            if headers.get(name).is_none() {
+                headers.insert(name, value.to_owned());
+            }
+        }
+        if let Some(authorization) = authorization {
+            headers
+                .try_insert("authorization", authorization.to_owned())
+                .map_err(|_| Error::Malformed("a header cannot be sent"))?;
+        }
+        if let Some(body) = body {
+            headers.insert("content-length", body.len().to_string());
+        }
+        let response = match self.connector.call(sent).await {
+            Ok(response) => response,
+            Err(error) => {
+                return Err(guard::refused(&error).map_or(Error::Unreachable, Error::Forbidden));
+            }
+        };
+        let status = response.status().as_u16();
+        let headers = response.headers().iter();
+        let headers: Vec<_> = headers
+            .filter(|(_, value)| value.len() <= MAX_HEADER_BYTES)
+            .take(MAX_HEADERS)
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let mut stream = ByteStream::new(response.into_body());
+        let mut bytes: Vec<u8> = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|_| Error::Unreachable)?);
+            if bytes.len() > MAX_RESPONSE_BYTES {
+                return Err(Error::TooLarge);
+            }
+        }
+        Ok(HttpResponse {
+            status,
+            headers,
+            body: match String::from_utf8(bytes) {
+                Ok(text) => Body::Text(text),
+                Err(bytes) => Body::Base64(STANDARD.encode(bytes.as_bytes())),
+            },
+        })
+    }
+}
+
+fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
+    let mut headers = response.headers.iter();
+    headers
+        .find(|(n, _)| n == name)
+        .map(|(_, value)| value.as_str())
+}
+
+/// Where a response sends its caller.
+fn redirection(response: &HttpResponse) -> Option<&str> {
+    matches!(response.status, 301 | 302 | 303 | 307 | 308)
+        .then(|| header(response, "location"))
+        .flatten()
+}

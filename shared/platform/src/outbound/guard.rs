@@ -1,0 +1,259 @@
+//! Which addresses a tenant's calls may reach: what the whole Internet may. A name is resolved here,
+//! all its addresses are checked, and the connection goes to one of these and nowhere else, so a name
+//! that changes between two look-ups gains nothing.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use ipnet::IpNet;
+use url::{Host, Url};
+
+/// Networks of IPv4 that are not public (IANA's special-purpose registry).
+const CLOSED_V4: [(Ipv4Addr, u8); 15] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 4),
+];
+
+/// The one network of IPv6 that is public, and what of it is not: addresses that hold another one
+/// (6to4, Teredo), and those for documents and tests.
+const OPEN_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const CLOSED_V6: [(Ipv6Addr, u8); 4] = [
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+];
+
+fn holds(network: IpAddr, length: u8, address: IpAddr) -> bool {
+    IpNet::new(network, length).is_ok_and(|network| network.contains(&address))
+}
+
+/// Whether anybody on the Internet may reach an address.
+fn is_public(address: IpAddr) -> bool {
+    let is_in = |(network, length): (IpAddr, u8)| holds(network, length, address);
+    match address {
+        IpAddr::V4(_) => !CLOSED_V4.into_iter().any(|(n, l)| is_in((n.into(), l))),
+        // What holds an IPv4 address (mapped, NAT64) lies outside the public network.
+        IpAddr::V6(_) => {
+            is_in((OPEN_V6.0.into(), OPEN_V6.1))
+                && !CLOSED_V6.into_iter().any(|(n, l)| is_in((n.into(), l)))
+        }
+    }
+}
+
+/// A text that names no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a network, such as 10.0.0.0/8")]
+pub struct BadNetwork(String);
+
+/// What calls may reach.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    also: Vec<IpNet>,
+}
+
+/// Why an address may not be called.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
+
+/// Public addresses, and those of these networks, separated by commas.
+impl FromStr for Guard {
+    type Err = BadNetwork;
+
+    fn from_str(networks: &str) -> Result<Self, BadNetwork> {
+        let parts = networks.split(',').map(str::trim).filter(|n| !n.is_empty());
+        let also = parts.map(|network| network.parse().map_err(|_| BadNetwork(network.to_owned())));
+        Ok(Self {
+            also: also.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Guard {
+    fn allows(&self, address: IpAddr) -> bool {
+        is_public(address) || self.also.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether a URL may be called, as far as can be seen without a look-up.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, url: &Url) -> Result<(), String> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("only http and https can be called".to_owned());
+        }
+        let address = match url.host() {
+            None => return Err("a URI without a host cannot be called".to_owned()),
+            Some(Host::Domain(_)) => return Ok(()),
+            Some(Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+        };
+        if self.allows(address) {
+            return Ok(());
+        }
+        Err(format!("{address} is not a public address"))
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveDnsError> {
+        let found = tokio::net::lookup_host((name, 0)).await;
+        let found: Vec<IpAddr> = found
+            .map_err(ResolveDnsError::new)?
+            .map(|address| address.ip())
+            .collect();
+        if found.iter().all(|address| self.allows(*address)) {
+            return Ok(found);
+        }
+        let why = format!("{name} has an address that is not public");
+        Err(ResolveDnsError::new(Refused(why)))
+    }
+}
+
+impl ResolveDns for Guard {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(self.resolve(name))
+    }
+}
+
+/// What the guard said, if it is why a call failed.
+pub(super) fn refused(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    // Bounded: causes of causes.
+    for _ in 0..16 {
+        let error = cause?;
+        if let Some(refused) = error.downcast_ref::<Refused>() {
+            return Some(refused.0.clone());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_public_is_refused_in_every_spelling() {
+        let guard = Guard::default();
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "017700000001",
+            "127.255.255.254",
+            "0.0.0.0",
+            "0",
+            "10.0.0.1",
+            "10.255.255.255",
+            "167772161",
+            "100.64.0.1",
+            "169.254.169.254",
+            "0xa9fea9fe",
+            "2852039166",
+            "0251.0376.0251.0376",
+            "169.254.170.2",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.0.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "[::]",
+            "[::1]",
+            "[0:0:0:0:0:0:0:1]",
+            "[::127.0.0.1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::ffff:10.0.0.1]",
+            "[::ffff:169.254.169.254]",
+            "[::ffff:8.8.8.8]",
+            "[64:ff9b::7f00:1]",
+            "[64:ff9b::a9fe:a9fe]",
+            "[64:ff9b:1::1]",
+            "[100::1]",
+            "[2001::1]",
+            "[2001:10::1]",
+            "[2001:20::1]",
+            "[2001:db8::1]",
+            "[2002:7f00:1::]",
+            "[2002:a9fe:a9fe::]",
+            "[3fff::1]",
+            "[fc00::1]",
+            "[fd00::1]",
+            "[fd00:ec2::254]",
+            "[fe80::1]",
+            "[fec0::1]",
+            "[ff02::1]",
+            "[ff00::]",
+            "１２７.0.0.1",
+            "127。0。0。1",
+            "①②⑦.⓪.⓪.①",
+            "%31%32%37.0.0.1",
+        ] {
+            assert!(
+                guard.check(&url(&format!("http://{host}/"))).is_err(),
+                "{host}"
+            );
+        }
+        for host in ["8.8.8.8", "1.1.1.1", "[2606:4700::1111]", "example.com"] {
+            assert_eq!(
+                guard.check(&url(&format!("https://{host}/"))),
+                Ok(()),
+                "{host}"
+            );
+        }
+        assert!(guard.check(&url("ftp://8.8.8.8/")).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_name_whose_address_is_not_public_is_refused() {
+        let error = Guard::default().resolve("localhost").await.unwrap_err();
+        assert!(
+            refused(&error)
+                .unwrap()
+                .contains("localhost has an address")
+        );
+    }
+
+    #[tokio::test]
+    async fn only_named_networks_are_opened() {
+        let guard = "127.0.0.0/8, ::1/128".parse::<Guard>().unwrap();
+        assert!(guard.resolve("localhost").await.is_ok());
+        assert_eq!(guard.check(&url("http://127.0.0.1/")), Ok(()));
+        assert!(guard.check(&url("http://10.0.0.1/")).is_err());
+        assert!("".parse::<Guard>().unwrap().also.is_empty());
+        assert!("loopback".parse::<Guard>().is_err());
+    }
+}

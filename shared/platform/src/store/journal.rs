@@ -1,0 +1,260 @@
+//! Journals: what happened in a run, entry by entry, each an item that must not exist. Two executors
+//! of one run cannot both write the same place, so the second learns that it is not alone.
+
+use aias_domain::id::RunId;
+use aias_engine::journal::Entry;
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    Error, TenantStore,
+    items::{EXPIRES_AT, Item, KIND, Put, RangeQuery, number, text_of},
+    keys::{self, PK, SK},
+    logs::{deflate, inflate},
+};
+
+/// How many entries a run's journal may have: more than the steps that any plan allows.
+const MAX_ENTRIES: usize = 40_000;
+
+/// The largest entry and event, in bytes of JSON.
+pub const MAX_ENTRY_BYTES: usize = 8 * 1024 * 1024;
+
+/// The largest deflated entry in an item of its own, in bytes; beyond 4 KiB an object in the bucket
+/// costs less (`docs/decisions/0003`).
+const MAX_INLINE: usize = 4 * 1024;
+
+const ENTRY: &str = "entry";
+const ENTRY_KEY: &str = "entry_key";
+const EVENT: &str = "event";
+
+/// An entry as its item holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// Its JSON, deflated.
+    Inline(Vec<u8>),
+    /// In the bucket, at this key.
+    Blob(String),
+}
+
+impl Written {
+    /// An entry's JSON, and the item's part if it fits into one.
+    ///
+    /// # Errors
+    /// Never for entries that fit into memory.
+    pub fn inline(entry: &Entry) -> Result<(Vec<u8>, Option<Self>), Error> {
+        let text = serde_json::to_vec(entry).map_err(|e| Error::Broken(Box::new(e)))?;
+        let deflated = deflate(&text)?;
+        let inline = (deflated.len() <= MAX_INLINE).then_some(Self::Inline(deflated));
+        Ok((text, inline))
+    }
+
+    /// The JSON of an inline entry.
+    ///
+    /// # Errors
+    /// When it is not what was deflated.
+    pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, Error> {
+        inflate(deflated, MAX_ENTRY_BYTES as u64)
+    }
+}
+
+impl TenantStore<'_> {
+    /// Writes the entry at a place of a run's journal; says whether the place was free.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn append_entry(
+        &self,
+        run: RunId,
+        place: u32,
+        entry: &Written,
+        expires_at: Timestamp,
+    ) -> Result<bool, Error> {
+        let item = self.entry_item(run, place, entry, expires_at);
+        let found = match self.store.create(item.clone()).await? {
+            Put::Done => return Ok(true),
+            Put::Found(found) => found,
+        };
+        // An answer that was lost and asked for again by the SDK finds this very entry.
+        Ok([ENTRY, ENTRY_KEY]
+            .iter()
+            .all(|name| found.get(*name) == item.get(*name)))
+    }
+
+    /// Writes the entry at a place of a run's journal over the one that is there.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn replace_entry(
+        &self,
+        run: RunId,
+        place: u32,
+        entry: &Written,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        self.store
+            .client
+            .put_item()
+            .table_name(&self.store.table)
+            .set_item(Some(self.entry_item(run, place, entry, expires_at)))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(super::classify)
+    }
+
+    fn entry_item(&self, run: RunId, place: u32, entry: &Written, expires_at: Timestamp) -> Item {
+        let key = keys::journal(self.tenant, run).key(&keys::place(place));
+        let mut item = key.attributes();
+        item.insert(KIND.to_owned(), AttributeValue::S("effect".to_owned()));
+        match entry {
+            Written::Inline(bytes) => {
+                let bytes = AttributeValue::B(Blob::new(bytes.clone()));
+                item.insert(ENTRY.to_owned(), bytes);
+            }
+            Written::Blob(key) => {
+                item.insert(ENTRY_KEY.to_owned(), AttributeValue::S(key.clone()));
+            }
+        }
+        item.insert(EXPIRES_AT.to_owned(), number(expires_at.as_second()));
+        item
+    }
+
+    /// A run's journal, in order.
+    ///
+    /// # Errors
+    /// When the table does not answer, or the journal has a gap.
+    pub async fn journal(&self, run: RunId) -> Result<Vec<Written>, Error> {
+        let range = keys::journal(self.tenant, run);
+        let mut entries = Vec::new();
+        let mut after: Option<String> = None;
+        while entries.len() < MAX_ENTRIES {
+            let query = RangeQuery {
+                after: after.as_deref(),
+                limit: 1_000,
+                forward: true,
+                ..RangeQuery::default()
+            };
+            let items = self.store.range(&range, query).await?;
+            let Some(last) = items.last() else { break };
+            after = text_of(last, SK)
+                .and_then(|sk| sk.strip_prefix(&range.prefix))
+                .map(str::to_owned);
+            for mut item in items {
+                let expected = keys::place(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+                if text_of(&item, SK) != Some(range.key(&expected).sk.as_str()) {
+                    return Err(Error::broken("a journal with a gap"));
+                }
+                entries.push(match (item.remove(ENTRY), item.remove(ENTRY_KEY)) {
+                    (Some(AttributeValue::B(bytes)), _) => Written::Inline(bytes.into_inner()),
+                    (_, Some(AttributeValue::S(key))) => Written::Blob(key),
+                    _ => return Err(Error::broken("a journal's entry without an entry")),
+                });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Writes events that a run emitted, the first of which is number `first`. To write them again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn put_events(
+        &self,
+        run: RunId,
+        first: u32,
+        events: &[Value],
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        let range = keys::events(self.tenant, run);
+        for (number_of, event) in (first..).zip(events) {
+            let text = serde_json::to_vec(event).map_err(|e| Error::Broken(Box::new(e)))?;
+            let mut item = range.key(&keys::place(number_of)).attributes();
+            item.insert(KIND.to_owned(), AttributeValue::S("event".to_owned()));
+            let bytes = AttributeValue::B(Blob::new(deflate(&text)?));
+            item.insert(EVENT.to_owned(), bytes);
+            item.insert(EXPIRES_AT.to_owned(), number(expires_at.as_second()));
+            self.store.create(item).await?;
+        }
+        Ok(())
+    }
+
+    /// Up to `limit` events of a run from number `from` on, oldest first, with their numbers.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn events(
+        &self,
+        run: RunId,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Value)>, Error> {
+        let range = keys::events(self.tenant, run);
+        let after = from.checked_sub(1).map(keys::place);
+        let query = RangeQuery {
+            after: after.as_deref(),
+            limit,
+            forward: true,
+            ..RangeQuery::default()
+        };
+        let mut events = Vec::new();
+        for item in self.store.range(&range, query).await? {
+            let number = text_of(&item, SK)
+                .and_then(|sk| sk.strip_prefix(&range.prefix)?.parse().ok())
+                .ok_or_else(|| Error::broken("an event without a number"))?;
+            let Some(AttributeValue::B(bytes)) = item.get(EVENT) else {
+                return Err(Error::broken("an event's item without an event"));
+            };
+            let text = inflate(bytes.as_ref(), MAX_ENTRY_BYTES as u64)?;
+            let event = serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))?;
+            events.push((number, event));
+        }
+        Ok(events)
+    }
+
+    /// Keeps all that belongs to a run until `expires_at`.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn keep_until(&self, run: RunId, expires_at: Timestamp) -> Result<(), Error> {
+        let range = keys::of_run(self.tenant, run);
+        let mut after: Option<String> = None;
+        loop {
+            let query = RangeQuery {
+                after: after.as_deref(),
+                limit: 1_000,
+                forward: true,
+                projection: Some("#pk, SK"),
+                ..RangeQuery::default()
+            };
+            let items = self.store.range(&range, query).await?;
+            let Some(last) = items.last() else {
+                return Ok(());
+            };
+            after = text_of(last, SK).map(str::to_owned);
+            for item in items {
+                let key = item
+                    .into_iter()
+                    .filter(|(name, _)| name == PK || name == SK);
+                self.store
+                    .client
+                    .update_item()
+                    .table_name(&self.store.table)
+                    .set_key(Some(key.collect()))
+                    .update_expression("SET expires_at = :at")
+                    .condition_expression("attribute_exists(PK)")
+                    .expression_attribute_values(":at", number(expires_at.as_second()))
+                    .send()
+                    .await
+                    .map(|_| ())
+                    .map_err(super::classify)
+                    // What has gone meanwhile is not kept.
+                    .or_else(|error| match error {
+                        Error::Conflict => Ok(()),
+                        Error::Unavailable(_) | Error::Broken(_) => Err(error),
+                    })?;
+            }
+        }
+    }
+}
