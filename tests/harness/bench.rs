@@ -431,7 +431,19 @@ impl Bench {
         bodies: &[String],
         received: u32,
     ) -> SqsBatchResponse {
-        let deadline = SystemTime::now() + Duration::from_secs(60);
+        let whole = Duration::from_secs(60);
+        self.deliver_within(app, bodies, received, whole).await
+    }
+
+    /// The same to an environment that has only so much time.
+    pub async fn deliver_within(
+        &self,
+        app: &executor::App,
+        bodies: &[String],
+        received: u32,
+        time: Duration,
+    ) -> SqsBatchResponse {
+        let deadline = SystemTime::now() + time;
         executor::handle(app, self.batch(bodies, received), deadline).await
     }
 

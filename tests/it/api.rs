@@ -103,7 +103,8 @@ fn a_definition_that_cannot_run_is_refused_with_every_fault() {
         [
             "/definition/do/0/a/set",
             "/definition/do/0/a/then",
-            "/definition/do/1/b/call"
+            "/definition/do/1/b/with",
+            "/definition/do/1/b/with"
         ]
     );
     let yaml = [("content-type", "application/yaml")];

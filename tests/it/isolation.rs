@@ -19,7 +19,7 @@ enum Who {
 
 use Who::{Anybody, Caller, Member};
 
-const ROUTES: [(&str, &str, Who); 49] = [
+const ROUTES: [(&str, &str, Who); 52] = [
     ("POST", "/api/webhooks/{tenant_id}/{secret}", Anybody),
     ("GET", "/api/webhooks/{tenant_id}/{secret}", Anybody),
     ("POST", "/api/stripe/webhook", Anybody),

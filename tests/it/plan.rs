@@ -73,6 +73,7 @@ async fn workflow(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(
     };
     let version = Version {
         number: 1,
+        document_version: "1.0.0".to_owned(),
         digest: String::new(),
         definition: ten_steps().to_string(),
         created_at: now,

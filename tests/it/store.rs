@@ -163,6 +163,7 @@ fn workflow(n: u128) -> (Workflow, Version) {
     };
     let version = Version {
         number: 1,
+        document_version: "1.0.0".to_owned(),
         digest: "d".into(),
         definition: "{}".into(),
         created_at: now(),

@@ -72,6 +72,10 @@ pub(crate) async fn run(
 ) -> Result<Option<Answer>, Error> {
     let id = child_id(parent.id, effect);
     if let Some(child) = store.run(id).await? {
+        if child.run.value.status == Status::Pending {
+            // Whoever began it may have died before it asked for it.
+            app.intake.enqueue(store, &child).await?;
+        }
         return result(app, store, &child.run.value, subflow.wait).await;
     }
     if parent.trigger.depth() >= MAX_DEPTH {

@@ -15,9 +15,11 @@ use aias_engine::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+type Answers = Box<dyn FnMut(&Effect) -> Option<Answer>>;
+
 /// Answers by the path that is called; time passes only when nothing else is left.
 struct World {
-    answers: Box<dyn FnMut(&Effect) -> Option<Answer>>,
+    answers: Answers,
     /// How long an answer takes, in milliseconds.
     takes: i64,
     journal: Vec<Entry>,

@@ -12,6 +12,7 @@
 
 pub mod aws;
 pub mod dynamodb;
+pub mod hosts;
 pub mod stack;
 pub mod stripe;
 pub mod wire;

@@ -1,0 +1,603 @@
+//! Runs that reach out and wait: what is called, what is remembered, and what happens when the process
+//! dies in between.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use aias_domain::run::{Run, Status};
+use aias_testkit::{hosts::Hosts, wire::Side};
+use aias_tests::bench::{Bench, json_of};
+use serde_json::{Value, json};
+
+/// A bench, hosts to call, and where they are.
+async fn furnished() -> Option<(Bench, Hosts, String)> {
+    let bench = Bench::new().await?;
+    let hosts = Hosts::default();
+    let url = hosts.start().await;
+    Some((bench, hosts, url))
+}
+
+fn get(url: &str) -> Value {
+    json!({"call": "http", "with": {"method": "get", "endpoint": url}})
+}
+
+/// Makes a workflow of this name.
+async fn define(bench: &Bench, name: &str, tasks: Value) -> String {
+    let definition = json!({
+        "document": {"dsl": "1.0.3", "namespace": "test", "name": name, "version": "1.0.0"},
+        "do": tasks,
+    });
+    let body = json!({"definition": definition});
+    let answer = bench
+        .ask("workflows", "POST", "/api/workflows", &body)
+        .await;
+    assert_eq!(answer.status_code, 201, "{}", answer.body);
+    json_of(&answer)["id"].as_str().unwrap().to_owned()
+}
+
+/// Begins a run and gives its id.
+async fn execute(bench: &Bench, workflow: &str, input: Value) -> String {
+    let body = json!({"workflow_id": workflow, "input": input});
+    let answer = bench.ask("workflows", "POST", "/api/workflows/execute", &body);
+    let answer = answer.await;
+    assert_eq!(answer.status_code, 202, "{}", answer.body);
+    json_of(&answer)["run_id"].as_str().unwrap().to_owned()
+}
+
+async fn run_of(bench: &Bench, id: &str) -> Run {
+    let store = bench.store();
+    let found = bench.tenant(&store).run(id.parse().unwrap()).await;
+    found.unwrap().unwrap().run.value
+}
+
+async fn output_of(bench: &Bench, id: &str) -> Value {
+    let run = run_of(bench, id).await;
+    assert_eq!(run.status, Status::Completed, "{run:?}");
+    let artifact = format!("/api/artifacts/{}", run.artifacts[0].id);
+    let answer = bench.ask("artifacts", "GET", &artifact, &Value::Null).await;
+    serde_json::from_str(json_of(&answer)["preview"].as_str().unwrap()).unwrap()
+}
+
+/// Delivers what is on the queue, and what comes of it, until nothing is.
+async fn settle(bench: &Bench) {
+    let mut again: Vec<String> = Vec::new();
+    for _ in 0..200 {
+        let new = bench.messages().await;
+        if new.is_empty() && again.is_empty() {
+            return;
+        }
+        let mut failed = Vec::new();
+        for (received, messages) in [(1, new), (2, again)] {
+            let told = bench.deliver(&bench.executor(), &messages, received).await;
+            failed.extend(told.batch_item_failures.iter().map(|failure| {
+                let place: usize = failure.item_identifier.parse().unwrap();
+                messages[place].clone()
+            }));
+        }
+        again = failed;
+    }
+    panic!("it does not settle");
+}
+
+async fn verified(bench: &Bench, id: &str) -> Value {
+    let path = format!("/api/runs/{id}/verify");
+    let answer = bench.ask("runs", "POST", &path, &Value::Null).await;
+    assert_eq!(answer.status_code, 200, "{}", answer.body);
+    json_of(&answer)
+}
+
+/// Three calls, one of them beside another.
+fn three_calls(url: &str) -> Value {
+    json!([
+        {"a": {"call": "http", "with": {"method": "post", "endpoint": format!("{url}/echo/a"), "body": "${ . }"}, "output": {"as": "{a: .body.n}"}}},
+        {"f": {"fork": {"branches": [
+            {"b": {"call": "http", "with": {"method": "post", "endpoint": format!("{url}/echo/b"), "body": {"n": "${ .a + 1 }"}}, "output": {"as": ".body.n"}}},
+            {"c": {"call": "http", "with": {"method": "post", "endpoint": format!("{url}/echo/c"), "body": {"n": "${ .a + 2 }"}}, "output": {"as": ".body.n"}}},
+        ]}}},
+        {"e": {"emit": {"event": {"with": {"source": "https://e.example", "type": "done", "data": "${ . }"}}}, "output": {"as": ".data"}}},
+    ])
+}
+
+#[tokio::test]
+async fn executor_dies_at_any_call_of_a_run_with_effects_and_the_redelivery_finishes_it() {
+    let mut broken = 0;
+    for side in [Side::Before, Side::After] {
+        for number in 0.. {
+            let Some((bench, hosts, url)) = furnished().await else {
+                return;
+            };
+            let what = format!("{side:?} call {number}");
+            let workflow = define(&bench, "calls", three_calls(&url)).await;
+            let id = execute(&bench, &workflow, json!({"n": 1})).await;
+            let messages = bench.messages().await;
+            bench.wire.reset();
+            bench.wire.break_at(number, side);
+            let told = bench.deliver(&bench.executor(), &messages, 1).await;
+            let was_broken = bench.wire.is_broken();
+            bench.wire.reset();
+            if was_broken {
+                broken += 1;
+                assert_eq!(told.batch_item_failures.len(), 1, "{what}");
+                let told = bench.deliver(&bench.executor(), &messages, 2).await;
+                assert!(told.batch_item_failures.is_empty(), "{what}");
+            }
+            assert_eq!(output_of(&bench, &id).await, json!([2, 3]), "{what}");
+            // However often each was called, the hosts can tell that it is the same.
+            let keys: BTreeSet<_> = hosts
+                .seen("/echo/")
+                .iter()
+                .map(|seen| {
+                    (
+                        seen.target.clone(),
+                        seen.header("idempotency-key").to_owned(),
+                    )
+                })
+                .collect();
+            assert_eq!(keys.len(), 3, "{what}: {keys:?}");
+            assert_eq!(
+                keys.iter()
+                    .map(|(_, key)| key)
+                    .collect::<BTreeSet<_>>()
+                    .len(),
+                3
+            );
+            let run = run_of(&bench, &id).await;
+            let log = bench.log(&run).await;
+            let numbers: Vec<u32> = log.iter().map(|entry| entry.seq).collect();
+            assert_eq!(numbers, (0..10).collect::<Vec<_>>(), "{what}: {log:#?}");
+            assert_eq!(run.events, 1, "{what}");
+            assert_eq!(verified(&bench, &id).await["reproducible"], true, "{what}");
+            let path = format!("/api/runs/{id}/events");
+            let events = bench.ask("runs", "GET", &path, &Value::Null);
+            let events = json_of(&events.await);
+            assert_eq!(events["data"].as_array().unwrap().len(), 1, "{what}");
+            assert_eq!(events["data"][0]["data"], json!([2, 3]), "{what}");
+            if !was_broken {
+                assert!(number >= 12, "{what}");
+                break;
+            }
+        }
+    }
+    println!("executor died at {broken} places");
+}
+
+#[tokio::test]
+async fn a_message_that_comes_twice_calls_once() {
+    let Some((bench, hosts, url)) = furnished().await else {
+        return;
+    };
+    let workflow = define(&bench, "calls", three_calls(&url)).await;
+    let id = execute(&bench, &workflow, json!({"n": 1})).await;
+    let messages = bench.messages().await;
+    let twice = [messages[0].clone(), messages[0].clone()];
+    bench.deliver(&bench.executor(), &twice, 1).await;
+    settle(&bench).await;
+    assert_eq!(output_of(&bench, &id).await, json!([2, 3]));
+    bench.deliver(&bench.executor(), &messages, 2).await;
+    let calls = hosts.seen("/echo/").len();
+    let keys: BTreeSet<_> = hosts
+        .seen("/echo/")
+        .iter()
+        .map(|seen| seen.header("idempotency-key").to_owned())
+        .collect();
+    assert_eq!(keys.len(), 3);
+    assert!(calls <= 6, "{calls}");
+}
+
+#[tokio::test]
+async fn a_retry_of_a_faulted_run_does_not_repeat_what_succeeded() {
+    let Some((bench, hosts, url)) = furnished().await else {
+        return;
+    };
+    let tasks = json!([
+        {"a": get(&format!("{url}/echo/once"))},
+        {"b": get(&format!("{url}/flaky/2/b"))},
+    ]);
+    let workflow = define(&bench, "flaky", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    for retries in 1..=2 {
+        settle(&bench).await;
+        let run = run_of(&bench, &id).await;
+        assert_eq!(run.error.as_ref().unwrap().code, "communication", "{run:?}");
+        assert_eq!(verified(&bench, &id).await["reproducible"], true);
+        let path = format!("/api/runs/{id}/retry");
+        let answer = bench.ask("runs", "POST", &path, &Value::Null).await;
+        assert_eq!(answer.status_code, 202);
+        assert_eq!(run_of(&bench, &id).await.retries, retries);
+    }
+    settle(&bench).await;
+    assert_eq!(output_of(&bench, &id).await, json!({"attempt": 3}));
+    assert_eq!(hosts.seen("/echo/once").len(), 1);
+    assert_eq!(verified(&bench, &id).await["reproducible"], true);
+    let run = run_of(&bench, &id).await;
+    let events: Vec<_> = bench.log(&run).await.into_iter().map(|e| e.event).collect();
+    assert_eq!(events.iter().filter(|e| *e == "run.started").count(), 3);
+    assert_eq!(events.iter().filter(|e| *e == "run.faulted").count(), 2);
+    // The first task was told of once.
+    assert_eq!(events.iter().filter(|e| *e == "task.completed").count(), 2);
+}
+
+#[tokio::test]
+async fn a_short_wait_comes_back_by_a_message_and_a_long_one_by_the_reconciler() {
+    let Some((bench, _, url)) = furnished().await else {
+        return;
+    };
+    let tasks = json!([
+        {"a": {"wait": {"seconds": 3}}},
+        {"b": get(&format!("{url}/echo"))},
+        {"c": {"wait": {"days": 30}}},
+        {"d": {"set": {"waited": "${ $task.startedAt.epoch.seconds - $workflow.startedAt.epoch.seconds }"}}},
+    ]);
+    let workflow = define(&bench, "waits", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    bench.wire.reset();
+    settle(&bench).await;
+    let run = run_of(&bench, &id).await;
+    let seconds = |n: i64| Some(run.created_at + jiff::SignedDuration::from_secs(n));
+    assert_eq!((run.status, run.wakes_at), (Status::Waiting, seconds(3)));
+
+    // Too early, it is left as it is and asked for again.
+    let early = serde_json::to_string(&json!({
+        "tenant_id": aias_tests::bench::TENANT, "run_id": id, "workflow_id": workflow,
+    }))
+    .unwrap();
+    bench
+        .deliver(&bench.executor(), std::slice::from_ref(&early), 1)
+        .await;
+    assert_eq!(run_of(&bench, &id).await, run);
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    bench.clock.advance(Duration::from_secs(3));
+    settle(&bench).await;
+    let waiting = run_of(&bench, &id).await;
+    assert_eq!(waiting.status, Status::Waiting);
+    let day = 24 * 3_600;
+    let wakes_at = seconds(3 + 30 * day).unwrap();
+    assert_eq!(waiting.wakes_at, Some(wakes_at));
+
+    // For thirty days, nothing happens to it.
+    bench.clock.advance(Duration::from_secs(15 * 24 * 3_600));
+    bench.wake().await;
+    assert!(bench.messages().await.is_empty());
+    let left = wakes_at.duration_since(bench.now()).as_secs() - 2;
+    bench
+        .clock
+        .advance(Duration::from_secs(left.unsigned_abs()));
+    bench.wake().await;
+    bench.wake().await;
+    assert!(bench.messages().await.is_empty(), "the message has a delay");
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    bench.clock.advance(Duration::from_secs(3));
+    settle(&bench).await;
+    assert_eq!(
+        output_of(&bench, &id).await,
+        json!({"waited": 30 * day + 4})
+    );
+    assert_eq!(verified(&bench, &id).await["reproducible"], true);
+    // What it is made of is kept as long as it is.
+    let store = bench.store();
+    let kept = bench.tenant(&store).run(id.parse().unwrap()).await;
+    assert!(kept.unwrap().unwrap().expires_at > bench.now());
+}
+
+#[tokio::test]
+async fn the_process_dies_while_it_leaves_a_run_waiting_and_the_redelivery_has_it_asked_for() {
+    for side in [Side::Before, Side::After] {
+        for number in 0.. {
+            let Some((bench, _, _)) = furnished().await else {
+                return;
+            };
+            let what = format!("{side:?} call {number}");
+            let tasks = json!([{"a": {"wait": {"hours": 1}}}, {"b": {"set": {"done": true}}}]);
+            let workflow = define(&bench, "waits", tasks).await;
+            let id = execute(&bench, &workflow, json!({})).await;
+            let messages = bench.messages().await;
+            bench.wire.reset();
+            bench.wire.break_at(number, side);
+            bench.deliver(&bench.executor(), &messages, 1).await;
+            let was_broken = bench.wire.is_broken();
+            bench.wire.reset();
+            if was_broken {
+                bench.deliver(&bench.executor(), &messages, 2).await;
+            }
+            let run = run_of(&bench, &id).await;
+            assert_eq!(run.status, Status::Waiting, "{what}");
+            bench.clock.advance(Duration::from_secs(3_600));
+            bench.wake().await;
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            settle(&bench).await;
+            assert_eq!(
+                output_of(&bench, &id).await,
+                json!({"done": true}),
+                "{what}"
+            );
+            if !was_broken {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn near_the_end_of_its_time_a_run_is_handed_on_and_ends_over_many_invocations() {
+    let Some((bench, hosts, url)) = furnished().await else {
+        return;
+    };
+    let tasks = json!([
+        {"l": {"for": {"in": "[range(12)]"}, "do": [{"a": get(&format!("{url}/slow/100"))}]}},
+        {"b": {"set": {"done": true}}},
+    ]);
+    let workflow = define(&bench, "many", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    let mut invocations = 0;
+    loop {
+        let messages = bench.messages().await;
+        if messages.is_empty() {
+            break;
+        }
+        invocations += 1;
+        // It may begin a call for a moment only.
+        let time = Duration::from_millis(39_250);
+        let told = bench
+            .deliver_within(&bench.executor(), &messages, 1, time)
+            .await;
+        assert!(told.batch_item_failures.is_empty());
+        let run = run_of(&bench, &id).await;
+        assert!([Status::Waiting, Status::Completed].contains(&run.status));
+    }
+    assert!(invocations >= 4, "{invocations}");
+    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    assert_eq!(hosts.seen("/slow").len(), 12);
+    let run = run_of(&bench, &id).await;
+    let log = bench.log(&run).await;
+    assert_eq!(log.len(), 12 * 2 + 2 + 2);
+    assert!(
+        log.iter()
+            .zip(0..)
+            .all(|(entry, number)| entry.seq == number)
+    );
+    let store = bench.store();
+    assert_eq!(bench.tenant(&store).running().await.unwrap(), 0);
+    println!("handed on over {invocations} invocations");
+}
+
+#[tokio::test]
+async fn a_cancelled_run_stops_at_the_next_boundary() {
+    let Some((bench, hosts, url)) = furnished().await else {
+        return;
+    };
+    let tasks = json!([
+        {"a": get(&format!("{url}/slow/1500"))},
+        {"b": get(&format!("{url}/echo"))},
+    ]);
+    let workflow = define(&bench, "slow", tasks).await;
+    let running = execute(&bench, &workflow, json!({})).await;
+    let messages = bench.messages().await;
+    let executor = bench.executor();
+    let path = format!("/api/runs/{running}/cancel");
+    let cancel = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(run_of(&bench, &running).await.status, Status::Running);
+        bench.ask("runs", "POST", &path, &Value::Null).await
+    };
+    let (told, answer) = tokio::join!(bench.deliver(&executor, &messages, 1), cancel);
+    assert_eq!(answer.status_code, 200, "{}", answer.body);
+    assert!(told.batch_item_failures.is_empty());
+    assert_eq!(run_of(&bench, &running).await.status, Status::Cancelled);
+    assert!(hosts.seen("/echo").is_empty());
+
+    let tasks = json!([{"a": {"wait": {"minutes": 20}}}, {"b": get(&format!("{url}/echo"))}]);
+    let workflow = define(&bench, "waits", tasks).await;
+    let waiting = execute(&bench, &workflow, json!({})).await;
+    settle(&bench).await;
+    let path = format!("/api/runs/{waiting}/cancel");
+    assert_eq!(
+        bench
+            .ask("runs", "POST", &path, &Value::Null)
+            .await
+            .status_code,
+        200
+    );
+    bench.clock.advance(Duration::from_secs(1_200));
+    bench.wake().await;
+    settle(&bench).await;
+    assert_eq!(run_of(&bench, &waiting).await.status, Status::Cancelled);
+    assert!(hosts.seen("/echo").is_empty());
+    let store = bench.store();
+    assert_eq!(bench.tenant(&store).running().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_timeout_fires_while_nothing_runs() {
+    let Some((bench, _, _)) = furnished().await else {
+        return;
+    };
+    let tasks = json!([
+        {"a": {
+            "try": [{"b": {"wait": {"days": 2}, "timeout": {"after": {"days": 1}}}}],
+            "catch": {"do": [{"c": {"set": {"status": "${ $error.status }"}}}]},
+        }},
+    ]);
+    let workflow = define(&bench, "late", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    settle(&bench).await;
+    assert_eq!(run_of(&bench, &id).await.status, Status::Waiting);
+    bench.clock.advance(Duration::from_secs(24 * 3_600));
+    bench.wake().await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    settle(&bench).await;
+    assert_eq!(output_of(&bench, &id).await, json!({"status": 408}));
+}
+
+#[tokio::test]
+async fn a_run_runs_another_and_both_know_it() {
+    let Some((bench, _, url)) = furnished().await else {
+        return;
+    };
+    let child = json!([{"w": {"wait": {"minutes": 20}}}, {"a": get(&format!("{url}/echo"))}, {"b": {"set": {"twice": "${ $workflow.input.n * 2 }"}}}]);
+    define(&bench, "child", child).await;
+    let bad = json!([{"a": {"raise": {"error": {"type": "https://e.example/no", "status": 418, "title": "No"}}}}]);
+    define(&bench, "bad", bad).await;
+    let run = |name: &str, wait: bool| json!({"run": {"workflow": {"namespace": "test", "name": name, "version": "1.0.0", "input": {"n": "${ .n }"}}, "await": wait}});
+    let tasks = json!([
+        {"free": run("child", false)},
+        {"good": run("child", true)},
+        {"t": {"try": [{"bad": run("bad", true)}], "catch": {"do": [{"c": {"set": {"caught": "${ $error.status }", "at": "${ $error.instance }"}}}]}}},
+        {"u": {"try": [{"gone": run("nobody", true)}], "catch": {"do": [{"c": {"set": {"caught": ["${ $error.status }", "${ .caught }"], "at": "${ .at }"}}}]}}},
+    ]);
+    let workflow = define(&bench, "parent", tasks).await;
+    let id = execute(&bench, &workflow, json!({"n": 4})).await;
+    settle(&bench).await;
+    let parent = run_of(&bench, &id).await;
+    assert_eq!((parent.status, parent.awaits_run), (Status::Waiting, true));
+    assert_eq!(parent.children.len(), 2);
+    bench.clock.advance(Duration::from_secs(1_200));
+    bench.wake().await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    settle(&bench).await;
+    assert_eq!(
+        output_of(&bench, &id).await,
+        json!({"caught": [404, 418], "at": "/do/2/t/try/0/bad"})
+    );
+    let parent = run_of(&bench, &id).await;
+    let children: Vec<_> = parent
+        .children
+        .iter()
+        .map(|child| child.task.as_str())
+        .collect();
+    assert_eq!(
+        children,
+        [
+            "/do/0/free",
+            "/do/1/good",
+            "/do/2/t/try/0/bad",
+            "/do/3/u/try/0/gone"
+        ]
+    );
+    for child in &parent.children[..2] {
+        let path = format!("/api/runs/{}", child.run_id);
+        let shown = json_of(&bench.ask("runs", "GET", &path, &Value::Null).await);
+        assert_eq!(shown["status"], "completed");
+        assert_eq!(shown["trigger"]["type"], "workflow");
+        assert_eq!(shown["trigger"]["parent_run_id"], id.as_str());
+        assert_eq!(
+            output_of(&bench, &child.run_id.to_string()).await,
+            json!({"twice": 8})
+        );
+    }
+    assert_eq!(verified(&bench, &id).await["reproducible"], true);
+}
+
+#[tokio::test]
+async fn a_workflow_that_runs_itself_ends_at_the_deepest_level() {
+    let Some((bench, _, _)) = furnished().await else {
+        return;
+    };
+    let tasks = json!([{"a": {"run": {"workflow": {"namespace": "test", "name": "self", "version": "latest"}}}}]);
+    let workflow = define(&bench, "self", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    settle(&bench).await;
+    let run = run_of(&bench, &id).await;
+    assert_eq!(run.status, Status::Faulted);
+    assert_eq!(run.error.unwrap().title, "Too Deep");
+    assert_eq!(bench.runs().await.len(), 9);
+}
+
+#[tokio::test]
+async fn the_process_dies_while_it_begins_a_child_and_there_is_one_child() {
+    for side in [Side::Before, Side::After] {
+        for number in 0.. {
+            let Some((bench, _, _)) = furnished().await else {
+                return;
+            };
+            let what = format!("{side:?} call {number}");
+            define(&bench, "child", json!([{"a": {"set": {"x": 1}}}])).await;
+            let tasks = json!([{"a": {"run": {"workflow": {"namespace": "test", "name": "child", "version": "latest"}}}}]);
+            let workflow = define(&bench, "parent", tasks).await;
+            let id = execute(&bench, &workflow, json!({})).await;
+            let messages = bench.messages().await;
+            bench.wire.reset();
+            bench.wire.break_at(number, side);
+            bench.deliver(&bench.executor(), &messages, 1).await;
+            let was_broken = bench.wire.is_broken();
+            bench.wire.reset();
+            if was_broken {
+                bench.deliver(&bench.executor(), &messages, 2).await;
+            }
+            settle(&bench).await;
+            assert_eq!(output_of(&bench, &id).await, json!({"x": 1}), "{what}");
+            assert_eq!(bench.runs().await.len(), 2, "{what}");
+            if !was_broken {
+                assert!(number >= 15, "{what}");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_stores_nothing_and_calls_nothing() {
+    let Some((bench, hosts, url)) = furnished().await else {
+        return;
+    };
+    let tasks = json!([
+        {"a": get(&format!("{url}/echo"))},
+        {"w": {"wait": {"days": 9}}},
+        {"t": {"try": [{"b": get(&format!("{url}/echo"))}], "catch": {"do": [{"c": {"emit": {"event": {"with": {"source": "https://e.example", "type": "t", "data": "${ $error.status }"}}}}}]}}},
+        {"r": {"run": {"workflow": {"namespace": "n", "name": "w", "version": "latest"}}}},
+    ]);
+    let workflow = define(&bench, "dry", tasks).await;
+    let path = format!("/api/workflows/{workflow}/test");
+    let body = json!({"input": {}, "responses": {
+        "/do/0/a": {"id": 7},
+        "/do/2/t/try/0/b": {"statusCode": 503},
+        "/do/3/r": {"made": true},
+    }});
+    bench.wire.reset();
+    let answer = bench.ask("workflows", "POST", &path, &body).await;
+    assert_eq!(answer.status_code, 200, "{}", answer.body);
+    let told = json_of(&answer);
+    assert_eq!(
+        (&told["status"], &told["output"]),
+        (&json!("completed"), &json!({"made": true}))
+    );
+    assert_eq!(told["events"][0]["data"], 503);
+    assert_eq!(
+        told["logs"].as_array().unwrap().last().unwrap()["event"],
+        "run.completed"
+    );
+    let answer = bench
+        .ask("workflows", "POST", &path, &json!({"input": {}}))
+        .await;
+    let told = json_of(&answer);
+    assert_eq!(told["status"], "faulted");
+    assert_eq!(told["error"]["code"], "no-response");
+    assert_eq!(told["error"]["instance"], "/do/0/a");
+    let answer = bench
+        .ask("workflows", "POST", &path, &json!({"inputs": 1}))
+        .await;
+    assert_eq!(answer.status_code, 400);
+    assert!(hosts.seen("/").is_empty());
+    assert!(bench.runs().await.is_empty());
+    assert!(bench.wire.write_units().abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn a_tampered_journal_is_told_of() {
+    let Some((bench, _, url)) = furnished().await else {
+        return;
+    };
+    let workflow = define(&bench, "calls", three_calls(&url)).await;
+    let id = execute(&bench, &workflow, json!({"n": 1})).await;
+    settle(&bench).await;
+    let good = verified(&bench, &id).await;
+    assert_eq!(good["expected_digest"], good["actual_digest"]);
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let run = id.parse().unwrap();
+    let journal = own.journal(run).await.unwrap();
+    own.replace_entry(run, 2, &journal[1], jiff::Timestamp::MAX)
+        .await
+        .unwrap();
+    let bad = verified(&bench, &id).await;
+    assert_eq!(bad["reproducible"], false);
+    assert_ne!(bad["expected_digest"], bad["actual_digest"]);
+}
