@@ -42,6 +42,9 @@ const MAX_DELAY: SignedDuration = SignedDuration::from_mins(15);
 /// How much too early a waiting run may be gone on with.
 const EARLY: SignedDuration = SignedDuration::from_secs(1);
 
+/// How late a run may begin without a word in its journal.
+const LATE: SignedDuration = SignedDuration::from_secs(1);
+
 /// A run that waits for another one is looked at this often, should nobody tell it.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
@@ -171,6 +174,11 @@ impl<'a> Execution<'a> {
         }
         self.app.queue.send(&self.message()).await?;
         Ok(Done::HandedOn)
+    }
+
+    /// Whether the run begins so much later than it was accepted that it matters to what takes time.
+    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
+        now > self.run.run.value.created_at + LATE
     }
 
     /// Whether the run waits, and longer than to be worth a look.

@@ -231,6 +231,9 @@ pub enum What {
         /// The answer.
         answer: Answer,
     },
+    /// The run began, later than it was accepted: what limits time and what waits begins here. Only
+    /// ever the first entry.
+    Began,
     /// The time came that something waited for.
     Time,
     /// A caller retried the run: what limits time begins anew.
@@ -254,7 +257,7 @@ pub fn retried(journal: &[Entry], at: Timestamp) -> Option<(usize, Entry)> {
     let failed = match &last.what {
         What::Answered { answer, .. } => answer.is_failure(),
         What::Time => true,
-        What::Retried => false,
+        What::Began | What::Retried => false,
     };
     let kept = journal.len() - usize::from(failed);
     Some((

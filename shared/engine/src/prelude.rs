@@ -10,6 +10,7 @@ use std::{
 
 use jaq_core::{
     load::{
+        self,
         lex::StrPart,
         parse::{BinaryOp, Def, Pattern, Term},
     },
@@ -37,11 +38,17 @@ pub(crate) fn is_absent(name: &str) -> bool {
     ABSENT.contains(&name)
 }
 
+/// What is defined here; a test says that it can be read.
+fn own() -> Vec<Def<&'static str>> {
+    load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default()
+}
+
 /// All definitions, in their order: each sees those before it.
 static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(|| {
     jaq_core::defs()
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
+        .chain(own())
         .filter(|def| !is_absent(def.name))
         .collect()
 });

@@ -421,6 +421,25 @@ do:
 }
 
 #[test]
+fn a_run_that_begins_late_has_its_whole_time() {
+    let yaml = "
+timeout: {after: PT1M}
+do:
+  - a: {wait: PT10S}
+  - b: {set: {at: '${ now }'}}
+";
+    let mut world = world(|_| None);
+    let late = Entry {
+        at: later(3_600_000),
+        what: What::Began,
+    };
+    let outcome = run_on(&program(yaml), &json!({}), &[late], &mut world);
+    assert_eq!(world.now, later(3_610_000));
+    let at = later(3_610_000).as_second() as f64;
+    assert_eq!(outcome, Outcome::Completed(json!({"at": at})));
+}
+
+#[test]
 fn timeouts_fire_while_nothing_runs_and_can_be_caught() {
     let yaml = "
 use: {timeouts: {short: {after: {seconds: 5}}}}

@@ -227,7 +227,10 @@ async fn redirect(
     let status: u16 = status.parse().unwrap();
     Response::builder()
         .status(status)
-        .header("location", query.get("to").map_or("/redirect", String::as_str))
+        .header(
+            "location",
+            query.get("to").map_or("/redirect", String::as_str),
+        )
         .body(Body::empty())
         .unwrap()
 }

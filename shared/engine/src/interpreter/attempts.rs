@@ -53,8 +53,7 @@ impl Run<'_> {
                 self.tell(reference, Event::Retried, message, scope.attempt)?;
                 self.count(reference)?;
                 if delay > 0 {
-                    let due = after(self.world.borrow().now, delay);
-                    self.until(due).await;
+                    self.pause(delay).await;
                 }
                 self.world.borrow_mut().export(context.clone());
                 scope.arguments.values[CONTEXT] = context.clone();
@@ -123,7 +122,7 @@ impl Run<'_> {
         }
         if let Some(all) = retry.all {
             let world = self.world.borrow();
-            let end = after(began.max(world.anew), ms(all)?);
+            let end = after(world.began(began).max(world.anew), ms(all)?);
             if after(world.now, delay) > end {
                 return Ok(None);
             }

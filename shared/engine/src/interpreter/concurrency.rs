@@ -75,11 +75,11 @@ impl Run<'_> {
     ) -> Flow<T> {
         let began = self.world.borrow().now;
         let done = poll_fn(|context| {
-            let (now, anew) = {
+            let (now, since) = {
                 let world = self.world.borrow();
-                (world.now, world.anew)
+                (world.now, world.began(began).max(world.anew))
             };
-            let due = after(began.max(anew), ms);
+            let due = after(since, ms);
             if now >= due {
                 let detail = format!("not done within {ms} ms");
                 let error = Error::new(ErrorKind::Timeout, reference, detail);

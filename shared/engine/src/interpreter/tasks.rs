@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{CONTEXT, Flow, INPUT, OUTPUT, Run, Scope, TASK};
 use crate::{
-    duration::{self, Duration, after},
+    duration::{self, Duration},
     emit,
     error::{Error, Kind as ErrorKind, bounded},
     expression::Expression,
@@ -164,15 +164,9 @@ impl Run<'_> {
             Kind::Try(attempt) => self.attempt(attempt, task, &input, scope).await?,
             Kind::Wait(duration) => {
                 let ms = self.milliseconds(*duration, &input, reference, scope)?;
-                let due = after(self.world.borrow().now, ms);
-                let until = aias_domain::event::text_of(due);
-                self.tell(
-                    reference,
-                    Event::Started,
-                    &format!("until {until}"),
-                    scope.attempt,
-                )?;
-                self.until(due).await;
+                let message = format!("for {} s", ms as f64 / 1_000.0);
+                self.tell(reference, Event::Started, &message, scope.attempt)?;
+                self.pause(ms).await;
                 input
             }
             Kind::Http(call) => self.http(call, &input, reference, scope).await?,

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::{Outcome, Run, Start};
 use crate::{
+    duration::after,
     error::{Error, Kind as ErrorKind},
     host::{Control, Host, Record},
     journal::{Answer, Asked, Effect, Entry, Key, Request, What},
@@ -25,6 +26,9 @@ pub(super) struct World<'a> {
     silent: usize,
     /// When the newest entry was.
     pub(super) now: Timestamp,
+    /// When the run was accepted, and when it began.
+    accepted: Timestamp,
+    began: Timestamp,
     /// Limits of time begin at the newest retry, if they began before.
     pub(super) anew: Timestamp,
     pub(super) context: Val,
@@ -56,6 +60,8 @@ impl<'a> World<'a> {
             journal: start.journal.iter(),
             silent: silent.map_or(0, |place| place + 1),
             now: start.started_at,
+            accepted: start.started_at,
+            began: start.started_at,
             anew: start.started_at,
             context,
             version: 1,
@@ -114,6 +120,7 @@ impl<'a> World<'a> {
         self.version += 1;
         match &entry.what {
             What::Time => {}
+            What::Began => self.began = self.now,
             What::Retried => self.anew = self.now,
             What::Answered {
                 key,
@@ -139,11 +146,17 @@ impl<'a> World<'a> {
         let mut left = self.journal.as_slice().iter();
         match left.find_map(|entry| match &entry.what {
             What::Answered { key, .. } => Some(key),
-            What::Time | What::Retried => None,
+            What::Began | What::Time | What::Retried => None,
         }) {
             Some(key) if !stopped => foreign(key, "the run ends before it asks for it"),
             _ => outcome,
         }
+    }
+
+    /// When something began that began at `at` by the journal: what began with the run did so when
+    /// the run did.
+    pub(super) fn began(&self, at: Timestamp) -> Timestamp {
+        if at == self.accepted { self.began } else { at }
     }
 
     /// Notes when something goes on by itself.
@@ -184,12 +197,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for a time.
-    pub(super) fn until<'r>(&'r self, due: Timestamp) -> Until<'r, 'a> {
-        Until {
+    /// Waits so many milliseconds.
+    pub(super) fn pause<'r>(&'r self, ms: i64) -> Pause<'r, 'a> {
+        Pause {
             run: self,
             pending: false,
-            due,
+            since: self.world.borrow().now,
+            ms,
         }
     }
 
@@ -230,20 +244,22 @@ impl Drop for Asking<'_, '_> {
     }
 }
 
-pub(super) struct Until<'r, 'a> {
+pub(super) struct Pause<'r, 'a> {
     run: &'r Run<'a>,
     pending: bool,
-    due: Timestamp,
+    since: Timestamp,
+    ms: i64,
 }
 
-impl Future for Until<'_, '_> {
+impl Future for Pause<'_, '_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         let mut world = self.run.world.borrow_mut();
-        let reached = world.now >= self.due;
+        let due = after(world.began(self.since), self.ms);
+        let reached = world.now >= due;
         if !reached {
-            world.until(self.due);
+            world.until(due);
         }
         drop(world);
         self.pending = !reached;
@@ -255,7 +271,7 @@ impl Future for Until<'_, '_> {
     }
 }
 
-impl Drop for Until<'_, '_> {
+impl Drop for Pause<'_, '_> {
     fn drop(&mut self) {
         if self.pending {
             self.run.forget();
