@@ -10,6 +10,7 @@ mod budget;
 mod conformance;
 mod crash;
 mod effects;
+mod engine;
 mod events;
 mod isolation;
 mod outbound;

@@ -1,0 +1,162 @@
+//! The engine through the deployed stack: calls, waits, other workflows, events, `verify` and `test`,
+//! by the functions' own binaries and roles.
+
+use std::{sync::mpsc, thread, time::Duration};
+
+use aias_testkit::hosts::Hosts;
+use aias_tests::client::Client;
+use serde_json::{Value, json};
+
+/// Hosts on a thread of their own, and where they are.
+fn hosts() -> (Hosts, String) {
+    let (hosts, (sender, told)) = (Hosts::default(), mpsc::channel());
+    let own = hosts.clone();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            sender.send(own.start().await).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    (hosts, told.recv().unwrap())
+}
+
+fn execute(client: &Client, workflow: &str, input: &Value) -> String {
+    let body = json!({"workflow_id": workflow, "input": input});
+    let answer = client.post("/api/workflows/execute", &body);
+    answer.expect(202).text("run_id")
+}
+
+fn output(client: &Client, run: &Value) -> Value {
+    assert_eq!(run["status"], "completed", "{run}");
+    serde_json::from_slice(&client.download(run)).unwrap()
+}
+
+#[test]
+fn a_run_calls_waits_emits_and_can_be_verified() {
+    let Some(client) = Client::new() else { return };
+    let (hosts, url) = hosts();
+    let tasks = json!([
+        {"order": {
+            "call": "http",
+            "with": {"method": "post", "endpoint": format!("{url}/echo/{{id}}"), "body": {"big": "${ [range(9000)] }"}},
+            "output": {"as": {"size": "${ .body.big | length }"}},
+        }},
+        {"pause": {"wait": {"seconds": 3}}},
+        {"both": {"fork": {"branches": [
+            {"flaky": {"try": [{"call": {"call": "http", "with": {"method": "get", "endpoint": format!("{url}/flaky/1/{}", client.tenant)}}}], "catch": {"retry": {"delay": {"seconds": 1}, "limit": {"attempt": {"count": 3}}}}}},
+            {"size": {"set": {"size": "${ .size }"}}},
+        ]}}},
+        {"tell": {"emit": {"event": {"with": {"source": "https://shop.example", "type": "order.done", "data": "${ . }"}}}}},
+    ]);
+    let workflow = client.workflow(&tasks);
+    let id = execute(&client, &workflow, &json!({"id": "o 1"}));
+    let run = client.ended_within(&id, Duration::from_secs(60));
+    assert_eq!(
+        output(&client, &run)["data"],
+        json!([{"attempt": 2}, {"size": 9000}])
+    );
+    assert!(run["duration_ms"].as_u64().unwrap() >= 4_000, "{run}");
+    let seen = hosts.seen("/echo/o%201");
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].header("idempotency-key").starts_with(&id));
+
+    let verdict = client.post(&format!("/api/runs/{id}/verify"), &Value::Null);
+    let verdict = verdict.expect(200).json();
+    assert_eq!(verdict["reproducible"], true, "{verdict}");
+    let events = client
+        .get(&format!("/api/runs/{id}/events"))
+        .expect(200)
+        .json();
+    assert_eq!(events["data"][0]["type"], "order.done");
+    assert_eq!(events["next_cursor"], Value::Null);
+    let logs = client
+        .get(&format!("/api/runs/{id}/logs?limit=100"))
+        .expect(200)
+        .json();
+    let told: Vec<_> = logs["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        told.first().zip(told.last()),
+        Some((&"run.started", &"run.completed"))
+    );
+    assert!(
+        told.contains(&"task.started") && told.contains(&"task.retried"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_workflow_runs_another_and_is_told_of_its_end() {
+    let Some(client) = Client::new() else { return };
+    let child = json!([{"w": {"wait": {"seconds": 3}}}, {"a": {"set": {"n": "${ $workflow.input.n + 1 }"}}}]);
+    client.workflow(&child);
+    let head = client.get("/api/workflows").expect(200).json()["data"][0].clone();
+    let tasks = json!([
+        {"a": {"run": {"workflow": {"namespace": head["namespace"], "name": head["name"], "version": "1.0.0", "input": {"n": 1}}}}},
+        {"b": {"set": {"got": "${ . }"}}},
+    ]);
+    let definition = json!({
+        "document": {"dsl": "1.0.3", "namespace": "test", "name": "parent", "version": "1.0.0"},
+        "do": tasks,
+    });
+    let parent = client
+        .post("/api/workflows", &json!({"definition": definition}))
+        .expect(201)
+        .text("id");
+    let id = execute(&client, &parent, &json!({}));
+    let run = client.ended_within(&id, Duration::from_secs(60));
+    assert_eq!(output(&client, &run), json!({"got": {"n": 2}}));
+    let child = run["children"][0]["run_id"].as_str().unwrap();
+    let child = client.get(&format!("/api/runs/{child}")).expect(200).json();
+    assert_eq!(child["trigger"]["parent_run_id"], id.as_str());
+}
+
+#[test]
+fn what_is_not_public_is_not_called_and_a_retry_goes_on() {
+    let Some(client) = Client::new() else { return };
+    let (hosts, url) = hosts();
+    let tasks = json!([
+        {"a": {"call": "http", "with": {"method": "get", "endpoint": format!("{url}/echo/first")}}},
+        {"b": {"call": "http", "with": {"method": "get", "endpoint": "http://169.254.169.254/latest/meta-data"}}},
+    ]);
+    let workflow = client.workflow(&tasks);
+    let id = execute(&client, &workflow, &json!({}));
+    let run = client.ended(&id);
+    assert_eq!(
+        (run["status"].as_str(), run["error"]["status"].as_u64()),
+        (Some("faulted"), Some(403))
+    );
+    client
+        .post(&format!("/api/runs/{id}/retry"), &Value::Null)
+        .expect(202);
+    let run = client.ended(&id);
+    assert_eq!(run["error"]["code"], "communication");
+    assert_eq!(hosts.seen("/echo/first").len(), 1);
+}
+
+#[test]
+fn a_workflow_is_tried_before_it_is_used() {
+    let Some(client) = Client::new() else { return };
+    let tasks = json!([{"a": {"call": "http", "with": {"method": "get", "endpoint": "https://api.example/{id}"}, "output": {"as": ".name"}}}]);
+    let workflow = client.workflow(&tasks);
+    let path = format!("/api/workflows/{workflow}/test");
+    let body = json!({"input": {"id": 1}, "responses": {"/do/0/a": {"name": "Rex"}}});
+    let told = client.post(&path, &body).expect(200).json();
+    assert_eq!(
+        (&told["status"], &told["output"]),
+        (&json!("completed"), &json!("Rex"))
+    );
+    let told = client.post(&path, &json!({"input": {}})).expect(200).json();
+    assert_eq!(told["error"]["detail"], "the input has no `id`");
+    assert_eq!(
+        client.get("/api/runs").expect(200).json()["data"],
+        json!([])
+    );
+}
