@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text ──definition::read──▶ Value ──Program::compile──▶ Program ──Program::run──▶ Outcome
-//!                                        │ all faults               │ a Record per step
+//!                                        │ all faults      ▲ journal    │ steps, events, wishes
 //! ```
 //! | file | holds |
 //! |---|---|
@@ -11,30 +11,25 @@
 //! | `program` | what a document compiles to |
 //! | `compile` | compiling it |
 //! | `policy` | catch filters and retry policies |
+//! | `authentication`, `duration`, `endpoint`, `emit` | these parts of a definition |
 //! | `expression` | jq: checked, compiled once per version, evaluated |
 //! | `prelude` | jq's own definitions |
 //! | `plain` | expressions that need no interpreter |
 //! | `template` | values with expressions in them |
 //! | `schema` | JSON Schema at the points that the DSL names |
 //! | `interpreter` | running a program |
+//! | `journal` | what a run asks for, and what happened |
+//! | `host` | who runs it: is told of steps, gives entries |
+//! | `http`, `openapi` | requests and responses, as values |
 //! | `error` | the DSL's errors |
 //! | `value` | JSON values and jq values |
 //!
-//! It is sans-IO and deterministic: no clock, no randomness, no environment. Time is an argument
-//! ([`Start::started_at`]); what happened is told to an [`Observer`]. A run that is cut off is run
-//! again from the start and tells the same records in the same order.
+//! It is sans-IO and deterministic: no clock, no randomness, no environment. What it needs of the world
+//! it asks for ([`journal::Effect`]); what happened, time included, it is given ([`journal::Entry`]). The
+//! same program, input and journal give the same steps, wishes and bytes.
 //!
-//! # Choices where the DSL leaves room
-//! * An expression with no output is `null`, with more than one an array of them.
-//! * `if` sees the task's raw input. A skipped task's output is its raw input, and its `then` does
-//!   not apply.
-//! * Where the DSL wants an expression (`if`, `when`, `in`, `while`, and the text of `from` and
-//!   `as`), `${ }` around it may be left out. Elsewhere a text is an expression only with it.
-//! * `for` wants an array. Each iteration's input is the output of the one before; `exit` ends the
-//!   iteration.
-//! * When the attempts of `retry` are used up, `catch.do` runs if there is one, else the error is
-//!   raised again.
-//! * `$task.startedAt` is the run's own start, because nothing here takes time.
+//! The choices where the DSL leaves room, what differs from jq, and all bounds are in
+//! `docs/engine.md`.
 
 mod authentication;
 mod compile;
