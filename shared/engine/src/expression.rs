@@ -13,12 +13,13 @@ use jaq_core::{
 use jaq_json::Val;
 
 use crate::{
+    natives,
     plain::{self, Plain},
     prelude,
     reader::Faults,
 };
 
-type Data = JustLut<Val>;
+pub(crate) type Data = JustLut<Val>;
 
 /// The arguments that the DSL gives to every expression, in order. Those that a place does not
 /// have are `null` there.
@@ -240,7 +241,8 @@ fn compile_with(
     let funs = jaq_core::funs()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
-        .filter(|(name, _, _)| !prelude::is_absent(name))
+        .filter(|(name, _, _)| !prelude::is_absent(name) && !natives::is_own(name))
+        .chain(natives::all())
         .filter(|(name, _, _)| natives.is_none_or(|natives| natives.contains(name)));
     let arena = Arena::default();
     let file = File {

@@ -13,7 +13,7 @@
 //! | `policy` | catch filters and retry policies |
 //! | `authentication`, `duration`, `endpoint`, `emit` | these parts of a definition |
 //! | `expression` | jq: checked, compiled once per version, evaluated |
-//! | `prelude` | jq's own definitions |
+//! | `prelude`, `natives` | jq's own definitions and functions |
 //! | `plain` | expressions that need no interpreter |
 //! | `template` | values with expressions in them |
 //! | `schema` | JSON Schema at the points that the DSL names |
@@ -43,6 +43,7 @@ mod host;
 mod http;
 mod interpreter;
 pub mod journal;
+mod natives;
 mod openapi;
 mod plain;
 mod policy;

@@ -22,12 +22,6 @@ def setpath($path; $value):
     | .[$key] |= setpath($rest; $value)
   end;
 
-# `null` is the empty text.
-def join($separator):
-  if length == 0 then ""
-  else [.[] | if . == null then "" elif type == "string" then . else tojson end] as $texts
-  | reduce $texts[1:][] as $text ($texts[0]; . + $separator + $text) end;
-
 def @csv:
   [.[] | if type == "string" then "\"" + gsub("\""; "\"\"") + "\""
          elif . == null then ""

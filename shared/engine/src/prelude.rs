@@ -17,6 +17,8 @@ use jaq_core::{
     path::{Part, Path},
 };
 
+use crate::natives;
+
 /// Natives that reach outside, and definitions that are made of them.
 const ABSENT: [&str; 12] = [
     "env",
@@ -48,8 +50,8 @@ static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(|| {
     jaq_core::defs()
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
+        .filter(|def| !is_absent(def.name) && !natives::is_own(def.name))
         .chain(own())
-        .filter(|def| !is_absent(def.name))
         .collect()
 });
 
