@@ -1,6 +1,11 @@
 //! What the way of a webhook costs, counted: AWS calls, rounds of waiting, write units.
 
-use aias_tests::bench::Bench;
+use std::time::Duration;
+
+use aias_domain::{id::WorkflowId, run::Status};
+use aias_testkit::hosts::Hosts;
+use aias_tests::bench::{Bench, json_of};
+use serde_json::{Value, json};
 
 #[expect(
     clippy::print_stdout,
@@ -108,4 +113,71 @@ async fn the_hot_path_stays_within_its_budget() {
     let answer = bench.post(&ingest, "evt_hot", &body).await;
     assert_eq!(answer.status_code, 200);
     show("ingest, a duplicate", &bench);
+}
+
+#[tokio::test]
+async fn a_run_that_calls_and_one_that_waits_stay_within_theirs() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let url = Hosts::default().start().await;
+    let executor = bench.executor();
+    println!("| run | calls | rounds | write units | which |\n|---|---|---|---|---|");
+    let own = |tasks: Value| {
+        json!({
+            "document": {"dsl": "1.0.3", "namespace": "test", "name": "budget", "version": "1.0.0"},
+            "do": tasks,
+        })
+    };
+    let call =
+        json!({"call": "http", "with": {"method": "get", "endpoint": format!("{url}/echo")}});
+    let one = json!([{"a": call}]);
+    let ten = (0..10).map(|n| json!({format!("a{n}"): call})).collect();
+    let wait = json!([{"a": {"wait": {"hours": 1}}}]);
+    for (what, tasks, wakes, exactly, most) in [
+        ("one call", one, false, 9, 10.0),
+        ("ten calls", Value::Array(ten), false, 27, 19.0),
+        (
+            "an hour's wait, until it waits",
+            wait.clone(),
+            false,
+            6,
+            4.0,
+        ),
+        ("a wait from its end on", wait, true, 10, 4.0),
+    ] {
+        let id = WorkflowId::new(bench.now(), aias_platform::clock::random_id());
+        bench.add_workflow(&id.to_string(), &own(tasks)).await;
+        let body = json!({"workflow_id": id, "input": {"n": 1}});
+        // A first run, so that the version is compiled.
+        let mut run = String::new();
+        for _ in 0..2 {
+            let path = "/api/workflows/execute";
+            let answer = bench.ask("workflows", "POST", path, &body).await;
+            run = json_of(&answer)["run_id"].as_str().unwrap().to_owned();
+            let messages = bench.messages().await;
+            bench.wire.reset();
+            bench.deliver(&executor, &messages, 1).await;
+            if wakes {
+                bench.clock.advance(Duration::from_secs(3_601));
+                bench.wire.reset();
+                bench.deliver(&executor, &messages, 1).await;
+            }
+        }
+        show(what, &bench);
+        assert_eq!(bench.wire.calls().len(), exactly, "{what}");
+        assert!(
+            (1.0..=most).contains(&bench.wire.write_units()),
+            "{what}: {}",
+            bench.wire.write_units()
+        );
+        let runs = bench.runs().await;
+        let ended = runs.iter().find(|one| one.id.to_string() == run).unwrap();
+        let expected = if wakes || !what.contains("wait") {
+            Status::Completed
+        } else {
+            Status::Waiting
+        };
+        assert_eq!(ended.status, expected, "{what}");
+    }
 }

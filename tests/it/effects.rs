@@ -428,6 +428,30 @@ async fn a_timeout_fires_while_nothing_runs() {
 }
 
 #[tokio::test]
+async fn a_run_that_begins_late_waits_from_its_beginning_on() {
+    let Some((bench, _, _)) = furnished().await else {
+        return;
+    };
+    let tasks = json!([{"a": {"wait": {"hours": 1}, "timeout": {"after": {"hours": 2}}}}, {"b": {"set": {"done": true}}}]);
+    let workflow = define(&bench, "late", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    bench.clock.advance(Duration::from_secs(24 * 3_600));
+    settle(&bench).await;
+    let run = run_of(&bench, &id).await;
+    let wakes_at = bench.now() + jiff::SignedDuration::from_hours(1);
+    assert_eq!(
+        (run.status, run.wakes_at),
+        (Status::Waiting, Some(wakes_at))
+    );
+    bench.clock.advance(Duration::from_secs(3_600));
+    bench.wake().await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    settle(&bench).await;
+    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    assert_eq!(verified(&bench, &id).await["reproducible"], true);
+}
+
+#[tokio::test]
 async fn a_run_runs_another_and_both_know_it() {
     let Some((bench, _, url)) = furnished().await else {
         return;

@@ -176,9 +176,12 @@ impl<'a> Execution<'a> {
         Ok(Done::HandedOn)
     }
 
-    /// Whether the run begins so much later than it was accepted that it matters to what takes time.
-    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
-        now > self.run.run.value.created_at + LATE
+    /// When the run began, if that is so much later than it was accepted that it matters to what
+    /// takes time.
+    pub(crate) fn late(&self, now: Timestamp) -> Option<Timestamp> {
+        let run = &self.run.run.value;
+        let began = run.started_at.unwrap_or(now);
+        Some(began).filter(|began| *began > run.created_at + LATE)
     }
 
     /// Whether the run waits, and longer than to be worth a look.

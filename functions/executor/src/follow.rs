@@ -167,8 +167,9 @@ impl<'a> Following<'a> {
         self.calls.asked(&asked.effects);
         loop {
             let now = execution.app.clock.now();
-            if execution.journal == 0 && asked.until.is_some() && execution.is_late(now) {
-                return written(execution, now, What::Began).await;
+            let first = execution.journal == 0 && asked.until.is_some();
+            if let Some(began) = execution.late(now).filter(|_| first) {
+                return written(execution, began, What::Began).await;
             }
             if let Some(until) = asked.until.filter(|until| *until <= now) {
                 return written(execution, until.max(now), What::Time).await;

@@ -225,7 +225,7 @@ pub struct Run {
     /// When it was accepted, by its id.
     #[serde(skip, default = "no_time")]
     pub created_at: Timestamp,
-    /// When it was first begun.
+    /// When it was first begun since it was accepted or retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -362,7 +362,7 @@ impl Run {
     /// Whether it may have a journal: it was begun before.
     #[must_use]
     pub fn has_journal(&self) -> bool {
-        self.started_at.is_some()
+        self.started_at.is_some() || self.retries > 0
     }
 
     fn end(&mut self, now: Timestamp) {
@@ -422,6 +422,7 @@ impl Run {
         }
         self.status = Status::Pending;
         self.error = None;
+        self.started_at = None;
         self.ended_at = None;
         self.attempts = 0;
         self.retries += 1;

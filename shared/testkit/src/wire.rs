@@ -171,10 +171,16 @@ async fn counted(mut response: HttpResponse, wire: &Wire) -> Result<HttpResponse
         .map_err(|e| ConnectorError::io(e.into()))?
         .into_bytes();
     if let Ok(answer) = serde_json::from_slice::<Value>(&bytes) {
-        let units = answer
-            .pointer("/ConsumedCapacity/CapacityUnits")
-            .and_then(Value::as_f64);
-        wire.state().write_units += units.unwrap_or_default();
+        // A transaction tells it for each table.
+        let told = answer.get("ConsumedCapacity");
+        let tables = match told {
+            Some(Value::Array(tables)) => tables.iter().collect(),
+            told => Vec::from_iter(told),
+        };
+        let units = tables
+            .into_iter()
+            .filter_map(|table| table.get("CapacityUnits")?.as_f64());
+        wire.state().write_units += units.sum::<f64>();
     }
     *response.body_mut() = SdkBody::from(bytes);
     Ok(response)

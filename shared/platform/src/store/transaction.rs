@@ -5,8 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{
-        CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-        Update,
+        CancellationReason, Delete, Put, ReturnConsumedCapacity,
+        ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
     },
 };
 
@@ -392,6 +392,7 @@ impl<'a> Transaction<'a> {
             let request = self.store.client.transact_write_items();
             let result = request
                 .set_transact_items(Some(self.writes.clone()))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await;
             let Err(error) = result else {

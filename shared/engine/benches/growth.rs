@@ -1,0 +1,148 @@
+//! What must not grow: the cost of a step with the number of steps and with data that it does not touch,
+//! and memory with the number of runs.
+//!
+//! `cargo bench -p aias-engine --bench growth` prints nanoseconds for each step, and the process's
+//! memory after each hundred thousand of a million runs (`RUNS` sets another number).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark that cannot be set up has failed"
+)]
+
+use std::{
+    fs,
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use aias_engine::{
+    Control, Host, Outcome, Program, Record, Start,
+    journal::{Answer, Asked, Body, Entry, HttpResponse, What},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// A log, and a world that answers at once.
+#[derive(Default)]
+struct World(Vec<Record>);
+
+impl Host for World {
+    fn step(&mut self, record: Record) -> Control {
+        self.0.push(record);
+        Control::Continue
+    }
+
+    fn next(&mut self, asked: &Asked) -> Option<Entry> {
+        let effect = asked.effects.first()?;
+        Some(Entry {
+            at: effect.asked_at,
+            what: What::Answered {
+                key: effect.key.clone(),
+                digest: String::new(),
+                answer: Answer::Http(HttpResponse {
+                    status: 200,
+                    headers: vec![],
+                    body: Body::Text("ok".into()),
+                }),
+            },
+        })
+    }
+}
+
+fn run(program: &Program, input: &Value) -> usize {
+    let start = Start {
+        id: "run_1",
+        input,
+        started_at: Timestamp::UNIX_EPOCH,
+        max_steps: 20_000,
+        journal: &[],
+    };
+    let mut world = World::default();
+    match program.run(&start, &mut world) {
+        Outcome::Completed(output) => drop(black_box(output)),
+        other @ (Outcome::Faulted(_) | Outcome::Waiting(_)) => panic!("{other:?}"),
+    }
+    world.0.len()
+}
+
+/// Nanoseconds that a run takes, the median of seven.
+fn nanoseconds(program: &Program, input: &Value) -> f64 {
+    let mut all: Vec<f64> = (0..7)
+        .map(|_| {
+            let (begun, mut count) = (Instant::now(), 0_u32);
+            while begun.elapsed() < Duration::from_millis(100) {
+                run(program, black_box(input));
+                count += 1;
+            }
+            begun.elapsed().as_secs_f64() * 1e9 / f64::from(count)
+        })
+        .collect();
+    all.sort_by(f64::total_cmp);
+    all[3]
+}
+
+fn looped(body: &Value) -> Program {
+    let definition = json!({
+        "document": {"dsl": "1.0.3", "namespace": "bench", "name": "growth", "version": "1.0.0"},
+        "do": [{"l": {"for": {"in": "[range($workflow.input.n)]"}, "do": [{"a": body}]}}],
+        "output": {"as": "null"},
+    });
+    Program::compile(&definition).unwrap()
+}
+
+fn steps() {
+    let set = looped(&json!({"set": {"n": "${ $item }", "data": "${ .data }"}}));
+    let call = looped(
+        &json!({"call": "http", "with": {"method": "get", "endpoint": "https://e.example/"}}),
+    );
+    println!("| steps | ns for each that sets | ns for each that calls |\n|---|---|---|");
+    for count in [10, 100, 1_000, 10_000] {
+        let input = json!({"n": count, "data": 1});
+        let each = |program| nanoseconds(program, &input) / f64::from(count);
+        println!("| {count} | {:.0} | {:.0} |", each(&set), each(&call));
+    }
+    println!(
+        "\n| data beside, in KiB | ns for each of a thousand steps, above what reading it takes |\n|---|---|"
+    );
+    for kib in [1, 16, 256, 1_024] {
+        let data: Vec<String> = (0..kib).map(|_| "x".repeat(1_024)).collect();
+        let with = |n: i32| json!({"n": n, "data": data});
+        let (long, short) = (nanoseconds(&set, &with(1_001)), nanoseconds(&set, &with(1)));
+        println!("| {kib} | {:.0} |", (long - short) / 1_000.0);
+    }
+}
+
+/// The process's resident memory, in KiB (`proc(5)`).
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn memory() {
+    let runs = std::env::var("RUNS").map_or(1_000_000, |text| text.parse::<u64>().unwrap());
+    let document = serde_json::from_str::<Value>(include_str!("order/order.input.json")).unwrap();
+    let definition = aias_engine::definition::read(
+        include_str!("order/order.yaml").as_bytes(),
+        aias_engine::definition::Format::Yaml,
+    );
+    let program = Program::compile(&definition.unwrap()).unwrap();
+    println!("\n| runs | resident, KiB |\n|---|---|");
+    for part in 1..=10 {
+        for _ in 0..runs / 10 {
+            run(&program, &document);
+        }
+        println!("| {} | {} |", part * (runs / 10), resident());
+    }
+}
+
+fn main() {
+    steps();
+    memory();
+}
