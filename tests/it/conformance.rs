@@ -1,6 +1,11 @@
 //! The DSL's conformance kit, where it lies beside the checkout: each of its scenarios runs on the
 //! engine, and what they call is called, by the executor's own client, on hosts of loopback.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "sentences hand their words over"
+)]
+
 use std::{path::PathBuf, sync::Arc};
 
 use aias_domain::{

@@ -96,7 +96,7 @@ fn a_run_calls_waits_emits_and_can_be_verified() {
 fn a_workflow_runs_another_and_is_told_of_its_end() {
     let Some(client) = Client::new() else { return };
     let child = json!([{"w": {"wait": {"seconds": 3}}}, {"a": {"set": {"n": "${ $workflow.input.n + 1 }"}}}]);
-    client.workflow(&child);
+    let _ = client.workflow(&child);
     let head = client.get("/api/workflows").expect(200).json()["data"][0].clone();
     let tasks = json!([
         {"a": {"run": {"workflow": {"namespace": head["namespace"], "name": head["name"], "version": "1.0.0", "input": {"n": 1}}}}},

@@ -1,6 +1,6 @@
 //! AIAS as a whole: the functions in this process, and the deployed stack.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod admission;
 mod api;

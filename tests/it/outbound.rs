@@ -45,7 +45,7 @@ impl Caller {
     async fn response(&self, request: HttpRequest) -> HttpResponse {
         match self.call(request).await {
             Answer::Http(response) => response,
-            other => panic!("{other:?}"),
+            other @ (Answer::Output(_) | Answer::Failed(_)) => panic!("{other:?}"),
         }
     }
 
@@ -64,7 +64,7 @@ impl Caller {
 fn failed(answer: Answer) -> (String, u16, String) {
     match answer {
         Answer::Failed(failure) => (failure.kind, failure.status, failure.detail),
-        other => panic!("{other:?}"),
+        other @ (Answer::Http(_) | Answer::Output(_)) => panic!("{other:?}"),
     }
 }
 

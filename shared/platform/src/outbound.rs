@@ -1,5 +1,5 @@
 //! Calls to hosts that a tenant names: bounded in time, size and redirections, and only to addresses
-//! that anybody may reach. Every hop is resolved, checked and pinned ([`guard`]).
+//! that anybody may reach. Every hop is resolved, checked and pinned ([`Guard`]).
 
 mod authentication;
 mod guard;
