@@ -460,8 +460,10 @@ async fn a_run_runs_another_and_both_know_it() {
     define(&bench, "child", child).await;
     let bad = json!([{"a": {"raise": {"error": {"type": "https://e.example/no", "status": 418, "title": "No"}}}}]);
     define(&bench, "bad", bad).await;
+    define(&bench, "quick", json!([{"a": {"set": {"n": 4}}}])).await;
     let run = |name: &str, wait: bool| json!({"run": {"workflow": {"namespace": "test", "name": name, "version": "1.0.0", "input": {"n": "${ .n }"}}, "await": wait}});
     let tasks = json!([
+        {"quick": run("quick", true)},
         {"free": run("child", false)},
         {"good": run("child", true)},
         {"t": {"try": [{"bad": run("bad", true)}], "catch": {"do": [{"c": {"set": {"caught": "${ $error.status }", "at": "${ $error.instance }"}}}]}}},
@@ -472,14 +474,14 @@ async fn a_run_runs_another_and_both_know_it() {
     settle(&bench).await;
     let parent = run_of(&bench, &id).await;
     assert_eq!((parent.status, parent.awaits_run), (Status::Waiting, true));
-    assert_eq!(parent.children.len(), 2);
+    assert_eq!(parent.children.len(), 3);
     bench.clock.advance(Duration::from_secs(1_200));
     bench.wake().await;
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     settle(&bench).await;
     assert_eq!(
         output_of(&bench, &id).await,
-        json!({"caught": [404, 418], "at": "/do/2/t/try/0/bad"})
+        json!({"caught": [404, 418], "at": "/do/3/t/try/0/bad"})
     );
     let parent = run_of(&bench, &id).await;
     let children: Vec<_> = parent
@@ -490,13 +492,13 @@ async fn a_run_runs_another_and_both_know_it() {
     assert_eq!(
         children,
         [
-            "/do/0/free",
-            "/do/1/good",
-            "/do/2/t/try/0/bad",
-            "/do/3/u/try/0/gone"
+            "/do/0/quick",
+            "/do/1/free",
+            "/do/2/good",
+            "/do/3/t/try/0/bad"
         ]
     );
-    for child in &parent.children[..2] {
+    for child in &parent.children[1..3] {
         let path = format!("/api/runs/{}", child.run_id);
         let shown = json_of(&bench.ask("runs", "GET", &path, &Value::Null).await);
         assert_eq!(shown["status"], "completed");

@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
+use aias_domain::id::RunId;
 use aias_engine::journal::{Answer, Effect, Key};
 
 use crate::execute::Error;
@@ -9,15 +10,23 @@ use crate::execute::Error;
 /// How many effects of one run are on their way at once; the others wait for a place.
 const MAX_AT_ONCE: usize = 16;
 
-/// An effect under way: its answer, or none when it comes to be elsewhere, later.
-pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Result<Option<Answer>, Error>> + Send + 'a>>;
+/// What came of an effect.
+pub(crate) struct Called {
+    /// The run that it began.
+    pub(crate) child: Option<RunId>,
+    /// Its answer; none when it comes to be elsewhere, later.
+    pub(crate) answer: Option<Answer>,
+}
+
+/// An effect under way.
+pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Result<Called, Error>> + Send + 'a>>;
 
 /// The effects of a run that were asked for and not answered.
 pub(crate) struct Calls<'a> {
     waiting: Vec<Arc<Effect>>,
     under_way: Vec<(Arc<Effect>, Call<'a>)>,
-    /// Those that come to be elsewhere: other runs.
-    elsewhere: Vec<Arc<Effect>>,
+    /// Those that come to be elsewhere: in other runs.
+    elsewhere: Vec<(Arc<Effect>, Option<RunId>)>,
 }
 
 impl<'a> Calls<'a> {
@@ -33,10 +42,11 @@ impl<'a> Calls<'a> {
     pub(crate) fn asked(&mut self, effects: &[Arc<Effect>]) {
         let wanted = |key: &Key| effects.iter().any(|effect| effect.key == *key);
         self.under_way.retain(|(effect, _)| wanted(&effect.key));
-        self.elsewhere.retain(|effect| wanted(&effect.key));
+        self.elsewhere.retain(|(effect, _)| wanted(&effect.key));
         let known = |effect: &&Arc<Effect>| {
             let same = |other: &Arc<Effect>| other.key == effect.key;
-            self.under_way.iter().any(|(other, _)| same(other)) || self.elsewhere.iter().any(same)
+            self.under_way.iter().any(|(other, _)| same(other))
+                || self.elsewhere.iter().any(|(other, _)| same(other))
         };
         self.waiting = effects.iter().filter(|e| !known(e)).cloned().collect();
     }
@@ -50,8 +60,8 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// The next effect that is answered; never, when none is under way.
-    pub(crate) async fn next(&mut self) -> Result<(Arc<Effect>, Answer), Error> {
+    /// What comes of the next effect; never, when none is under way.
+    pub(crate) async fn next(&mut self) -> Result<(Arc<Effect>, Called), Error> {
         poll_fn(|context| {
             let mut place = 0;
             while let Some((_, call)) = self.under_way.get_mut(place) {
@@ -60,11 +70,12 @@ impl<'a> Calls<'a> {
                     continue;
                 };
                 let (effect, _) = self.under_way.remove(place);
-                match result {
-                    Err(error) => return Poll::Ready(Err(error)),
-                    Ok(Some(answer)) => return Poll::Ready(Ok((effect, answer))),
-                    Ok(None) => self.elsewhere.push(effect),
-                }
+                return Poll::Ready(result.map(|called| {
+                    if called.answer.is_none() {
+                        self.elsewhere.push((Arc::clone(&effect), called.child));
+                    }
+                    (effect, called)
+                }));
             }
             Poll::Pending
         })
@@ -79,7 +90,9 @@ impl<'a> Calls<'a> {
         !self.waiting.is_empty()
     }
 
-    pub(crate) fn elsewhere(&self) -> &[Arc<Effect>] {
-        &self.elsewhere
+    /// The runs that effects wait for.
+    pub(crate) fn awaited(&self) -> Vec<RunId> {
+        let children = self.elsewhere.iter();
+        children.filter_map(|(_, child)| *child).collect()
     }
 }

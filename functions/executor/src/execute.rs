@@ -286,9 +286,9 @@ async fn compute(
         Heard::Ended(outcome) => outcome,
         Heard::NoRoom => return execution.wait_for_room().await,
         Heard::Cancelled => return Ok(Done::HadEnded),
-        Heard::Waits(until, awaits_run) => {
+        Heard::Waits(until, awaited) => {
             return execution
-                .leave(version, until, awaits_run, &mut entries)
+                .leave(version, until, &awaited, &mut entries)
                 .await;
         }
     };

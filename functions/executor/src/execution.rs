@@ -8,9 +8,9 @@ use std::{
 use aias_domain::{
     artifact::Artifact,
     canonical,
-    id::ArtifactId,
+    id::{ArtifactId, RunId},
     plan::Limits,
-    run::{Run, RunError, Status},
+    run::{Child, MAX_CHILDREN, Run, RunError, Status},
 };
 use aias_engine::journal::{Effect, Request};
 use aias_platform::{
@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::{
     App,
-    calls::Call,
+    calls::{Call, Called},
     execute::{Done, Error},
     subflow,
 };
@@ -47,9 +47,6 @@ const LATE: SignedDuration = SignedDuration::from_secs(1);
 
 /// A run that waits for another one is looked at this often, should nobody tell it.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
-
-/// More effects than this are never under way at once.
-const CHILDREN_LOOKED_AT: usize = 32;
 
 pub(crate) struct Execution<'a> {
     pub(crate) app: &'a App,
@@ -207,17 +204,18 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Leaves the run until a time, or until another run has ended. When the process dies on the
+    /// Leaves the run until a time, or until one of these runs has ended. When the process dies on the
     /// way, the message that brought the run comes again and finds it as it is.
     pub(crate) async fn leave(
         &mut self,
         version: u32,
         until: Option<Timestamp>,
-        awaits_run: bool,
+        awaited: &[RunId],
         entries: &mut Entries,
     ) -> Result<Done, Error> {
         self.flush(entries).await?;
         let now = self.app.clock.now();
+        let awaits_run = !awaited.is_empty();
         let look = awaits_run.then_some(now + LOOK_AGAIN);
         let wakes_at = [until, look].into_iter().flatten().min();
         let run = self.run.run.value.clone();
@@ -236,30 +234,36 @@ impl<'a> Execution<'a> {
         self.store.save_run(&self.run).await?;
         // Afterwards: a message that is faster than this write would find the run as it was.
         self.schedule().await?;
-        if awaits_run && self.any_child_ended().await? {
+        if self.any_ended(awaited).await? {
             self.app.queue.send(&self.message()).await?;
         }
         Ok(Done::Waits)
     }
 
-    /// Whether a run that this one may wait for has ended meanwhile: it asked for this one before
-    /// this one waited.
-    async fn any_child_ended(&self) -> Result<bool, Error> {
-        for child in self
-            .run
-            .run
-            .value
-            .children
-            .iter()
-            .rev()
-            .take(CHILDREN_LOOKED_AT)
-        {
-            let found = self.store.run(child.run_id).await?;
-            if found.is_some_and(|found| found.run.value.status.is_terminal()) {
+    /// Whether a run that this one waits for has ended meanwhile: it asked for this one before this
+    /// one waited.
+    async fn any_ended(&self, awaited: &[RunId]) -> Result<bool, Error> {
+        for run in awaited {
+            let found = self.store.run(*run).await?;
+            if found.is_none_or(|found| found.run.value.status.is_terminal()) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Notes a run that an effect began, to be written with this one.
+    pub(crate) fn note(&mut self, effect: &Effect, child: Option<RunId>) {
+        let run = &mut self.run.run.value;
+        let child = child.map(|run_id| Child {
+            run_id,
+            task: effect.key.task.clone(),
+        });
+        if let Some(child) = child.filter(|child| !run.children.contains(child))
+            && run.children.len() < MAX_CHILDREN
+        {
+            run.children.push(child);
+        }
     }
 
     /// What begins an effect.
@@ -273,7 +277,10 @@ impl<'a> Execution<'a> {
                     Request::Http(request) => {
                         let tenant = store.tenant_id();
                         let answer = app.outbound.call(tenant, run.id, &effect, request);
-                        Ok(Some(answer.await))
+                        Ok(Called {
+                            child: None,
+                            answer: Some(answer.await),
+                        })
                     }
                     Request::Workflow(workflow) => {
                         subflow::run(app, store, &run, &limits, &effect, workflow).await

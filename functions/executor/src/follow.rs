@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aias_domain::run::RunError;
+use aias_domain::{id::RunId, run::RunError};
 use aias_engine::{
     Outcome,
     journal::{Asked, Entry, What},
@@ -25,7 +25,6 @@ use crate::{
     calls::Calls,
     execute::Error,
     execution::{Execution, WRITES},
-    subflow,
 };
 
 /// What following a computation led to.
@@ -35,8 +34,8 @@ pub(crate) enum Heard {
     NoRoom,
     /// Somebody else has ended the run.
     Cancelled,
-    /// It goes on at a time, if one is given; whether it waits for another run.
-    Waits(Option<Timestamp>, bool),
+    /// It goes on at a time, if one is given, or when one of these runs has ended.
+    Waits(Option<Timestamp>, Vec<RunId>),
 }
 
 /// How long a run that computes is left alone before it is shown as running.
@@ -89,7 +88,8 @@ pub(crate) async fn follow<'a>(
                         Next::Entry(entry) => {
                             if execution.is_too_late() {
                                 // The entry is in the journal; another environment goes on from it.
-                                return Ok(Heard::Waits(Some(execution.app.clock.now()), false));
+                                let now = execution.app.clock.now();
+                                return Ok(Heard::Waits(Some(now), Vec::new()));
                             }
                             core = execution.app.cores.acquire().await.ok();
                             since = Instant::now();
@@ -178,28 +178,29 @@ impl<'a> Following<'a> {
                 if let Some(heard) = self.claim(execution).await? {
                     return Ok(Next::Leave(heard));
                 }
-                subflow::note(execution, &asked.effects);
                 let call = execution.caller();
                 self.calls.begin(|effect| call(effect));
             }
             let under_way = self.calls.any_under_way();
             if !under_way && self.calls.any_waiting() {
                 // There is no time to begin anything here.
-                return Ok(Next::Leave(Heard::Waits(Some(now), false)));
+                return Ok(Next::Leave(Heard::Waits(Some(now), Vec::new())));
             }
             let ms = asked
                 .until
                 .map(|until| until.duration_since(now).as_millis());
             let short = ms.filter(|ms| under_way || *ms <= i128::from(SHORT_MS));
             if !under_way && short.is_none() {
-                let awaits_run = !self.calls.elsewhere().is_empty();
-                return Ok(Next::Leave(Heard::Waits(asked.until, awaits_run)));
+                let awaited = self.calls.awaited();
+                return Ok(Next::Leave(Heard::Waits(asked.until, awaited)));
             }
             let pause = short.and_then(|ms| u64::try_from(ms).ok());
             let pause = pause.map_or(Duration::MAX, Duration::from_millis);
             tokio::select! {
                 answered = self.calls.next() => {
-                    let (effect, answer) = answered?;
+                    let (effect, called) = answered?;
+                    execution.note(&effect, called.child);
+                    let Some(answer) = called.answer else { continue };
                     let what = What::Answered {
                         key: effect.key.clone(),
                         digest: effect.digest(),

@@ -4,13 +4,13 @@
 //! the one after it begin the same child. A child that ends asks for its parent; the parent, once it
 //! is left waiting, looks at the child once more: whichever is last sees the other.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use aias_domain::{
     artifact::Artifact,
     canonical,
     id::RunId,
-    run::{Child, MAX_CHILDREN, MAX_DEPTH, Run, Status, Trigger},
+    run::{MAX_CHILDREN, MAX_DEPTH, Run, Status, Trigger},
 };
 use aias_engine::journal::{Answer, Effect, Failure, Request, Subflow};
 use aias_platform::{
@@ -21,7 +21,7 @@ use aias_platform::{
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::{App, execute::Error, execution::Execution};
+use crate::{App, calls::Called, execute::Error};
 
 /// How often a child is admitted anew that the rate had no room for.
 const ATTEMPTS: usize = 20;
@@ -35,30 +35,21 @@ pub(crate) fn child_id(parent: RunId, effect: &Effect) -> RunId {
     RunId::new(effect.asked_at, random)
 }
 
-/// Notes the children that are asked for, to be written with the run.
-pub(crate) fn note(execution: &mut Execution<'_>, effects: &[Arc<Effect>]) {
-    let run = &mut execution.run.run.value;
-    for effect in effects {
-        let child = Child {
-            run_id: child_id(run.id, effect),
-            task: effect.key.task.clone(),
-        };
-        if matches!(effect.request, Request::Workflow(_))
-            && run.children.len() < MAX_CHILDREN
-            && !run.children.contains(&child)
-        {
-            run.children.push(child);
-        }
-    }
-}
-
-fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> Option<Answer> {
-    Some(Answer::Failed(Failure {
+fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> Answer {
+    Answer::Failed(Failure {
         kind: kind.to_owned(),
         status,
         title: title.to_owned(),
         detail: detail.into(),
-    }))
+    })
+}
+
+/// No child was begun.
+fn refused(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> Called {
+    Called {
+        child: None,
+        answer: Some(failed(kind, status, title, detail)),
+    }
 }
 
 /// Begins a child, unless it has begun. Its output or its error once it has ended; none before.
@@ -69,7 +60,7 @@ pub(crate) async fn run(
     limits: &aias_domain::plan::Limits,
     effect: &Effect,
     subflow: &Subflow,
-) -> Result<Option<Answer>, Error> {
+) -> Result<Called, Error> {
     let id = child_id(parent.id, effect);
     if let Some(child) = store.run(id).await? {
         if child.run.value.status == Status::Pending {
@@ -80,11 +71,11 @@ pub(crate) async fn run(
     }
     if parent.trigger.depth() >= MAX_DEPTH {
         let detail = format!("workflows run each other deeper than {MAX_DEPTH} levels");
-        return Ok(failed("configuration", 400, "Too Deep", detail));
+        return Ok(refused("configuration", 400, "Too Deep", detail));
     }
     if parent.children.len() >= MAX_CHILDREN {
         let detail = format!("a run begins at most {MAX_CHILDREN} others");
-        return Ok(failed("configuration", 400, "Too Many Runs", detail));
+        return Ok(refused("configuration", 400, "Too Many Runs", detail));
     }
     let found = store.workflow_named(&subflow.namespace, &subflow.name, &subflow.version);
     let Some((workflow, version)) = found.await? else {
@@ -92,7 +83,7 @@ pub(crate) async fn run(
             "no workflow {}/{} of version {} is on",
             subflow.namespace, subflow.name, subflow.version
         );
-        return Ok(failed("configuration", 404, "No Such Workflow", detail));
+        return Ok(refused("configuration", 404, "No Such Workflow", detail));
     };
     for attempt in 0.. {
         match app.intake.admit(store, limits, app.clock.now()).await? {
@@ -102,11 +93,11 @@ pub(crate) async fn run(
             }
             Err(NotAdmitted::RateFull { .. }) => {
                 let detail = "the plan's rate has no room";
-                return Ok(failed("runtime", 429, "Too Many Requests", detail));
+                return Ok(refused("runtime", 429, "Too Many Requests", detail));
             }
             Err(NotAdmitted::MonthFull(_)) => {
                 let detail = "the month's runs are used up";
-                return Ok(failed("runtime", 402, "Plan Limit Exceeded", detail));
+                return Ok(refused("runtime", 402, "Plan Limit Exceeded", detail));
             }
         }
     }
@@ -132,10 +123,23 @@ async fn result(
     store: &TenantStore<'_>,
     child: &Run,
     awaited: bool,
-) -> Result<Option<Answer>, Error> {
-    if !awaited {
-        return Ok(Some(Answer::Output(Value::Null)));
-    }
+) -> Result<Called, Error> {
+    let answer = if awaited {
+        ended(app, store, child).await?
+    } else {
+        Some(Answer::Output(Value::Null))
+    };
+    Ok(Called {
+        child: Some(child.id),
+        answer,
+    })
+}
+
+/// A child's output or its error, once it has ended.
+async fn ended(app: &App, store: &TenantStore<'_>, child: &Run) -> Result<Option<Answer>, Error> {
+    let failed = |kind: &str, status: u16, title: &str, detail: String| {
+        Some(failed(kind, status, title, detail))
+    };
     Ok(match child.status {
         Status::Pending | Status::Running | Status::Waiting | Status::Suspended => None,
         Status::Cancelled => failed(

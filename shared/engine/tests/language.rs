@@ -375,6 +375,22 @@ fn an_observer_can_stop_a_run() {
 }
 
 #[test]
+fn a_catch_whose_condition_fails_leaves_the_variables_around_it_as_they_were() {
+    let yaml = "
+do:
+  - outer:
+      try:
+        - inner:
+            try: [{a: {raise: {error: {type: 'https://example.com/e', status: 500, title: first}}}}]
+            catch: {as: x, when: 'error(\"second\")'}
+      catch:
+        as: y
+        do: [{b: {set: {type: '${ $y.type | split(\"/\") | last }'}}}]
+";
+    assert_eq!(run(yaml, json!({})), json!({"type": "expression"}));
+}
+
+#[test]
 fn every_fault_is_told_at_once_with_its_pointer() {
     let yaml = "
 timeout: {after: {weeks: 1}}

@@ -6,6 +6,7 @@ use jaq_json::Val;
 use super::{CONTEXT, Flow, Run, Scope, Stop, tasks::truthy};
 use crate::{
     duration::after,
+    error::Error,
     expression::Expression,
     host::Event,
     policy::Retry,
@@ -39,11 +40,13 @@ impl Run<'_> {
             self.refresh(scope);
             let depth = scope.locals.len();
             scope.locals.push(error.to_val());
-            let caught = attempt.errors.takes(&error)
-                && self.applies(attempt.when, attempt.except_when, input, reference, scope)?;
-            let delay = match &attempt.retry {
-                Some(retry) if caught => self.retries(retry, input, reference, scope, began)?,
-                _ => None,
+            let decided = self.decide(attempt, &error, input, reference, scope, began);
+            let (caught, delay) = match decided {
+                Ok(decided) => decided,
+                Err(stop) => {
+                    scope.locals.truncate(depth);
+                    return Err(stop);
+                }
             };
             if let Some(delay) = delay {
                 scope.locals.truncate(depth);
@@ -95,6 +98,25 @@ impl Run<'_> {
             }
         };
         done.map(|(output, _)| output)
+    }
+
+    /// Whether an error is caught, and after how long its task is tried again, if it is.
+    fn decide(
+        &self,
+        attempt: &Try,
+        error: &Error,
+        dot: &Val,
+        at: &str,
+        scope: &Scope,
+        began: jiff::Timestamp,
+    ) -> Flow<(bool, Option<i64>)> {
+        let caught = attempt.errors.takes(error)
+            && self.applies(attempt.when, attempt.except_when, dot, at, scope)?;
+        let delay = match &attempt.retry {
+            Some(retry) if caught => self.retries(retry, dot, at, scope, began)?,
+            _ => None,
+        };
+        Ok((caught, delay))
     }
 
     /// How long to wait before the next attempt; none when there is no next one.
