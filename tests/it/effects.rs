@@ -448,6 +448,14 @@ async fn a_run_that_begins_late_waits_from_its_beginning_on() {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     settle(&bench).await;
     assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    // The log says how long it took, though nobody was there.
+    let log = bench.log(&run_of(&bench, &id).await).await;
+    let hour = log
+        .iter()
+        .find(|entry| entry.event == "task.completed")
+        .unwrap();
+    assert_eq!(hour.duration_ms, 3_600_000);
+    assert_eq!(log.last().unwrap().duration_ms, 3_600_000);
     assert_eq!(verified(&bench, &id).await["reproducible"], true);
 }
 

@@ -246,13 +246,14 @@ async fn compute(
         Err(Error::Journal(error @ (journal::Error::Gone | journal::Error::TooLarge))) => {
             let error =
                 RunError::platform("journal-gone", "The journal is gone", error.to_string());
-            let mut entries = Entries::new(store.log_length(run.id).await?, 0, now);
+            let mut entries = Entries::new(store.log_length(run.id).await?, 0, now, now);
             return execution.end_faulted(error, &mut entries).await;
         }
         journal => journal?,
     };
     let (journal, journal_bytes, written) = journal;
-    let mut entries = Entries::new(run.log_base, written, now);
+    let began = run.started_at.unwrap_or(now);
+    let mut entries = Entries::new(run.log_base, written, began, now);
     let program = match program? {
         Ok(program) => program,
         Err(error) => return execution.end_faulted(error, &mut entries).await,

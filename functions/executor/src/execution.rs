@@ -138,7 +138,7 @@ impl<'a> Execution<'a> {
     pub(crate) async fn refuse(mut self, code: &str, title: &str) -> Result<Done, Error> {
         let now = self.app.clock.now();
         let written = self.store.log_length(self.run.run.value.id).await?;
-        let mut entries = Entries::new(written, 0, now);
+        let mut entries = Entries::new(written, 0, now, now);
         let error = RunError::platform(
             code,
             title,

@@ -12,7 +12,7 @@ use aias_domain::{
     id::RunId,
     run::{MAX_CHILDREN, MAX_DEPTH, Run, Status, Trigger},
 };
-use aias_engine::journal::{Answer, Effect, Failure, Request, Subflow};
+use aias_engine::journal::{Answer, Effect, Failure, Subflow};
 use aias_platform::{
     blobs::Object,
     runs::{NotAdmitted, Prepared, new_run},

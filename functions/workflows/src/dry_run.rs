@@ -76,7 +76,7 @@ pub(crate) async fn dry_run(
         journal: Vec::new(),
         clock: app.api.clock.clone(),
     };
-    let mut entries = Entries::new(0, 0, now);
+    let mut entries = Entries::new(0, 0, now, now);
     entries.started(&input_digest, 1, now);
     let computation = Computation::begin(given).map_err(Problem::internal)?;
     let mut world = World {

@@ -243,20 +243,32 @@ impl<'a> Compiling<'a> {
         members
             .get("metadata")
             .and_then(|n| n.any_object(&mut self.faults));
-        let task = Task {
+        // Each part is read, whatever is wrong with another.
+        let extensions = self.extensions_of(locals, kind);
+        let kind = self.kind(kind, locals, names, node, &members);
+        let (input, output, export, then) = (
+            self.input(locals, members.get("input")),
+            self.output(locals, members.get("output"), "as"),
+            self.output(locals, members.get("export"), "as"),
+            self.then(names, members.get("then")),
+        );
+        let (condition, timeout) = (
+            self.condition(locals, members.get("if")),
+            self.timeout(locals, members.get("timeout")),
+        );
+        Some(Task {
             name: name.to_owned(),
             reference: self.reference(node),
             definition: value::from_json(node.value),
-            condition: self.condition(locals, members.get("if")),
-            input: self.input(locals, members.get("input")),
-            timeout: self.timeout(locals, members.get("timeout")),
-            extensions: self.extensions_of(locals, kind),
-            kind: self.kind(kind, locals, names, node, &members)?,
-            output: self.output(locals, members.get("output"), "as"),
-            export: self.output(locals, members.get("export"), "as"),
-            then: self.then(names, members.get("then")),
-        };
-        Some(task)
+            condition,
+            input,
+            timeout,
+            extensions,
+            kind: kind?,
+            output,
+            export,
+            then,
+        })
     }
 
     fn kind(

@@ -47,6 +47,8 @@ pub struct Record {
     pub message: String,
     /// Which attempt of a `try`, from 1.
     pub attempt: u32,
+    /// How long the run has run by then, by its journal, in milliseconds.
+    pub elapsed_ms: u64,
 }
 
 /// Whether the run goes on.

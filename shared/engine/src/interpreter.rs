@@ -269,11 +269,12 @@ impl Run<'_> {
     }
 
     fn tell(&self, reference: &str, event: Event, message: &str, attempt: u32) -> Flow<()> {
-        let told = self.world.borrow_mut().tell(|| Record {
+        let told = self.world.borrow_mut().tell(|elapsed_ms| Record {
             task: reference.to_owned(),
             event,
             message: crate::error::bounded(message.to_owned()),
             attempt,
+            elapsed_ms,
         });
         match told {
             Control::Continue => Ok(()),

@@ -9,7 +9,7 @@ use crate::{
     duration::Duration,
     emit::Emit,
     endpoint::Endpoint,
-    expression::{Expression, Expressions, Filters},
+    expression::{Expression, Filters},
     policy::{ErrorFilter, Retry},
     reader::{Fault, Node},
     schema::Schema,
@@ -220,12 +220,8 @@ impl Program {
         let mut compiling = Compiling::default();
         let root = Node::root(definition);
         let parts = compiling.workflow(&root);
-        let filters = if compiling.faults.is_empty() {
-            std::mem::take(&mut compiling.expressions).compile(&mut compiling.faults)
-        } else {
-            // What does not stand cannot be compiled as a whole; each expression was read already.
-            Expressions::default().compile(&mut compiling.faults)
-        };
+        let expressions = std::mem::take(&mut compiling.expressions);
+        let filters = expressions.compile(&mut compiling.faults);
         let parts = compiling.faults.into_result(parts)?.unwrap_or_default();
         let text = |pointer: &str| {
             let text = definition.pointer(pointer).and_then(Value::as_str);

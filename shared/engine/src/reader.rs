@@ -39,10 +39,6 @@ impl Faults {
             Err(self.0)
         }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// A value and where it is.

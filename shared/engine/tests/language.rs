@@ -414,6 +414,7 @@ do:
   - o: {output: {schema: {document: {type: 7}}}, set: {a: 1}}
   - p: {try: [], catch: {retry: {delay: {seconds: soon}}}}
   - q: {for: {in: ., each: input}, do: []}
+  - r: {wait: 5m, then: nowhere, if: '. | nope'}
 ";
     let faults = program(yaml).unwrap_err();
     for expected in [
@@ -446,6 +447,9 @@ do:
         "/do/14/o/output/schema/document not a JSON Schema",
         "/do/15/p/catch/retry/delay must have integers",
         "/do/16/q/for/each the DSL has a variable of this name",
+        "/do/17/r/wait must be an ISO 8601 duration",
+        "/do/17/r/then no task of this name",
+        "/do/17/r/if jq: undefined filter nope at line 1, column 5",
     ] {
         assert!(
             faults.iter().any(|f| f.starts_with(expected)),

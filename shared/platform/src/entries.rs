@@ -17,19 +17,23 @@ pub struct Entries {
     written: u32,
     waiting: Vec<Entry>,
     last: Timestamp,
+    /// How long the run had run at the step before, by its journal: what was waited for took the
+    /// difference, whoever waited.
+    elapsed_ms: u64,
     began: Timestamp,
 }
 
 impl Entries {
-    /// The entries of an execution whose first one is number `base`.
+    /// The entries of a run that began at `began`, the first of which is number `base`.
     #[must_use]
-    pub fn new(base: u32, written: u32, now: Timestamp) -> Self {
+    pub fn new(base: u32, written: u32, began: Timestamp, now: Timestamp) -> Self {
         Self {
             next: base,
             written,
             waiting: Vec::new(),
             last: now,
-            began: now,
+            elapsed_ms: 0,
+            began,
         }
     }
 
@@ -78,7 +82,10 @@ impl Entries {
             Event::Retried | Event::Caught | Event::Faulted => Level::Warn,
         };
         let entry = self.entry(level, record.event.as_str(), at, self.last);
+        let before = std::mem::replace(&mut self.elapsed_ms, record.elapsed_ms);
+        let waited_ms = record.elapsed_ms.saturating_sub(before);
         self.push(Entry {
+            duration_ms: entry.duration_ms.max(waited_ms),
             task: Some(record.task),
             message: record.message,
             attempt: record.attempt,

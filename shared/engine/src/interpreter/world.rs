@@ -84,11 +84,13 @@ impl<'a> World<'a> {
         self.stale
     }
 
-    pub(super) fn tell(&mut self, record: impl FnOnce() -> Record) -> Control {
+    pub(super) fn tell(&mut self, record: impl FnOnce(u64) -> Record) -> Control {
         if self.silent > 0 {
             return Control::Continue;
         }
-        self.host.step(record())
+        let elapsed = self.now.duration_since(self.began).as_millis();
+        let record = record(u64::try_from(elapsed).unwrap_or_default());
+        self.host.step(record)
     }
 
     pub(super) fn emit(&mut self, event: serde_json::Value) {
