@@ -6,7 +6,7 @@ TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run test watch check events clean
+.PHONY: run test watch check bench clean
 
 run: $(VENV)/run.stamp
 	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) run
@@ -25,6 +25,10 @@ check: $(VENV)/run.stamp $(TOOLS)/stamp
 	infra/check_deny.sh
 	$(TOOLS)/bin/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(TOOLS)/bin/sam validate --lint --template template.yaml
+
+# Figures, never tests: what the engine does in a second, and what must not grow.
+bench:
+	cargo bench -p aias-engine
 
 clean:
 	rm -rf .local target .aws-sam

@@ -24,6 +24,7 @@ struct World {
     takes: i64,
     journal: Vec<Entry>,
     effects: Vec<Effect>,
+    asked: Vec<Asked>,
     steps: Vec<(String, Event)>,
     emitted: Vec<Value>,
     now: Timestamp,
@@ -47,6 +48,7 @@ fn world(answers: impl FnMut(&Effect) -> Option<Answer> + 'static) -> World {
         takes: 10,
         journal: vec![],
         effects: vec![],
+        asked: vec![],
         steps: vec![],
         emitted: vec![],
         now: began(),
@@ -66,6 +68,7 @@ impl Host for World {
 
     fn next(&mut self, asked: &Asked) -> Option<Entry> {
         self.left = self.left.checked_sub(1)?;
+        self.asked.push(asked.clone());
         let answered = asked.effects.iter().find_map(|effect| {
             let answer = (self.answers)(effect)?;
             Some((effect, answer))
@@ -510,7 +513,13 @@ do:
     let mut world = world(|_| None);
     assert_eq!(run(yaml, json!({}), &mut world), Ok(json!({"won": true})));
     assert_eq!(world.now, later(5_000));
-    assert_eq!(world.journal.len(), 2);
+    // From then on, nobody asks for what the other asked for.
+    let effects: Vec<_> = world
+        .asked
+        .iter()
+        .map(|asked| asked.effects.len())
+        .collect();
+    assert_eq!(effects, [1, 0]);
 }
 
 #[test]

@@ -347,7 +347,7 @@ do:
 }
 
 #[test]
-fn an_observer_can_stop_a_run() {
+fn a_host_can_stop_a_run() {
     struct Impatient(u32);
     impl Host for Impatient {
         fn step(&mut self, _: Record) -> Control {
