@@ -9,6 +9,8 @@ mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jaq_json::Val;
+
 use crate::{
     expression::Expressions,
     program::{Kind, List, Parts, Task},
@@ -37,12 +39,15 @@ const TASKS: [(&str, &[&str]); 12] = [
     ("wait", &[]),
 ];
 
-/// How deep tasks may be inside each other.
+/// How deep tasks may be inside each other, and how deep functions may call each other.
 const MAX_NESTING: usize = 32;
 
 /// How many tasks a definition may come to, each function counted where it is called and each
 /// extension where it extends.
 const MAX_TASKS: usize = 5_000;
+
+/// What functions may come to, each counted where it is called, in bytes of JSON.
+const MAX_CALLED_BYTES: usize = 1024 * 1024;
 
 type Named<'a> = BTreeMap<&'a str, Node<'a>>;
 
@@ -68,6 +73,10 @@ pub(crate) struct Compiling<'a> {
     called_from: Option<(usize, String)>,
     /// Inside an extension, whose tasks are not extended.
     extending: bool,
+    /// Whether anything in the document may mention `$task`.
+    wants_task: bool,
+    /// Bytes of functions, each counted where it is called.
+    called_bytes: usize,
 }
 
 impl<'a> Compiling<'a> {
@@ -77,6 +86,7 @@ impl<'a> Compiling<'a> {
             "document", "input", "use", "do", "timeout", "output", "schedule",
         ];
         let members = root.object(&mut self.faults, &ALLOWED, &["document", "do"])?;
+        self.wants_task = root.value.to_string().contains("$task");
         if let Some(document) = members.get("document") {
             self.document(&document);
         }
@@ -259,7 +269,11 @@ impl<'a> Compiling<'a> {
         Some(Task {
             name: name.to_owned(),
             reference: self.reference(node),
-            definition: value::from_json(node.value),
+            definition: if self.wants_task {
+                value::from_json(node.value)
+            } else {
+                Val::Null
+            },
             condition,
             input,
             timeout,

@@ -25,6 +25,9 @@ pub(crate) const ATTRIBUTES: [&str; 8] = [
 /// The longest value of an attribute, in bytes.
 const MAX_ATTRIBUTE_BYTES: usize = 1_024;
 
+/// The largest event, in bytes of JSON.
+const MAX_EVENT_BYTES: usize = 256 * 1024;
+
 /// Whether a name may be an attribute's (`CloudEvents` 1.0, "Naming Conventions").
 pub(crate) fn is_attribute_name(name: &str) -> bool {
     (1..=20).contains(&name.len())
@@ -87,7 +90,11 @@ pub(crate) fn event(with: Value, id: &str, now: Timestamp) -> Result<Value, Stri
     if time.parse::<Timestamp>().is_err() {
         return Err("`time` must be a time of RFC 3339".to_owned());
     }
-    Ok(Value::Object(event))
+    let event = Value::Object(event);
+    if event.to_string().len() > MAX_EVENT_BYTES {
+        return Err(format!("an event has at most {MAX_EVENT_BYTES} bytes"));
+    }
+    Ok(event)
 }
 
 #[cfg(test)]
@@ -120,6 +127,10 @@ mod tests {
                 "`subject`",
             ),
             (json!({"source": "a", "type": "b", "extra": 1.5}), "`extra`"),
+            (
+                json!({"source": "a", "type": "b", "data": "x".repeat(MAX_EVENT_BYTES)}),
+                "bytes",
+            ),
             (
                 json!({"source": "a".repeat(2_000), "type": "b"}),
                 "`source`",

@@ -599,6 +599,55 @@ do:
 }
 
 #[test]
+fn functions_are_bounded_in_depth_and_number() {
+    let chain = |depth: usize| {
+        let calls: Vec<_> = (0..depth)
+            .map(|n| format!("f{n}: {{call: f{}}}", n + 1))
+            .collect();
+        let calls = calls.join(", ");
+        format!(
+            "use: {{functions: {{{calls}, f{depth}: {{set: {{x: 1}}}}}}}}\ndo: [{{a: {{call: f0}}}}]"
+        )
+    };
+    assert_eq!(faults(&chain(31)), Vec::<String>::new());
+    assert!(
+        faults(&chain(2_000))
+            .iter()
+            .any(|f| f.contains("deeper than 32 levels"))
+    );
+    // Each calls the next one twice: a few lines that come to a million tasks.
+    let twice: Vec<_> = (0..20)
+        .map(|n| {
+            format!(
+                "f{n}: {{do: [{{a: {{call: f{0}}}}}, {{b: {{call: f{0}}}}}]}}",
+                n + 1
+            )
+        })
+        .collect();
+    let yaml = format!(
+        "use: {{functions: {{{}, f20: {{set: {{x: 1}}}}}}}}\ndo: [{{a: {{call: f0}}}}]",
+        twice.join(", ")
+    );
+    assert!(
+        faults(&yaml)
+            .iter()
+            .any(|f| f.contains("more than 5000 tasks"))
+    );
+    // A large one, called often.
+    let calls: Vec<_> = (0..50).map(|n| format!("{{a{n}: {{call: f}}}}")).collect();
+    let yaml = format!(
+        "use: {{functions: {{f: {{set: {{x: {}}}}}}}}}\ndo: [{}]",
+        "x".repeat(50_000),
+        calls.join(", ")
+    );
+    assert!(
+        faults(&yaml)
+            .iter()
+            .any(|f| f.contains("functions come to more than"))
+    );
+}
+
+#[test]
 fn a_workflow_is_run_and_waited_for_or_not() {
     let yaml = |wait: bool| {
         format!("
@@ -642,6 +691,14 @@ do:
             "type": "t", "datacontenttype": "application/json", "data": {"n": 2},
         })
     );
+    // What is no event has no number.
+    let yaml = "
+do:
+  - t: {try: [{a: {emit: {event: {with: {source: 'https://e.example', type: '${ .none }'}}}}}], catch: {}}
+  - b: {emit: {event: {with: {source: 'https://e.example', type: t}}}}
+";
+    let mut third = world(|_| None);
+    assert_eq!(run(yaml, json!({}), &mut third).unwrap()["id"], "run_1-1");
     let bad = faults(
         "do: [{a: {emit: {event: {with: {type: t, Bad: x, time: noon, specversion: '2'}}}}}]",
     );

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Compiling;
+use super::{Compiling, MAX_CALLED_BYTES, MAX_NESTING};
 use crate::{
     endpoint::{self, Endpoint, Uri},
     expression::marked,
@@ -157,6 +157,19 @@ impl<'a> Compiling<'a> {
         };
         if self.calling.contains(&name) {
             node.fault(&mut self.faults, "the function calls itself");
+            return None;
+        }
+        if self.calling.len() == MAX_NESTING {
+            let detail = format!("functions call each other deeper than {MAX_NESTING} levels");
+            node.fault(&mut self.faults, detail);
+            return None;
+        }
+        self.called_bytes += declared.value.to_string().len();
+        if self.called_bytes > MAX_CALLED_BYTES {
+            let detail = format!(
+                "functions come to more than {MAX_CALLED_BYTES} bytes where they are called"
+            );
+            node.fault(&mut self.faults, detail);
             return None;
         }
         self.used.insert(("functions", name));

@@ -54,10 +54,11 @@ impl Run<'_> {
             Kind::Emit(emit) => {
                 let with = self.json(&emit.0, &input, reference, scope)?;
                 let mut world = self.world.borrow_mut();
-                world.emitted += 1;
-                let id = format!("{}-{}", self.id, world.emitted);
-                let event = emit::event(with, &id, world.now)
+                // Without a gap: what is no event has no number.
+                let number = world.emitted + 1;
+                let event = emit::event(with, &format!("{}-{number}", self.id), world.now)
                     .map_err(|why| Error::new(ErrorKind::Validation, reference, why))?;
+                world.emitted = number;
                 let output = value::from_json(&event);
                 world.emit(event);
                 Ok((output, None))
