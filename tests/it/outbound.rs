@@ -119,6 +119,16 @@ async fn redirections_are_followed_when_they_are_wanted_and_drop_what_is_not_the
         (seen[0].header("authorization"), seen[0].header("cookie")),
         ("", "")
     );
+    // Five are followed, six are not.
+    let hops = |left: usize| HttpRequest {
+        redirect: true,
+        ..caller.request(&format!("/hops/{left}"))
+    };
+    assert_eq!(caller.response(hops(5)).await.status, 200);
+    assert_eq!(
+        failed(caller.call(hops(6)).await).2,
+        "too many redirections"
+    );
     // Round and round, and to where nobody may go.
     request.uri = format!("{}/redirect", caller.url);
     assert_eq!(

@@ -103,8 +103,8 @@ pub enum Trigger {
 /// How deep runs may run other workflows.
 pub const MAX_DEPTH: u32 = 8;
 
-/// How many runs one run may begin.
-pub const MAX_CHILDREN: usize = 1_000;
+/// How many runs one run may begin: they are shown with it, also in a list.
+pub const MAX_CHILDREN: usize = 250;
 
 impl Trigger {
     /// How many runs are above one with this trigger.

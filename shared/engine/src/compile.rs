@@ -46,6 +46,9 @@ const MAX_NESTING: usize = 32;
 /// extension where it extends.
 const MAX_TASKS: usize = 5_000;
 
+/// The longest name of a task: its reference is in every log entry.
+const MAX_NAME_BYTES: usize = 128;
+
 /// What functions may come to, each counted where it is called, in bytes of JSON.
 const MAX_CALLED_BYTES: usize = 1024 * 1024;
 
@@ -225,6 +228,11 @@ impl<'a> Compiling<'a> {
             if self.tasks == MAX_TASKS + 1 {
                 node.fault(&mut self.faults, format!("more than {MAX_TASKS} tasks"));
             }
+            return None;
+        }
+        if name.len() > MAX_NAME_BYTES {
+            let detail = format!("a task's name has at most {MAX_NAME_BYTES} bytes");
+            node.fault(&mut self.faults, detail);
             return None;
         }
         let found = node.any_object(&mut self.faults)?;

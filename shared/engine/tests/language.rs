@@ -489,6 +489,14 @@ fn a_document_that_is_no_workflow_is_refused() {
 }
 
 #[test]
+fn names_are_bounded() {
+    let named = |n: usize| program(&format!("do: [{{{}: {{set: {{x: 1}}}}}}]", "a".repeat(n)));
+    assert!(named(128).is_ok());
+    let told = named(129).unwrap_err();
+    assert!(told[0].contains("at most 128 bytes"), "{told:?}");
+}
+
+#[test]
 fn nesting_is_bounded() {
     let nested = |n: usize| {
         let open = "do: [{a: {".repeat(n);

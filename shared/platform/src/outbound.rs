@@ -146,7 +146,7 @@ impl Outbound {
     ) -> Result<HttpResponse, Error> {
         let mut asked = request.clone();
         let mut authorization = authorization;
-        for _ in 0..MAX_HOPS {
+        for _ in 0..=MAX_HOPS {
             let response = self.once(&asked, key, authorization).await?;
             let target = redirection(&response).filter(|_| request.redirect);
             let Some(target) = target else {

@@ -63,6 +63,7 @@ impl Hosts {
             .route("/flaky/{times}/{name}", any(flaky))
             .route("/status/{status}", any(status))
             .route("/redirect", any(redirect))
+            .route("/hops/{left}", any(hops))
             .route("/digest", any(digest))
             .route("/oauth2/token", any(token))
             .route("/bearer", any(bearer))
@@ -233,6 +234,15 @@ async fn redirect(
         )
         .body(Body::empty())
         .unwrap()
+}
+
+/// Sends its caller on, so many times.
+async fn hops(Path(left): Path<usize>) -> Response {
+    let Some(left) = left.checked_sub(1) else {
+        return answer(200, &json!({}));
+    };
+    let location = format!("/hops/{left}");
+    (StatusCode::FOUND, [("location", location)], "").into_response()
 }
 
 /// RFC 7616 with SHA-256, for `user` and `password`.

@@ -17,8 +17,9 @@ use super::{
 /// How many entries a run's journal may have: more than the steps that any plan allows.
 const MAX_ENTRIES: usize = 40_000;
 
-/// The largest entry and event, in bytes of JSON.
-pub const MAX_ENTRY_BYTES: usize = 8 * 1024 * 1024;
+/// The largest entry and event, in bytes of JSON: a response of 4 MiB, each byte of which may be six
+/// as JSON, and its headers.
+pub const MAX_ENTRY_BYTES: usize = 32 * 1024 * 1024;
 
 /// The largest deflated entry in an item of its own, in bytes; beyond 4 KiB an object in the bucket
 /// costs less (`docs/decisions/0003`).
