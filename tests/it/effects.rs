@@ -628,7 +628,12 @@ async fn a_tampered_journal_is_told_of() {
     let own = bench.tenant(&store);
     let run = id.parse().unwrap();
     let journal = own.journal(run).await.unwrap();
-    own.replace_entry(run, 2, &journal[1], jiff::Timestamp::MAX)
+    let kept = jiff::Timestamp::MAX;
+    let stale = own
+        .replace_entry(run, 2, &journal[1], &journal[0], kept)
+        .await;
+    assert!(matches!(stale, Err(aias_platform::store::Error::Conflict)));
+    own.replace_entry(run, 2, &journal[1], &journal[2], kept)
         .await
         .unwrap();
     let bad = verified(&bench, &id).await;

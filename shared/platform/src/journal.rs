@@ -117,7 +117,7 @@ pub async fn append(
 /// harmless.
 ///
 /// # Errors
-/// When the journal cannot be read or written.
+/// When the journal cannot be read or written, or has changed meanwhile.
 pub async fn retry(
     store: &TenantStore<'_>,
     blobs: &Blobs,
@@ -125,13 +125,23 @@ pub async fn retry(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<(), Error> {
-    let (journal, _) = read(store, blobs, run).await?;
-    let Some((kept, entry)) = retried(&journal, now) else {
+    let journal = store.journal(run).await?;
+    let Some(last) = journal.last() else {
+        return Ok(());
+    };
+    let text = text_of(store, blobs, last).await?;
+    let entry: Entry = serde_json::from_slice(&text).map_err(|_| Error::Gone)?;
+    let Some((kept, entry)) = retried(&[entry], now) else {
         return Ok(());
     };
     let (written, _) = placed(store, blobs, run, &entry).await?;
-    let place = u32::try_from(kept).unwrap_or(u32::MAX);
-    Ok(store
-        .replace_entry(run, place, &written, expires_at)
-        .await?)
+    let place = u32::try_from(journal.len() - 1 + kept).unwrap_or(u32::MAX);
+    if kept == 0 {
+        let replaced = store.replace_entry(run, place, &written, last, expires_at);
+        return Ok(replaced.await?);
+    }
+    if store.append_entry(run, place, &written, expires_at).await? {
+        return Ok(());
+    }
+    Err(store::Error::Conflict.into())
 }

@@ -82,22 +82,30 @@ impl TenantStore<'_> {
             .all(|name| found.get(*name) == item.get(*name)))
     }
 
-    /// Writes the entry at a place of a run's journal over the one that is there.
+    /// Writes the entry at a place of a run's journal over the one that was read there.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// [`Error::Conflict`] when there is another one by now.
     pub async fn replace_entry(
         &self,
         run: RunId,
         place: u32,
         entry: &Written,
+        read: &Written,
         expires_at: Timestamp,
     ) -> Result<(), Error> {
+        let (name, value) = match read {
+            Written::Inline(bytes) => (ENTRY, AttributeValue::B(Blob::new(bytes.clone()))),
+            Written::Blob(key) => (ENTRY_KEY, AttributeValue::S(key.clone())),
+        };
         self.store
             .client
             .put_item()
             .table_name(&self.store.table)
             .set_item(Some(self.entry_item(run, place, entry, expires_at)))
+            .condition_expression("#entry = :read")
+            .expression_attribute_names("#entry", name)
+            .expression_attribute_values(":read", value)
             .send()
             .await
             .map(|_| ())
