@@ -24,6 +24,9 @@ use crate::{App, find};
 /// How long it may compute.
 const MOST: Duration = Duration::from_secs(20);
 
+/// The largest journal that it computes from, in bytes of JSON: this function has 256 MB.
+const MAX_JOURNAL_BYTES: usize = 16 * 1024 * 1024;
+
 #[derive(Serialize)]
 struct Verdict {
     reproducible: bool,
@@ -66,13 +69,18 @@ pub(crate) async fn verify(
         Problem::conflict("run-not-verifiable", "The run's workflow version is gone")
             .detail(error.detail.unwrap_or_default())
     })?;
+    let (journal, bytes) = journal?;
+    if bytes > MAX_JOURNAL_BYTES {
+        let title = "The run got more from outside than fits into a request";
+        return Err(Problem::conflict("run-not-verifiable", title));
+    }
     let given = Given {
         program,
         run_id: run.id.to_string(),
         input: input?,
         started_at: run.created_at,
         max_steps: caller.limits.steps_per_run,
-        journal: journal?.0,
+        journal,
         clock: app.api.clock.clone(),
     };
     let computation = Computation::begin(given).map_err(Problem::internal)?;
