@@ -112,7 +112,8 @@ pub async fn handle(app: &App, event: Event) -> Result<SqsBatchResponse, NotSet>
             Ok(SqsBatchResponse::default())
         }
         Event::Schedule(_) => {
-            tokio::join!(wake::ask(app), due::do_all(app));
+            wake::ask(app).await;
+            due::do_all(app).await;
             stuck::ask_again(app).await;
             Ok(SqsBatchResponse::default())
         }
