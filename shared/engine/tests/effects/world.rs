@@ -1,0 +1,165 @@
+//! A world that answers as a test says, and the runs in it.
+
+use aias_domain::run::RunError;
+use aias_engine::{
+    Control, Event, Host, Outcome, Program, Record, Start,
+    definition::{Format, read},
+    journal::{Answer, Asked, Body, Effect, Entry, HttpRequest, HttpResponse, Request, What},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+pub(crate) type Answers = Box<dyn FnMut(&Effect) -> Option<Answer>>;
+
+/// Answers by the path that is called; time passes only when nothing else is left.
+pub(crate) struct World {
+    pub(crate) answers: Answers,
+    /// How long an answer takes, in milliseconds.
+    pub(crate) takes: i64,
+    pub(crate) journal: Vec<Entry>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) asked: Vec<Asked>,
+    pub(crate) steps: Vec<(String, Event)>,
+    pub(crate) emitted: Vec<Value>,
+    pub(crate) now: Timestamp,
+    /// Entries that it still gives.
+    pub(crate) left: usize,
+}
+
+pub(crate) fn began() -> Timestamp {
+    "2026-11-21T00:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn later(ms: i64) -> Timestamp {
+    began()
+        .checked_add(SignedDuration::from_millis(ms))
+        .unwrap()
+}
+
+pub(crate) fn world(answers: impl FnMut(&Effect) -> Option<Answer> + 'static) -> World {
+    World {
+        answers: Box::new(answers),
+        takes: 10,
+        journal: vec![],
+        effects: vec![],
+        asked: vec![],
+        steps: vec![],
+        emitted: vec![],
+        now: began(),
+        left: usize::MAX,
+    }
+}
+
+impl Host for World {
+    fn step(&mut self, record: Record) -> Control {
+        self.steps.push((record.task, record.event));
+        Control::Continue
+    }
+
+    fn emit(&mut self, _: u32, event: Value) {
+        self.emitted.push(event);
+    }
+
+    fn next(&mut self, asked: &Asked) -> Option<Entry> {
+        self.left = self.left.checked_sub(1)?;
+        self.asked.push(asked.clone());
+        let answered = asked.effects.iter().find_map(|effect| {
+            let answer = (self.answers)(effect)?;
+            Some((effect, answer))
+        });
+        let entry = match answered {
+            Some((effect, answer)) => {
+                let end = self
+                    .now
+                    .checked_add(SignedDuration::from_millis(self.takes))
+                    .unwrap();
+                match asked.until {
+                    Some(until) if until < end => {
+                        self.now = until;
+                        Entry {
+                            at: until,
+                            what: What::Time,
+                        }
+                    }
+                    _ => {
+                        self.now = end;
+                        self.effects.push(Effect::clone(effect));
+                        Entry {
+                            at: end,
+                            what: What::Answered {
+                                key: effect.key.clone(),
+                                digest: effect.digest(),
+                                answer,
+                            },
+                        }
+                    }
+                }
+            }
+            None => {
+                self.now = self.now.max(asked.until?);
+                Entry {
+                    at: self.now,
+                    what: What::Time,
+                }
+            }
+        };
+        self.journal.push(entry.clone());
+        Some(entry)
+    }
+}
+
+pub(crate) fn program(yaml: &str) -> Program {
+    let head = "document: {dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}\n";
+    let definition = read(format!("{head}{yaml}").as_bytes(), Format::Yaml).unwrap();
+    Program::compile(&definition).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+pub(crate) fn faults(yaml: &str) -> Vec<String> {
+    let head = "document: {dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}\n";
+    let definition = read(format!("{head}{yaml}").as_bytes(), Format::Yaml).unwrap();
+    let told = Program::compile(&definition).err().unwrap_or_default();
+    told.iter()
+        .map(|f| format!("{} {}", f.pointer, f.detail))
+        .collect()
+}
+
+pub(crate) fn run_on(
+    program: &Program,
+    input: &Value,
+    journal: &[Entry],
+    world: &mut World,
+) -> Outcome {
+    let start = Start {
+        id: "run_1",
+        input,
+        started_at: began(),
+        max_steps: 10_000,
+        journal,
+    };
+    program.run(&start, world)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it reads better")]
+pub(crate) fn run(yaml: &str, input: Value, world: &mut World) -> Result<Value, RunError> {
+    match run_on(&program(yaml), &input, &[], world) {
+        Outcome::Completed(output) => Ok(output),
+        Outcome::Faulted(error) => Err(error.into()),
+        Outcome::Waiting(asked) => panic!("{asked:?}"),
+    }
+}
+
+pub(crate) fn http(effect: &Effect) -> &HttpRequest {
+    match &effect.request {
+        Request::Http(request) => request,
+        Request::Workflow(_) => panic!("not HTTP"),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it reads better")]
+pub(crate) fn json_of(status: u16, body: Value) -> Option<Answer> {
+    Some(Answer::Http(HttpResponse {
+        status,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: Body::Text(body.to_string()),
+    }))
+}
