@@ -206,7 +206,14 @@ async fn digest_and_oauth_are_answered() {
         // The token is kept.
         assert_eq!(caller.response(request).await.status, 200);
     }
-    assert_eq!(caller.hosts.seen("/oauth2/token").len(), 3);
+    let asked = caller.hosts.seen("/oauth2/token");
+    assert_eq!(asked.len(), 3);
+    // A token is asked for anew each time: an old answer would be an old token.
+    assert!(
+        asked
+            .iter()
+            .all(|seen| seen.header("idempotency-key").is_empty())
+    );
     let (kind, status, detail) = failed(
         caller
             .call(with("/bearer", oauth(false, false, "wrong")))

@@ -141,7 +141,7 @@ impl Outbound {
     async fn follow(
         &self,
         request: &HttpRequest,
-        key: &str,
+        key: Option<&str>,
         authorization: Option<&str>,
     ) -> Result<HttpResponse, Error> {
         let mut asked = request.clone();
@@ -177,7 +177,7 @@ impl Outbound {
     async fn once(
         &self,
         request: &HttpRequest,
-        key: &str,
+        key: Option<&str>,
         authorization: Option<&str>,
     ) -> Result<HttpResponse, Error> {
         let url = url::Url::parse(&request.uri).map_err(|_| Error::Malformed("not a URI"))?;
@@ -200,11 +200,9 @@ impl Outbound {
                 .try_append(name.clone(), value.clone())
                 .map_err(|_| Error::Malformed("a header cannot be sent"))?;
         }
-        for (name, value) in [
-            ("user-agent", USER_AGENT),
-            ("accept", "*/*"),
-            ("idempotency-key", key),
-        ] {
+        let own = [("user-agent", USER_AGENT), ("accept", "*/*")];
+        let key = key.map(|key| ("idempotency-key", key));
+        for (name, value) in own.into_iter().chain(key) {
             if headers.get(name).is_none() {
                 headers.insert(name, value.to_owned());
             }

@@ -80,14 +80,14 @@ impl Outbound {
         request: &HttpRequest,
     ) -> Result<HttpResponse, Error> {
         match &request.authentication {
-            None => self.follow(request, key, None).await,
+            None => self.follow(request, Some(key), None).await,
             Some(Authentication::Basic { username, password }) => {
                 let basic = basic(username, password);
-                self.follow(request, key, Some(&basic)).await
+                self.follow(request, Some(key), Some(&basic)).await
             }
             Some(Authentication::Bearer { token }) => {
                 let bearer = format!("Bearer {token}");
-                self.follow(request, key, Some(&bearer)).await
+                self.follow(request, Some(key), Some(&bearer)).await
             }
             Some(Authentication::Digest { username, password }) => {
                 self.digest(request, key, username, password).await
@@ -96,7 +96,7 @@ impl Outbound {
                 let cached = (tenant, OAuth2::clone(policy));
                 let (token, fresh) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
-                let response = self.follow(request, key, Some(&bearer)).await?;
+                let response = self.follow(request, Some(key), Some(&bearer)).await?;
                 if response.status != 401 || fresh {
                     return Ok(response);
                 }
@@ -104,7 +104,7 @@ impl Outbound {
                 self.tokens.forget(&cached);
                 let (token, _) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
-                self.follow(request, key, Some(&bearer)).await
+                self.follow(request, Some(key), Some(&bearer)).await
             }
             Some(Authentication::Secret(name)) => {
                 let why = format!("the tenant has no secret `{name}`");
@@ -120,7 +120,7 @@ impl Outbound {
         username: &str,
         password: &str,
     ) -> Result<HttpResponse, Error> {
-        let first = self.once(request, key, None).await?;
+        let first = self.once(request, Some(key), None).await?;
         let challenge = header(&first, "www-authenticate").filter(|_| first.status == 401);
         let Some(challenge) = challenge else {
             return Ok(first);
@@ -141,7 +141,7 @@ impl Outbound {
             body: Some(request.body.as_deref().unwrap_or_default().as_bytes()),
         });
         let answer = answer.map_err(refused)?;
-        self.follow(request, key, Some(&answer)).await
+        self.follow(request, Some(key), Some(&answer)).await
     }
 
     /// A token, and whether it was got just now.
@@ -158,7 +158,7 @@ impl Outbound {
             None => {
                 let uri = format!("{authority}/.well-known/openid-configuration");
                 let asked = asked("GET", uri, None, "application/json");
-                let found = self.follow(&asked, "discovery", None).await?;
+                let found = self.follow(&asked, None, None).await?;
                 read::<Discovery>(&found)?.token_endpoint
             }
         };
@@ -189,7 +189,7 @@ impl Outbound {
             (text.finish(), "application/x-www-form-urlencoded")
         };
         let asked = asked("POST", endpoint, Some(body), content_type);
-        let given = self.once(&asked, "token", authorization.as_deref()).await?;
+        let given = self.once(&asked, None, authorization.as_deref()).await?;
         let answer: TokenAnswer = read(&given)?;
         let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
         self.tokens.keep(key.clone(), &answer.access_token, life);
