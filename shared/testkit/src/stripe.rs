@@ -235,7 +235,8 @@ async fn api(
         }
     }
     let name = headers.get("idempotency-key").and_then(|h| h.to_str().ok());
-    let asked = format!("{method} {path} {body}");
+    // The parameters are compared, in whatever order they are written.
+    let asked = format!("{method} {path} {:?}", Form::read(&body).sorted());
     if let Some(name) = name
         && let Some((before, status, answered)) = double.world().replays.get(name)
     {

@@ -15,6 +15,12 @@ impl Form {
         )
     }
 
+    /// Its fields, in an order of their own.
+    pub(crate) fn sorted(mut self) -> Vec<(String, String)> {
+        self.0.sort();
+        self.0
+    }
+
     pub(crate) fn get(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value.as_str())
