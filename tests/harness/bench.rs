@@ -22,6 +22,7 @@ use aias_platform::{
     http::{Api, HttpAnswer, HttpEvent},
     queue::Queue,
     runs::Intake,
+    sandbox::Sandbox,
     secrets::{self, Keyring, Keyrings, Purpose, Rotating},
     store::{Proof, RunFilter, Store, TenantStore},
 };
@@ -43,6 +44,13 @@ const STRIPE_KEY: &str = "sk_test_bench";
 pub const STRIPE_SECRET: &str = "whsec_bench";
 
 const KEYRING: &str = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
+
+/// The engine's children: of the executor's binary, which stands beside the tests' own folder.
+#[must_use]
+pub fn sandbox() -> Sandbox {
+    let own = std::env::current_exe().unwrap();
+    Sandbox::new(own.parent().unwrap().parent().unwrap().join("executor"))
+}
 
 /// Ten steps that compute, the last of which gives the output.
 #[must_use]
@@ -187,7 +195,7 @@ impl Bench {
     #[must_use]
     pub fn executor(&self) -> executor::App {
         let loopback = "127.0.0.0/8".parse().unwrap();
-        executor::App::new(self.intake(), loopback, self.clock.clone())
+        executor::App::new(self.intake(), loopback, sandbox(), self.clock.clone())
     }
 
     /// A new `reconciler`.
@@ -211,14 +219,14 @@ impl Bench {
             }
             "workflows" => {
                 workflows::handle(
-                    &workflows::App::new(self.api(), self.blobs(), self.queue()),
+                    &workflows::App::new(self.api(), self.blobs(), self.queue(), sandbox()),
                     event,
                 )
                 .await
             }
             "runs" => {
                 runs::handle(
-                    &runs::App::new(self.api(), self.blobs(), self.queue()),
+                    &runs::App::new(self.api(), self.blobs(), self.queue(), sandbox()),
                     event,
                 )
                 .await

@@ -11,16 +11,18 @@ use std::{path::PathBuf, sync::Arc};
 use aias_domain::{
     canonical,
     id::{RunId, TenantId},
+    plan::MEMORY_BYTES,
     run::RunError,
 };
 use aias_engine::{
-    Event, Outcome, Program,
+    Event,
     definition::{Format, read},
     journal::{Answer, Asked, Entry, Request, What},
 };
 use aias_platform::{
     clock::Clock,
     computation::{Computation, Given, Told},
+    definitions::Definition,
     outbound::{Guard, Outbound},
 };
 use aias_testkit::hosts::Hosts;
@@ -29,7 +31,7 @@ use serde_json::{Value, json};
 
 #[derive(Debug, Default, cucumber::World)]
 struct Scenario {
-    program: Option<Arc<Program>>,
+    definition: Option<Arc<Definition>>,
     input: Value,
     order: Vec<String>,
     result: Option<Result<Value, RunError>>,
@@ -44,8 +46,7 @@ fn document(step: &Step) -> Value {
 
 #[given("a workflow with definition:")]
 fn definition(scenario: &mut Scenario, step: &Step) {
-    let compiled = Program::compile(&document(step));
-    scenario.program = Some(Arc::new(compiled.unwrap()));
+    scenario.definition = Some(Definition::new(document(step).to_string()));
     scenario.input = json!({});
 }
 
@@ -59,19 +60,21 @@ async fn executed(scenario: &mut Scenario) {
     let clock = Clock::set_to("2026-11-21T12:00:00Z".parse().unwrap());
     let run_id = RunId::new(clock.now(), 1);
     let given = Given {
-        program: Arc::clone(scenario.program.as_ref().unwrap()),
+        definition: Arc::clone(scenario.definition.as_ref().unwrap()),
         run_id: run_id.to_string(),
         input: scenario.input.clone(),
         started_at: clock.now(),
         max_steps: 1_000,
+        memory_bytes: MEMORY_BYTES,
         journal: vec![],
         clock: clock.clone(),
     };
     let hosts = Hosts::default().start().await;
     let outbound = Outbound::new("127.0.0.0/8".parse::<Guard>().unwrap());
-    let mut computation = Computation::begin(given).unwrap();
+    let sandbox = aias_tests::bench::sandbox();
+    let mut computation = Computation::new(&sandbox, given);
     loop {
-        match computation.next().await.unwrap() {
+        match computation.next().await {
             Told::Step(record, _) => {
                 let name = record.task.rsplit('/').next().unwrap().to_owned();
                 if record.event != Event::Started {
@@ -81,17 +84,11 @@ async fn executed(scenario: &mut Scenario) {
             Told::Emitted(..) => {}
             Told::Asked(asked) => {
                 let what = answered(&asked, &outbound, &hosts, run_id).await;
-                computation.give(Entry {
-                    at: clock.now(),
-                    what,
-                });
+                let at = clock.now();
+                computation.give(Entry { at, what }).await;
             }
             Told::Ended(outcome) => {
-                scenario.result = Some(match *outcome {
-                    Outcome::Completed(output) => Ok(output),
-                    Outcome::Faulted(error) => Err(error.into()),
-                    Outcome::Waiting(asked) => panic!("{asked:?}"),
-                });
+                scenario.result = Some(*outcome);
                 return;
             }
         }

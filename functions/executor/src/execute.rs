@@ -38,8 +38,6 @@ pub(crate) enum Error {
     Input(#[from] runs::Error),
     #[error(transparent)]
     Journal(#[from] journal::Error),
-    #[error("a thread cannot be started")]
-    Thread(#[from] std::io::Error),
     #[error("the run is not there yet")]
     NoRunYet,
     #[error("the environment ends before the run may")]
@@ -228,7 +226,7 @@ async fn compute(
 ) -> Result<Done, Error> {
     let (app, store) = (execution.app, execution.store);
     let run = &execution.run.run.value;
-    let loading = app.programs.get(store, run.workflow_id, version);
+    let loading = app.definitions.get(store, run.workflow_id, version);
     let reading = read_input(store, &app.blobs, &execution.run.input);
     let remembering = async {
         // One that never began has neither a journal nor a log.
@@ -240,7 +238,7 @@ async fn compute(
         let (journal, bytes) = journal?;
         Ok::<_, Error>((journal, bytes, length?))
     };
-    let (program, input, journal) = tokio::join!(loading, reading, remembering);
+    let (definition, input, journal) = tokio::join!(loading, reading, remembering);
     let now = app.clock.now();
     let journal = match journal {
         Err(Error::Journal(error @ (journal::Error::Gone | journal::Error::TooLarge))) => {
@@ -254,8 +252,8 @@ async fn compute(
     let (journal, journal_bytes, written) = journal;
     let began = run.started_at.unwrap_or(now);
     let mut entries = Entries::new(run.log_base, written, began, now);
-    let program = match program? {
-        Ok(program) => program,
+    let definition = match definition? {
+        Ok(definition) => definition,
         Err(error) => return execution.end_faulted(error, &mut entries).await,
     };
     let input = match input {
@@ -273,15 +271,16 @@ async fn compute(
     execution.journal = journal.len();
     execution.journal_bytes = journal_bytes;
     let given = Given {
-        program,
+        definition,
         run_id: run.id.to_string(),
         input,
         started_at: run.created_at,
         max_steps: execution.limits.steps_per_run,
+        memory_bytes: execution.limits.memory_bytes,
         journal,
         clock: app.clock.clone(),
     };
-    let computation = Computation::begin(given)?;
+    let computation = Computation::new(&app.sandbox, given);
     let heard = follow::follow(&mut execution, computation, version, &mut entries, core).await?;
     let outcome = match heard {
         Heard::Ended(outcome) => outcome,

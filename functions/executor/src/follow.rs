@@ -4,10 +4,7 @@
 use std::time::Duration;
 
 use aias_domain::{id::RunId, run::RunError};
-use aias_engine::{
-    Outcome,
-    journal::{Asked, Entry, What},
-};
+use aias_engine::journal::{Asked, Entry, What};
 use aias_platform::{
     computation::{Computation, Told},
     entries::Entries,
@@ -58,7 +55,7 @@ enum Next {
 /// first thing that it asks for, the run is shown as running and its log is written every second.
 pub(crate) async fn follow<'a>(
     execution: &mut Execution<'a>,
-    mut computation: Computation,
+    mut computation: Computation<'_>,
     version: u32,
     entries: &mut Entries,
     core: SemaphorePermit<'a>,
@@ -75,11 +72,10 @@ pub(crate) async fn follow<'a>(
     loop {
         tokio::select! {
             told = computation.next() => match told {
-                Some(Told::Step(record, at)) => entries.step(record, at),
-                Some(Told::Emitted(number, event)) => emitted(execution, number, event),
-                Some(Told::Ended(outcome)) => return Ok(Heard::Ended(outcome_of(*outcome))),
-                None => return Ok(Heard::Ended(Err(panicked()))),
-                Some(Told::Asked(asked)) => {
+                Told::Step(record, at) => entries.step(record, at),
+                Told::Emitted(number, event) => emitted(execution, number, event),
+                Told::Ended(outcome) => return Ok(Heard::Ended(*outcome)),
+                Told::Asked(asked) => {
                     left = left.saturating_sub(since.elapsed());
                     // While it waits, another run may compute.
                     drop(core.take());
@@ -93,29 +89,16 @@ pub(crate) async fn follow<'a>(
                             }
                             core = execution.app.cores.acquire().await.ok();
                             since = Instant::now();
-                            computation.give(*entry);
+                            computation.give(*entry).await;
                         }
                     }
                 }
             },
             () = sleep_until(since + left) => {
-                drop(core);
-                let Some(said) = computation.stop().await else {
-                    return Ok(Heard::Ended(Err(timed_out())));
-                };
-                for told in said {
-                    match told {
-                        Told::Step(record, at) => entries.step(record, at),
-                        Told::Emitted(number, event) => emitted(execution, number, event),
-                        Told::Ended(outcome) => return Ok(Heard::Ended(outcome_of(*outcome))),
-                        Told::Asked(_) => {}
-                    }
-                }
                 return Ok(Heard::Ended(Err(timed_out())));
             }
             () = sleep_until(following.flush_at) => {
                 if let Some(heard) = following.look(execution, entries).await? {
-                    computation.stop().await;
                     return Ok(heard);
                 }
             }
@@ -272,26 +255,10 @@ fn emitted(execution: &mut Execution<'_>, number: u32, event: Value) {
     }
 }
 
-fn outcome_of(outcome: Outcome) -> Result<Value, RunError> {
-    match outcome {
-        Outcome::Completed(output) => Ok(output),
-        Outcome::Faulted(error) => Err(error.into()),
-        Outcome::Waiting(_) => Err(panicked()),
-    }
-}
-
 fn timed_out() -> RunError {
-    let detail = "one step computed longer than the plan allows for the whole run";
+    let detail = "the run has computed as long as its plan allows";
     RunError {
         status: 408,
         ..RunError::platform("timeout", "Timeout", detail)
     }
-}
-
-fn panicked() -> RunError {
-    RunError::platform(
-        "engine-failed",
-        "The engine failed",
-        "a step made the engine fail",
-    )
 }

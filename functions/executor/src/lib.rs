@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! message ─▶ ┬ run ─────┐   version      engine       ┬ artifact ┐
-//!            ├ workflow ┼─▶ (kept) ─▶ (own thread) ─▶ │          ├─▶ the run, completed
+//!            ├ workflow ┼─▶ (kept) ─▶ (sandbox) ───▶ │          ├─▶ the run, completed
 //!            └ tenant ──┘                             └ log ─────┘
 //! ```
 //! A workflow that only computes needs no claim and no write before its end; that end is one
@@ -37,16 +37,18 @@ mod subflow;
 
 use std::time::SystemTime;
 
+use aias_domain::plan::MEMORY_BYTES;
 use aias_platform::{
     aws::SdkConfig,
     batch::{self, SqsBatchResponse, SqsEvent},
     blobs::Blobs,
     clock::Clock,
     config::Env,
+    definitions::Definitions,
     outbound::{Guard, Outbound},
-    programs::Programs,
     queue::Queue,
     runs::Intake,
+    sandbox::Sandbox,
     store::Store,
 };
 use tokio::sync::Semaphore;
@@ -60,7 +62,8 @@ pub struct App {
     intake: Intake,
     outbound: Outbound,
     clock: Clock,
-    programs: Programs,
+    definitions: Definitions,
+    sandbox: Sandbox,
     /// One computation for each core: a run's time is its own.
     cores: Semaphore,
 }
@@ -73,12 +76,17 @@ impl App {
         let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
         let guard = env.parsed("OUTBOUND_NETWORKS", Guard::default());
-        Self::new(Intake::new(store, blobs, queue), guard, Clock::system())
+        Self::new(
+            Intake::new(store, blobs, queue),
+            guard,
+            Sandbox::of_this_binary(),
+            Clock::system(),
+        )
     }
 
     /// Of its parts.
     #[must_use]
-    pub fn new(intake: Intake, guard: Guard, clock: Clock) -> Self {
+    pub fn new(intake: Intake, guard: Guard, sandbox: Sandbox, clock: Clock) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             store: intake.store.clone(),
@@ -87,8 +95,16 @@ impl App {
             intake,
             outbound: Outbound::new(guard),
             clock,
-            programs: Programs::default(),
+            definitions: Definitions::default(),
+            sandbox,
             cores: Semaphore::new(cores),
+        }
+    }
+
+    /// Begins a child of the sandbox before the first run needs it.
+    pub async fn warm(&self) {
+        if let Err(error) = self.sandbox.warm(MEMORY_BYTES).await {
+            tracing::error!(%error, "the engine cannot be started");
         }
     }
 }

@@ -8,13 +8,14 @@ use aias_platform::{
     aws::SdkConfig,
     blobs::{Blobs, Object},
     config::Env,
+    definitions::Definitions,
     entries::EntryView,
     http::{
         Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
     },
-    programs::Programs,
     queue::Queue,
     runs::{Intake, RunView, read_input},
+    sandbox::Sandbox,
     store::{Cursor, Input, Listing, Page, RunFilter, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -26,7 +27,8 @@ pub struct App {
     /// The table, who calls, and the time.
     pub api: Api,
     intake: Intake,
-    programs: Programs,
+    definitions: Definitions,
+    sandbox: Sandbox,
 }
 
 impl App {
@@ -35,17 +37,18 @@ impl App {
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
         let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
-        Self::new(Api::load(aws, env), blobs, queue)
+        Self::new(Api::load(aws, env), blobs, queue, Sandbox::of_this_binary())
     }
 
     /// Of its parts.
     #[must_use]
-    pub fn new(api: Api, blobs: Blobs, queue: Queue) -> Self {
+    pub fn new(api: Api, blobs: Blobs, queue: Queue, sandbox: Sandbox) -> Self {
         let intake = Intake::new(api.store.clone(), blobs, queue);
         Self {
             api,
             intake,
-            programs: Programs::default(),
+            definitions: Definitions::default(),
+            sandbox,
         }
     }
 }

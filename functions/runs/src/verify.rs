@@ -8,7 +8,6 @@ use aias_domain::{
     run::{RunError, Status},
     tenant::Role,
 };
-use aias_engine::Outcome;
 use aias_platform::{
     computation::{Computation, Given, Told},
     http::{Caller, Problem, Response, SeenCell},
@@ -60,12 +59,12 @@ pub(crate) async fn verify(
         }
     };
     let version = run.workflow_version.unwrap_or_default();
-    let (program, input, journal) = tokio::join!(
-        app.programs.get(store, run.workflow_id, version),
+    let (definition, input, journal) = tokio::join!(
+        app.definitions.get(store, run.workflow_id, version),
         read_input(store, &app.intake.blobs, &found.input),
         journal::read(store, &app.intake.blobs, run.id)
     );
-    let program = program?.map_err(|error| {
+    let definition = definition?.map_err(|error| {
         Problem::conflict("run-not-verifiable", "The run's workflow version is gone")
             .detail(error.detail.unwrap_or_default())
     })?;
@@ -75,16 +74,16 @@ pub(crate) async fn verify(
         return Err(Problem::conflict("run-not-verifiable", title));
     }
     let given = Given {
-        program,
+        definition,
         run_id: run.id.to_string(),
         input: input?,
         started_at: run.created_at,
         max_steps: caller.limits.steps_per_run,
+        memory_bytes: caller.limits.memory_bytes,
         journal,
         clock: app.api.clock.clone(),
     };
-    let computation = Computation::begin(given).map_err(Problem::internal)?;
-    let actual = actual(computation).await?;
+    let actual = actual(Computation::new(&app.sandbox, given)).await?;
     Response::object(
         200,
         &Verdict {
@@ -96,26 +95,22 @@ pub(crate) async fn verify(
 }
 
 /// The digest of what a computation comes to; none when it asks for more than its journal has.
-async fn actual(mut computation: Computation) -> Result<Option<String>, Problem> {
+async fn actual(mut computation: Computation<'_>) -> Result<Option<String>, Problem> {
     let listening = async {
         loop {
             match computation.next().await {
-                Some(Told::Step(..) | Told::Emitted(..)) => {}
-                Some(Told::Asked(_)) | None => return None,
-                Some(Told::Ended(outcome)) => {
-                    return match *outcome {
-                        Outcome::Completed(output) => {
-                            Some(canonical::digest(&canonical::to_vec(&output)))
-                        }
-                        Outcome::Faulted(error) => Some(digest_of(&error.into())),
-                        Outcome::Waiting(_) => None,
-                    };
+                Told::Step(..) | Told::Emitted(..) => {}
+                Told::Asked(_) => return None,
+                Told::Ended(outcome) => {
+                    return Some(match *outcome {
+                        Ok(output) => canonical::digest(&canonical::to_vec(&output)),
+                        Err(error) => digest_of(&error),
+                    });
                 }
             }
         }
     };
     let Ok(actual) = timeout(MOST, listening).await else {
-        computation.stop().await;
         let title = "The run takes longer to compute than a request may";
         return Err(Problem::conflict("run-not-verifiable", title));
     };

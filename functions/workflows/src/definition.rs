@@ -2,10 +2,13 @@
 
 use aias_domain::workflow::{MAX_DEFINITION_BYTES, Version};
 use aias_engine::{
-    Program,
+    self as engine,
     definition::{self, Format, digest},
 };
-use aias_platform::http::{Fault, Problem, Request, parse_body_of};
+use aias_platform::{
+    http::{Fault, Problem, Request, parse_body_of},
+    sandbox::{Lost, Sandbox},
+};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,7 +32,11 @@ struct Body {
 const ENVELOPE_BYTES: usize = 1024;
 
 /// Reads the request's definition and compiles it.
-pub(crate) fn read(request: &Request) -> Result<Definition, Problem> {
+pub(crate) async fn read(
+    sandbox: &Sandbox,
+    memory_bytes: u64,
+    request: &Request,
+) -> Result<Definition, Problem> {
     let content_type = request.header("content-type").unwrap_or_default();
     let media_type = content_type
         .split(';')
@@ -45,21 +52,32 @@ pub(crate) fn read(request: &Request) -> Result<Definition, Problem> {
             return Err(Problem::unsupported_media_type(detail));
         }
     };
-    let program = Program::compile(&value).map_err(|faults| {
+    let text = serde_json::to_string(&value).map_err(Problem::internal)?;
+    if text.len() > MAX_DEFINITION_BYTES {
+        return Err(Problem::too_large(MAX_DEFINITION_BYTES));
+    }
+    let compiled = match sandbox.compile(&text, memory_bytes).await {
+        Err(lost @ (Lost::Computing | Lost::Memory | Lost::Depth)) => Err(vec![engine::Fault {
+            pointer: String::new(),
+            detail: format!("it does not compile within its limits: {lost}"),
+        }]),
+        compiled => compiled.map_err(Problem::internal)?,
+    };
+    compiled.map_err(|faults| {
         let told = faults.into_iter().map(|fault| Fault {
             pointer: format!("{prefix}{}", fault.pointer),
             detail: fault.detail,
         });
         Problem::invalid_workflow(told.collect())
     })?;
-    let text = serde_json::to_string(&value).map_err(Problem::internal)?;
-    if text.len() > MAX_DEFINITION_BYTES {
-        return Err(Problem::too_large(MAX_DEFINITION_BYTES));
-    }
+    let named = |member: &str| {
+        let named = value["document"][member].as_str();
+        named.unwrap_or_default().to_owned()
+    };
     Ok(Definition {
-        name: program.name().to_owned(),
-        namespace: program.namespace().to_owned(),
-        version: program.version().to_owned(),
+        name: named("name"),
+        namespace: named("namespace"),
+        version: named("version"),
         digest: digest(&value),
         text,
     })

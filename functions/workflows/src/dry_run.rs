@@ -1,16 +1,16 @@
 //! A dry run: the same engine, with responses that the caller supplies. Nothing is stored, nothing is
 //! called, and no time passes: a wait is over at once.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use aias_domain::{canonical, run::RunError, run::Status, tenant::Role};
-use aias_engine::{
-    Outcome, Program,
-    journal::{Answer, Asked, Body, Effect, Entry, Failure, HttpResponse, Request as Wish, What},
+use aias_engine::journal::{
+    Answer, Asked, Body, Effect, Entry, Failure, HttpResponse, Request as Wish, What,
 };
 use aias_platform::{
     clock::random_id,
     computation::{Computation, Given, Told},
+    definitions::Definition,
     entries::{Entries, EntryView},
     http::{Caller, Problem, Request, Response, parse_body_of},
     store::TenantStore,
@@ -60,25 +60,22 @@ pub(crate) async fn dry_run(
     let wanted: Wanted = parse_body_of(request, caller.limits.body_bytes)?;
     let version = store.version(head.id, head.latest).await?;
     let version = version.ok_or_else(Problem::not_found)?;
-    let definition: Value = serde_json::from_str(&version.definition).map_err(Problem::internal)?;
-    let program = Program::compile(&definition).map_err(|_| {
-        Problem::conflict("version-broken", "The version does not compile any more")
-    })?;
     let now = app.api.clock.now();
     let run_id = aias_domain::id::RunId::new(now, random_id()).to_string();
     let input_digest = canonical::digest(&canonical::to_vec(&wanted.input));
     let given = Given {
-        program: Arc::new(program),
+        definition: Definition::new(version.definition),
         run_id,
         input: wanted.input,
         started_at: now,
         max_steps: caller.limits.steps_per_run,
+        memory_bytes: caller.limits.memory_bytes,
         journal: Vec::new(),
         clock: app.api.clock.clone(),
     };
     let mut entries = Entries::new(0, 0, now, now);
     entries.started(&input_digest, 1, now);
-    let computation = Computation::begin(given).map_err(Problem::internal)?;
+    let computation = Computation::new(&app.sandbox, given);
     let mut world = World {
         responses: wanted.responses,
         now,
@@ -122,32 +119,24 @@ struct World {
 }
 
 impl World {
-    async fn follow(&mut self, mut computation: Computation) -> Result<Value, RunError> {
+    async fn follow(&mut self, mut computation: Computation<'_>) -> Result<Value, RunError> {
         let listening = async {
             loop {
                 match computation.next().await {
-                    Some(Told::Step(record, at)) => self.entries.step(record, at),
-                    Some(Told::Emitted(_, event)) => {
+                    Told::Step(record, at) => self.entries.step(record, at),
+                    Told::Emitted(_, event) => {
                         if self.events.len() < MAX_EVENTS {
                             self.events.push(event);
                         }
                     }
-                    Some(Told::Asked(asked)) => computation.give(self.next(&asked)?),
-                    Some(Told::Ended(outcome)) => {
-                        return match *outcome {
-                            Outcome::Completed(output) => Ok(output),
-                            Outcome::Faulted(error) => Err(error.into()),
-                            Outcome::Waiting(_) => Err(failed()),
-                        };
-                    }
-                    None => return Err(failed()),
+                    Told::Asked(asked) => computation.give(self.next(&asked)?).await,
+                    Told::Ended(outcome) => return *outcome,
                 }
             }
         };
         if let Ok(ended) = timeout(MOST, listening).await {
             return ended;
         }
-        computation.stop().await;
         let detail = "the dry run computed longer than a request may take";
         Err(RunError {
             status: 408,
@@ -257,12 +246,4 @@ fn http(status: u16, headers: Vec<(String, String)>, content: &Value) -> Answer 
         headers,
         body: Body::Text(text),
     })
-}
-
-fn failed() -> RunError {
-    RunError::platform(
-        "engine-failed",
-        "The engine failed",
-        "a step made the engine fail",
-    )
 }

@@ -21,6 +21,7 @@ use aias_platform::{
     },
     queue::Queue,
     runs::Intake,
+    sandbox::Sandbox,
     store::{Listing, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
@@ -31,6 +32,7 @@ pub struct App {
     /// The table, who calls, and the time.
     pub api: Api,
     intake: Intake,
+    sandbox: Sandbox,
 }
 
 impl App {
@@ -39,14 +41,18 @@ impl App {
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
         let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
-        Self::new(Api::load(aws, env), blobs, queue)
+        Self::new(Api::load(aws, env), blobs, queue, Sandbox::of_this_binary())
     }
 
     /// Of its parts.
     #[must_use]
-    pub fn new(api: Api, blobs: Blobs, queue: Queue) -> Self {
+    pub fn new(api: Api, blobs: Blobs, queue: Queue, sandbox: Sandbox) -> Self {
         let intake = Intake::new(api.store.clone(), blobs, queue);
-        Self { api, intake }
+        Self {
+            api,
+            intake,
+            sandbox,
+        }
     }
 }
 
@@ -122,7 +128,7 @@ async fn create(
     let scope = Scope::Tenant(caller.tenant.id);
     let make = async |once: Once<'_>| {
         let now = app.api.clock.now();
-        let read = definition::read(request)?;
+        let read = definition::read(&app.sandbox, caller.limits.memory_bytes, request).await?;
         let version = read.version(1, now);
         let workflow = Workflow {
             id: WorkflowId::new(now, random_id()),
@@ -163,7 +169,7 @@ async fn replace(
     if request.header("if-match").is_some() {
         request.check_if_match(&with_latest(store, &head.value).await?)?;
     }
-    let read = definition::read(request)?;
+    let read = definition::read(&app.sandbox, caller.limits.memory_bytes, request).await?;
     let now = app.api.clock.now();
     let version: Version = read.version(head.value.latest + 1, now);
     head.value.latest = version.number;

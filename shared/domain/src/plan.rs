@@ -78,6 +78,7 @@ impl PlanName {
                 body_bytes: MAX_BODY_BYTES,
                 steps_per_run: 10_000,
                 run_seconds: 20,
+                memory_bytes: MEMORY_BYTES,
                 artifact_bytes: 4 * 1024 * 1024,
                 retention_days: 7,
                 api_requests: 6_000,
@@ -164,6 +165,8 @@ pub struct Limits {
     pub steps_per_run: u32,
     /// How long one run may compute.
     pub run_seconds: u32,
+    /// Memory that one run may take, in bytes, beside what its input takes.
+    pub memory_bytes: u64,
     /// One artifact.
     pub artifact_bytes: usize,
     /// How long runs, logs and artifacts are kept.
@@ -194,6 +197,9 @@ impl Limits {
         self.events_per_second.saturating_mul(RATE_SECONDS)
     }
 }
+
+/// Memory that a run of any plan may take, in bytes.
+pub const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The largest body that any plan allows, in bytes.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;

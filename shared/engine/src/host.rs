@@ -1,11 +1,12 @@
 //! Who runs a program: is told of its steps, and gives it what it asks for.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::journal::{Asked, Entry};
 
 /// What happened in one step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The task waits for what it asked for.
     Started,
@@ -37,7 +38,7 @@ impl Event {
 }
 
 /// One step, told when it is over, or when it begins to wait.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The task's reference: its JSON pointer in the definition.
     pub task: String,

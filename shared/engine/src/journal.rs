@@ -35,7 +35,7 @@ pub struct Effect {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// An HTTP request.
@@ -45,7 +45,7 @@ pub enum Request {
 }
 
 /// An HTTP request, ready to be sent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HttpRequest {
     /// In capitals.
     pub method: String,
@@ -64,7 +64,7 @@ pub struct HttpRequest {
 }
 
 /// How a request shows who sends it: the DSL's policies, filled.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub enum Authentication {
     /// RFC 7617.
     Basic {
@@ -104,7 +104,7 @@ impl std::fmt::Debug for Authentication {
 }
 
 /// How a token is got.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OAuth2 {
     /// The URI of the authority.
     pub authority: String,
@@ -127,7 +127,7 @@ impl std::fmt::Debug for OAuth2 {
 }
 
 /// A workflow to run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Subflow {
     /// `document.namespace`.
     pub namespace: String,

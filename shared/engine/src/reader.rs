@@ -1,11 +1,11 @@
 //! Walking a document: every fault is noted with its pointer, none ends the walk.
 
 use aias_domain::json::push_token;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What is wrong with a definition, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// An RFC 6901 pointer into the definition.
     pub pointer: String,

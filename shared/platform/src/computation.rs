@@ -1,46 +1,24 @@
-//! A program, run on a thread of its own: it may panic, and it may not come back. What it asks for
-//! goes out by one channel, what it is given comes in by another.
+//! A run, computed in the sandbox: what it says comes out, what it asked for goes in.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
-    time::Duration,
-};
+use std::sync::Arc;
 
+use aias_domain::run::RunError;
 use aias_engine::{
-    Control, Host, Outcome, Program, Record, Start,
+    Record,
     journal::{Asked, Entry},
 };
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::clock::Clock;
-
-/// The stack of a computation: jq recurses on it.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
-
-/// How long a computation that was asked to stop may take to the end of its step.
-const GRACE: Duration = Duration::from_secs(1);
-
-static STUCK: AtomicUsize = AtomicUsize::new(0);
-
-/// Ends the process in a moment if a computation did not come back: its thread cannot be ended. The
-/// answer that is under way goes out first; the next event has a process of its own.
-pub fn end_if_stuck() {
-    if STUCK.load(Ordering::Relaxed) == 0 {
-        return;
-    }
-    thread::spawn(|| {
-        thread::sleep(Duration::from_millis(250));
-        tracing::error!("the process ends, because a computation does not");
-        std::process::exit(1);
-    });
-}
+use crate::{
+    clock::Clock,
+    definitions::Definition,
+    sandbox::{
+        Lost, Sandbox,
+        frame::{self, Begin, Garbage, Order, Word},
+        process::Process,
+    },
+};
 
 /// What a computation says.
 #[derive(Debug)]
@@ -51,23 +29,15 @@ pub enum Told {
     Emitted(u32, Value),
     /// It cannot go on without one of these; it waits for [`Computation::give`].
     Asked(Asked),
-    /// It is over.
-    Ended(Box<Outcome>),
-}
-
-/// A computation under way. Once it is dropped, it ends where it waits or after its step.
-#[derive(Debug)]
-pub struct Computation {
-    told: UnboundedReceiver<Told>,
-    entries: mpsc::Sender<Entry>,
-    stop: Arc<AtomicBool>,
+    /// It is over: its output, or its error.
+    Ended(Box<Result<Value, RunError>>),
 }
 
 /// What a computation is given.
 #[derive(Debug)]
 pub struct Given {
     /// The workflow's version.
-    pub program: Arc<Program>,
+    pub definition: Arc<Definition>,
     /// The run's id.
     pub run_id: String,
     /// Its input.
@@ -76,107 +46,147 @@ pub struct Given {
     pub started_at: Timestamp,
     /// Steps that it may execute.
     pub max_steps: u32,
+    /// Memory that it may take, in bytes.
+    pub memory_bytes: u64,
     /// What happened so far.
     pub journal: Vec<Entry>,
     /// For the times of its steps.
     pub clock: Clock,
 }
 
-struct Teller {
-    told: UnboundedSender<Told>,
-    entries: mpsc::Receiver<Entry>,
-    stop: Arc<AtomicBool>,
-    clock: Clock,
+/// A computation under way. Once it is dropped, it is ended where it is.
+#[derive(Debug)]
+pub struct Computation<'a> {
+    sandbox: &'a Sandbox,
+    given: Given,
+    process: Option<Process>,
+    /// Whether nothing else was ever in this process.
+    is_new: bool,
+    /// What was told so far, and how much of it is told again.
+    told: u64,
+    again: u64,
 }
 
-impl Host for Teller {
-    fn step(&mut self, record: Record) -> Control {
-        let heard = self.told.send(Told::Step(record, self.clock.now())).is_ok();
-        if heard && !self.stop.load(Ordering::Relaxed) {
-            Control::Continue
-        } else {
-            Control::Stop
+/// How many words there may be for each step; more than any workflow has.
+const WORDS_PER_STEP: u64 = 8;
+
+/// The longest text in a record, in bytes.
+const MAX_TEXT: usize = 16 * 1024;
+
+impl<'a> Computation<'a> {
+    /// A computation, which begins when it is listened to.
+    #[must_use]
+    pub fn new(sandbox: &'a Sandbox, given: Given) -> Self {
+        Self {
+            sandbox,
+            given,
+            process: None,
+            is_new: false,
+            told: 0,
+            again: 0,
         }
     }
 
-    fn emit(&mut self, number: u32, event: Value) {
-        // Nobody listens any more when it came too late.
-        let _ = self.told.send(Told::Emitted(number, event));
-    }
-
-    fn next(&mut self, asked: &Asked) -> Option<Entry> {
-        self.told.send(Told::Asked(asked.clone())).ok()?;
-        self.entries.recv().ok()
-    }
-}
-
-impl Computation {
-    /// Begins it.
-    ///
-    /// # Errors
-    /// When no thread can be had.
-    pub fn begin(given: Given) -> std::io::Result<Self> {
-        let (sender, told) = unbounded_channel();
-        let (entries, given_entries) = mpsc::channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut teller = Teller {
-            told: sender,
-            entries: given_entries,
-            stop: Arc::clone(&stop),
-            clock: given.clock,
-        };
-        thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                let start = Start {
-                    id: &given.run_id,
-                    input: &given.input,
-                    started_at: given.started_at,
-                    max_steps: given.max_steps,
-                    journal: &given.journal,
-                };
-                let outcome = given.program.run(&start, &mut teller);
-                // Nobody listens any more when it came too late.
-                let _ = teller.told.send(Told::Ended(Box::new(outcome)));
-            })?;
-        Ok(Self {
-            told,
-            entries,
-            stop,
-        })
-    }
-
-    /// What it says next; `None` when it ended without a word: it panicked.
-    pub async fn next(&mut self) -> Option<Told> {
-        self.told.recv().await
+    /// What it says next. May be dropped and called again.
+    pub async fn next(&mut self) -> Told {
+        loop {
+            match self.hear().await {
+                // What was told before is the same again.
+                Ok(Told::Step(..) | Told::Emitted(..)) if self.again > 0 => self.again -= 1,
+                Ok(told) => {
+                    self.told += u64::from(matches!(told, Told::Step(..) | Told::Emitted(..)));
+                    if matches!(told, Told::Ended(_))
+                        && let Some(process) = self.process.take()
+                    {
+                        self.sandbox.give_back(process);
+                    }
+                    return told;
+                }
+                // Others may have left something behind in this one.
+                Err(Lost::Memory | Lost::Killed) if !self.is_new => {
+                    self.process = None;
+                    self.is_new = true;
+                    self.again = self.told;
+                }
+                Err(lost) => {
+                    self.process = None;
+                    return Told::Ended(Box::new(Err(lost.into())));
+                }
+            }
+        }
     }
 
     /// Gives it what it asked for.
-    pub fn give(&self, entry: Entry) {
-        // One that has ended needs it no more.
-        let _ = self.entries.send(entry);
+    pub async fn give(&mut self, entry: Entry) {
+        let json = serde_json::to_vec(&entry).unwrap_or_default();
+        if let Some(process) = &mut self.process
+            // Whether it heard it shows when it says nothing more.
+            && process.tell(&Order::Entry(json.into())).await.is_err()
+        {
+            tracing::debug!("the engine's child ended while it waited");
+        }
+        self.given.journal.push(entry);
     }
 
-    /// Asks it to stop at the end of its step, and listens a little longer: what it still said, the
-    /// outcome last. `None` when it does not come back.
-    pub async fn stop(mut self) -> Option<Vec<Told>> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut said = Vec::new();
-        let listening = async {
-            while let Some(told) = self.told.recv().await {
-                let over = matches!(told, Told::Ended(_) | Told::Asked(_));
-                said.push(told);
-                if over {
-                    break;
-                }
-            }
-        };
-        match tokio::time::timeout(GRACE, listening).await {
-            Ok(()) => Some(said),
-            Err(_) => {
-                STUCK.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+    async fn hear(&mut self) -> Result<Told, Lost> {
+        if self.process.is_none() {
+            self.process = Some(self.begin().await?);
         }
+        let Some(process) = &mut self.process else {
+            return Err(Lost::NotBegun);
+        };
+        let most = WORDS_PER_STEP * (u64::from(self.given.max_steps) + 1);
+        if self.told > most {
+            return Err(Lost::Garbage);
+        }
+        let clock = &self.given.clock;
+        process.hear(|word| read(word, clock)).await
     }
+
+    async fn begin(&mut self) -> Result<Process, Lost> {
+        let given = &self.given;
+        let input = serde_json::to_vec(&given.input).unwrap_or_default();
+        let journal = serde_json::to_vec(&given.journal).unwrap_or_default();
+        let memory_bytes = Sandbox::memory_for(given.memory_bytes, input.len() + journal.len());
+        let mut process = if self.is_new {
+            self.sandbox.begin(memory_bytes).await?
+        } else {
+            self.sandbox.take(memory_bytes).await?
+        };
+        self.is_new = process.programs.is_empty();
+        let (definition, forget) = process.learn(&given.definition);
+        let order = Order::Begin(Begin {
+            program: given.definition.id,
+            definition: definition.map(Into::into),
+            forget,
+            run_id: given.run_id.as_str().into(),
+            input: input.into(),
+            started_at: given.started_at,
+            max_steps: given.max_steps,
+            journal: journal.into(),
+        });
+        process.tell(&order).await?;
+        Ok(process)
+    }
+}
+
+fn read(word: Word<'_>, clock: &Clock) -> Result<Told, Garbage> {
+    Ok(match word {
+        Word::Step(record) => {
+            if record.task.len() > MAX_TEXT || record.message.len() > MAX_TEXT {
+                return Err(Garbage);
+            }
+            Told::Step(record, clock.now())
+        }
+        Word::Emitted(number, json) => Told::Emitted(number, frame::value_of(&json)?),
+        Word::Asked(json) => Told::Asked(frame::asked_of(&json)?),
+        Word::Completed(json) => Told::Ended(Box::new(Ok(frame::value_of(&json)?))),
+        Word::Faulted(json) => Told::Ended(Box::new(Err(frame::error_of(&json)?))),
+        Word::Broken => {
+            let detail = "the version does not compile any more";
+            let error = RunError::platform("version-broken", "The version cannot run", detail);
+            Told::Ended(Box::new(Err(error)))
+        }
+        Word::Ready(_) | Word::Compiled(_) => return Err(Garbage),
+    })
 }

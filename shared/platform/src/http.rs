@@ -21,6 +21,7 @@ use std::{future::Future, time::Instant};
 pub use api::{Api, run};
 pub use auth::{
     Actor, Auth, Caller, Identity, Issuer, SECRET_LENGTH, TOKEN_PREFIX, is_secret_form,
+    parts_of_key,
 };
 pub use idempotent::Once;
 pub use json::{parse_body, parse_body_of};

@@ -13,8 +13,9 @@
 //! | [`queue`] | the runs queue and its messages |
 //! | [`runs`] | accepting a run: admission, input, item, message |
 //! | [`journal`] | what happened in a run, entry by entry |
-//! | [`computation`] | a program on a thread of its own |
-//! | [`programs`] | compiled versions, kept |
+//! | [`sandbox`] | children that run programs, and have nothing else |
+//! | [`computation`] | a run in one of them |
+//! | [`definitions`] | definitions of versions, kept |
 //! | [`entries`] | the log of a run, numbered |
 //! | [`outbound`] | calls to hosts that a tenant names |
 //! | [`batch`] | a batch of messages, each handled by itself |
@@ -26,13 +27,14 @@ pub mod blobs;
 pub mod clock;
 pub mod computation;
 pub mod config;
+pub mod definitions;
 pub mod entries;
 pub mod http;
 pub mod journal;
 pub mod outbound;
-pub mod programs;
 pub mod queue;
 pub mod runs;
+pub mod sandbox;
 pub mod secrets;
 pub mod settle;
 pub mod signing;

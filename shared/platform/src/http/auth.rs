@@ -114,6 +114,14 @@ pub fn is_secret_form(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
+/// The tenant and the secret of an API key's token, whether or not there is such a key.
+#[must_use]
+pub fn parts_of_key(token: &str) -> Option<(TenantId, &str)> {
+    let (tenant, secret) = token.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
+    let tenant = TenantId::from_ulid(tenant).ok()?;
+    is_secret_form(secret).then_some((tenant, secret))
+}
+
 impl Auth {
     /// Authentication against this table, keyring and issuer.
     #[must_use]
@@ -268,9 +276,9 @@ impl Auth {
                 ));
             }
         };
-        if let Some(rest) = token.strip_prefix(TOKEN_PREFIX) {
+        if token.starts_with(TOKEN_PREFIX) {
             return self
-                .api_key(rest)
+                .api_key(token)
                 .await
                 .map(|caller| Identity::Key(Box::new(caller)));
         }
@@ -289,11 +297,7 @@ impl Auth {
             tracing::info!(reason, "an API key was refused");
             invalid()
         };
-        let (tenant, secret) = token.split_once('_').ok_or_else(|| refuse("malformed"))?;
-        let tenant = TenantId::from_ulid(tenant).map_err(|_| refuse("malformed"))?;
-        if !is_secret_form(secret) {
-            return Err(refuse("malformed"));
-        }
+        let (tenant, secret) = parts_of_key(token).ok_or_else(|| refuse("malformed"))?;
         let keyring = self.keyrings.get().await?;
         let hashes = keyring.hashes(
             Purpose::ApiKey,

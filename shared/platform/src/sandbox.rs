@@ -1,0 +1,227 @@
+//! Programs are foreign code: they are run by a child process that has nothing.
+//!
+//! ```text
+//! function ─┬─ orders ─▶ the same binary, as `<binary> engine <bytes>`: no environment, no descriptor
+//!           ◀─ words ──┘ but its pipes, limits on memory, computing and descriptors, seccomp
+//! ```
+//! | it | then |
+//! |---|---|
+//! | computes longer than [`SEGMENT`] between two words | it is killed, the run faulted: `cpu-limit` |
+//! | takes more memory than the plan allows | it aborts, the run is faulted: `memory-limit` |
+//! | goes deeper than its stack | it aborts, the run is faulted: `depth-limit` |
+//! | is killed by somebody else | the run is faulted: `engine-killed` |
+//! | says what nobody can read, or panics | the run is faulted: `engine-failed` |
+//! | outlives its function | the kernel kills it with its parent |
+//!
+//! A child that has ended a run is kept for the next, with the programs that it has compiled; one
+//! that did not end it is never used again. Memory that others left behind in a child is not held
+//! against a run: it is begun again in a new one, and only what happens there counts.
+
+mod child;
+pub mod frame;
+mod limits;
+pub(crate) mod process;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use aias_domain::run::RunError;
+use aias_engine::Fault;
+
+pub use child::serve;
+use frame::{Garbage, Held, Order, Word};
+use process::Process;
+
+/// How long a run may compute without a word: one step, as a rule.
+pub const SEGMENT: Duration = Duration::from_secs(1);
+
+/// How many children wait for work at most.
+const MAX_IDLE: usize = 4;
+
+/// What an input and a journal of so many bytes take more when they are read, for each byte.
+const BYTES_PER_BYTE: u64 = 48;
+
+/// Inputs and journals up to this fit into any child.
+const SMALL: u64 = 512 * 1024;
+
+/// The most that any run may take, in bytes.
+const MAX_MEMORY: u64 = 1024 * 1024 * 1024;
+
+/// Why a child did not come to the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// It computed too long without a word.
+    #[error("one step computed longer than {} ms", SEGMENT.as_millis())]
+    Computing,
+    /// It took more memory than it may.
+    #[error("the run took more memory than its plan allows")]
+    Memory,
+    /// It went deeper than its stack.
+    #[error("an expression or a value is too deep")]
+    Depth,
+    /// Somebody killed it.
+    #[error("the engine was killed from outside")]
+    Killed,
+    /// It said what cannot be read.
+    #[error("the engine's answer cannot be read")]
+    Garbage,
+    /// It panicked, or did what it may not.
+    #[error("a step made the engine fail")]
+    Failed,
+    /// What it is to read is too large.
+    #[error("the input and the journal are too large for the engine")]
+    TooLarge,
+    /// It cannot be begun.
+    #[error("the engine cannot be started")]
+    NotBegun,
+}
+
+impl From<Lost> for RunError {
+    fn from(lost: Lost) -> Self {
+        let (code, title, status) = match lost {
+            Lost::Computing => ("cpu-limit", "Too much computing", 408),
+            Lost::Memory => ("memory-limit", "Too much memory", 500),
+            Lost::Depth => ("depth-limit", "Too deep", 500),
+            Lost::Killed => ("engine-killed", "The engine was killed", 500),
+            Lost::Garbage | Lost::Failed => ("engine-failed", "The engine failed", 500),
+            Lost::TooLarge => ("journal-too-large", "Too much from outside", 500),
+            Lost::NotBegun => ("engine-missing", "The engine is not there", 500),
+        };
+        Self {
+            status,
+            ..Self::platform(code, title, lost.to_string())
+        }
+    }
+}
+
+/// Children that are ready to run programs.
+#[derive(Debug)]
+pub struct Sandbox {
+    binary: PathBuf,
+    idle: Mutex<Vec<Process>>,
+    told: AtomicBool,
+}
+
+impl Sandbox {
+    /// Children of this binary, which must be one whose `main` begins with [`serve`].
+    #[must_use]
+    pub fn new(binary: PathBuf) -> Self {
+        Self {
+            binary,
+            idle: Mutex::default(),
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Children of the binary that runs.
+    #[must_use]
+    pub fn of_this_binary() -> Self {
+        // Not by its name: the file may have been replaced meanwhile.
+        Self::new(PathBuf::from("/proc/self/exe"))
+    }
+
+    /// Begins a child for the first run, and says what holds it.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub async fn warm(&self, memory_bytes: u64) -> Result<Held, Lost> {
+        let process = self.take(memory_bytes).await?;
+        let held = process.held.ok_or(Lost::Failed)?;
+        self.give_back(process);
+        Ok(held)
+    }
+
+    /// Whether a definition, as JSON, compiles; every fault if it does not.
+    ///
+    /// # Errors
+    /// When that takes too much.
+    pub async fn compile(
+        &self,
+        definition: &str,
+        memory_bytes: u64,
+    ) -> Result<Result<(), Vec<Fault>>, Lost> {
+        let mut process = self.take(memory_bytes).await?;
+        process.tell(&Order::Compile(definition.into())).await?;
+        let faults = process.hear(|word| match word {
+            Word::Compiled(faults) => Ok(faults),
+            _ => Err(Garbage),
+        });
+        let faults = faults.await?;
+        self.give_back(process);
+        Ok(if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        })
+    }
+
+    /// What a run may take, in bytes, whose input and journal have so many.
+    pub(crate) fn memory_for(memory_bytes: u64, given_bytes: usize) -> u64 {
+        let given = u64::try_from(given_bytes).unwrap_or(u64::MAX);
+        if given <= SMALL {
+            return memory_bytes;
+        }
+        let more = given.saturating_mul(BYTES_PER_BYTE);
+        memory_bytes.saturating_add(more).min(MAX_MEMORY)
+    }
+
+    /// A child that waits, or a new one.
+    pub(crate) async fn take(&self, memory_bytes: u64) -> Result<Process, Lost> {
+        let kept = {
+            let mut idle = self.idle();
+            let fitting = idle.iter().rposition(|p| p.memory_bytes == memory_bytes);
+            fitting.map(|index| idle.remove(index))
+        };
+        match kept {
+            Some(process) => Ok(process),
+            None => self.begin(memory_bytes).await,
+        }
+    }
+
+    /// A new child.
+    pub(crate) async fn begin(&self, memory_bytes: u64) -> Result<Process, Lost> {
+        let begun = Process::begin(&self.binary, memory_bytes);
+        let mut process = begun.map_err(|error| {
+            tracing::error!(%error, "the engine cannot be started");
+            Lost::NotBegun
+        })?;
+        let held = process.hear(|word| match word {
+            Word::Ready(held) => Ok(held),
+            _ => Err(Garbage),
+        });
+        let held = held.await?;
+        process.held = Some(held);
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                memory_bytes = held.memory_bytes,
+                cpu_seconds = held.cpu_seconds,
+                descriptors = held.descriptors,
+                seccomp = held.seccomp,
+                "the engine is held by these limits"
+            );
+        }
+        Ok(process)
+    }
+
+    /// Keeps a child that has nothing to do.
+    pub(crate) fn give_back(&self, mut process: Process) {
+        if !process.may_stay() {
+            return;
+        }
+        let mut idle = self.idle();
+        if idle.len() >= MAX_IDLE {
+            idle.remove(0);
+        }
+        idle.push(process);
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Process>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

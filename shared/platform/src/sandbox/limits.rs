@@ -1,0 +1,137 @@
+//! What a child puts on itself before it reads a byte. None of it can be taken off again.
+
+use std::{collections::BTreeMap, fs, io};
+
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+use super::frame::Held;
+
+/// Why a child does not begin.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("a limit cannot be set")]
+    Limit(#[from] rustix::io::Errno),
+    #[error("the process cannot look at itself")]
+    Look(#[from] io::Error),
+    #[error("a descriptor was inherited: {0}")]
+    Inherited(String),
+    #[error("the environment is not empty")]
+    Environment,
+}
+
+/// Its pipes: orders, words, and what is left of it should it die.
+const DESCRIPTORS: u64 = 3;
+
+/// Seconds that a child may compute in its life. It is replaced long before.
+const CPU_SECONDS: u64 = 600;
+
+/// What programs, inputs and the allocator itself take, beside what a run may.
+const HEADROOM: u64 = 32 * 1024 * 1024;
+
+/// Limits this process. Called by the thread that computes, when it has its stack.
+pub(super) fn hold(memory_bytes: u64) -> Result<Held, Error> {
+    // It ends with whoever began it, also when that one is killed.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    if std::env::vars_os().next().is_some() {
+        return Err(Error::Environment);
+    }
+    let (total, data) = size()?;
+    nothing_inherited()?;
+    let limit = |resource, n| {
+        let limit = Rlimit {
+            current: Some(n),
+            maximum: Some(n),
+        };
+        setrlimit(resource, limit)
+    };
+    let memory = memory_bytes + HEADROOM;
+    // What can be written to is what a computation takes; the address space, in which the allocator
+    // reserves more than it uses, is bounded too.
+    limit(Resource::Data, data + memory)?;
+    limit(Resource::As, total + 2 * memory + RESERVED)?;
+    limit(Resource::Cpu, CPU_SECONDS)?;
+    limit(Resource::Nofile, DESCRIPTORS)?;
+    limit(Resource::Nproc, 0)?;
+    limit(Resource::Fsize, 0)?;
+    limit(Resource::Core, 0)?;
+    Ok(Held {
+        memory_bytes,
+        cpu_seconds: CPU_SECONDS,
+        descriptors: DESCRIPTORS,
+        seccomp: filter().is_some_and(|f| seccompiler::apply_filter_all_threads(&f).is_ok()),
+    })
+}
+
+/// Address space that the allocator may reserve without using it.
+const RESERVED: u64 = 512 * 1024 * 1024;
+
+/// This process's address space and its writable part, in bytes (`proc_pid_statm(5)`).
+fn size() -> Result<(u64, u64), Error> {
+    let statm = fs::read_to_string("/proc/self/statm")?;
+    let pages: Vec<u64> = statm
+        .split_whitespace()
+        .filter_map(|n| n.parse().ok())
+        .collect();
+    let page = rustix::param::page_size() as u64;
+    let bytes = |index: usize| pages.get(index).map(|n| n * page);
+    match (bytes(0), bytes(5)) {
+        (Some(total), Some(data)) => Ok((total, data)),
+        _ => Err(io::Error::other("statm").into()),
+    }
+}
+
+fn nothing_inherited() -> Result<(), Error> {
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let target = fs::read_link(entry.path())?;
+        let target = target.to_string_lossy();
+        let own = name.parse().is_ok_and(|n: u64| n < DESCRIPTORS) && target.starts_with("pipe:");
+        // The folder itself is open while it is read.
+        if !own && !target.ends_with("/fd") {
+            return Err(Error::Inherited(format!("{name}: {target}")));
+        }
+    }
+    Ok(())
+}
+
+/// The system calls that computing takes: reading and writing pipes that are open, memory, and an
+/// end. Any other ends the process.
+fn filter() -> Option<BpfProgram> {
+    let allowed = [
+        libc::SYS_read,
+        libc::SYS_write,
+        libc::SYS_writev,
+        libc::SYS_brk,
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_mprotect,
+        libc::SYS_madvise,
+        libc::SYS_futex,
+        libc::SYS_sched_yield,
+        libc::SYS_clock_gettime,
+        libc::SYS_getrandom,
+        libc::SYS_sigaltstack,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_restart_syscall,
+        libc::SYS_getpid,
+        libc::SYS_gettid,
+        libc::SYS_tgkill,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+    ];
+    let rules: BTreeMap<i64, Vec<_>> = allowed.into_iter().map(|call| (call, vec![])).collect();
+    let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        arch,
+    );
+    filter.ok()?.try_into().ok()
+}

@@ -1,0 +1,260 @@
+//! A child, from outside.
+
+use std::{
+    fs,
+    io::Read as _,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde::Serialize;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::unix::pipe::{Receiver, Sender},
+    time::{Instant, sleep_until},
+};
+
+use crate::definitions::Definition;
+
+use super::{
+    Lost, SEGMENT,
+    child::ARGUMENT,
+    frame::{self, HEAD, Held, MAX_ORDER, MAX_WORD, Word},
+};
+
+/// A child process. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    orders: Sender,
+    words: Receiver,
+    last: ChildStderr,
+    heard: Vec<u8>,
+    /// How much of it was read.
+    done: usize,
+    /// What it may take, in bytes.
+    pub(super) memory_bytes: u64,
+    /// The programs that it keeps, and how large their definitions are.
+    pub(crate) programs: Vec<u64>,
+    program_bytes: usize,
+    uses: u32,
+    /// What holds it, once it has said so.
+    pub(super) held: Option<Held>,
+}
+
+/// How long after its last word a look is taken at what it has computed since.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+
+/// What programs a child keeps at most, and of how many bytes of definitions.
+const MAX_PROGRAMS: usize = 32;
+const MAX_PROGRAM_BYTES: usize = 256 * 1024;
+
+/// How long a child may have computed before it is replaced, and how often that is looked at. A run
+/// may take twenty seconds, so that its limit of 600 is never met.
+const LIFE: Duration = Duration::from_secs(60);
+const USES_PER_LOOK: u32 = 16;
+
+/// How many bytes are read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// How much of a dead child's last words is read, in bytes.
+const LAST_WORDS: usize = 1024;
+
+impl Process {
+    pub(super) fn begin(binary: &Path, memory_bytes: u64) -> std::io::Result<Self> {
+        let mut child = Command::new(binary)
+            .arg(ARGUMENT)
+            .arg(memory_bytes.to_string())
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(orders), Some(words), Some(last)) = pipes else {
+            return Err(std::io::Error::other("a child without pipes"));
+        };
+        Ok(Self {
+            child,
+            orders: Sender::from_owned_fd(OwnedFd::from(orders))?,
+            words: Receiver::from_owned_fd(OwnedFd::from(words))?,
+            last,
+            heard: Vec::new(),
+            done: 0,
+            memory_bytes,
+            programs: Vec::new(),
+            program_bytes: 0,
+            uses: 0,
+            held: None,
+        })
+    }
+
+    /// Has it keep a definition's program: the text, unless it has it, and whether it is to forget
+    /// the others first.
+    pub(crate) fn learn<'a>(&mut self, definition: &'a Definition) -> (Option<&'a str>, bool) {
+        if self.programs.contains(&definition.id) {
+            return (None, false);
+        }
+        let bytes = self.program_bytes + definition.text.len();
+        let forget = self.programs.len() >= MAX_PROGRAMS || bytes > MAX_PROGRAM_BYTES;
+        if forget {
+            self.programs.clear();
+            self.program_bytes = 0;
+        }
+        self.programs.push(definition.id);
+        self.program_bytes += definition.text.len();
+        (Some(&definition.text), forget)
+    }
+
+    /// Whether it may run something else: it has said all, and is not old.
+    pub(super) fn may_stay(&mut self) -> bool {
+        self.uses += 1;
+        let looks = self.uses.is_multiple_of(USES_PER_LOOK);
+        let is_old = || self.computed().is_none_or(|computed| computed > LIFE);
+        self.heard.is_empty() && !(looks && is_old())
+    }
+
+    /// Tells it something.
+    pub(crate) async fn tell(&mut self, order: &impl Serialize) -> Result<(), Lost> {
+        let mut bytes = Vec::new();
+        frame::write(&mut bytes, order, MAX_ORDER).map_err(|_| Lost::TooLarge)?;
+        match self.orders.write_all(&bytes).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.end(false)),
+        }
+    }
+
+    /// Reads its next word, which must come before it has computed a whole [`SEGMENT`]. May be
+    /// dropped and called again.
+    pub(crate) async fn hear<T>(
+        &mut self,
+        read: impl FnOnce(Word<'_>) -> Result<T, frame::Garbage>,
+    ) -> Result<T, Lost> {
+        loop {
+            let bytes = self.heard.get(self.done..).unwrap_or_default();
+            let Ok(found) = frame::first(bytes, MAX_WORD) else {
+                return Err(self.garbage());
+            };
+            if let Some(frame) = found {
+                let length = HEAD + frame.len();
+                let word = frame::read(frame).and_then(read);
+                self.done += length;
+                if self.done >= self.heard.len() {
+                    self.heard.clear();
+                    self.done = 0;
+                }
+                return word.map_err(|_| self.garbage());
+            }
+            self.listen().await?;
+        }
+    }
+
+    /// Waits until there is more to read.
+    async fn listen(&mut self) -> Result<(), Lost> {
+        if self.done > 0 {
+            self.heard.drain(..self.done);
+            self.done = 0;
+        }
+        let mut began = None;
+        let mut look_at = Instant::now() + FIRST_LOOK;
+        loop {
+            let known = self.heard.len();
+            self.heard.resize(known + READ_BYTES, 0);
+            let place = self.heard.get_mut(known..).unwrap_or_default();
+            let count = self.words.try_read(place);
+            self.heard
+                .truncate(known + count.as_ref().copied().unwrap_or_default());
+            match count {
+                Ok(0) => return Err(self.end(false)),
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return Err(self.end(false)),
+            }
+            tokio::select! {
+                ready = self.words.readable() => {
+                    if ready.is_err() {
+                        return Err(self.end(false));
+                    }
+                }
+                () = sleep_until(look_at) => {
+                    let Some(computed) = self.computed() else {
+                        return Err(self.end(false));
+                    };
+                    let since = *began.get_or_insert(computed);
+                    let left = SEGMENT.saturating_sub(computed.saturating_sub(since));
+                    if left.is_zero() {
+                        return Err(self.end(true));
+                    }
+                    look_at = Instant::now() + left.max(FIRST_LOOK / 5);
+                }
+            }
+        }
+    }
+
+    /// How long it has computed in its life (`proc_pid_stat(5)`: `utime` and `stime`).
+    fn computed(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let after_name = stat.rsplit_once(')')?.1;
+        let mut fields = after_name.split_whitespace().skip(11);
+        let ticks: u64 =
+            fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        Some(Duration::from_millis(ticks * 1_000 / per_second))
+    }
+
+    fn garbage(&mut self) -> Lost {
+        let _ = self.end(false);
+        Lost::Garbage
+    }
+
+    /// Ends it, and says why it was lost.
+    fn end(&mut self, out_of_time: bool) -> Lost {
+        if out_of_time {
+            let _ = self.child.kill();
+        }
+        let status = match self.child.try_wait() {
+            Ok(None) => {
+                // Its pipes are closed: it is about to end, or pretends to be.
+                std::thread::sleep(Duration::from_millis(10));
+                let ended = self.child.try_wait().ok().flatten();
+                let _ = self.child.kill();
+                ended.or_else(|| self.child.wait().ok())
+            }
+            Ok(ended) => ended,
+            Err(_) => None,
+        };
+        if out_of_time {
+            return Lost::Computing;
+        }
+        let mut last = [0_u8; LAST_WORDS];
+        // The pipe's other end is closed, so this ends too.
+        let count = self.last.read(&mut last).unwrap_or_default();
+        let last = String::from_utf8_lossy(last.get(..count).unwrap_or_default()).into_owned();
+        let signal = status
+            .and_then(|status| status.signal())
+            .and_then(Signal::from_named_raw);
+        match signal {
+            Some(Signal::ABORT) if last.contains("memory allocation of") => Lost::Memory,
+            Some(Signal::ABORT) if last.contains("overflowed its stack") => Lost::Depth,
+            Some(Signal::XCPU) => Lost::Computing,
+            Some(Signal::KILL) => Lost::Killed,
+            _ => {
+                let place = last.lines().next().unwrap_or_default();
+                tracing::error!(status = ?status, place, "the engine's child failed");
+                Lost::Failed
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,233 @@
+//! What reads foreign bytes, each as a function of any bytes: it must come back, and what it asserts
+//! must hold. The fuzzer (`fuzz/`) drives them with millions of inputs, the tests for seconds.
+
+use std::sync::LazyLock;
+
+use aias_domain::{
+    canonical, event, json,
+    verification::{self, Handshake, HmacOptions, Scheme, Verification},
+};
+use aias_engine::{
+    Program,
+    definition::{self, Format},
+};
+use aias_platform::{
+    http::{HttpEvent, Response, parts_of_key, serve},
+    secrets::Keyring,
+    store::Cursor,
+};
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// A name, and what is done with any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const ALL: &[Target] = &[
+    ("api_key", api_key),
+    ("cursor", cursor),
+    ("definition", definition),
+    ("form", form),
+    ("http_event", http_event),
+    ("jq", jq),
+    ("json", json_text),
+    ("sealed", sealed),
+    ("verification", verification),
+];
+
+static KEYRING: LazyLock<Option<Keyring>> = LazyLock::new(|| {
+    let text = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
+    Keyring::read(&text.to_owned().into()).ok()
+});
+
+/// API Gateway's event: a path, headers, a query and a body, as a function takes them.
+pub fn http_event(bytes: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<HttpEvent>(bytes) else {
+        return;
+    };
+    let answer = serve(event, async |request, _| {
+        let _ = (request.path().len(), request.base_url());
+        let _ = (
+            request.parameter("a"),
+            request.only_parameters(&["a"]).is_ok(),
+        );
+        for (name, _) in request.headers() {
+            assert_eq!(name, name.to_ascii_lowercase());
+        }
+        Ok(Response::plain(String::new()))
+    });
+    let answered = answer.now_or_never();
+    assert!(answered.is_some_and(|answer| answer.status_code < 500));
+}
+
+/// Splits an input into the fields that a request has: two lines each, up to an empty one; then the
+/// body.
+fn request_of(bytes: &[u8]) -> (Vec<(&str, &str)>, &[u8]) {
+    let mut headers = Vec::new();
+    let mut rest = bytes;
+    while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+        let (line, after) = rest.split_at(end);
+        rest = after.get(1..).unwrap_or_default();
+        let line = std::str::from_utf8(line).ok().filter(|l| !l.is_empty());
+        let Some((name, value)) = line.and_then(|l| l.split_once(':')) else {
+            break;
+        };
+        headers.push((name, value));
+    }
+    (headers, rest)
+}
+
+fn schemes() -> Vec<Scheme> {
+    let names = verification::scheme_names();
+    let of = |scheme: &&str| {
+        let hmac = HmacOptions {
+            header: Some("x-signature".to_owned()),
+            ..HmacOptions::default()
+        };
+        Verification {
+            scheme: (*scheme).to_owned(),
+            hmac: if *scheme == "hmac" {
+                hmac
+            } else {
+                HmacOptions::default()
+            },
+        }
+        .scheme()
+        .ok()
+    };
+    names.iter().filter_map(of).collect()
+}
+
+static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(schemes);
+
+/// A webhook by each scheme, chosen by the first byte: nobody without the key gets in.
+pub fn verification(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else {
+        return;
+    };
+    let Some(scheme) = SCHEMES.get(usize::from(*first) % SCHEMES.len()) else {
+        return;
+    };
+    let (headers, body) = request_of(rest);
+    let request = event::Request {
+        headers,
+        query: "",
+        body,
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    if let Some(signature) = &scheme.signature {
+        let keys = [vec![7; 32], vec![8; 32]];
+        let header = |name: &str| request.header(name);
+        let verified = verification::verify(signature, &keys, header, body, now);
+        assert!(verified.is_err(), "a forged signature was taken");
+    }
+    take(scheme, &request);
+}
+
+/// What follows when a webhook has proved itself.
+fn take(scheme: &Scheme, request: &event::Request<'_>) {
+    let Ok(body) = event::read_body(request) else {
+        return;
+    };
+    if scheme.handshake == Handshake::SlackChallenge {
+        let _ = event::slack_challenge(&body);
+    }
+    let _ = event::event_id(scheme, request, &body);
+    let Ok(endpoint) = "whe_01JD3V4ZK8QW5R7T9X1B3C5D7F".parse() else {
+        return;
+    };
+    let at = Timestamp::UNIX_EPOCH;
+    if let Ok(input) = event::workflow_input("id", endpoint, at, scheme, request, body) {
+        let again = json::parse(&canonical::to_vec(&input));
+        assert!(again.is_ok(), "an input that cannot be read again");
+    }
+}
+
+/// A form, and a query.
+pub fn form(bytes: &[u8]) {
+    let Ok(query) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let _ = event::hub_challenge(query);
+    let request = event::Request {
+        headers: vec![("content-type", "application/x-www-form-urlencoded")],
+        query,
+        body: bytes,
+    };
+    if let Ok(scheme) = Verification::none().scheme() {
+        take(&scheme, &request);
+    }
+}
+
+/// JSON: what is taken has one canonical form, which reads as the same.
+pub fn json_text(bytes: &[u8]) {
+    let Ok(value) = json::parse(bytes) else {
+        return;
+    };
+    let form = canonical::to_vec(&value);
+    let again = json::parse(&form).map(|again| canonical::to_vec(&again));
+    assert_eq!(again.ok(), Some(form));
+}
+
+/// A definition, as JSON or YAML by the first byte.
+pub fn definition(bytes: &[u8]) {
+    let Some((first, text)) = bytes.split_first() else {
+        return;
+    };
+    let format = if first % 2 == 0 {
+        Format::Json
+    } else {
+        Format::Yaml
+    };
+    let Ok(value) = definition::read(text, format) else {
+        return;
+    };
+    let _ = definition::digest(&value);
+    if let Err(faults) = Program::compile(&value) {
+        assert!(!faults.is_empty(), "refused without a reason");
+        for fault in faults {
+            let there = fault.pointer.is_empty() || fault.pointer.starts_with('/');
+            assert!(there, "{} is no pointer", fault.pointer);
+        }
+    }
+}
+
+/// An expression: it compiles or is refused.
+pub fn jq(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let definition: Value = json!({
+        "document": {"dsl": "1.0.3", "namespace": "a", "name": "a", "version": "1.0.0"},
+        "do": [{"a": {"set": {"x": format!("${{ {text} }}")}}}],
+    });
+    let _ = Program::compile(&definition);
+}
+
+/// A cursor that we did not make.
+pub fn cursor(bytes: &[u8]) {
+    let (Ok(text), Some(keyring)) = (std::str::from_utf8(bytes), &*KEYRING) else {
+        return;
+    };
+    let opened = Cursor::open(keyring, "list", text);
+    assert!(opened.is_err(), "a forged cursor was taken");
+}
+
+/// A sealed text that we did not seal.
+pub fn sealed(bytes: &[u8]) {
+    let (Ok(text), Some(keyring)) = (std::str::from_utf8(bytes), &*KEYRING) else {
+        return;
+    };
+    assert!(keyring.open("place", text).is_err(), "a forged text opened");
+}
+
+/// An API key's token: what is taken is spelled in one way.
+pub fn api_key(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Some((tenant, secret)) = parts_of_key(text) {
+        assert_eq!(format!("aias_{}_{secret}", tenant.ulid()), text);
+    }
+}
