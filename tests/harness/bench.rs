@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use aias_billing::Stripe;
 use aias_domain::{
+    audit::Actor::Operator,
     endpoint::{Endpoint, Secret},
     id::{EndpointId, TenantId, WorkflowId},
     log::Entry,
@@ -24,7 +25,7 @@ use aias_platform::{
     runs::Intake,
     sandbox::Sandbox,
     secrets::{self, Keyring, Keyrings, Purpose, Rotating},
-    store::{Proof, RunFilter, Store, TenantStore},
+    store::{Proof, RunFilter, Store, TenantStore, plan_entry},
 };
 use aias_testkit::{aws, dynamodb, stack, stripe::Double, wire::Wire};
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -172,13 +173,9 @@ impl Bench {
         Keyring::read(&KEYRING.to_owned().into()).unwrap()
     }
 
-    fn api(&self) -> Api {
-        Api::new(
-            self.store(),
-            Keyrings::given(Self::keyring()),
-            None,
-            self.clock.clone(),
-        )
+    fn api_with(&self, keyring: Keyring) -> Api {
+        let keyrings = Keyrings::given(keyring);
+        Api::new(self.store(), keyrings, None, self.clock.clone())
     }
 
     /// A new `webhook-ingest`, as after a cold start.
@@ -194,8 +191,20 @@ impl Bench {
     /// A new `executor`.
     #[must_use]
     pub fn executor(&self) -> executor::App {
+        self.executor_with(Keyrings::given(Self::keyring()))
+    }
+
+    /// The same with another keyring.
+    #[must_use]
+    pub fn executor_with(&self, keyrings: Keyrings) -> executor::App {
         let loopback = "127.0.0.0/8".parse().unwrap();
-        executor::App::new(self.intake(), loopback, sandbox(), self.clock.clone())
+        executor::App::new(
+            self.intake(),
+            loopback,
+            keyrings,
+            sandbox(),
+            self.clock.clone(),
+        )
     }
 
     /// A new `reconciler`.
@@ -211,33 +220,36 @@ impl Bench {
 
     /// What an event gets of the function that serves it.
     pub async fn answer(&self, function: &str, event: &str) -> HttpAnswer {
+        self.answer_with(Self::keyring(), function, event).await
+    }
+
+    async fn answer_with(&self, keyring: Keyring, function: &str, event: &str) -> HttpAnswer {
+        let api = self.api_with(keyring);
         let event: HttpEvent = serde_json::from_str(event).unwrap();
         match function {
             "webhook-ingest" => webhook_ingest::handle(&self.ingest(), event).await,
             "webhook-endpoints" => {
-                webhook_endpoints::handle(&webhook_endpoints::App { api: self.api() }, event).await
+                webhook_endpoints::handle(&webhook_endpoints::App { api: api }, event).await
             }
             "workflows" => {
                 workflows::handle(
-                    &workflows::App::new(self.api(), self.blobs(), self.queue(), sandbox()),
+                    &workflows::App::new(api, self.blobs(), self.queue(), sandbox()),
                     event,
                 )
                 .await
             }
             "runs" => {
                 runs::handle(
-                    &runs::App::new(self.api(), self.blobs(), self.queue(), sandbox()),
+                    &runs::App::new(api, self.blobs(), self.queue(), sandbox()),
                     event,
                 )
                 .await
             }
-            "artifacts" => {
-                artifacts::handle(&artifacts::App::new(self.api(), self.blobs()), event).await
-            }
-            "tenants" => tenants::handle(&tenants::App { api: self.api() }, event).await,
+            "artifacts" => artifacts::handle(&artifacts::App::new(api, self.blobs()), event).await,
+            "tenants" => tenants::handle(&tenants::App { api: api }, event).await,
             "stripe-webhook" => stripe_webhook::handle(&self.stripe_webhook(), event).await,
             "billing" => {
-                let app = billing::App::new(self.api(), self.stripe());
+                let app = billing::App::new(api, self.stripe());
                 billing::handle(&app, event).await
             }
             "diagnostics" => {
@@ -266,7 +278,9 @@ impl Bench {
             created_at: now,
             disabled_by_plan: false,
         };
-        store.create_tenant(&tenant, &owner, None).await.unwrap();
+        let made = plan_entry(Operator, id, now, Value::Null, Value::Null);
+        let created = store.create_tenant(&tenant, &owner, &made, None);
+        created.await.unwrap();
         let own = self.tenant(&store);
         let secret = |purpose, letter: &str| {
             Self::keyring().hash(
@@ -350,6 +364,24 @@ impl Bench {
 
     /// What the owner gets for a request.
     pub async fn ask(&self, function: &str, method: &str, path: &str, body: &Value) -> HttpAnswer {
+        let event = Self::event_of(method, path, body);
+        self.answer(function, &event).await
+    }
+
+    /// The same in an environment with another keyring.
+    pub async fn ask_with(
+        &self,
+        keyring: Keyring,
+        function: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> HttpAnswer {
+        let event = Self::event_of(method, path, body);
+        self.answer_with(keyring, function, &event).await
+    }
+
+    fn event_of(method: &str, path: &str, body: &Value) -> String {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let token = format!("Bearer aias_{}_{}", &TENANT[4..], "B".repeat(43));
         let event = json!({
@@ -359,7 +391,7 @@ impl Bench {
             "body": if body.is_null() { Value::Null } else { body.to_string().into() },
             "requestContext": {"requestId": "r", "http": {"method": method}},
         });
-        self.answer(function, &event.to_string()).await
+        event.to_string()
     }
 
     /// What Stripe gets for an event, signed now.

@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aias_testkit::stack::{self, Stack};
+use aias_testkit::{
+    aws, dynamodb,
+    stack::{self, Stack},
+    wire::Wire,
+};
 use serde_json::{Value, json};
 use ureq::{Agent, http};
 
@@ -216,6 +220,33 @@ impl Client {
             assert!(Instant::now() < until, "the run is still {status}");
             sleep(Duration::from_millis(50));
         }
+    }
+
+    /// All that the table and the bucket hold of the tenant, as bytes.
+    #[must_use]
+    pub fn everything_stored(&self) -> Vec<Vec<u8>> {
+        let (endpoint, tenant) = (self.stack.url(), self.tenant.as_str());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let table = self.stack.output("TableName");
+            let mut all = dynamodb::everything(endpoint, table, tenant).await;
+            let s3 = aws_sdk_s3::Client::from_conf(
+                aws_sdk_s3::config::Builder::from(&aws::config(endpoint, &Wire::default()))
+                    .force_path_style(true)
+                    .build(),
+            );
+            let bucket = self.stack.output("BucketName");
+            let listed = s3.list_objects_v2().bucket(bucket).prefix(tenant);
+            for object in listed.send().await.unwrap().contents() {
+                let key = object.key().unwrap();
+                let got = s3.get_object().bucket(bucket).key(key).send().await;
+                let bytes = got.unwrap().body.collect().await.unwrap().into_bytes();
+                all.extend(dynamodb::spellings(&bytes));
+            }
+            all
+        })
     }
 
     /// The one artifact of a run, downloaded, its digest checked.

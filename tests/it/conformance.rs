@@ -23,7 +23,7 @@ use aias_platform::{
     clock::Clock,
     computation::{Computation, Given, Told},
     definitions::Definition,
-    outbound::{Guard, Outbound},
+    outbound::{Concealed, Guard, Outbound},
 };
 use aias_testkit::hosts::Hosts;
 use cucumber::{World as _, gherkin::Step, given, then, when, writer::Stats as _};
@@ -67,6 +67,7 @@ async fn executed(scenario: &mut Scenario) {
         max_steps: 1_000,
         memory_bytes: MEMORY_BYTES,
         journal: vec![],
+        mark: String::new(),
         clock: clock.clone(),
     };
     let hosts = Hosts::default().start().await;
@@ -104,7 +105,9 @@ async fn answered(asked: &Asked, outbound: &Outbound, hosts: &str, run: RunId) -
     let mut request = request.clone();
     request.uri = request.uri.replace("https://", &format!("{hosts}/"));
     let tenant = TenantId::new(run.created_at(), 1);
-    let answer = outbound.call(tenant, run, effect, &request).await;
+    let answer = outbound
+        .call(tenant, run, effect, &request, Concealed::default())
+        .await;
     assert!(matches!(answer, Answer::Http(_)), "{answer:?}");
     What::Answered {
         key: effect.key.clone(),

@@ -1,27 +1,10 @@
 //! The engine through the deployed stack: calls, waits, other workflows, events, `verify` and `test`,
 //! by the functions' own binaries and roles.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::time::Duration;
 
-use aias_testkit::hosts::Hosts;
-use aias_tests::client::Client;
+use aias_tests::{client::Client, hosts};
 use serde_json::{Value, json};
-
-/// Hosts on a thread of their own, and where they are.
-fn hosts() -> (Hosts, String) {
-    let (hosts, (sender, told)) = (Hosts::default(), mpsc::channel());
-    let own = hosts.clone();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        runtime.unwrap().block_on(async {
-            sender.send(own.start().await).unwrap();
-            std::future::pending::<()>().await;
-        });
-    });
-    (hosts, told.recv().unwrap())
-}
 
 fn execute(client: &Client, workflow: &str, input: &Value) -> String {
     let body = json!({"workflow_id": workflow, "input": input});
@@ -37,7 +20,7 @@ fn output(client: &Client, run: &Value) -> Value {
 #[test]
 fn a_run_calls_waits_emits_and_can_be_verified() {
     let Some(client) = Client::new() else { return };
-    let (hosts, url) = hosts();
+    let (hosts, url) = hosts::start();
     let tasks = json!([
         {"order": {
             "call": "http",
@@ -121,7 +104,7 @@ fn a_workflow_runs_another_and_is_told_of_its_end() {
 #[test]
 fn what_is_not_public_is_not_called_and_a_retry_goes_on() {
     let Some(client) = Client::new() else { return };
-    let (hosts, url) = hosts();
+    let (hosts, url) = hosts::start();
     let tasks = json!([
         {"a": {"call": "http", "with": {"method": "get", "endpoint": format!("{url}/echo/first")}}},
         {"b": {"call": "http", "with": {"method": "get", "endpoint": "http://169.254.169.254/latest/meta-data"}}},

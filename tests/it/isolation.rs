@@ -19,7 +19,7 @@ enum Who {
 
 use Who::{Anybody, Caller, Member};
 
-const ROUTES: [(&str, &str, Who); 52] = [
+const ROUTES: [(&str, &str, Who); 57] = [
     ("POST", "/api/webhooks/{tenant_id}/{secret}", Anybody),
     ("GET", "/api/webhooks/{tenant_id}/{secret}", Anybody),
     ("POST", "/api/stripe/webhook", Anybody),
@@ -92,6 +92,11 @@ const ROUTES: [(&str, &str, Who); 52] = [
         "/api/tenants/{id}/api-keys/{key_id}",
         Member("admin"),
     ),
+    ("GET", "/api/tenants/{id}/audit-log", Member("admin")),
+    ("GET", "/api/secrets", Member("admin")),
+    ("GET", "/api/secrets/{name}", Member("admin")),
+    ("PUT", "/api/secrets/{name}", Member("admin")),
+    ("DELETE", "/api/secrets/{name}", Member("admin")),
 ];
 
 fn template() -> String {
@@ -177,6 +182,8 @@ fn furnished() -> Option<Furnished> {
     owner
         .post(&members, &json!({"user_id": "bob", "role": "viewer"}))
         .expect(201);
+    let secret = json!({"value": "hush-hush"});
+    owner.json("PUT", "/api/secrets/token", &secret).expect(201);
     Some(Furnished {
         owner,
         workflow,
@@ -200,6 +207,7 @@ impl Furnished {
             .replace("{number}", "1")
             .replace("{user_id}", "bob")
             .replace("{key_id}", &self.key)
+            .replace("{name}", "token")
     }
 
     fn body(&self, method: &str, route: &str) -> Value {
@@ -248,6 +256,9 @@ fn another_tenants_things_are_not_there() {
         // By a key of another tenant: of this tenant's things, none is there.
         let answer = other.json(method, &path, &body);
         match route {
+            "/api/secrets/{name}" if method == "PUT" => {
+                assert_eq!(answer.status, 400, "{method} {route}");
+            }
             _ if route.contains('{') => assert_eq!(answer.status, 404, "{method} {route}"),
             "/api/workflows/execute" => assert_eq!(answer.status, 404, "{method} {route}"),
             "/api/webhook-endpoints" | "/api/workflows" if method == "POST" => {

@@ -16,6 +16,7 @@ mod isolation;
 mod outbound;
 mod plan;
 mod run;
+mod sandbox;
 mod signature;
 mod store;
 mod stripe;

@@ -4,7 +4,7 @@ use aias_domain::id::{RunId, TenantId};
 use aias_engine::journal::{
     Answer, Authentication, Body, Effect, HttpRequest, HttpResponse, Key, OAuth2, Request,
 };
-use aias_platform::outbound::{Guard, MAX_RESPONSE_BYTES, Outbound};
+use aias_platform::outbound::{Concealed, Guard, MAX_RESPONSE_BYTES, Outbound};
 use aias_testkit::hosts::Hosts;
 use jiff::Timestamp;
 
@@ -38,7 +38,13 @@ impl Caller {
             request: Request::Http(Box::new(request.clone())),
         };
         self.outbound
-            .call(TenantId::new(at, 1), RunId::new(at, 2), &effect, &request)
+            .call(
+                TenantId::new(at, 1),
+                RunId::new(at, 2),
+                &effect,
+                &request,
+                Concealed::default(),
+            )
             .await
     }
 
@@ -221,7 +227,13 @@ async fn digest_and_oauth_are_answered() {
     );
     assert_eq!((kind.as_str(), status), ("authentication", 401));
     assert!(!detail.contains("wrong"));
-    let secret = with("/bearer", Authentication::Secret("mine".into()));
+    let secret = with(
+        "/bearer",
+        Authentication::Secret {
+            scheme: "bearer".into(),
+            name: "mine".into(),
+        },
+    );
     assert_eq!(
         failed(caller.call(secret).await).2,
         "the tenant has no secret `mine`"

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aias_domain::{
+    audit::Actor,
     id::{RunId, TenantId, WorkflowId},
     plan::PlanName,
     run::{Run, Trigger},
@@ -12,7 +13,9 @@ use aias_domain::{
 };
 use aias_platform::{
     runs::{Prepared, new_run},
-    store::{Error, Gate, Input, Listing, Proof, Refused, RunFilter, Store, TenantStore},
+    store::{
+        Error, Gate, Input, Listing, Proof, Refused, RunFilter, Store, TenantStore, plan_entry,
+    },
 };
 use aias_testkit::{aws, dynamodb, wire::Wire};
 use jiff::{SignedDuration, Timestamp};
@@ -38,7 +41,9 @@ pub(crate) async fn with_tenant(store: &Store) -> TenantStore<'_> {
         created_at: now(),
         disabled_by_plan: false,
     };
-    store.create_tenant(&tenant, &owner, None).await.unwrap();
+    let made = plan_entry(Actor::Operator, id, now(), json!(null), json!(null));
+    let created = store.create_tenant(&tenant, &owner, &made, None);
+    created.await.unwrap();
     store.tenant(Proof::for_tests(id))
 }
 

@@ -77,6 +77,7 @@ pub(crate) async fn check(
         Count::Workflows,
         Count::Members,
         Count::ApiKeys,
+        Count::Secrets,
     ] {
         let (limit, used) = (count.limit(limits), counts.of(count));
         all.push(Entitlement::counted(count.feature(), limit, used, limits));

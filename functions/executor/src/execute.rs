@@ -9,6 +9,7 @@ use aias_domain::{
 use aias_platform::{
     batch::{SqsRecord, Verdict},
     blobs,
+    clock::new_mark,
     computation::{Computation, Given},
     entries::Entries,
     journal,
@@ -23,6 +24,7 @@ use crate::{
     App,
     execution::Execution,
     follow::{self, Heard},
+    secrets,
 };
 
 /// Why a message is not done with.
@@ -38,6 +40,8 @@ pub(crate) enum Error {
     Input(#[from] runs::Error),
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
     #[error("the run is not there yet")]
     NoRunYet,
     #[error("the environment ends before the run may")]
@@ -267,6 +271,12 @@ async fn compute(
         }
         input => input?,
     };
+    if definition.mentions_secrets() {
+        // Before anything that depends on it is written, it is.
+        let mark = &mut execution.run.run.value.mark;
+        mark.get_or_insert_with(new_mark);
+    }
+    let run = &execution.run.run.value;
     entries.started(&run.input_digest, run.retries + 1, now);
     execution.journal = journal.len();
     execution.journal_bytes = journal_bytes;
@@ -278,6 +288,7 @@ async fn compute(
         max_steps: execution.limits.steps_per_run,
         memory_bytes: execution.limits.memory_bytes,
         journal,
+        mark: run.mark.clone().unwrap_or_default(),
         clock: app.clock.clone(),
     };
     let computation = Computation::new(&app.sandbox, given);

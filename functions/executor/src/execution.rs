@@ -27,6 +27,7 @@ use crate::{
     App,
     calls::{Call, Called},
     execute::{Done, Error},
+    secrets::{self, Filled},
     subflow,
 };
 
@@ -275,11 +276,19 @@ impl<'a> Execution<'a> {
             Box::pin(async move {
                 match &effect.request {
                     Request::Http(request) => {
-                        let tenant = store.tenant_id();
-                        let answer = app.outbound.call(tenant, run.id, &effect, request);
+                        let mark = run.mark.as_deref().unwrap_or_default();
+                        let answer = match secrets::fill(app, store, mark, request).await? {
+                            Err(answer) => answer,
+                            Ok(Filled { request, concealed }) => {
+                                let (tenant, run) = (store.tenant_id(), run.id);
+                                let calling =
+                                    app.outbound.call(tenant, run, &effect, &request, concealed);
+                                calling.await
+                            }
+                        };
                         Ok(Called {
                             child: None,
-                            answer: Some(answer.await),
+                            answer: Some(answer),
                         })
                     }
                     Request::Workflow(workflow) => {

@@ -33,6 +33,7 @@ mod calls;
 mod execute;
 mod execution;
 mod follow;
+mod secrets;
 mod subflow;
 
 use std::time::SystemTime;
@@ -49,6 +50,7 @@ use aias_platform::{
     queue::Queue,
     runs::Intake,
     sandbox::Sandbox,
+    secrets::Keyrings,
     store::Store,
 };
 use tokio::sync::Semaphore;
@@ -61,6 +63,7 @@ pub struct App {
     queue: Queue,
     intake: Intake,
     outbound: Outbound,
+    keyrings: Keyrings,
     clock: Clock,
     definitions: Definitions,
     sandbox: Sandbox,
@@ -69,7 +72,8 @@ pub struct App {
 }
 
 impl App {
-    /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL` and `OUTBOUND_NETWORKS`.
+    /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL`, `KEYRING_SECRET_ARN` and
+    /// `OUTBOUND_NETWORKS`.
     #[must_use]
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
         let store = Store::new(aws, env.text("TABLE_NAME"));
@@ -79,6 +83,7 @@ impl App {
         Self::new(
             Intake::new(store, blobs, queue),
             guard,
+            Keyrings::new(aws, env.text("KEYRING_SECRET_ARN")),
             Sandbox::of_this_binary(),
             Clock::system(),
         )
@@ -86,7 +91,13 @@ impl App {
 
     /// Of its parts.
     #[must_use]
-    pub fn new(intake: Intake, guard: Guard, sandbox: Sandbox, clock: Clock) -> Self {
+    pub fn new(
+        intake: Intake,
+        guard: Guard,
+        keyrings: Keyrings,
+        sandbox: Sandbox,
+        clock: Clock,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             store: intake.store.clone(),
@@ -94,6 +105,7 @@ impl App {
             queue: intake.queue.clone(),
             intake,
             outbound: Outbound::new(guard),
+            keyrings,
             clock,
             definitions: Definitions::default(),
             sandbox,

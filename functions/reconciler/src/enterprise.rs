@@ -1,13 +1,15 @@
 //! The enterprise plan: an operator's word, not a subscription's.
 
 use aias_domain::{
+    audit::Actor,
     id::TenantId,
     plan::{self, Overrides},
     tenant::Tenant,
 };
 use aias_platform::{
+    http::shown,
     settle::settle,
-    store::{Proof, Refused},
+    store::{Proof, Refused, plan_entry},
 };
 use serde::Deserialize;
 
@@ -52,6 +54,7 @@ pub(crate) async fn set(
     };
     let mut plan = read.value.plan;
     let before = plan::limits(&read.value, now).shards;
+    let before_limits = read.value.enterprise;
     let after = Tenant {
         enterprise: wish.limits,
         ..read.value
@@ -60,7 +63,10 @@ pub(crate) async fn set(
         // The month's runs are counted on in all shards.
         plan.wide_until = Some(plan::month_end(now));
     }
-    store.save_enterprise(wish.limits, plan, now).await?;
+    let (was, is) = (shown(&before_limits), shown(&wish.limits));
+    let entry = plan_entry(Actor::Operator, tenant_id, now, was, is);
+    let audited = store.audited(&entry);
+    audited.save_enterprise(wish.limits, plan, now).await?;
     settle(&store, now).await.map_err(Refused::Store)?;
     tracing::info!(%tenant_id, "an operator has set a tenant's plan");
     Ok(())

@@ -81,6 +81,7 @@ pub(crate) async fn verify(
         max_steps: caller.limits.steps_per_run,
         memory_bytes: caller.limits.memory_bytes,
         journal,
+        mark: run.mark.clone().unwrap_or_default(),
         clock: app.api.clock.clone(),
     };
     let actual = actual(Computation::new(&app.sandbox, given)).await?;

@@ -2,13 +2,14 @@
 
 use aias_billing::event::Event;
 use aias_domain::{
+    audit::Actor,
     plan::{self, Plan},
     subscription::{Account, Applied},
 };
 use aias_platform::{
-    http::{Problem, SeenCell},
+    http::{Problem, SeenCell, shown},
     settle::settle,
-    store::{Change, Customer, Refused, Stored, TenantChange},
+    store::{Change, Customer, Refused, Stored, TenantChange, plan_entry},
 };
 
 use crate::App;
@@ -82,9 +83,15 @@ pub(crate) async fn apply(app: &App, event: &Event, seen: &SeenCell) -> Result<O
             }
         }
         take_in(app, event, &mut account.value).await?;
+        let now = app.clock.now();
         let plan = tenant.and_then(|tenant| {
-            let now = app.clock.now();
-            changed(tenant.value.plan, &account.value, now)
+            let before = tenant.value.plan;
+            let plan = changed(before, &account.value, now)?;
+            let actor = Actor::Stripe {
+                id: event.id.clone(),
+            };
+            let (before, after) = (shown(&before), shown(&plan));
+            Some((plan, plan_entry(actor, tenant.value.id, now, before, after)))
         });
         let own = Stored {
             value: customer,
@@ -93,7 +100,7 @@ pub(crate) async fn apply(app: &App, event: &Event, seen: &SeenCell) -> Result<O
         let change = TenantChange {
             proof,
             account: &account,
-            plan,
+            plan: plan.as_ref().map(|(plan, entry)| (*plan, entry)),
         };
         let Some(outcome) = write(app, event, link.then_some(&own), Some(change)).await? else {
             continue;

@@ -7,7 +7,7 @@ use aias_domain::{
 };
 use aias_platform::{
     clock::{random_id, random_secret},
-    http::{Caller, Once, Problem, Request, Response, TOKEN_PREFIX, parse_body},
+    http::{Caller, Changed, Once, Problem, Request, Response, TOKEN_PREFIX, parse_body, shown},
     secrets::Purpose,
     store::{Listing, Scope, TenantStore},
 };
@@ -69,7 +69,10 @@ pub(crate) async fn create(
         let token = format!("{TOKEN_PREFIX}{tenant}_{secret}");
         let response = Response::object(201, &view::new_api_key(&key, token))?;
         let kept = once.keep(&response)?;
+        let changed = Changed::created("api_key", &key.id, shown(&view::api_key(&key)));
+        let entry = caller.tells(request, now, changed);
         let made = store
+            .audited(&entry)
             .create_api_key(&key, caller.limits.api_keys, kept)
             .await;
         once.finish(made, response, &caller.limits)
@@ -79,15 +82,19 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn delete(
+    app: &App,
     store: &TenantStore<'_>,
     caller: &Caller,
+    request: &Request,
     id: &str,
 ) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
     let id: KeyId = id.parse().map_err(|_| Problem::not_found())?;
     let read = store.api_key(id).await?.ok_or_else(Problem::not_found)?;
     may_manage(caller.role, read.value.role).map_err(|e| Problem::forbidden(e.to_string()))?;
-    let deleted = store.delete_api_key(&read).await;
+    let changed = Changed::deleted("api_key", &id, shown(&view::api_key(&read.value)));
+    let entry = caller.tells(request, app.api.clock.now(), changed);
+    let deleted = store.audited(&entry).delete_api_key(&read).await;
     deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Ok(Response::no_content())
 }

@@ -1,7 +1,9 @@
-//! Tenants, their members and their API keys.
+//! Tenants, their members, their API keys, their secrets and their audit log.
 
 mod api_keys;
+mod audit_log;
 mod members;
+mod secrets;
 mod view;
 
 use aias_domain::{
@@ -16,8 +18,8 @@ use aias_platform::{
     clock::random_id,
     config::Env,
     http::{
-        Api, Caller, HttpAnswer, HttpEvent, Identity, Method, Once, Problem, Request, Response,
-        SeenCell, parse_body, serve,
+        Actor, Api, Caller, Changed, HttpAnswer, HttpEvent, Identity, Method, Once, Problem,
+        Request, Response, SeenCell, entry, parse_body, serve, shown,
     },
     runs::expiry,
     store::{Listing, Scope, Stored, TenantStore},
@@ -60,6 +62,25 @@ async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response
             let route = |caller| in_tenant(app, caller, request);
             app.api.auth.as_member(request, seen, tenant, route).await
         }
+        ["api", "secrets", ..] => {
+            let route = |caller| of_secrets(app, caller, request);
+            app.api.auth.as_caller(request, seen, route).await
+        }
+        _ => Err(Problem::not_found()),
+    }
+}
+
+async fn of_secrets(app: &App, caller: Caller, request: &Request) -> Result<Response, Problem> {
+    let store = &app.api.store.tenant(caller.proof());
+    match (request.method, request.path().as_slice()) {
+        (Method::Get, ["api", "secrets"]) => secrets::list(store, &caller, request).await,
+        (Method::Get, ["api", "secrets", name]) => secrets::one(store, &caller, name).await,
+        (Method::Put, ["api", "secrets", name]) => {
+            secrets::put(app, store, &caller, request, name).await
+        }
+        (Method::Delete, ["api", "secrets", name]) => {
+            secrets::delete(app, store, &caller, request, name).await
+        }
         _ => Err(Problem::not_found()),
     }
 }
@@ -89,7 +110,7 @@ async fn in_tenant(app: &App, caller: Caller, request: &Request) -> Result<Respo
     let path = request.path();
     let deleting = caller.tenant.deleted_at.is_some();
     match (request.method, path.as_slice()) {
-        (Method::Delete, ["api", "tenants", _]) => delete(app, store, &caller).await,
+        (Method::Delete, ["api", "tenants", _]) => delete(app, store, &caller, request).await,
         // Of a tenant that is being deleted nothing else is there.
         _ if deleting => Err(Problem::not_found()),
         (Method::Get, ["api", "tenants", _]) => Response::object(
@@ -102,10 +123,10 @@ async fn in_tenant(app: &App, caller: Caller, request: &Request) -> Result<Respo
             members::create(app, store, &caller, request).await
         }
         (Method::Patch, ["api", "tenants", _, "members", user]) => {
-            members::change(store, &caller, request, user).await
+            members::change(app, store, &caller, request, user).await
         }
         (Method::Delete, ["api", "tenants", _, "members", user]) => {
-            members::delete(store, &caller, user).await
+            members::delete(app, store, &caller, request, user).await
         }
         (Method::Get, ["api", "tenants", _, "api-keys"]) => {
             api_keys::list(app, store, &caller, request).await
@@ -113,8 +134,11 @@ async fn in_tenant(app: &App, caller: Caller, request: &Request) -> Result<Respo
         (Method::Post, ["api", "tenants", _, "api-keys"]) => {
             api_keys::create(app, store, &caller, request).await
         }
+        (Method::Get, ["api", "tenants", _, "audit-log"]) => {
+            audit_log::list(app, store, &caller, request).await
+        }
         (Method::Delete, ["api", "tenants", _, "api-keys", key]) => {
-            api_keys::delete(store, &caller, key).await
+            api_keys::delete(app, store, &caller, request, key).await
         }
         _ => Err(Problem::not_found()),
     }
@@ -157,16 +181,21 @@ async fn create(
         let body: Named = parse_body(request)?;
         let tenant = Tenant::new(TenantId::new(now, random_id()), body.name, now);
         seen.note(|seen| seen.tenant(tenant.id));
+        let actor = Actor::User(user.clone()).told();
         let owner = Member {
             user_id: user,
             role: Role::Owner,
             created_at: now,
             disabled_by_plan: false,
         };
-        let response = Response::object(201, &view::tenant(&tenant, Role::Owner, now))?
+        let after = view::tenant(&tenant, Role::Owner, now);
+        let changed = Changed::created("tenant", &tenant.id, shown(&after));
+        let entry = entry(actor, request, now, changed);
+        let response = Response::object(201, &after)?
             .header("location", format!("/api/tenants/{}", tenant.id));
         let kept = once.keep(&response)?;
-        let made = app.api.store.create_tenant(&tenant, &owner, kept).await;
+        let store = &app.api.store;
+        let made = store.create_tenant(&tenant, &owner, &entry, kept).await;
         once.finish(made, response, &limits(&tenant, now))
     };
     app.api.once(scope, request, make).await
@@ -181,7 +210,8 @@ async fn rename(
     caller.require(Role::Admin)?;
     let read: Stored<Tenant> = store.tenant().await?.ok_or_else(Problem::not_found)?;
     let now = app.api.clock.now();
-    request.check_if_match(&view::tenant(&read.value, caller.role, now))?;
+    let before = view::tenant(&read.value, caller.role, now);
+    request.check_if_match(&before)?;
     let body: Named = parse_body(request)?;
     let value = Tenant {
         name: body.name,
@@ -192,13 +222,21 @@ async fn rename(
         value,
         version: read.version,
     };
-    store.save_tenant(&changed).await?;
-    Response::object(200, &view::tenant(&changed.value, caller.role, now))
+    let after = view::tenant(&changed.value, caller.role, now);
+    let told = Changed::updated("tenant", &caller.tenant.id, shown(&before), shown(&after));
+    let entry = caller.tells(request, now, told);
+    store.audited(&entry).save_tenant(&changed).await?;
+    Response::object(200, &after)
 }
 
 /// First the tenant is marked, which shuts every door but this one; then its items go, its owners
 /// last. When it ends half-way, the owner asks again and it goes on.
-async fn delete(app: &App, store: &TenantStore<'_>, caller: &Caller) -> Result<Response, Problem> {
+async fn delete(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Response, Problem> {
     caller.require(Role::Owner)?;
     let read = store.tenant().await?.ok_or_else(Problem::not_found)?;
     let account = store.account().await?.value;
@@ -210,16 +248,18 @@ async fn delete(app: &App, store: &TenantStore<'_>, caller: &Caller) -> Result<R
     }
     let now = app.api.clock.now();
     if read.value.deleted_at.is_none() {
+        let before = shown(&view::tenant(&read.value, caller.role, now));
+        let changed = Changed::deleted("tenant", &caller.tenant.id, before);
+        let entry = caller.tells(request, now, changed);
         let value = Tenant {
             deleted_at: Some(now),
             updated_at: now,
             ..read.value
         };
+        let version = read.version;
         store
-            .save_tenant(&Stored {
-                value,
-                version: read.version,
-            })
+            .audited(&entry)
+            .save_tenant(&Stored { value, version })
             .await?;
     }
     store

@@ -2,7 +2,7 @@
 
 use aias_domain::tenant::{Member, Role, UserId, may_manage};
 use aias_platform::{
-    http::{Actor, Caller, Once, Problem, Request, Response, parse_body},
+    http::{Actor, Caller, Changed, Once, Problem, Request, Response, parse_body, shown},
     store::{Listing, Refused, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
@@ -54,7 +54,10 @@ pub(crate) async fn create(
         };
         let response = Response::object(201, &view::member(&member))?;
         let kept = once.keep(&response)?;
+        let told = Changed::created("member", &member.user_id, shown(&view::member(&member)));
+        let entry = caller.tells(request, member.created_at, told);
         match store
+            .audited(&entry)
             .create_member(&member, caller.limits.members, kept)
             .await
         {
@@ -76,6 +79,7 @@ struct Change {
 }
 
 pub(crate) async fn change(
+    app: &App,
     store: &TenantStore<'_>,
     caller: &Caller,
     request: &Request,
@@ -83,7 +87,8 @@ pub(crate) async fn change(
 ) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
     let read = find(store, user).await?;
-    request.check_if_match(&view::member(&read.value))?;
+    let before = view::member(&read.value);
+    request.check_if_match(&before)?;
     let body: Change = parse_body(request)?;
     manage(caller, read.value.role)?;
     manage(caller, body.role)?;
@@ -96,15 +101,24 @@ pub(crate) async fn change(
             limits.plan,
         ));
     }
-    let saved = store.save_member(&read, body.role).await;
+    let role = body.role;
+    let after = view::member(&Member {
+        role,
+        ..read.value.clone()
+    });
+    let told = Changed::updated("member", &read.value.user_id, shown(&before), shown(&after));
+    let entry = caller.tells(request, app.api.clock.now(), told);
+    let saved = store.audited(&entry).save_member(&read, role).await;
     let member = saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Response::object(200, &view::member(&member))
 }
 
 /// An admin removes a member; anybody may leave.
 pub(crate) async fn delete(
+    app: &App,
     store: &TenantStore<'_>,
     caller: &Caller,
+    request: &Request,
     user: &str,
 ) -> Result<Response, Problem> {
     let leaves = matches!(&caller.actor, Actor::User(own) if own.as_str() == user);
@@ -113,7 +127,10 @@ pub(crate) async fn delete(
     }
     let read = find(store, user).await?;
     manage(caller, read.value.role)?;
-    let deleted = store.delete_member(&read).await;
+    let before = shown(&view::member(&read.value));
+    let told = Changed::deleted("member", &read.value.user_id, before);
+    let entry = caller.tells(request, app.api.clock.now(), told);
+    let deleted = store.audited(&entry).delete_member(&read).await;
     deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Ok(Response::no_content())
 }

@@ -16,12 +16,13 @@ use aias_platform::{
     clock::random_id,
     config::Env,
     http::{
-        Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell,
-        parse_body, serve,
+        Api, Caller, Changed, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response,
+        SeenCell, parse_body, serve, shown,
     },
     store::{Listing, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What these routes take.
 #[derive(Debug)]
@@ -58,7 +59,9 @@ async fn route(app: &App, caller: Caller, request: &Request) -> Result<Response,
         (Method::Patch, ["api", "webhook-endpoints", id]) => {
             change(app, store, &caller, request, id).await
         }
-        (Method::Delete, ["api", "webhook-endpoints", id]) => delete(store, &caller, id).await,
+        (Method::Delete, ["api", "webhook-endpoints", id]) => {
+            delete(app, store, &caller, request, id).await
+        }
         (Method::Post, ["api", "webhook-endpoints", id, "rotate-secret"]) => {
             rotate::rotate(app, store, &caller, request, id).await
         }
@@ -69,6 +72,11 @@ async fn route(app: &App, caller: Caller, request: &Request) -> Result<Response,
 async fn find(store: &TenantStore<'_>, id: &str) -> Result<Stored<Endpoint>, Problem> {
     let id: EndpointId = id.parse().map_err(|_| Problem::not_found())?;
     store.endpoint(id).await?.ok_or_else(Problem::not_found)
+}
+
+/// An endpoint as the audit log shows it.
+pub(crate) fn told(endpoint: &Endpoint) -> Value {
+    shown(&view::endpoint(endpoint))
 }
 
 async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
@@ -140,7 +148,10 @@ async fn create(
         let response = Response::object(201, &shown)?
             .header("location", format!("/api/webhook-endpoints/{id}"));
         let kept = once.keep(&response)?;
+        let changed = Changed::created("endpoint", &id, told(&endpoint));
+        let entry = caller.tells(request, now, changed);
         let made = store
+            .audited(&entry)
             .create_endpoint(&endpoint, caller.limits.endpoints, kept)
             .await;
         once.finish(made, response, &caller.limits)
@@ -167,6 +178,7 @@ async fn change(
     caller.require(Role::Admin)?;
     let mut endpoint = find(store, id).await?;
     request.check_if_match(&view::endpoint(&endpoint.value))?;
+    let before = told(&endpoint.value);
     let body: Change = parse_body(request)?;
     let now = app.api.clock.now();
     let own = &mut endpoint.value;
@@ -197,8 +209,11 @@ async fn change(
     }
     own.updated_at = now;
     let comes_back = own.disabled_by_plan && body.enabled == Some(true);
+    own.disabled_by_plan &= !comes_back;
+    let changed = Changed::updated("endpoint", &own.id, before, told(own));
+    let entry = caller.tells(request, now, changed);
+    let store = &store.audited(&entry);
     let saved = if comes_back {
-        own.disabled_by_plan = false;
         let limit = caller.limits.endpoints;
         store.enable_endpoint(&endpoint, limit).await
     } else {
@@ -208,10 +223,18 @@ async fn change(
     Response::object(200, &view::changed(&endpoint.value, made.as_deref()))
 }
 
-async fn delete(store: &TenantStore<'_>, caller: &Caller, id: &str) -> Result<Response, Problem> {
+async fn delete(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+    id: &str,
+) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
     let endpoint = find(store, id).await?;
-    let deleted = store.delete_endpoint(&endpoint).await;
+    let changed = Changed::deleted("endpoint", &endpoint.value.id, told(&endpoint.value));
+    let entry = caller.tells(request, app.api.clock.now(), changed);
+    let deleted = store.audited(&entry).delete_endpoint(&endpoint).await;
     deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Ok(Response::no_content())
 }

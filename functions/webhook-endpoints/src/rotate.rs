@@ -5,14 +5,14 @@ use aias_domain::{
     tenant::Role,
 };
 use aias_platform::{
-    http::{Caller, Problem, Request, Response, parse_body},
+    http::{Caller, Changed, Problem, Request, Response, parse_body},
     signing::SigningSecret,
     store::TenantStore,
 };
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{App, find, secret::UrlSecret, verification::signing_secret, view};
+use crate::{App, find, secret::UrlSecret, told, verification::signing_secret, view};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +51,7 @@ pub(crate) async fn rotate(
     let now = app.api.clock.now();
     let keyring = app.api.auth.keyring().await?;
     let tenant = caller.tenant.id;
+    let before = told(&endpoint.value);
     let own = &mut endpoint.value;
     own.updated_at = now;
     let (shown, added, gone) = match body.which {
@@ -98,6 +99,17 @@ pub(crate) async fn rotate(
             (json!({ "secret": text }), None, Vec::new())
         }
     };
+    let changed = Changed {
+        verb: "rotated",
+        ..Changed::updated(
+            "endpoint",
+            &endpoint.value.id,
+            before,
+            told(&endpoint.value),
+        )
+    };
+    let entry = caller.tells(request, now, changed);
+    let store = store.audited(&entry);
     let saved = store.save_endpoint(&endpoint, added.as_ref(), &gone).await;
     saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     let mut answer =

@@ -8,7 +8,7 @@ use aias_engine::journal::{
     Answer, Asked, Body, Effect, Entry, Failure, HttpResponse, Request as Wish, What,
 };
 use aias_platform::{
-    clock::random_id,
+    clock::{new_mark, random_id},
     computation::{Computation, Given, Told},
     definitions::Definition,
     entries::{Entries, EntryView},
@@ -71,6 +71,7 @@ pub(crate) async fn dry_run(
         max_steps: caller.limits.steps_per_run,
         memory_bytes: caller.limits.memory_bytes,
         journal: Vec::new(),
+        mark: new_mark(),
         clock: app.api.clock.clone(),
     };
     let mut entries = Entries::new(0, 0, now, now);

@@ -16,8 +16,8 @@ use aias_platform::{
     clock::random_id,
     config::Env,
     http::{
-        Api, Caller, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response, SeenCell,
-        parse_body, serve,
+        Api, Caller, Changed, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response,
+        SeenCell, parse_body, serve, shown,
     },
     queue::Queue,
     runs::Intake,
@@ -25,6 +25,7 @@ use aias_platform::{
     store::{Listing, Scope, Stored, TenantStore},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What these routes take.
 #[derive(Debug)]
@@ -81,7 +82,9 @@ async fn route(
         (Method::Get, ["api", "workflows", id]) => one(store, id).await,
         (Method::Put, ["api", "workflows", id]) => replace(app, store, &caller, request, id).await,
         (Method::Patch, ["api", "workflows", id]) => enable(app, store, &caller, request, id).await,
-        (Method::Delete, ["api", "workflows", id]) => delete(store, &caller, id).await,
+        (Method::Delete, ["api", "workflows", id]) => {
+            delete(app, store, &caller, request, id).await
+        }
         (Method::Get, ["api", "workflows", id, "versions"]) => {
             versions(app, store, request, id).await
         }
@@ -109,6 +112,15 @@ async fn with_latest(store: &TenantStore<'_>, head: &Workflow) -> Result<view::W
         .await?
         .ok_or_else(Problem::not_found)?;
     view::whole(head, &version)
+}
+
+/// A workflow as the audit log shows it: its definition by its digest.
+fn told(head: &Workflow, digest: &str) -> Value {
+    let mut told = shown(&view::head(head));
+    if !digest.is_empty() {
+        told["digest"] = digest.into();
+    }
+    told
 }
 
 async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
@@ -144,7 +156,11 @@ async fn create(
             .header("location", format!("/api/workflows/{}", workflow.id));
         let kept = once.keep(&response)?;
         let limit = caller.limits.workflows;
+        let after = told(&workflow, &version.digest);
+        let changed = Changed::created("workflow", &workflow.id, after);
+        let entry = caller.tells(request, now, changed);
         let made = store
+            .audited(&entry)
             .create_workflow(&workflow, &version, limit, kept)
             .await;
         once.finish(made, response, &caller.limits)
@@ -166,9 +182,9 @@ async fn replace(
 ) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
     let mut head = find(store, id).await?;
-    if request.header("if-match").is_some() {
-        request.check_if_match(&with_latest(store, &head.value).await?)?;
-    }
+    let before = with_latest(store, &head.value).await?;
+    request.check_if_match(&before)?;
+    let before = told(&head.value, before.digest());
     let read = definition::read(&app.sandbox, caller.limits.memory_bytes, request).await?;
     let now = app.api.clock.now();
     let version: Version = read.version(head.value.latest + 1, now);
@@ -176,7 +192,11 @@ async fn replace(
     head.value.name = read.name;
     head.value.namespace = read.namespace;
     head.value.updated_at = now;
-    let saved = store.save_workflow(&head, Some(&version)).await;
+    let after = told(&head.value, &version.digest);
+    let changed = Changed::updated("workflow", &head.value.id, before, after);
+    let entry = caller.tells(request, now, changed);
+    let saved = store.audited(&entry);
+    let saved = saved.save_workflow(&head, Some(&version)).await;
     saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Response::object(200, &view::whole(&head.value, &version)?)
 }
@@ -202,11 +222,17 @@ async fn enable(
     if head.value.is_on() == patch.enabled && head.value.enabled == patch.enabled {
         return Response::object(200, &before);
     }
+    let was = told(&head.value, before.digest());
+    let now = app.api.clock.now();
     head.value.enabled = patch.enabled;
-    head.value.updated_at = app.api.clock.now();
+    head.value.updated_at = now;
     let comes_back = head.value.disabled_by_plan && patch.enabled;
+    head.value.disabled_by_plan &= !comes_back;
+    let is = told(&head.value, before.digest());
+    let changed = Changed::updated("workflow", &head.value.id, was, is);
+    let entry = caller.tells(request, now, changed);
+    let store = &store.audited(&entry);
     let saved = if comes_back {
-        head.value.disabled_by_plan = false;
         store.enable_workflow(&head, caller.limits.workflows).await
     } else {
         store.save_workflow(&head, None).await
@@ -215,7 +241,13 @@ async fn enable(
     Response::object(200, &with_latest(store, &head.value).await?)
 }
 
-async fn delete(store: &TenantStore<'_>, caller: &Caller, id: &str) -> Result<Response, Problem> {
+async fn delete(
+    app: &App,
+    store: &TenantStore<'_>,
+    caller: &Caller,
+    request: &Request,
+    id: &str,
+) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
     let head = find(store, id).await?;
     if let Some(endpoint) = store.endpoint_of(head.value.id).await? {
@@ -226,7 +258,10 @@ async fn delete(store: &TenantStore<'_>, caller: &Caller, id: &str) -> Result<Re
             )),
         );
     }
-    let deleted = store.delete_workflow(&head).await;
+    let before = told(&head.value, "");
+    let changed = Changed::deleted("workflow", &head.value.id, before);
+    let entry = caller.tells(request, app.api.clock.now(), changed);
+    let deleted = store.audited(&entry).delete_workflow(&head).await;
     deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
     Ok(Response::no_content())
 }

@@ -43,6 +43,13 @@ pub(crate) struct Whole {
     definition: Value,
 }
 
+impl Whole {
+    /// The definition's digest.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
 pub(crate) fn whole(workflow: &Workflow, version: &Version) -> Result<Whole, Problem> {
     Ok(Whole {
         head: head(workflow),

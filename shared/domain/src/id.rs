@@ -119,6 +119,8 @@ ids! {
     RunId = "run",
     /// An API key.
     KeyId = "key",
+    /// An entry of the audit log.
+    AuditId = "aud",
 }
 
 /// How many partitions a tenant's runs of one day are spread over.

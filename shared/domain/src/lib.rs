@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod artifact;
+pub mod audit;
 pub mod canonical;
 pub mod endpoint;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod json;
 pub mod log;
 pub mod plan;
 pub mod run;
+pub mod secret;
 pub mod subscription;
 pub mod tenant;
 pub mod text;

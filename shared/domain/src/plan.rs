@@ -75,6 +75,7 @@ impl PlanName {
                 workflows: 20,
                 members: 5,
                 api_keys: 10,
+                secrets: 20,
                 body_bytes: MAX_BODY_BYTES,
                 steps_per_run: 10_000,
                 run_seconds: 20,
@@ -95,6 +96,7 @@ impl PlanName {
                 workflows: 100,
                 members: 25,
                 api_keys: 25,
+                secrets: 100,
                 retention_days: 30,
                 api_requests: 12_000,
                 grace_days: 7,
@@ -110,6 +112,7 @@ impl PlanName {
                 workflows: 500,
                 members: 100,
                 api_keys: 100,
+                secrets: 500,
                 retention_days: 90,
                 grace_days: 14,
                 ..Self::Pro.limits()
@@ -124,6 +127,7 @@ impl PlanName {
                 workflows: 1_000,
                 members: 1_000,
                 api_keys: 1_000,
+                secrets: 1_000,
                 grace_days: 30,
                 shards: MAX_SHARDS,
                 ..Self::Business.limits()
@@ -159,6 +163,8 @@ pub struct Limits {
     pub members: u64,
     /// API keys that may be there.
     pub api_keys: u64,
+    /// Secrets of workflows that may be there.
+    pub secrets: u64,
     /// A webhook's or an `execute` call's body.
     pub body_bytes: usize,
     /// Steps that one run may execute.

@@ -219,6 +219,9 @@ pub struct Run {
     /// How many events it has emitted.
     #[serde(default)]
     pub events: u32,
+    /// What stands for secrets in it is known by this; none when it uses none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     /// What it made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
@@ -284,6 +287,7 @@ impl Run {
             awaits_run: false,
             children: Vec::new(),
             events: 0,
+            mark: None,
             artifacts: Vec::new(),
             created_at: id.created_at(),
             started_at: None,

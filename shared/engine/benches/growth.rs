@@ -59,6 +59,7 @@ fn run(program: &Program, input: &Value) -> usize {
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 20_000,
         journal: &[],
+        mark: "",
     };
     let mut world = World::default();
     match program.run(&start, &mut world) {

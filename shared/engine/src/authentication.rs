@@ -1,6 +1,6 @@
 //! Authentication policies, as a definition gives them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     compile::Compiling,
@@ -24,7 +24,10 @@ pub(crate) enum Policy {
         password: Template,
     },
     OAuth2(Box<TokenRequest>),
-    Secret(String),
+    Secret {
+        scheme: &'static str,
+        name: String,
+    },
 }
 
 /// An OAuth 2 token request.
@@ -74,8 +77,44 @@ impl Policy {
                     ),
                 }))
             }
-            Self::Secret(name) => Authentication::Secret(name.clone()),
+            Self::Secret { scheme, name } => Authentication::Secret {
+                scheme: (*scheme).to_owned(),
+                name: name.clone(),
+            },
         })
+    }
+}
+
+/// The policy that a secret's value configures, by the scheme that the definition names. A text is a
+/// bearer's token.
+///
+/// # Errors
+/// What is wrong with the value, without any of it.
+pub fn of_secret(scheme: &str, value: &Value) -> Result<Authentication, String> {
+    let configuration = match value {
+        Value::String(token) if scheme == "bearer" => json!({ "token": token }),
+        value => value.clone(),
+    };
+    let document = json!({ (scheme): configuration });
+    let mut compiling = Compiling::default();
+    let policy = compiling.policy(&[], &Node::root(&document));
+    let policy = compiling.faults.into_result(policy).map_err(|faults| {
+        let told = faults.into_iter().map(|f| {
+            // A detail may repeat the value; a pointer only names a member.
+            let member = f.pointer.rsplit('/').next().unwrap_or_default().to_owned();
+            format!("`{member}` is not as the policy `{scheme}` has it")
+        });
+        told.collect::<Vec<_>>().join("; ")
+    })?;
+    let text = &mut |template: &Template| {
+        let text = template.constant_text();
+        text.ok_or_else(|| "an expression cannot be in a secret".to_owned())
+    };
+    match policy {
+        Some(Policy::Secret { .. }) | None => {
+            Err(format!("it is not the configuration of `{scheme}`"))
+        }
+        Some(policy) => policy.fill(text),
     }
 }
 
@@ -124,7 +163,10 @@ impl<'a> Compiling<'a> {
             if !self.secrets.contains(name_text) {
                 name.fault(&mut self.faults, "no secret of this name in `use.secrets`");
             }
-            return Some(Policy::Secret(name_text.to_owned()));
+            return Some(Policy::Secret {
+                scheme,
+                name: name_text.to_owned(),
+            });
         }
         match *scheme {
             "basic" | "digest" => {

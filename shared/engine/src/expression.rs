@@ -64,6 +64,8 @@ struct Source {
 pub(crate) struct Expressions {
     sources: Vec<Source>,
     wants: Wants,
+    /// Inside `input.from`.
+    pub(crate) may_use_secrets: bool,
 }
 
 /// Which arguments any expression mentions: the others need not be made.
@@ -72,6 +74,7 @@ pub(crate) struct Wants {
     pub(crate) task: bool,
     pub(crate) workflow: bool,
     pub(crate) runtime: bool,
+    pub(crate) secrets: bool,
 }
 
 /// The inside of `${ … }`, or nothing when the text is not one.
@@ -112,6 +115,13 @@ impl Expressions {
         self.wants.task |= code.contains("$task");
         self.wants.workflow |= code.contains("$workflow");
         self.wants.runtime |= code.contains("$runtime");
+        if code.contains("$secrets") {
+            self.wants.secrets = true;
+            if !self.may_use_secrets {
+                // DSL, "Runtime expression arguments": so that they do not bleed.
+                faults.add(pointer, "`$secrets` can only be used in `input.from`");
+            }
+        }
         let locals: Vec<String> = locals.iter().map(|name| format!("${name}")).collect();
         let plain = plain::read(code, &|name| place_of(name, &locals));
         self.sources.push(Source {

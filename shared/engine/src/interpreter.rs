@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use aias_domain::event::text_of;
+use aias_domain::{event::text_of, secret};
 use jaq_json::Val;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -44,6 +44,8 @@ pub struct Start<'a> {
     pub max_steps: u32,
     /// What happened so far.
     pub journal: &'a [Entry],
+    /// What stands for secrets in this run is known by it (`aias_domain::secret`).
+    pub mark: &'a str,
 }
 
 /// Where a run is.
@@ -128,13 +130,21 @@ fn arguments(program: &Program, start: &Start<'_>, input: &Val) -> Arguments {
         ])
     };
     let empty = || Val::obj(jaq_json::Map::default());
+    let secrets = || {
+        let names = program.secrets.iter();
+        let stand_ins = names.map(|name| {
+            let stand_in = secret::stand_in(start.mark, name);
+            (value::text(name), value::text(&stand_in))
+        });
+        Val::obj(stand_ins.collect())
+    };
     Arguments {
         // In the order of `expression::ARGUMENTS`.
         values: [
             empty(),
             Val::Null,
             Val::Null,
-            empty(),
+            wants.secrets.then(secrets).unwrap_or_default(),
             Val::Null,
             Val::Null,
             wants.workflow.then(workflow).unwrap_or_default(),

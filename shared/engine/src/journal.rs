@@ -87,8 +87,13 @@ pub enum Authentication {
     },
     /// RFC 6749: a token is asked for first.
     OAuth2(Box<OAuth2>),
-    /// The policy of this name is one of the tenant's secrets.
-    Secret(String),
+    /// The policy is one of the tenant's secrets.
+    Secret {
+        /// Its scheme, as the DSL names it.
+        scheme: String,
+        /// The secret's name.
+        name: String,
+    },
 }
 
 impl std::fmt::Debug for Authentication {
@@ -98,7 +103,7 @@ impl std::fmt::Debug for Authentication {
             Self::Bearer { .. } => "Bearer",
             Self::Digest { .. } => "Digest",
             Self::OAuth2(_) => "OAuth2",
-            Self::Secret(_) => "Secret",
+            Self::Secret { .. } => "Secret",
         })
     }
 }

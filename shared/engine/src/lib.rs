@@ -54,6 +54,7 @@ mod schema;
 mod template;
 mod value;
 
+pub use authentication::of_secret;
 pub use error::{Error, Kind as ErrorKind};
 pub use host::{Control, Event, Host, Record};
 pub use interpreter::{Outcome, Start};

@@ -26,6 +26,8 @@ pub struct Program {
     pub(crate) timeout: Option<Duration>,
     pub(crate) tasks: List,
     pub(crate) filters: Filters,
+    /// The names of `use.secrets`.
+    pub(crate) secrets: Vec<String>,
     namespace: String,
     name: String,
     version: String,
@@ -221,6 +223,8 @@ impl Program {
         let root = Node::root(definition);
         let parts = compiling.workflow(&root);
         let expressions = std::mem::take(&mut compiling.expressions);
+        let secrets = compiling.secrets.iter().map(|name| (*name).to_owned());
+        let secrets = secrets.collect();
         let filters = expressions.compile(&mut compiling.faults);
         let parts = compiling.faults.into_result(parts)?.unwrap_or_default();
         let text = |pointer: &str| {
@@ -234,6 +238,7 @@ impl Program {
             timeout: parts.timeout,
             tasks: parts.tasks,
             filters,
+            secrets,
             namespace: text("/document/namespace"),
             name: text("/document/name"),
             version: text("/document/version"),

@@ -53,6 +53,17 @@ impl Template {
         }
     }
 
+    /// Its text, when it is one and has no expression.
+    pub(crate) fn constant_text(&self) -> Option<String> {
+        match self {
+            Self::Constant(value) => {
+                let json = value::to_json(value).ok()?;
+                json.as_str().map(str::to_owned)
+            }
+            Self::Expression(_) | Self::Object(..) | Self::Array(_) => None,
+        }
+    }
+
     fn is_constant(&self) -> bool {
         matches!(self, Self::Constant(_))
     }

@@ -111,6 +111,7 @@ fn run(program: &Program, input: &Value, journal: &[Entry], world: &mut World<'_
         started_at: began(),
         max_steps: 300,
         journal,
+        mark: "",
     };
     program.run(&start, world)
 }

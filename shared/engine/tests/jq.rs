@@ -26,6 +26,7 @@ fn outputs(code: &str) -> Result<Value, String> {
         started_at: jiff::Timestamp::UNIX_EPOCH,
         max_steps: 10,
         journal: &[],
+        mark: "",
     };
     match program.run(&start, &mut Silent) {
         Outcome::Completed(output) => Ok(output),

@@ -37,6 +37,7 @@ fn run_in(program: &Program, input: &Value, max_steps: u32) -> (Result<Value, Ru
         started_at: "2026-11-21T00:00:00.5Z".parse().unwrap(),
         max_steps,
         journal: &[],
+        mark: "",
     };
     let outcome = match program.run(&start, &mut steps) {
         Outcome::Completed(output) => Ok(output),
@@ -91,7 +92,6 @@ do:
         iso: ${ $task.startedAt.iso8601 }
         now: ${ now }
         runtime: ${ $runtime.name }
-        secrets: ${ $secrets }
         who: ${ $authorization }
         took: ${ $task.input }
 ";
@@ -100,9 +100,47 @@ do:
         json!({
             "id": "run_1", "name": "test", "raw": 7, "at": 1_795_219_200_500_i64,
             "iso": "2026-11-21T00:00:00.500Z", "now": 1_795_219_200.5, "runtime": "aias",
-            "secrets": {}, "who": null, "took": 7,
+            "who": null, "took": 7,
         })
     );
+}
+
+#[test]
+fn a_secret_is_a_name_that_only_its_run_knows() {
+    let yaml = "
+use: {secrets: [b, 'a.key']}
+do:
+  - a:
+      input: {from: '${ {all: $secrets, text: (\"Bearer \" + $secrets.b), none: $secrets.c} }'}
+      set: ${ . }
+";
+    // By the run's mark, which is empty here.
+    let b = aias_domain::secret::stand_in("", "b");
+    assert_eq!(
+        run(yaml, json!({})),
+        json!({
+            "all": {"a.key": aias_domain::secret::stand_in("", "a.key"), "b": b},
+            "text": format!("Bearer {b}"), "none": null,
+        })
+    );
+    for (place, pointer) in [
+        ("set: {x: $secrets}", None),
+        ("set: {x: '${ $secrets.b }'}", Some("/do/0/a/set")),
+        ("set: {x: 1}, if: '$secrets.b == 1'", Some("/do/0/a/if")),
+        (
+            "set: {x: 1}, output: {as: '${ $secrets }'}",
+            Some("/do/0/a/output/as"),
+        ),
+        (
+            "set: {x: 1}, export: {as: '${ $secrets }'}",
+            Some("/do/0/a/export/as"),
+        ),
+    ] {
+        let faults = program(&format!("use: {{secrets: [b]}}\ndo: [{{a: {{{place}}}}}]")).err();
+        let told = faults.map(|faults| faults.concat());
+        let expected = pointer.map(|p| format!("{p} `$secrets` can only be used in `input.from`"));
+        assert_eq!(told, expected, "{place}");
+    }
 }
 
 #[test]
@@ -367,6 +405,7 @@ fn a_host_can_stop_a_run() {
         started_at: jiff::Timestamp::UNIX_EPOCH,
         max_steps: 1_000,
         journal: &[],
+        mark: "",
     };
     let Outcome::Faulted(error) = program.run(&start, &mut Impatient(3)) else {
         panic!("it went on")

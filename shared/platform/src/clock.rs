@@ -88,3 +88,9 @@ pub fn random_secret() -> String {
 pub fn random_whsec() -> String {
     format!("whsec_{}", STANDARD.encode(random::<32>()))
 }
+
+/// A mark that nobody outside can guess: 128 bits in hex.
+#[must_use]
+pub fn new_mark() -> String {
+    hex::encode(random::<16>())
+}

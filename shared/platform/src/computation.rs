@@ -50,6 +50,8 @@ pub struct Given {
     pub memory_bytes: u64,
     /// What happened so far.
     pub journal: Vec<Entry>,
+    /// What stands for secrets in it is known by this; empty when it uses none.
+    pub mark: String,
     /// For the times of its steps.
     pub clock: Clock,
 }
@@ -60,7 +62,7 @@ pub struct Computation<'a> {
     sandbox: &'a Sandbox,
     given: Given,
     process: Option<Process>,
-    /// Whether nothing else was ever in this process.
+    /// Whether nothing else was ever in this process, nor did it wait for work.
     is_new: bool,
     /// What was told so far, and how much of it is told again.
     told: u64,
@@ -153,7 +155,7 @@ impl<'a> Computation<'a> {
         } else {
             self.sandbox.take(memory_bytes).await?
         };
-        self.is_new = process.programs.is_empty();
+        self.is_new = process.is_new();
         let (definition, forget) = process.learn(&given.definition);
         let order = Order::Begin(Begin {
             program: given.definition.id,
@@ -164,6 +166,7 @@ impl<'a> Computation<'a> {
             started_at: given.started_at,
             max_steps: given.max_steps,
             journal: journal.into(),
+            mark: given.mark.as_str().into(),
         });
         process.tell(&order).await?;
         Ok(process)

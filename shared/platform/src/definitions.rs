@@ -30,6 +30,12 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// Whether it may use secrets in its expressions.
+    #[must_use]
+    pub fn mentions_secrets(&self) -> bool {
+        self.text.contains("$secrets")
+    }
+
     /// A definition of this text.
     #[must_use]
     pub fn new(text: String) -> Arc<Self> {

@@ -7,6 +7,7 @@
 //! Nothing in here fails: an error would reach the caller as a bare 502.
 
 mod api;
+mod audit;
 mod auth;
 mod idempotent;
 mod json;
@@ -19,6 +20,7 @@ mod response;
 use std::{future::Future, time::Instant};
 
 pub use api::{Api, run};
+pub use audit::{Changed, entry, shown};
 pub use auth::{
     Actor, Auth, Caller, Identity, Issuer, SECRET_LENGTH, TOKEN_PREFIX, is_secret_form,
     parts_of_key,

@@ -8,6 +8,7 @@
 //! | [`clock`] | the time and random bytes |
 //! | [`secrets`] | the keyring: keyed hashes, sealed texts |
 //! | [`signing`] | signing secrets, sealed for their endpoint |
+//! | [`tenant_secrets`] | secrets of workflows, sealed for their tenant |
 //! | [`store`] | the table |
 //! | [`blobs`] | the bucket |
 //! | [`queue`] | the runs queue and its messages |
@@ -40,3 +41,4 @@ pub mod settle;
 pub mod signing;
 pub mod store;
 pub mod telemetry;
+pub mod tenant_secrets;

@@ -2,6 +2,7 @@
 //! that anybody may reach. Every hop is resolved, checked and pinned ([`Guard`]).
 
 mod authentication;
+mod conceal;
 mod guard;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Uri;
 use tokio::time::timeout;
 
+pub use conceal::Concealed;
 pub use guard::{BadNetwork, Guard};
 
 /// How long one effect may take, with its redirections and its token.
@@ -121,18 +123,21 @@ impl Outbound {
         }
     }
 
-    /// Makes a call and reads its response, whatever its status.
+    /// Makes a call and reads its response, whatever its status. What is `concealed`, and whatever
+    /// shows who asks, is not in it.
     pub async fn call(
         &self,
         tenant: TenantId,
         run: RunId,
         effect: &Effect,
         request: &HttpRequest,
+        mut concealed: Concealed,
     ) -> Answer {
         let key = idempotency_key(run, effect);
-        let called = timeout(CALL_TIMEOUT, self.authenticated(tenant, &key, request));
-        match called.await.unwrap_or(Err(Error::TooLate)) {
-            Ok(response) => Answer::Http(response),
+        let calling = self.authenticated(tenant, &key, request, &mut concealed);
+        let called = timeout(CALL_TIMEOUT, calling).await;
+        match called.unwrap_or(Err(Error::TooLate)) {
+            Ok(response) => Answer::Http(concealed.clean(response)),
             Err(error) => Answer::Failed(error.failure()),
         }
     }

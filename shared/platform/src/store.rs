@@ -5,6 +5,7 @@
 //! A version counter in each item that changes refuses a stale write ([`Error::Conflict`]).
 
 mod admission;
+mod audit;
 mod cursor;
 mod due;
 mod endpoints;
@@ -17,6 +18,7 @@ mod logs;
 mod lookups;
 mod metering;
 mod runs;
+mod secrets;
 mod subscriptions;
 mod suspended;
 mod tenants;
@@ -30,6 +32,7 @@ use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::result::SdkError;
 
 pub use admission::{Admission, Gate, Left, Place, Usage};
+pub use audit::plan_entry;
 pub use cursor::{BadCursor, Cursor, Listing, Page};
 pub use due::{Due, Task, Wish};
 pub use endpoints::{CachedEndpoint, Hook};
@@ -129,6 +132,7 @@ impl Store {
         TenantStore {
             store: self,
             tenant: proof.0,
+            audit: None,
         }
     }
 
@@ -148,6 +152,7 @@ impl Store {
 pub struct TenantStore<'a> {
     store: &'a Store,
     tenant: TenantId,
+    audit: Option<&'a aias_domain::audit::Entry>,
 }
 
 impl TenantStore<'_> {

@@ -7,7 +7,10 @@ use aws_sdk_dynamodb::{
         KeyType, Projection, ProjectionType, ScalarAttributeType,
     },
 };
+use std::io::Read as _;
+
 use dynoxide::Database;
+use flate2::read::DeflateDecoder;
 use tokio::net::TcpListener;
 
 use crate::{aws, wire::Wire};
@@ -38,6 +41,48 @@ pub async fn set_number(endpoint: &str, (pk, sk): (&str, &str), name: &str, numb
         .send()
         .await
         .unwrap();
+}
+
+/// All that the items of a tenant hold, as bytes; what is deflated, inflated too.
+pub async fn everything(endpoint: &str, table: &str, tenant: &str) -> Vec<Vec<u8>> {
+    let client = Client::new(&aws::config(endpoint, &Wire::default()));
+    let (mut all, mut start) = (Vec::new(), None);
+    loop {
+        let scan = client
+            .scan()
+            .table_name(table)
+            .set_exclusive_start_key(start);
+        let page = scan.send().await.unwrap();
+        for item in page.items() {
+            let of_tenant = |value: &AttributeValue| value.as_s().is_ok_and(|s| s.contains(tenant));
+            if item.values().any(of_tenant) {
+                item.values().for_each(|value| bytes_of(value, &mut all));
+            }
+        }
+        start = page.last_evaluated_key().cloned();
+        if start.is_none() {
+            return all;
+        }
+    }
+}
+
+fn bytes_of(value: &AttributeValue, all: &mut Vec<Vec<u8>>) {
+    match value {
+        AttributeValue::B(blob) => all.extend(spellings(blob.as_ref())),
+        AttributeValue::L(items) => items.iter().for_each(|item| bytes_of(item, all)),
+        AttributeValue::M(members) => members.values().for_each(|value| bytes_of(value, all)),
+        other => all.push(format!("{other:?}").into_bytes()),
+    }
+}
+
+/// Bytes as they are, and inflated if they are deflated.
+#[must_use]
+pub fn spellings(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut inflated = Vec::new();
+    let read = DeflateDecoder::new(bytes).read_to_end(&mut inflated);
+    let mut all = vec![bytes.to_vec()];
+    all.extend(read.is_ok().then_some(inflated));
+    all
 }
 
 async fn make_table(client: &Client) {

@@ -58,6 +58,7 @@ impl Hosts {
             .route("/petstore.swagger.io/v2/{*path}", any(petstore))
             .route("/httpbin.org/basic-auth/{user}/{password}", any(basic))
             .route("/echo", any(echo))
+            .route("/mirror", any(mirror))
             .route("/echo/{*path}", any(echo))
             .route("/slow/{ms}", any(slow))
             .route("/flaky/{times}/{name}", any(flaky))
@@ -169,6 +170,39 @@ async fn echo(
         200,
         &json!({"method": seen.method, "target": seen.target, "body": parsed}),
     )
+}
+
+/// Tells all that it was told: in its own headers, and in its body as JSON and as bytes.
+async fn mirror(
+    State(hosts): State<Hosts>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let seen = hosts.note(&method, &uri, &headers, &body);
+    let told = |name: &str| seen.header(name).to_owned();
+    let all: Value = headers
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                json!(String::from_utf8_lossy(value.as_bytes())),
+            )
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let text = json!({"target": seen.target, "headers": all, "body": seen.body}).to_string();
+    let own = [
+        ("x-told-authorization", told("authorization")),
+        ("x-told-token", told("x-token")),
+    ];
+    if seen.target.contains("binary") {
+        let bytes = [b"\xff\xfe".as_slice(), text.as_bytes()].concat();
+        return (own, bytes).into_response();
+    }
+    let kind = [("content-type", "application/json")];
+    (kind, own, text).into_response()
 }
 
 async fn slow(

@@ -1,5 +1,7 @@
 //! `use`: what a definition declares once and uses by name.
 
+use aias_domain::secret::SecretName;
+
 use super::Compiling;
 use crate::{
     duration::Duration,
@@ -23,6 +25,9 @@ const EXTENDED: [(&str, &[&str]); 12] = [
     ("wait", &["wait"]),
     ("all", &[]),
 ];
+
+/// How many secrets a definition may name.
+const MAX_SECRETS: usize = 50;
 
 impl<'a> Compiling<'a> {
     pub(super) fn components(&mut self, components: &Node<'a>) {
@@ -59,8 +64,17 @@ impl<'a> Compiling<'a> {
         }
         if let Some(secrets) = members.get("secrets") {
             for secret in secrets.array(&mut self.faults).unwrap_or_default() {
-                if let Some(name) = secret.text(&mut self.faults) {
-                    self.secrets.insert(name);
+                let Some(name) = secret.text(&mut self.faults) else {
+                    continue;
+                };
+                if let Err(error) = name.parse::<SecretName>() {
+                    secret.fault(&mut self.faults, error.to_string());
+                }
+                self.secrets.insert(name);
+                if self.secrets.len() > MAX_SECRETS {
+                    let detail = format!("more than {MAX_SECRETS} secrets");
+                    secret.fault(&mut self.faults, detail);
+                    break;
                 }
             }
         }

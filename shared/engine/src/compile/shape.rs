@@ -21,12 +21,12 @@ impl<'a> Compiling<'a> {
         let Some(members) = node.object(&mut self.faults, &["schema", "from"], &[]) else {
             return Input::default();
         };
-        Input {
-            schema: members
-                .get("schema")
-                .and_then(|schema| self.schema(&schema)),
-            from: members.get("from").map(|from| self.shape(locals, &from)),
-        }
+        let schema = members.get("schema");
+        let schema = schema.and_then(|schema| self.schema(&schema));
+        self.expressions.may_use_secrets = true;
+        let from = members.get("from").map(|from| self.shape(locals, &from));
+        self.expressions.may_use_secrets = false;
+        Input { schema, from }
     }
 
     pub(super) fn output(

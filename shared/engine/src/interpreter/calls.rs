@@ -193,7 +193,9 @@ fn described(authentication: &Authentication) -> Val {
             ("Basic", STANDARD.encode(format!("{username}:{password}")))
         }
         Authentication::Bearer { token } => ("Bearer", token.clone()),
-        Authentication::Digest { .. } | Authentication::OAuth2(_) | Authentication::Secret(_) => {
+        Authentication::Digest { .. }
+        | Authentication::OAuth2(_)
+        | Authentication::Secret { .. } => {
             return Val::Null;
         }
     };

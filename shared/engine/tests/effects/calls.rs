@@ -220,5 +220,11 @@ do:
             password: "me".into()
         }
     );
-    assert_eq!(of(2), Authentication::Secret("mine".into()));
+    assert_eq!(
+        of(2),
+        Authentication::Secret {
+            scheme: "basic".into(),
+            name: "mine".into()
+        }
+    );
 }

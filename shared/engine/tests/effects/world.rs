@@ -135,6 +135,7 @@ pub(crate) fn run_on(
         started_at: began(),
         max_steps: 10_000,
         journal,
+        mark: "",
     };
     program.run(&start, world)
 }

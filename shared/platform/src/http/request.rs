@@ -45,6 +45,8 @@ struct RequestContext {
 struct HttpContext {
     #[serde(default, deserialize_with = "or_default")]
     method: String,
+    #[serde(default, deserialize_with = "or_default")]
+    source_ip: String,
 }
 
 /// A member that is absent or `null` is as if it were empty: `cargo lambda watch` sends `null`.
@@ -119,6 +121,10 @@ pub struct Request {
     pub query: String,
     /// Its body's bytes.
     pub body: Vec<u8>,
+    /// The address that it came from; empty when the gateway did not say.
+    pub source_ip: String,
+    /// The gateway's id of it.
+    pub request_id: String,
     headers: BTreeMap<String, String>,
     domain_name: String,
 }
@@ -156,6 +162,8 @@ impl Request {
             query: event.raw_query_string,
             body,
             headers,
+            source_ip: event.request_context.http.source_ip,
+            request_id: event.request_context.request_id,
             domain_name: event.request_context.domain_name,
         })
     }

@@ -13,7 +13,7 @@ use http_auth::{PasswordClient, PasswordParams};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Error, Outbound, header};
+use super::{Concealed, Error, Outbound, header};
 
 /// How many tokens are kept.
 const MAX_TOKENS: usize = 256;
@@ -78,15 +78,18 @@ impl Outbound {
         tenant: TenantId,
         key: &str,
         request: &HttpRequest,
+        concealed: &mut Concealed,
     ) -> Result<HttpResponse, Error> {
         match &request.authentication {
             None => self.follow(request, Some(key), None).await,
             Some(Authentication::Basic { username, password }) => {
                 let basic = basic(username, password);
+                concealed.add_authorization(&basic);
                 self.follow(request, Some(key), Some(&basic)).await
             }
             Some(Authentication::Bearer { token }) => {
                 let bearer = format!("Bearer {token}");
+                concealed.add_authorization(&bearer);
                 self.follow(request, Some(key), Some(&bearer)).await
             }
             Some(Authentication::Digest { username, password }) => {
@@ -96,6 +99,7 @@ impl Outbound {
                 let cached = (tenant, OAuth2::clone(policy));
                 let (token, fresh) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
+                concealed.add_authorization(&bearer);
                 let response = self.follow(request, Some(key), Some(&bearer)).await?;
                 if response.status != 401 || fresh {
                     return Ok(response);
@@ -104,9 +108,11 @@ impl Outbound {
                 self.tokens.forget(&cached);
                 let (token, _) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
+                concealed.add_authorization(&bearer);
                 self.follow(request, Some(key), Some(&bearer)).await
             }
-            Some(Authentication::Secret(name)) => {
+            // The caller puts the tenant's own in its place before.
+            Some(Authentication::Secret { name, .. }) => {
                 let why = format!("the tenant has no secret `{name}`");
                 Err(Error::Authentication(why))
             }

@@ -114,6 +114,7 @@ impl Pipes {
             started_at: begin.started_at,
             max_steps: begin.max_steps,
             journal: &journal,
+            mark: &begin.mark,
         };
         let mut teller = Teller {
             pipes: self,

@@ -60,6 +60,8 @@ pub struct Begin<'a> {
     pub max_steps: u32,
     /// What happened so far: entries as a JSON array.
     pub journal: Cow<'a, [u8]>,
+    /// What stands for secrets is known by it.
+    pub mark: Cow<'a, str>,
 }
 
 /// What a child says.

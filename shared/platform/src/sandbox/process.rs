@@ -41,8 +41,17 @@ pub(crate) struct Process {
     pub(crate) programs: Vec<u64>,
     program_bytes: usize,
     uses: u32,
+    silence: Option<Silence>,
     /// What holds it, once it has said so.
     pub(super) held: Option<Held>,
+}
+
+/// Since its last word.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    look_at: Instant,
+    /// What it had computed at the first look.
+    computed: Option<Duration>,
 }
 
 /// How long after its last word a look is taken at what it has computed since.
@@ -89,6 +98,7 @@ impl Process {
             programs: Vec::new(),
             program_bytes: 0,
             uses: 0,
+            silence: None,
             held: None,
         })
     }
@@ -108,6 +118,11 @@ impl Process {
         self.programs.push(definition.id);
         self.program_bytes += definition.text.len();
         (Some(&definition.text), forget)
+    }
+
+    /// Whether it was begun for what it runs.
+    pub(crate) fn is_new(&self) -> bool {
+        self.uses == 0
     }
 
     /// Whether it may run something else: it has said all, and is not old.
@@ -159,8 +174,6 @@ impl Process {
             self.heard.drain(..self.done);
             self.done = 0;
         }
-        let mut began = None;
-        let mut look_at = Instant::now() + FIRST_LOOK;
         loop {
             let known = self.heard.len();
             self.heard.resize(known + READ_BYTES, 0);
@@ -170,26 +183,37 @@ impl Process {
                 .truncate(known + count.as_ref().copied().unwrap_or_default());
             match count {
                 Ok(0) => return Err(self.end(false)),
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.silence = None;
+                    return Ok(());
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(_) => return Err(self.end(false)),
             }
+            let first = Silence {
+                look_at: Instant::now() + FIRST_LOOK,
+                computed: None,
+            };
+            let silence = *self.silence.get_or_insert(first);
             tokio::select! {
                 ready = self.words.readable() => {
                     if ready.is_err() {
                         return Err(self.end(false));
                     }
                 }
-                () = sleep_until(look_at) => {
+                () = sleep_until(silence.look_at) => {
                     let Some(computed) = self.computed() else {
                         return Err(self.end(false));
                     };
-                    let since = *began.get_or_insert(computed);
+                    let since = silence.computed.unwrap_or(computed);
                     let left = SEGMENT.saturating_sub(computed.saturating_sub(since));
                     if left.is_zero() {
                         return Err(self.end(true));
                     }
-                    look_at = Instant::now() + left.max(FIRST_LOOK / 5);
+                    self.silence = Some(Silence {
+                        look_at: Instant::now() + left.max(FIRST_LOOK / 5),
+                        computed: Some(since),
+                    });
                 }
             }
         }

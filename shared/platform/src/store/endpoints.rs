@@ -13,7 +13,7 @@ use super::{
     Error, Idempotency, Listing, Page, Proof, Stored, TenantStore,
     items::{RangeQuery, VERSION, item, number, stored, value},
     keys,
-    transaction::{Count, Refused, Transaction},
+    transaction::{Count, Refused},
 };
 
 /// What a path secret leads to.
@@ -47,7 +47,8 @@ impl TenantStore<'_> {
         limit: u64,
         idempotency: Option<Idempotency>,
     ) -> Result<(), Refused> {
-        let mut transaction = Transaction::new(self.store)
+        let mut transaction = self
+            .transaction()?
             .create(item(
                 &keys::endpoint(self.tenant, endpoint.id),
                 "endpoint",
@@ -126,7 +127,7 @@ impl TenantStore<'_> {
             "endpoint",
             &endpoint.value,
         )?;
-        let mut transaction = Transaction::new(self.store).replace(own, endpoint.version);
+        let mut transaction = self.transaction()?.replace(own, endpoint.version);
         if let Some(secret) = added {
             transaction = transaction.create(self.hook_item(endpoint.value.id, secret)?);
         }
@@ -141,7 +142,8 @@ impl TenantStore<'_> {
     /// # Errors
     /// [`Refused::Conflict`] when it has changed since it was read.
     pub async fn delete_endpoint(&self, read: &Stored<Endpoint>) -> Result<(), Refused> {
-        let mut transaction = Transaction::new(self.store)
+        let mut transaction = self
+            .transaction()?
             .delete_read(&keys::endpoint(self.tenant, read.value.id), read.version);
         if !read.value.disabled_by_plan {
             transaction = transaction.count_down(&keys::tenant(self.tenant), Count::Endpoints);
@@ -166,7 +168,7 @@ impl TenantStore<'_> {
             "endpoint",
             &endpoint.value,
         )?;
-        Transaction::new(self.store)
+        self.transaction()?
             .replace(own, endpoint.version)
             .count_up(&keys::tenant(self.tenant), Count::Endpoints, limit)
             .commit()

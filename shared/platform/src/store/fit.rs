@@ -10,7 +10,7 @@ use super::{
     Error, TenantStore,
     items::{Item, KIND, RangeQuery, VERSION, number, number_of, text_of},
     keys::{self, SK},
-    transaction::{Count, Refused, Transaction},
+    transaction::{Count, Refused},
 };
 
 /// How many things were disabled and enabled.
@@ -83,6 +83,7 @@ impl TenantStore<'_> {
             Count::Endpoints => (keys::endpoints(self.tenant), "endpoint"),
             Count::Members | Count::Owners => (keys::members(self.tenant), "member"),
             Count::ApiKeys => (keys::api_keys(self.tenant), "api_key"),
+            Count::Secrets => (keys::secrets(self.tenant), "secret"),
         };
         let mut things: Vec<Item> = Vec::new();
         for _ in 0..MAX_PAGES {
@@ -126,7 +127,8 @@ impl TenantStore<'_> {
             values.extend(flag.clone());
         }
         let mut transaction =
-            Transaction::new(self.store).update(&home.key(sk), update, "#version = :read", values);
+            self.transaction()?
+                .update(&home.key(sk), update, "#version = :read", values);
         if let Some(hash) = text_of(thing, "token_hash") {
             let token = keys::token(self.tenant, hash);
             transaction = match limit {

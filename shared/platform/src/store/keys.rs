@@ -5,6 +5,8 @@
 //! | tenant | `TENANT#<ten>` | `TENANT` |
 //! | member | `TENANT#<ten>` | `MEMBER#<sub>` |
 //! | API key | `TENANT#<ten>` | `KEY#<key>` |
+//! | secret | `TENANT#<ten>` | `SECRET#<name>` |
+//! | audit log | `TENANT#<ten>#AUDIT#<yyyy-mm>` | `<aud>` |
 //! | token → API key | `TENANT#<ten>` | `TOKEN#<keyed hash>` |
 //! | workflow | `TENANT#<ten>` | `WORKFLOW#<wf>` |
 //! | name → workflow | `TENANT#<ten>` | `NAME#<namespace>#<name>#<wf>` |
@@ -36,12 +38,13 @@
 //! | `active` | `active_hour` = `DUE#<yyyy-mm-ddThh>` | what is to be done at a time, ends of long waits |
 //!
 //! Keys are append-only: another shape is another row, and the old row stays reserved. Reserved by
-//! the design: `ARTIFACT#`, `AUDIT#`.
+//! the design: `ARTIFACT#`.
 
 use std::collections::HashMap;
 
 use aias_domain::{
-    id::{EndpointId, KeyId, RunId, TenantId, WorkflowId},
+    id::{AuditId, EndpointId, KeyId, RunId, TenantId, WorkflowId},
+    secret::SecretName,
     tenant::UserId,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -132,6 +135,29 @@ pub(crate) fn api_keys(tenant: TenantId) -> Range {
     Range {
         pk: home(tenant),
         prefix: "KEY#".to_owned(),
+    }
+}
+
+pub(crate) fn secret(tenant: TenantId, name: &SecretName) -> Key {
+    secrets(tenant).key(name.as_str())
+}
+
+pub(crate) fn secrets(tenant: TenantId) -> Range {
+    Range {
+        pk: home(tenant),
+        prefix: "SECRET#".to_owned(),
+    }
+}
+
+pub(crate) fn audit(tenant: TenantId, at: Timestamp, id: AuditId) -> Key {
+    audits(tenant, at).key(&id.to_string())
+}
+
+/// The audit log of a month.
+pub(crate) fn audits(tenant: TenantId, at: Timestamp) -> Range {
+    Range {
+        pk: format!("{}#AUDIT#{}", home(tenant), at.strftime("%Y-%m")),
+        prefix: String::new(),
     }
 }
 

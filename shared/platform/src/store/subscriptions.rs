@@ -2,6 +2,7 @@
 //! events that were applied.
 
 use aias_domain::{
+    audit::Entry,
     id::TenantId,
     plan::{Overrides, Plan},
     subscription::Account,
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Proof, Store, Stored, TenantStore,
+    Error, Proof, Store, Stored, TenantStore, audit,
     due::{self, Task},
     items::{EXPIRES_AT, Item, item, number, stored},
     keys,
@@ -56,8 +57,8 @@ pub struct TenantChange<'a> {
     pub proof: Proof,
     /// Its account.
     pub account: &'a Stored<Account>,
-    /// Its plan, if that changes.
-    pub plan: Option<Plan>,
+    /// Its plan, if that changes, and what tells of it.
+    pub plan: Option<(Plan, &'a Entry)>,
 }
 
 /// How long an applied event is remembered, in seconds: the payment provider sends for 3 days, and
@@ -117,8 +118,9 @@ impl Store {
         if let Some(tenant) = change.tenant {
             let own = self.tenant(tenant.proof);
             transaction = own.saving(transaction, tenant.account)?;
-            if let Some(plan) = tenant.plan {
+            if let Some((plan, entry)) = tenant.plan {
                 transaction = transaction
+                    .create(audit::item_of(own.tenant, entry)?)
                     .update(
                         &keys::tenant(own.tenant),
                         "SET #plan = :plan",
@@ -197,7 +199,7 @@ impl TenantStore<'_> {
             }
         };
         let tenant = keys::tenant(self.tenant);
-        Transaction::new(self.store)
+        self.transaction()?
             .update(&tenant, update, "attribute_exists(PK)", values)
             .put(due::item(self.tenant, Task::Settle, now))
             .commit()

@@ -1,6 +1,7 @@
 //! Tenants, members and API keys.
 
 use aias_domain::{
+    audit::Entry,
     id::{KeyId, TenantId},
     tenant::{ApiKey, Member, Role, Tenant, UserId},
 };
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Idempotency, Listing, Page, Store, Stored, TenantStore,
+    Error, Idempotency, Listing, Page, Store, Stored, TenantStore, audit,
     items::{EXPIRES_AT, Item, RangeQuery, item, number, number_of, stored, text_of, value},
     keys::{self, SK},
     transaction::{Count, Refused, Transaction},
@@ -39,6 +40,7 @@ impl Store {
         &self,
         tenant: &Tenant,
         owner: &Member,
+        audit: &Entry,
         idempotency: Option<Idempotency>,
     ) -> Result<(), Refused> {
         let key = keys::tenant(tenant.id);
@@ -49,6 +51,7 @@ impl Store {
             (Count::Members, 1),
             (Count::ApiKeys, 0),
             (Count::Owners, 1),
+            (Count::Secrets, 0),
         ] {
             own.insert(count.feature().to_owned(), number(n));
         }
@@ -60,6 +63,7 @@ impl Store {
                 owner,
             )?)
             .create(membership(tenant.id, &owner.user_id))
+            .create(audit::item_of(tenant.id, audit)?)
             .answer(idempotency)
             .commit()
             .await
@@ -159,29 +163,29 @@ impl TenantStore<'_> {
         let tenant = &read.value;
         let text = |at: Timestamp| AttributeValue::S(at.to_string());
         let mut update = String::from("SET #name = :name, updated_at = :updated, #version = :next");
-        let mut request = self
-            .store
-            .client
-            .update_item()
-            .table_name(&self.store.table)
-            .set_key(Some(keys::tenant(self.tenant).attributes()))
-            .condition_expression("#version = :read")
-            .expression_attribute_names("#name", "name")
-            .expression_attribute_names("#version", super::items::VERSION)
-            .expression_attribute_values(":name", AttributeValue::S(tenant.name.to_string()))
-            .expression_attribute_values(":updated", text(tenant.updated_at))
-            .expression_attribute_values(":read", number(read.version))
-            .expression_attribute_values(":next", number(read.version + 1));
+        let mut values = Item::from([
+            (
+                ":name".to_owned(),
+                AttributeValue::S(tenant.name.to_string()),
+            ),
+            (":updated".to_owned(), text(tenant.updated_at)),
+            (":read".to_owned(), number(read.version)),
+            (":next".to_owned(), number(read.version + 1)),
+        ]);
         if let Some(deleted_at) = tenant.deleted_at {
             update.push_str(", deleted_at = :deleted");
-            request = request.expression_attribute_values(":deleted", text(deleted_at));
+            values.insert(":deleted".to_owned(), text(deleted_at));
         }
-        request
-            .update_expression(update)
-            .send()
+        self.transaction()?
+            .update(
+                &keys::tenant(self.tenant),
+                &update,
+                "#version = :read",
+                values,
+            )
+            .commit()
             .await
-            .map(|_| ())
-            .map_err(super::classify)
+            .map_err(Refused::into_error)
     }
 
     /// Deletes all that the tenant's own partition holds but the tenant itself and its owners, then
@@ -294,7 +298,8 @@ impl TenantStore<'_> {
         idempotency: Option<Idempotency>,
     ) -> Result<(), Refused> {
         let tenant = keys::tenant(self.tenant);
-        let mut transaction = Transaction::new(self.store)
+        let mut transaction = self
+            .transaction()?
             .create(item(
                 &keys::member(self.tenant, &member.user_id),
                 "member",
@@ -325,7 +330,7 @@ impl TenantStore<'_> {
             "member",
             &member,
         )?;
-        let transaction = Transaction::new(self.store).replace(own, read.version);
+        let transaction = self.transaction()?.replace(own, read.version);
         let transaction = match (read.value.role, role) {
             (Role::Owner, Role::Owner) => transaction,
             (Role::Owner, _) => transaction.count_down(&tenant, Count::Owners),
@@ -342,7 +347,8 @@ impl TenantStore<'_> {
     pub async fn delete_member(&self, read: &Stored<Member>) -> Result<(), Refused> {
         let tenant = keys::tenant(self.tenant);
         let user = &read.value.user_id;
-        let transaction = Transaction::new(self.store)
+        let transaction = self
+            .transaction()?
             .delete_read(&keys::member(self.tenant, user), read.version)
             .delete(&keys::user_tenant(user, self.tenant));
         let transaction = match read.value.role {
@@ -395,7 +401,7 @@ impl TenantStore<'_> {
             valid_until: key.valid_until,
             disabled_by_plan: false,
         };
-        Transaction::new(self.store)
+        self.transaction()?
             .create(item(&keys::api_key(self.tenant, key.id), "api_key", key)?)
             .create(item(
                 &keys::token(self.tenant, &key.token_hash),
@@ -413,7 +419,8 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn delete_api_key(&self, read: &Stored<ApiKey>) -> Result<(), Refused> {
-        let transaction = Transaction::new(self.store)
+        let transaction = self
+            .transaction()?
             .delete_read(&keys::api_key(self.tenant, read.value.id), read.version)
             .delete(&keys::token(self.tenant, &read.value.token_hash));
         let transaction = if read.value.disabled_by_plan {

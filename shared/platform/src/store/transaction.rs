@@ -33,6 +33,8 @@ pub enum Count {
     ApiKeys,
     /// Members who are owners.
     Owners,
+    /// Secrets of workflows.
+    Secrets,
 }
 
 impl Count {
@@ -45,6 +47,7 @@ impl Count {
             Self::Members => "members",
             Self::ApiKeys => "api_keys",
             Self::Owners => "owners",
+            Self::Secrets => "secrets",
         }
     }
 
@@ -56,6 +59,7 @@ impl Count {
             Self::Endpoints => limits.endpoints,
             Self::Members | Self::Owners => limits.members,
             Self::ApiKeys => limits.api_keys,
+            Self::Secrets => limits.secrets,
         }
     }
 }
@@ -314,9 +318,11 @@ impl<'a> Transaction<'a> {
     pub(super) fn count_down(self, tenant: &Key, count: Count) -> Self {
         let (floor, step) = match count {
             Count::Owners => (1, Step::LastOwner),
-            Count::Workflows | Count::Endpoints | Count::Members | Count::ApiKeys => {
-                (0, Step::Plain)
-            }
+            Count::Workflows
+            | Count::Endpoints
+            | Count::Members
+            | Count::ApiKeys
+            | Count::Secrets => (0, Step::Plain),
         };
         let update = Update::builder()
             .table_name(&self.store.table)

@@ -10,7 +10,7 @@ use super::{
     Error, Idempotency, Listing, Page, Stored, TenantStore,
     items::{Item, KIND, RangeQuery, item, stored, text_of, value},
     keys::{self, SK},
-    transaction::{Count, Refused, Transaction},
+    transaction::{Count, Refused},
 };
 
 const DEFINITION: &str = "definition";
@@ -51,7 +51,7 @@ impl TenantStore<'_> {
         limit: u64,
         idempotency: Option<Idempotency>,
     ) -> Result<(), Refused> {
-        Transaction::new(self.store)
+        self.transaction()?
             .create(self.workflow_item(workflow)?)
             .create(self.version_item(workflow.id, version)?)
             .put(self.name_item(workflow))
@@ -104,8 +104,9 @@ impl TenantStore<'_> {
         head: &Stored<Workflow>,
         version: Option<&Version>,
     ) -> Result<(), Refused> {
-        let mut transaction =
-            Transaction::new(self.store).replace(self.workflow_item(&head.value)?, head.version);
+        let mut transaction = self
+            .transaction()?
+            .replace(self.workflow_item(&head.value)?, head.version);
         if let Some(version) = version {
             // A name that it had before may stay: whoever looks by it reads the head as well.
             transaction = transaction
@@ -178,7 +179,7 @@ impl TenantStore<'_> {
         head: &Stored<Workflow>,
         limit: u64,
     ) -> Result<(), Refused> {
-        Transaction::new(self.store)
+        self.transaction()?
             .replace(self.workflow_item(&head.value)?, head.version)
             .count_up(&keys::tenant(self.tenant), Count::Workflows, limit)
             .commit()
@@ -191,7 +192,8 @@ impl TenantStore<'_> {
     /// [`Refused::Conflict`] when it has changed since it was read.
     pub async fn delete_workflow(&self, read: &Stored<Workflow>) -> Result<(), Refused> {
         let id = read.value.id;
-        let mut transaction = Transaction::new(self.store)
+        let mut transaction = self
+            .transaction()?
             .delete_read(&keys::workflow(self.tenant, id), read.version);
         if !read.value.disabled_by_plan {
             transaction = transaction.count_down(&keys::tenant(self.tenant), Count::Workflows);

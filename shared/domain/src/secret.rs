@@ -1,0 +1,228 @@
+//! A tenant's secrets, and the names that stand for them in a run.
+//!
+//! The engine never has a secret's value. `$secrets.token` is a stand-in, a text that nobody outside
+//! can write because the run's mark is in it; whoever makes the call puts the value in its place. So
+//! a value is in no log, error, journal entry or output of a run, and a run comes to the same when it
+//! is computed again after the secret was changed.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// The longest value, in bytes of JSON.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024;
+
+/// The shortest text that is a secret, in bytes. A shorter one could be guessed, and could not be
+/// taken out of an answer that repeats it.
+pub const MIN_TEXT_BYTES: usize = 8;
+
+/// What a secret's name may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a secret's name has 1 to 64 letters, digits, `_`, `-` or `.`, a letter or digit first")]
+pub struct NameError;
+
+/// A secret's name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SecretName(String);
+
+impl SecretName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretName {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let first = text.bytes().next();
+        let fits = first.is_some_and(|b| b.is_ascii_alphanumeric())
+            && text.len() <= 64
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        fits.then(|| Self(text.to_owned())).ok_or(NameError)
+    }
+}
+
+/// A secret, without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretItem {
+    /// Its name.
+    pub name: SecretName,
+    /// The value, sealed for this tenant and name.
+    pub sealed: String,
+    /// When it was first set.
+    pub created_at: Timestamp,
+    /// When it was last set.
+    pub updated_at: Timestamp,
+}
+
+/// What a secret's value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Neither of the two.
+    #[error("a value is a text, or an object: the configuration of an authentication policy")]
+    Kind,
+    /// Too short.
+    #[error("a text has at least {MIN_TEXT_BYTES} bytes")]
+    Short,
+    /// Too long.
+    #[error("a value has at most {MAX_VALUE_BYTES} bytes")]
+    Long,
+}
+
+/// Checks a value.
+///
+/// # Errors
+/// When it cannot be a secret's.
+pub fn check_value(value: &Value) -> Result<(), ValueError> {
+    match value {
+        Value::String(text) if text.len() < MIN_TEXT_BYTES => return Err(ValueError::Short),
+        Value::String(_) => {}
+        Value::Object(members) if !members.is_empty() => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            return Err(ValueError::Kind);
+        }
+    }
+    if value.to_string().len() > MAX_VALUE_BYTES {
+        return Err(ValueError::Long);
+    }
+    Ok(())
+}
+
+/// The texts of a value that must not be seen.
+#[must_use]
+pub fn texts_of(value: &Value) -> Vec<&str> {
+    let mut texts = Vec::new();
+    let mut left = vec![value];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::String(text) if text.len() >= MIN_TEXT_BYTES => texts.push(text.as_str()),
+            Value::Array(items) => left.extend(items),
+            Value::Object(members) => left.extend(members.values()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    texts
+}
+
+/// What stand-ins begin with.
+const BEGIN: &str = "aias_secret_";
+
+/// The text that stands for a secret in a run with this mark: letters, digits and `_`, so that it
+/// passes through headers, URIs and JSON as it is.
+#[must_use]
+pub fn stand_in(mark: &str, name: &str) -> String {
+    format!("{BEGIN}{mark}_{}_", hex::encode(name))
+}
+
+/// The text with the values in place of what stands for them.
+///
+/// # Errors
+/// What `value` says of a name.
+pub fn put_in<E>(
+    text: &str,
+    mark: &str,
+    mut value: impl FnMut(&SecretName) -> Result<String, E>,
+) -> Result<String, E> {
+    if mark.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let begin = format!("{BEGIN}{mark}_");
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(&begin) {
+        filled.push_str(before);
+        match name_at(after) {
+            Some((name, after)) => {
+                filled.push_str(&value(&name)?);
+                rest = after;
+            }
+            None => {
+                filled.push_str(&begin);
+                rest = after;
+            }
+        }
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+fn name_at(text: &str) -> Option<(SecretName, &str)> {
+    let (name, after) = text.split_once('_')?;
+    let name = String::from_utf8(hex::decode(name).ok()?).ok()?;
+    Some((name.parse().ok()?, after))
+}
+
+/// The secrets that a text has stand-ins for.
+#[must_use]
+pub fn names_in(text: &str, mark: &str) -> BTreeSet<SecretName> {
+    let mut names = BTreeSet::new();
+    let noted = put_in(text, mark, |name| {
+        names.insert(name.clone());
+        Ok::<_, std::convert::Infallible>(String::new())
+    });
+    noted.map_or_else(|never| match never {}, |_| names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_stand_in_is_found_wherever_it_is_and_only_by_its_mark() {
+        let one = stand_in("m1", "a.b-c_d");
+        assert!(one.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+        let text = format!("Bearer {one}{one}, {}", stand_in("m2", "x"));
+        let filled = put_in(&text, "m1", |name| {
+            assert_eq!(name.as_str(), "a.b-c_d");
+            Ok::<_, ()>("v".to_owned())
+        });
+        assert_eq!(filled, Ok(format!("Bearer vv, {}", stand_in("m2", "x"))));
+        assert_eq!(names_in(&text, "m1").len(), 1);
+        assert_eq!(names_in(&text, "").len(), 0);
+        for junk in ["aias_secret_m1_", "aias_secret_m1_zz_", "aias_secret_m1_61"] {
+            assert_eq!(put_in(junk, "m1", |_| Err(())), Ok(junk.to_owned()));
+        }
+        // A value that looks like a stand-in is not looked into.
+        let again = put_in(&one, "m1", |_| Ok::<_, ()>(stand_in("m1", "y")));
+        assert_eq!(again, Ok(stand_in("m1", "y")));
+    }
+
+    #[test]
+    fn names_and_values_have_bounds() {
+        for name in ["a", "A1", "stripe.key", "x_-", &"n".repeat(64)] {
+            assert!(name.parse::<SecretName>().is_ok(), "{name}");
+        }
+        for name in ["", ".a", "-", "a b", "ä", "a/b", &"n".repeat(65)] {
+            assert!(name.parse::<SecretName>().is_err(), "{name}");
+        }
+        assert_eq!(check_value(&json!("12345678")), Ok(()));
+        assert_eq!(check_value(&json!("1234567")), Err(ValueError::Short));
+        assert_eq!(check_value(&json!({"token": "t"})), Ok(()));
+        assert_eq!(check_value(&json!({})), Err(ValueError::Kind));
+        assert_eq!(check_value(&json!(["12345678"])), Err(ValueError::Kind));
+        let long = "x".repeat(MAX_VALUE_BYTES);
+        assert_eq!(check_value(&json!(long)), Err(ValueError::Long));
+    }
+}

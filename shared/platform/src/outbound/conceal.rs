@@ -1,0 +1,155 @@
+//! What a host is told to know who asks, it may tell again: its answer is kept without it.
+
+use aias_domain::secret::{MIN_TEXT_BYTES, texts_of};
+use aias_engine::journal::{Body, HttpResponse};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+/// What stands in an answer where a credential was.
+const CONCEALED: &str = "[secret]";
+
+/// Texts that no answer may have when it is kept.
+#[derive(Default)]
+pub struct Concealed(Vec<String>);
+
+impl std::fmt::Debug for Concealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Concealed({})", self.0.len())
+    }
+}
+
+impl Concealed {
+    /// Adds a secret's value, in the spellings that an answer may have of it.
+    pub fn add(&mut self, value: &Value) {
+        for text in texts_of(value) {
+            self.add_text(text);
+            let json = Value::from(text).to_string();
+            self.add_text(json.get(1..json.len() - 1).unwrap_or_default());
+            self.add_text(&utf8_percent_encode(text, NON_ALPHANUMERIC).to_string());
+            let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+            self.add_text(&form);
+            self.add_text(STANDARD.encode(text).trim_end_matches('='));
+        }
+    }
+
+    /// Adds the credentials of an `Authorization` header's value.
+    pub(super) fn add_authorization(&mut self, value: &str) {
+        if let Some((_, credentials)) = value.split_once(' ') {
+            self.add_text(credentials);
+        }
+    }
+
+    fn add_text(&mut self, text: &str) {
+        if text.len() >= MIN_TEXT_BYTES && !self.0.iter().any(|known| known == text) {
+            self.0.push(text.to_owned());
+            // The longest first: one may be a part of another.
+            self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        }
+    }
+
+    /// The answer without any of them.
+    pub(super) fn clean(&self, mut response: HttpResponse) -> HttpResponse {
+        if self.0.is_empty() {
+            return response;
+        }
+        for (name, value) in &mut response.headers {
+            self.clean_text(name);
+            self.clean_text(value);
+        }
+        match &mut response.body {
+            Body::Text(text) => self.clean_text(text),
+            Body::Base64(text) => {
+                let bytes = STANDARD.decode(text.as_bytes()).unwrap_or_default();
+                if let Some(cleaned) = self.cleaned_bytes(&bytes) {
+                    *text = STANDARD.encode(cleaned);
+                }
+            }
+        }
+        response
+    }
+
+    fn clean_text(&self, text: &mut String) {
+        for credential in &self.0 {
+            if text.contains(credential.as_str()) {
+                *text = text.replace(credential.as_str(), CONCEALED);
+            }
+        }
+    }
+
+    /// The same for bytes that are no text; none when nothing is in them.
+    fn cleaned_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut cleaned: Option<Vec<u8>> = None;
+        for credential in &self.0 {
+            let needle = credential.as_bytes();
+            let from = cleaned.as_deref().unwrap_or(bytes);
+            let Some(mut at) = find(from, needle) else {
+                continue;
+            };
+            let (mut into, mut rest) = (Vec::with_capacity(from.len()), from);
+            loop {
+                into.extend_from_slice(rest.get(..at).unwrap_or_default());
+                into.extend_from_slice(CONCEALED.as_bytes());
+                rest = rest.get(at + needle.len()..).unwrap_or_default();
+                match find(rest, needle) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+            }
+            into.extend_from_slice(rest);
+            cleaned = Some(into);
+        }
+        cleaned
+    }
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    let first = needle.first()?;
+    let starts = bytes.iter().enumerate().filter(|(_, b)| *b == first);
+    starts.map(|(at, _)| at).find(|at| {
+        bytes
+            .get(*at..)
+            .is_some_and(|rest| rest.starts_with(needle))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn response(body: Body) -> HttpResponse {
+        HttpResponse {
+            status: 200,
+            headers: vec![("x-echo".to_owned(), "Bearer s3cret/\"va lue".to_owned())],
+            body,
+        }
+    }
+
+    #[test]
+    fn an_answer_that_repeats_a_secret_is_kept_without_it() {
+        let mut concealed = Concealed::default();
+        concealed.add(&json!({"deep": [{"token": "s3cret/\"va lue"}], "short": "abc"}));
+        concealed.add_authorization("Basic dXNlcjpwYXNzd29yZA==");
+        let text = "raw s3cret/\"va lue json s3cret/\\\"va lue form s3cret%2F%22va+lue \
+            percent s3cret%2F%22va%20lue base64 czNjcmV0LyJ2YSBsdWU= basic dXNlcjpwYXNzd29yZA== abc";
+        let cleaned = concealed.clean(response(Body::Text(text.to_owned())));
+        assert_eq!(cleaned.headers[0].1, "Bearer [secret]");
+        let Body::Text(text) = cleaned.body else {
+            panic!()
+        };
+        assert_eq!(
+            text,
+            "raw [secret] json [secret] form [secret] percent [secret] base64 [secret]= basic [secret] abc"
+        );
+        let bytes = [b"\xff\xfe s3cret/\"va lue, s3cret/\"va lue\xff".as_slice()].concat();
+        let cleaned = concealed.clean(response(Body::Base64(STANDARD.encode(bytes))));
+        let Body::Base64(text) = cleaned.body else {
+            panic!()
+        };
+        assert_eq!(
+            STANDARD.decode(text).unwrap(),
+            b"\xff\xfe [secret], [secret]\xff"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! A tenant's secrets, sealed.
+
+use aias_domain::secret::{SecretItem, SecretName};
+
+use super::{
+    Error, Stored, TenantStore,
+    items::{RangeQuery, item, stored, value},
+    keys,
+    transaction::{Count, Refused},
+};
+
+impl TenantStore<'_> {
+    /// A secret.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn secret(&self, name: &SecretName) -> Result<Option<Stored<SecretItem>>, Error> {
+        let key = keys::secret(self.tenant, name);
+        let found = self.store.item(&key, true).await?;
+        found.map(stored).transpose()
+    }
+
+    /// All secrets; plans allow few.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn secrets(&self) -> Result<Vec<SecretItem>, Error> {
+        let query = RangeQuery {
+            limit: 1_000,
+            forward: true,
+            ..RangeQuery::default()
+        };
+        let range = keys::secrets(self.tenant);
+        let found = self.store.range(&range, query).await?;
+        found.into_iter().map(value).collect()
+    }
+
+    /// Writes a secret; version 0 is one that was not there.
+    ///
+    /// # Errors
+    /// [`Refused::Conflict`] when it has changed since it was read, [`Refused::Limit`] when the plan
+    /// allows no more.
+    pub async fn save_secret(
+        &self,
+        secret: &Stored<SecretItem>,
+        limit: u64,
+    ) -> Result<(), Refused> {
+        let key = keys::secret(self.tenant, &secret.value.name);
+        let own = item(&key, "secret", &secret.value)?;
+        let transaction = self.transaction()?.save(own, secret.version);
+        let tenant = keys::tenant(self.tenant);
+        let transaction = match secret.version {
+            0 => transaction.count_up(&tenant, Count::Secrets, limit),
+            _ => transaction,
+        };
+        transaction.commit().await
+    }
+
+    /// Takes a secret away.
+    ///
+    /// # Errors
+    /// [`Refused::Conflict`] when it has changed since it was read.
+    pub async fn delete_secret(&self, read: &Stored<SecretItem>) -> Result<(), Refused> {
+        let key = keys::secret(self.tenant, &read.value.name);
+        self.transaction()?
+            .delete_read(&key, read.version)
+            .count_down(&keys::tenant(self.tenant), Count::Secrets)
+            .commit()
+            .await
+    }
+}

@@ -1,0 +1,290 @@
+//! Foreign code: whatever a workflow does, it ends that one run, inside its limits and by a stable
+//! code, and nobody else notices.
+
+use std::{fs, path::PathBuf, process::Command, time::Duration};
+
+use aias_domain::{plan::MEMORY_BYTES, run::Status};
+use aias_platform::{
+    clock::Clock,
+    computation::{Computation, Given, Told},
+    definitions::Definition,
+    sandbox::{Lost, Sandbox},
+};
+use aias_tests::bench::{Bench, json_of, sandbox};
+use serde_json::{Value, json};
+
+const WORKFLOW: &str = "wf_01JD3V4ZK8QW5R7T9X1B3C5D90";
+
+fn document(tasks: &Value) -> Value {
+    json!({
+        "document": {"dsl": "1.0.3", "namespace": "test", "name": "hostile", "version": "1.0.0"},
+        "do": tasks,
+    })
+}
+
+fn expression(text: &str) -> Value {
+    document(&json!([{"hostile": {"set": {"x": format!("${{ {text} }}")}}}]))
+}
+
+fn given(definition: &Value) -> Given {
+    let clock = Clock::system();
+    Given {
+        definition: Definition::new(definition.to_string()),
+        run_id: "run_01JD3V4ZK8QW5R7T9X1B3C5D7F".to_owned(),
+        input: json!({"n": 1}),
+        started_at: clock.now(),
+        max_steps: 10_000,
+        memory_bytes: MEMORY_BYTES,
+        journal: Vec::new(),
+        mark: String::new(),
+        clock,
+    }
+}
+
+/// Delivers one hostile run with nine others, in one batch, and gives the codes it may end with.
+async fn among_others(definition: &Value) -> Option<(Status, Option<String>)> {
+    let bench = Bench::new().await?;
+    bench.add_workflow(WORKFLOW, definition).await;
+    let ingest = bench.ingest();
+    for n in 0..9 {
+        bench
+            .post(&ingest, &format!("evt_{n}"), r#"{"id": 1}"#)
+            .await;
+    }
+    let body = json!({"workflow_id": WORKFLOW, "input": {}});
+    let path = "/api/workflows/execute";
+    let answer = bench.ask("workflows", "POST", path, &body).await;
+    assert_eq!(answer.status_code, 202, "{}", answer.body);
+    let messages = bench.messages().await;
+    assert_eq!(messages.len(), 10);
+    let response = bench.deliver(&bench.executor(), &messages, 1).await;
+    assert!(response.batch_item_failures.is_empty());
+    let (hostile, others): (Vec<_>, Vec<_>) = bench
+        .runs()
+        .await
+        .into_iter()
+        .partition(|run| run.workflow_id.to_string() == WORKFLOW);
+    assert_eq!(others.len(), 9);
+    for run in others {
+        assert_eq!(run.status, Status::Completed, "{:?}", run.error);
+    }
+    let run = hostile.into_iter().next().unwrap();
+    Some((run.status, run.error.map(|error| error.code)))
+}
+
+async fn ends_as(definition: Value, codes: &[&str]) {
+    let Some((status, code)) = among_others(&definition).await else {
+        return;
+    };
+    assert_eq!(status, Status::Faulted, "{definition}");
+    let code = code.unwrap();
+    assert!(codes.contains(&code.as_str()), "{code}: {definition}");
+}
+
+#[tokio::test]
+async fn endless_computing_ends() {
+    ends_as(expression("last(range(1e18))"), &["cpu-limit"]).await;
+    ends_as(expression("last(repeat(1))"), &["cpu-limit"]).await;
+    ends_as(expression("def f: f; f"), &["cpu-limit"]).await;
+}
+
+#[tokio::test]
+async fn values_without_an_end_end() {
+    let both = ["memory-limit", "cpu-limit"];
+    ends_as(expression("[range(1e18)]"), &both).await;
+    ends_as(expression("[limit(1e9; repeat(\"x\"))] | length"), &both).await;
+    let wide = "reduce range(1e9) as $i ({}; .[\"k\\($i)\"] = $i) | length";
+    ends_as(expression(wide), &both).await;
+}
+
+#[tokio::test]
+async fn texts_that_double_end() {
+    let doubled = "reduce range(60) as $i (\"xxxxxxxx\"; . + .)";
+    ends_as(expression(doubled), &["memory-limit"]).await;
+    ends_as(expression("\"x\" * 1e10"), &["memory-limit", "expression"]).await;
+    ends_as(
+        expression("[\"x\" * 30000000, \"y\"] | join(\"-\") * 9"),
+        &["memory-limit"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_too_deep_ends() {
+    let codes = ["depth-limit", "memory-limit", "runtime", "expression"];
+    ends_as(expression("reduce range(1000000) as $i (0; [.])"), &codes).await;
+    ends_as(expression("def f: 1 + f; f"), &codes).await;
+    ends_as(expression("def f: [f]; f"), &codes).await;
+}
+
+#[tokio::test]
+async fn numbers_and_patterns_without_bounds_end() {
+    let codes = ["cpu-limit", "memory-limit", "expression"];
+    let digits = "reduce range(60) as $i (99999999999; . * .) | tostring | length | tostring * 1e9";
+    ends_as(expression(digits), &codes).await;
+    let digits = "(\"9\" * 5000000) | tonumber | [range(20) as $i | . * .] | tostring | . * 999";
+    ends_as(expression(digits), &codes).await;
+    let pattern = "(\"a\" * 60000) | [match(\"(a*)*(a*)*b|a*?c\"; \"g\")] | length";
+    let pattern = format!("[range(99999)] | map({pattern}) | length");
+    ends_as(expression(&pattern), &codes).await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_forks_end() {
+    let branch = json!({"set": {"y": 1}});
+    let fork = json!([{"f": {"fork": {"branches": [{"a": branch}, {"b": branch}]}}}]);
+    let tasks = json!([{"many": {"for": {"each": "i", "in": "${ [range(100000)] }"}, "do": fork}}]);
+    ends_as(document(&tasks), &["step-limit"]).await;
+}
+
+#[tokio::test]
+async fn a_definition_that_is_too_much_to_compile_is_refused() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let deep = expression(&format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000)));
+    let many = expression(&"def f: [.]; ".repeat(15_000));
+    let alternatives = (0..9).fold("a".to_owned(), |text, _| format!("({text}|{text})"));
+    let pattern =
+        json!({"type": "string", "pattern": format!("({alternatives}){{50}}x{{999}}{{999}}")});
+    let mut heavy = expression("1");
+    heavy["input"] = json!({"schema": {"document": pattern}});
+    for (what, definition) in [("deep", deep), ("many", many), ("heavy", heavy)] {
+        let body = json!({"definition": definition});
+        let answer = bench
+            .ask("workflows", "POST", "/api/workflows", &body)
+            .await;
+        assert_eq!(answer.status_code, 422, "{what}: {}", answer.body);
+        assert_eq!(json_of(&answer)["code"], "invalid-workflow", "{what}");
+    }
+}
+
+/// What a run comes to in a sandbox.
+async fn outcome(sandbox: &Sandbox, definition: &Value) -> Result<Value, String> {
+    let mut computation = Computation::new(sandbox, given(definition));
+    loop {
+        match computation.next().await {
+            Told::Step(..) | Told::Emitted(..) => {}
+            Told::Asked(asked) => panic!("{asked:?}"),
+            Told::Ended(outcome) => return outcome.map_err(|error| error.code),
+        }
+    }
+}
+
+/// The processes that this one has begun as children of the sandbox.
+fn children() -> Vec<u32> {
+    let own = std::process::id().to_string();
+    let of_proc = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let ids = of_proc.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+    ids.filter(|id: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let parent = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().nth(1));
+        parent.flatten() == Some(own.as_str())
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_child_that_is_killed_faults_its_run_and_no_other() {
+    let sandbox = sandbox();
+    sandbox.warm(MEMORY_BYTES).await.unwrap();
+    let first = children();
+    assert_eq!(first.len(), 1);
+    let kill = |id: u32| {
+        let killed = Command::new("kill").args(["-9", &id.to_string()]).status();
+        assert!(killed.unwrap().success());
+    };
+    // One that waits for work: the run that finds it dead has another.
+    kill(first[0]);
+    assert_eq!(
+        outcome(&sandbox, &expression("1")).await,
+        Ok(json!({"x": 1}))
+    );
+    let second = children();
+    assert!(!second.iter().any(|id| first.contains(id)), "{second:?}");
+    // One at work, in which nothing else ever was.
+    let hostile = expression("last(range(1e18))");
+    let fresh = aias_tests::bench::sandbox();
+    let killing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let third = children().into_iter().find(|id| !second.contains(id));
+        kill(third.unwrap());
+    };
+    let (ended, ()) = tokio::join!(outcome(&fresh, &hostile), killing);
+    assert_eq!(ended, Err("engine-killed".to_owned()));
+    assert_eq!(outcome(&fresh, &expression("2")).await, Ok(json!({"x": 2})));
+}
+
+#[tokio::test]
+async fn a_child_that_answers_garbage_faults_the_run() {
+    for (binary, lost) in [
+        ("/usr/bin/yes", Lost::Garbage),
+        ("/bin/true", Lost::Failed),
+        ("/nowhere", Lost::NotBegun),
+    ] {
+        let sandbox = Sandbox::new(PathBuf::from(binary));
+        let warmed = sandbox.warm(MEMORY_BYTES).await;
+        assert_eq!(warmed.unwrap_err(), lost, "{binary}");
+        let ended = outcome(&sandbox, &expression("1")).await.unwrap_err();
+        let codes = ["engine-failed", "engine-missing"];
+        assert!(codes.contains(&ended.as_str()), "{ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_child_is_warm_and_is_held() {
+    let sandbox = sandbox();
+    let held = sandbox.warm(MEMORY_BYTES).await.unwrap();
+    assert_eq!((held.memory_bytes, held.descriptors), (MEMORY_BYTES, 3));
+    println!("seccomp: {}", held.seccomp);
+    let begun = children();
+    for n in 0..200 {
+        let ended = outcome(&sandbox, &expression(&n.to_string())).await;
+        assert_eq!(ended, Ok(json!({"x": n})));
+    }
+    assert_eq!(children(), begun, "the same child all the time");
+    let id = begun[0];
+    let of_child = |name: &str| fs::read_to_string(format!("/proc/{id}/{name}"));
+    let limits = of_child("limits").unwrap();
+    for (name, limit) in [
+        ("Max open files", "3"),
+        ("Max processes", "0"),
+        ("Max core file size", "0"),
+    ] {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(
+            line[name.len()..].split_whitespace().next(),
+            Some(limit),
+            "{line}"
+        );
+    }
+    if held.seccomp {
+        let status = of_child("status").unwrap();
+        assert!(status.contains("Seccomp:\t2"), "{status}");
+        assert!(status.contains("NoNewPrivs:\t1"));
+    }
+}
+
+#[tokio::test]
+async fn what_one_run_leaves_behind_is_not_held_against_the_next() {
+    let sandbox = sandbox();
+    // Programs of this size fill a child's memory long before they are many.
+    for n in 0..60 {
+        let many = (0..400).map(|i| {
+            (
+                format!("m{n}x{i}"),
+                json!("${ [.n, .n] | map(. + 1) | add }"),
+            )
+        });
+        let set = Value::Object(many.collect());
+        let ended = outcome(&sandbox, &document(&json!([{"a": {"set": set}}]))).await;
+        assert!(ended.is_ok(), "{n}: {ended:?}");
+    }
+    // Nearly all that a run may have, again and again.
+    for _ in 0..5 {
+        let large = expression("[range(400000)] | length");
+        assert_eq!(outcome(&sandbox, &large).await, Ok(json!({"x": 400_000})));
+    }
+}
