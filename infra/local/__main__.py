@@ -74,6 +74,7 @@ def test():
         stack.wait_healthy()
         described = {
             "url": stack.url,
+            "stack": stack.name,
             "issuer": stack.issuer.url,
             "python": sys.executable,
             "log": str(state / "emulator.log"),

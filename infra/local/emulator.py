@@ -4,6 +4,7 @@ Each mend says what is wrong without it. `check_version` stops the start when an
 installed, so that none outlives its reason unseen.
 """
 
+import copy
 import importlib.metadata
 import inspect
 import json
@@ -177,7 +178,7 @@ def api_at_the_root():
 
 
 def conditions_of_policies():
-    """`dynamodb:LeadingKeys` is absent and variables in conditions are not filled in: a policy that
+    """`dynamodb:LeadingKeys` is absent and variables in conditions and resources are not filled in: a policy that
     keeps tenants apart would seem to hold, and be empty."""
     from ministack.core import iam_actions, iam_evaluator
     from ministack.services import dynamodb
@@ -267,6 +268,23 @@ def conditions_of_policies():
         return with_variables
 
     replace(iam_evaluator, "_conditions_met", conditions_met)
+
+    def first_match(original):
+        def with_variables(known, statements, effect):
+            for one in statements:
+                if "${" in json.dumps([one.resources, one.not_resources]):
+                    own = copy.copy(one)
+                    own.resources = filled(one.resources, known)
+                    own.not_resources = filled(one.not_resources, known)
+                    if original(known, [own], effect):
+                        return one
+                elif original(known, [one], effect):
+                    return one
+            return None
+
+        return with_variables
+
+    replace(iam_evaluator, "_first_match", first_match)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 mod admission;
 mod api;
+mod audit;
 mod auth;
 mod billing;
 mod budget;
@@ -12,6 +13,7 @@ mod crash;
 mod effects;
 mod engine;
 mod events;
+mod iam;
 mod isolation;
 mod outbound;
 mod plan;

@@ -30,10 +30,10 @@ pub struct App {
 impl App {
     /// From the settings of [`Api::load`] and `BUCKET_NAME`.
     #[must_use]
-    pub fn load(aws: &SdkConfig, env: &Env) -> Self {
-        let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
+    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
+        let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
         Self {
-            api: Api::load(aws, env),
+            api: Api::load(aws, tenants, env),
             blobs,
         }
     }

@@ -28,10 +28,10 @@ pub struct App {
 impl App {
     /// From the settings of [`Api::load`], `STRIPE_API_KEY_ARN` and `STRIPE_API_URL`.
     #[must_use]
-    pub fn load(aws: &SdkConfig, env: &Env) -> Self {
+    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         let key = Secret::new(aws, env.text("STRIPE_API_KEY_ARN"));
         let stripe = Stripe::new(env.text("STRIPE_API_URL"), key);
-        Self::new(Api::load(aws, env), stripe)
+        Self::new(Api::load(aws, tenants, env), stripe)
     }
 
     /// Of its parts.

@@ -34,10 +34,15 @@ pub struct App {
 impl App {
     /// From the settings of [`Api::load`], `BUCKET_NAME` and `RUNS_QUEUE_URL`.
     #[must_use]
-    pub fn load(aws: &SdkConfig, env: &Env) -> Self {
-        let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
+    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
+        let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
-        Self::new(Api::load(aws, env), blobs, queue, Sandbox::of_this_binary())
+        Self::new(
+            Api::load(aws, tenants, env),
+            blobs,
+            queue,
+            Sandbox::of_this_binary(),
+        )
     }
 
     /// Of its parts.

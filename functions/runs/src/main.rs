@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use aias_platform::{aws, config::Env, http, sandbox, telemetry};
+use aias_platform::{aws, config::Env, http, narrow, sandbox, telemetry};
 use runs::{App, handle};
 
 fn main() -> Result<ExitCode, lambda_runtime::Error> {
@@ -14,7 +14,8 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
     let aws = aws::load().await;
-    let app = &App::load(&aws, &env);
+    let tenants = narrow::config(&aws, &env);
+    let app = &App::load(&aws, &tenants, &env);
     env.finish()?;
     app.api.warm().await;
     http::run(async |event| handle(app, event).await).await

@@ -37,9 +37,9 @@ pub struct App {
 impl App {
     /// From the settings of [`Api::load`].
     #[must_use]
-    pub fn load(aws: &SdkConfig, env: &Env) -> Self {
+    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         Self {
-            api: Api::load(aws, env),
+            api: Api::load(aws, tenants, env),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `/api/tenants…`
 
-use aias_platform::{aws, config::Env, http, telemetry};
+use aias_platform::{aws, config::Env, http, narrow, telemetry};
 use tenants::{App, handle};
 
 #[tokio::main(flavor = "current_thread")]
@@ -8,7 +8,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
     let aws = aws::load().await;
-    let app = &App::load(&aws, &env);
+    let tenants = narrow::config(&aws, &env);
+    let app = &App::load(&aws, &tenants, &env);
     env.finish()?;
     app.api.warm().await;
     http::run(|event| handle(app, event)).await

@@ -180,6 +180,14 @@ impl Blobs {
             // 416: nothing is at byte 0 of an empty object.
             Err(error) if status(&error) == Some(416) => return Ok(Some(Vec::new())),
             Err(error) if status(&error) == Some(404) => return Ok(None),
+            // Who may not list the bucket is told that of an object that is not there.
+            Err(error) if status(&error) == Some(403) => {
+                tracing::warn!(
+                    key = object.as_str(),
+                    "an object is not there, or may not be read"
+                );
+                return Ok(None);
+            }
             Err(error) => return Err(classify(error)),
         };
         if answer

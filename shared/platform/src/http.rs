@@ -31,7 +31,7 @@ pub use problem::{Fault, Problem};
 pub use request::{HttpEvent, Method, Request};
 pub use response::{HttpAnswer, Response};
 
-use crate::telemetry::Chain;
+use crate::{narrow, telemetry::Chain};
 
 /// The version of the API that these functions speak.
 pub const API_VERSION: &str = "2026-11-01";
@@ -75,7 +75,9 @@ where
     let result = match Request::read(event) {
         Err(problem) => Err(problem),
         Ok(request) => match request.header("api-version") {
-            None | Some(API_VERSION) => Box::pin(endpoint(request, seen.clone())).await,
+            None | Some(API_VERSION) => {
+                Box::pin(narrow::scope(endpoint(request, seen.clone()))).await
+            }
             Some(_) => Err(
                 Problem::bad_request("unknown-api-version", "Unknown API version")
                     .detail(format!("this API speaks {API_VERSION}")),

@@ -9,6 +9,7 @@
 //! | [`secrets`] | the keyring: keyed hashes, sealed texts |
 //! | [`signing`] | signing secrets, sealed for their endpoint |
 //! | [`tenant_secrets`] | secrets of workflows, sealed for their tenant |
+//! | [`narrow`] | credentials that reach one tenant |
 //! | [`store`] | the table |
 //! | [`blobs`] | the bucket |
 //! | [`queue`] | the runs queue and its messages |
@@ -32,6 +33,7 @@ pub mod definitions;
 pub mod entries;
 pub mod http;
 pub mod journal;
+pub mod narrow;
 pub mod outbound;
 pub mod queue;
 pub mod runs;

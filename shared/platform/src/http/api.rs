@@ -21,10 +21,10 @@ pub struct Api {
 
 impl Api {
     /// From `TABLE_NAME`, `KEYRING_SECRET_ARN`, `OIDC_ISSUER` and `OIDC_AUDIENCE`. Without an issuer
-    /// only API keys open.
+    /// only API keys open. `tenants` is for what belongs to them ([`crate::narrow`]).
     #[must_use]
-    pub fn load(aws: &SdkConfig, env: &Env) -> Self {
-        let store = Store::new(aws, env.text("TABLE_NAME"));
+    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
+        let store = Store::new(tenants, env.text("TABLE_NAME"));
         let keyrings = Keyrings::new(aws, env.text("KEYRING_SECRET_ARN"));
         let issuer = env.optional("OIDC_ISSUER").and_then(|url| {
             let audience = env.optional("OIDC_AUDIENCE").unwrap_or_default();

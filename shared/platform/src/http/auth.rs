@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    narrow,
     secrets::{Keyring, Keyrings, Purpose},
     store::{Proof, Store},
     telemetry::Chain,
@@ -250,6 +251,7 @@ impl Auth {
     fn admit(&self, tenant: Tenant, role: Role, actor: Actor) -> Result<Caller, Problem> {
         let now = self.clock.now();
         let limits = plan::limits(&tenant, now);
+        narrow::enter(tenant.id);
         let rate = self.rate.count(&tenant.id.to_string(), &limits, now)?;
         Ok(Caller {
             tenant,

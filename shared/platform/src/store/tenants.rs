@@ -15,6 +15,7 @@ use super::{
     keys::{self, SK},
     transaction::{Count, Refused, Transaction},
 };
+use crate::narrow;
 
 /// What an API key's token leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,8 @@ impl Store {
         audit: &Entry,
         idempotency: Option<Idempotency>,
     ) -> Result<(), Refused> {
+        // Whoever makes a tenant is in it from then on.
+        narrow::enter(tenant.id);
         let key = keys::tenant(tenant.id);
         let mut own = item(&key, "tenant", tenant)?;
         for (count, n) in [
