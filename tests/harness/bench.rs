@@ -20,7 +20,7 @@ use aias_platform::{
     batch::{SqsBatchResponse, SqsEvent},
     blobs::Blobs,
     clock::Clock,
-    http::{Api, HttpAnswer, HttpEvent},
+    http::{Api, HttpAnswer, HttpEvent, Issuer},
     queue::Queue,
     runs::Intake,
     sandbox::Sandbox,
@@ -176,6 +176,13 @@ impl Bench {
     fn api_with(&self, keyring: Keyring) -> Api {
         let keyrings = Keyrings::given(keyring);
         Api::new(self.store(), keyrings, None, self.clock.clone())
+    }
+
+    /// What a function has that takes this issuer's tokens.
+    #[must_use]
+    pub fn api_of(&self, issuer: Option<Issuer>) -> Api {
+        let keyrings = Keyrings::given(Self::keyring());
+        Api::new(self.store(), keyrings, issuer, self.clock.clone())
     }
 
     /// A new `webhook-ingest`, as after a cold start.

@@ -222,6 +222,22 @@ impl Client {
         }
     }
 
+    /// All that the functions have printed.
+    #[must_use]
+    pub fn printed(&self) -> Vec<u8> {
+        let program = r#"
+import boto3, sys
+logs = boto3.client("logs", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+for group in logs.describe_log_groups()["logGroups"]:
+    for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+        for event in page["events"]:
+            print(event["message"])
+"#;
+        let printed = self.stack.python(program, &[self.stack.url()]);
+        assert!(printed.contains("the request was answered"), "no log");
+        printed.into_bytes()
+    }
+
     /// All that the table and the bucket hold of the tenant, as bytes.
     #[must_use]
     pub fn everything_stored(&self) -> Vec<Vec<u8>> {

@@ -1,7 +1,12 @@
 //! Credentials: what is not good is `401`, in the same words.
 
-use aias_tests::client::{Client, send, token};
-use serde_json::json;
+use aias_platform::http::{HttpEvent, Issuer};
+use aias_testkit::issuer;
+use aias_tests::{
+    bench::{Bench, TENANT},
+    client::{Client, send, token},
+};
+use serde_json::{Value, json};
 
 #[test]
 fn tokens_that_do_not_hold_are_refused() {
@@ -198,4 +203,156 @@ fn a_deleted_tenant_is_gone_for_everybody() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     send("POST", &url, &[], b"x").expect(404);
+}
+
+/// A token of these parts, signed with HMAC.
+fn forged(header: &Value, claims: &Value, key: Option<&[u8]>) -> String {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let text = format!("{}.{}", part(header), part(claims));
+    let signature = key.map(|key| {
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).unwrap();
+        mac.update(text.as_bytes());
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    });
+    format!("{text}.{}", signature.unwrap_or_default())
+}
+
+#[test]
+fn a_public_key_is_no_shared_secret_and_each_refusal_is_one_line() {
+    let Some(client) = Client::new() else { return };
+    let stack = client.stack;
+    let url = format!("{}/jwks.json", stack.issuer());
+    let jwks = send("GET", &url, &[], b"").expect(200).json();
+    let rsa = jwks["keys"].as_array().unwrap();
+    let rsa = rsa.iter().find(|key| key["kty"] == "RSA").unwrap();
+    let n = rsa["n"].as_str().unwrap();
+    let pem = stack.python(
+        "import jwt, json, sys\nfrom cryptography.hazmat.primitives import serialization as s\nkey = jwt.algorithms.RSAAlgorithm.from_jwk(sys.argv[1])\nprint(key.public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo).decode())",
+        &[&rsa.to_string()],
+    );
+    let claims = json!({
+        "sub": "a", "iss": stack.issuer(), "aud": "aias", "exp": 4_000_000_000_u64,
+    });
+    let mut tokens = Vec::new();
+    for kid in [json!("rs256"), json!("hs256"), Value::Null] {
+        for key in [n.as_bytes(), pem.as_bytes(), rsa.to_string().as_bytes()] {
+            let header = json!({"alg": "HS256", "typ": "JWT", "kid": kid});
+            tokens.push(forged(&header, &claims, Some(key)));
+            // The other algorithm's name on the same signature.
+            let header = json!({"alg": "RS256", "typ": "JWT", "kid": kid});
+            tokens.push(forged(&header, &claims, Some(key)));
+        }
+        for alg in ["none", "None", "nOnE", ""] {
+            tokens.push(forged(&json!({"alg": alg, "kid": kid}), &claims, None));
+        }
+        let own = json!({"alg": "HS256", "kid": kid, "jwk": rsa, "jku": "https://a.example/", "x5u": "https://a.example/"});
+        tokens.push(forged(&own, &claims, Some(n.as_bytes())));
+    }
+    let mut asked = Vec::new();
+    for token in &tokens {
+        let answer = client.with(token.clone()).get("/api/tenants").expect(401);
+        asked.push(answer.text("request_id"));
+    }
+    let printed = String::from_utf8(client.printed()).unwrap();
+    for (token, request_id) in tokens.iter().zip(&asked) {
+        let lines: Vec<_> = printed.lines().filter(|l| l.contains(request_id)).collect();
+        let told: Vec<_> = lines.iter().filter(|l| l.contains("\"status\"")).collect();
+        assert_eq!(told.len(), 1, "{lines:?}");
+        assert!(told[0].contains("unauthorized"), "{told:?}");
+        let signature = token.rsplit('.').next().unwrap();
+        assert!(signature.is_empty() || !printed.contains(signature));
+        assert!(!printed.contains(token.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_cannot_be_trusted_lets_nobody_in() {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let url = issuer::start().await;
+    let shared = &URL_SAFE_NO_PAD.decode(issuer::SYMMETRIC_KEY).unwrap();
+    let mut waiting = Vec::new();
+    for wrong in issuer::WRONGS {
+        let issuer = Issuer::new(&format!("{url}/{wrong}"), "aias").unwrap();
+        let app = tenants::App {
+            api: bench.api_of(Some(issuer.clone())),
+        };
+        let claims = json!({
+            "sub": "a", "iss": issuer.url, "aud": "aias", "exp": 4_000_000_000_u64,
+        });
+        waiting.push(async move {
+            for (alg, kid) in [
+                ("HS256", "k1"),
+                ("RS256", "k1"),
+                ("RS256", "k499"),
+                ("ES256", "k1"),
+            ] {
+                let token = forged(&json!({"alg": alg, "kid": kid}), &claims, Some(&shared[..]));
+                let answer = tenants::handle(&app, get(&token, "192.0.2.1")).await;
+                // It is not to be told whose fault it is: an issuer that does not answer may later.
+                let fits = match wrong {
+                    _ if alg == "HS256" => answer.status_code == 401,
+                    "symmetric" | "crowded" => answer.status_code == 401,
+                    _ => answer.status_code == 503,
+                };
+                assert!(
+                    fits,
+                    "{wrong} {alg} {kid}: {} {}",
+                    answer.status_code, answer.body
+                );
+                assert!(!answer.body.contains(&token));
+            }
+        });
+    }
+    futures_util::future::join_all(waiting.into_iter().map(Box::pin)).await;
+}
+
+fn get(token: &str, source_ip: &str) -> HttpEvent {
+    let event = json!({
+        "rawPath": "/api/tenants", "headers": {"authorization": format!("Bearer {token}")},
+        "requestContext": {"http": {"method": "GET", "sourceIp": source_ip}},
+    });
+    serde_json::from_value(event).unwrap()
+}
+
+#[tokio::test]
+async fn failed_attempts_of_an_address_are_bounded() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let app = tenants::App {
+        api: bench.api_of(None),
+    };
+    let good = format!("aias_{}_{}", &TENANT[4..], "B".repeat(43));
+    let bad = format!("aias_{}_{}", &TENANT[4..], "C".repeat(43));
+    let status = async |token: &str, ip: &str| {
+        let answer = tenants::handle(&app, get(token, ip)).await;
+        answer.status_code
+    };
+    // What is good never counts.
+    for _ in 0..150 {
+        assert_eq!(status(&good, "192.0.2.1").await, 200);
+    }
+    for n in 0..100 {
+        let token = if n % 2 == 0 { bad.as_str() } else { "nonsense" };
+        assert_eq!(status(token, "192.0.2.1").await, 401);
+    }
+    bench.wire.reset();
+    let refused = tenants::handle(&app, get(&bad, "192.0.2.1")).await;
+    assert_eq!(refused.status_code, 429);
+    assert!(refused.body.contains("too-many-attempts"));
+    assert!(
+        refused.headers.contains_key("retry-after"),
+        "{:?}",
+        refused.headers
+    );
+    assert_eq!(bench.wire.calls(), Vec::<String>::new());
+    // Others are not held back, and neither is this one a minute later.
+    assert_eq!(status(&good, "192.0.2.2").await, 200);
+    bench.clock.advance(std::time::Duration::from_secs(61));
+    assert_eq!(status(&good, "192.0.2.1").await, 200);
 }

@@ -73,7 +73,7 @@ fn a_run_that_never_ends_is_faulted_and_its_neighbours_complete() {
     let run = client.ended_within(&spinning, Duration::from_secs(60));
     assert_eq!(
         (run["status"].as_str(), run["error"]["code"].as_str()),
-        (Some("faulted"), Some("timeout")),
+        (Some("faulted"), Some("cpu-limit")),
         "{run}"
     );
     assert_eq!(client.ended(&execute(&good))["status"], "completed");

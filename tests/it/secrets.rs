@@ -118,7 +118,7 @@ fn a_value_goes_to_its_host_and_is_seen_nowhere_else() {
     kept.push(client.get(&log).expect(200).body);
     // All that the functions have stored and printed, too.
     kept.extend(client.everything_stored());
-    kept.push(printed(&client));
+    kept.push(client.printed());
     for (name, needle) in [("canary", &random), ("basic", &basic(&password))] {
         for bytes in &kept {
             let text = String::from_utf8_lossy(bytes);
@@ -131,22 +131,6 @@ fn a_value_goes_to_its_host_and_is_seen_nowhere_else() {
     let all: String = kept.iter().map(|b| String::from_utf8_lossy(b)).collect();
     assert!(runs.iter().all(|id| all.matches(id.as_str()).count() > 20));
     assert!(all.contains("[secret]"));
-}
-
-/// All that the functions have printed.
-fn printed(client: &Client) -> Vec<u8> {
-    let program = r#"
-import boto3, sys
-logs = boto3.client("logs", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
-for group in logs.describe_log_groups()["logGroups"]:
-    name = group["logGroupName"]
-    for page in logs.get_paginator("filter_log_events").paginate(logGroupName=name):
-        for event in page["events"]:
-            print(event["message"])
-"#;
-    let printed = client.stack.python(program, &[client.stack.url()]);
-    assert!(printed.contains("the message was handled"), "no log");
-    printed.into_bytes()
 }
 
 fn form(text: &str) -> String {

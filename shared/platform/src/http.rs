@@ -127,6 +127,7 @@ where
             user_id,
             run_id,
             duration_ms,
+            error,
             "the request was answered"
         );
     }

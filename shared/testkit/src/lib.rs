@@ -13,6 +13,7 @@
 pub mod aws;
 pub mod dynamodb;
 pub mod hosts;
+pub mod issuer;
 pub mod stack;
 pub mod stripe;
 pub mod wire;

@@ -13,6 +13,7 @@ use aias_engine::{
 };
 use aias_platform::{
     http::{HttpEvent, Response, parts_of_key, serve},
+    sandbox::frame::{self, MAX_ORDER, MAX_WORD, Order, Word},
     secrets::Keyring,
     store::Cursor,
 };
@@ -29,6 +30,7 @@ pub const ALL: &[Target] = &[
     ("cursor", cursor),
     ("definition", definition),
     ("form", form),
+    ("frame", frames),
     ("http_event", http_event),
     ("jq", jq),
     ("json", json_text),
@@ -220,6 +222,49 @@ pub fn sealed(bytes: &[u8]) {
         return;
     };
     assert!(keyring.open("place", text).is_err(), "a forged text opened");
+}
+
+/// What a child of the sandbox says, and what it is told: frames, and what they hold.
+pub fn frames(bytes: &[u8]) {
+    for max in [MAX_WORD, MAX_ORDER] {
+        let mut rest = bytes;
+        while let Ok(Some(whole)) = frame::first(rest, max) {
+            rest = rest.get(frame::HEAD + whole.len()..).unwrap_or_default();
+            if let Ok(word) = frame::read::<Word<'_>>(whole) {
+                again(&word, whole);
+                match word {
+                    Word::Asked(json) => drop(frame::asked_of(&json)),
+                    Word::Faulted(json) => drop(frame::error_of(&json)),
+                    Word::Completed(json) | Word::Emitted(_, json) => drop(frame::value_of(&json)),
+                    Word::Ready(_) | Word::Compiled(_) | Word::Step(_) | Word::Broken => {}
+                }
+            }
+            if let Ok(order) = frame::read::<Order<'_>>(whole) {
+                if let Order::Begin(begin) = &order {
+                    drop(frame::journal_of(&begin.journal));
+                    drop(frame::value_of(&begin.input));
+                }
+            }
+        }
+    }
+    // What is asked for is the same when it is read again.
+    if let Ok(asked) = frame::asked_of(bytes) {
+        let read = frame::asked_of(&frame::asked_json(&asked));
+        assert_eq!(read.ok(), Some(asked));
+    }
+}
+
+/// A word that was read is written as a word that reads the same.
+fn again(word: &Word<'_>, whole: &[u8]) {
+    let mut written = Vec::new();
+    let fits = frame::write(&mut written, word, MAX_WORD).is_ok();
+    assert!(fits || whole.len() > MAX_WORD);
+    let read = frame::first(&written, MAX_WORD).ok().flatten();
+    let read = read.map(frame::read::<Word<'_>>);
+    assert_eq!(
+        format!("{:?}", read),
+        format!("{:?}", Some(Ok::<_, ()>(word)))
+    );
 }
 
 /// An API key's token: what is taken is spelled in one way.

@@ -13,7 +13,7 @@ use super::{
     SeenCell,
     oidc::{Oidc, TokenError},
     problem::Problem,
-    rate::{Rate, RateState},
+    rate::{Attempts, Rate, RateState},
     request::Request,
     response::Response,
 };
@@ -22,7 +22,6 @@ use crate::{
     narrow,
     secrets::{Keyring, Keyrings, Purpose},
     store::{Proof, Store},
-    telemetry::Chain,
 };
 
 pub use super::oidc::Issuer;
@@ -97,6 +96,7 @@ pub struct Auth {
     keyrings: Keyrings,
     oidc: Oidc,
     rate: Rate,
+    attempts: Attempts,
     clock: Clock,
 }
 
@@ -132,6 +132,7 @@ impl Auth {
             keyrings,
             oidc: Oidc::new(issuer),
             rate: Rate::default(),
+            attempts: Attempts::default(),
             clock,
         }
     }
@@ -265,8 +266,18 @@ impl Auth {
     /// Whose credential the request carries.
     ///
     /// # Errors
-    /// `401` without a good one.
+    /// `401` without a good one, `429` when too many were not.
     async fn identity(&self, request: &Request) -> Result<Identity, Problem> {
+        let who = request.source_ip.as_str();
+        self.attempts.check(who, self.clock.now())?;
+        let found = self.credential(request).await;
+        if found.as_ref().is_err_and(Problem::is_bad_credential) {
+            self.attempts.failed(who, self.clock.now());
+        }
+        found
+    }
+
+    async fn credential(&self, request: &Request) -> Result<Identity, Problem> {
         let header = request
             .header("authorization")
             .ok_or_else(|| Problem::unauthorized("no credential"))?;
@@ -287,18 +298,12 @@ impl Auth {
         match self.oidc.user(token).await {
             Ok(user) => Ok(Identity::User(user)),
             Err(error @ TokenError::Issuer(_)) => Err(Problem::unavailable(error)),
-            Err(error) => {
-                tracing::info!(reason = %Chain(&error), "a token was refused");
-                Err(invalid())
-            }
+            Err(error) => Err(invalid().because(error)),
         }
     }
 
     async fn api_key(&self, token: &str) -> Result<Caller, Problem> {
-        let refuse = |reason: &str| {
-            tracing::info!(reason, "an API key was refused");
-            invalid()
-        };
+        let refuse = |reason: &'static str| invalid().because(format!("the API key is {reason}"));
         let (tenant, secret) = parts_of_key(token).ok_or_else(|| refuse("malformed"))?;
         let keyring = self.keyrings.get().await?;
         let hashes = keyring.hashes(
@@ -308,7 +313,7 @@ impl Auth {
         let found = self.store.key_owner(tenant, &hashes).await?;
         let (owner, tenant) = found.ok_or_else(|| refuse("unknown"))?;
         if tenant.deleted_at.is_some() {
-            return Err(refuse("its tenant is deleted"));
+            return Err(refuse("of a deleted tenant"));
         }
         if owner
             .valid_until
@@ -335,10 +340,7 @@ async fn rated(
 }
 
 fn invalid() -> Problem {
-    Problem::unauthorized("the credential is not valid").with_header(
-        "www-authenticate",
-        "Bearer realm=\"aias\", error=\"invalid_token\"",
-    )
+    Problem::bad_credential()
 }
 
 /// A caller whom the tenant's plan has no room for.

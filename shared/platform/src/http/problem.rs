@@ -82,6 +82,29 @@ impl Problem {
         problem.with_header("www-authenticate", "Bearer realm=\"aias\"")
     }
 
+    /// `401` for a credential that is no good.
+    #[must_use]
+    pub fn bad_credential() -> Self {
+        Self::unauthorized("the credential is not valid").with_header(
+            "www-authenticate",
+            "Bearer realm=\"aias\", error=\"invalid_token\"",
+        )
+    }
+
+    pub(super) fn is_bad_credential(&self) -> bool {
+        let mut headers = self.headers.iter();
+        self.status == 401 && headers.any(|(_, value)| value.contains("invalid_token"))
+    }
+
+    /// The same with what is for the log alone.
+    #[must_use]
+    pub fn because(self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..self
+        }
+    }
+
     /// `401` for a webhook whose signature does not hold.
     #[must_use]
     pub fn bad_signature() -> Self {

@@ -2,7 +2,10 @@
 //! tenant can ask of it, told in `RateLimit` headers. It costs no call; the plan's exact rate is
 //! counted where events are admitted.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use aias_domain::plan::Limits;
 use jiff::Timestamp;
@@ -30,6 +33,58 @@ pub(super) struct RateState {
     resets_in: i64,
 }
 
+/// How many credentials that are no good one address may try in a window.
+pub(super) const MAX_FAILURES: u32 = 100;
+
+/// The failed attempts of each address, counted in this execution environment. To guess a key of 256
+/// bits is hopeless anyway; this bounds what trying costs.
+#[derive(Debug, Default)]
+pub(super) struct Attempts(Mutex<Window>);
+
+impl Attempts {
+    /// Refuses an address that has failed too often, whatever it brings now.
+    pub(super) fn check(&self, who: &str, now: Timestamp) -> Result<(), Problem> {
+        let (number, resets_in) = window_of(now);
+        let window = self.window();
+        let failed = window.counts.get(who).copied().unwrap_or_default();
+        if window.number == number && failed >= MAX_FAILURES {
+            let title = "Too many bad credentials";
+            return Err(Problem::too_many("too-many-attempts", title, resets_in));
+        }
+        Ok(())
+    }
+
+    /// Counts a failed attempt.
+    pub(super) fn failed(&self, who: &str, now: Timestamp) {
+        let (number, _) = window_of(now);
+        *self.window().count(number, who) += 1;
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The window's number, and in how many seconds it ends.
+fn window_of(now: Timestamp) -> (i64, i64) {
+    let length = i64::from(Limits::RATE_WINDOW_SECONDS);
+    let second = now.as_second();
+    (
+        second.div_euclid(length),
+        length - second.rem_euclid(length),
+    )
+}
+
+impl Window {
+    fn count(&mut self, number: i64, who: &str) -> &mut u32 {
+        if self.number != number || self.counts.len() >= MAX_CALLERS {
+            self.number = number;
+            self.counts.clear();
+        }
+        self.counts.entry(who.to_owned()).or_default()
+    }
+}
+
 impl Rate {
     /// Counts a request of a tenant, or of a person who has not named one.
     pub(super) fn count(
@@ -38,21 +93,10 @@ impl Rate {
         limits: &Limits,
         now: Timestamp,
     ) -> Result<RateState, Problem> {
-        let length = i64::from(Limits::RATE_WINDOW_SECONDS);
-        let number = now.as_second().div_euclid(length);
-        let resets_in = length - now.as_second().rem_euclid(length);
+        let (number, resets_in) = window_of(now);
         let quota = limits.api_requests;
-        let mut window = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if window.number != number || window.counts.len() >= MAX_CALLERS {
-            *window = Window {
-                number,
-                counts: HashMap::new(),
-            };
-        }
-        let count = window.counts.entry(who.to_owned()).or_default();
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = window.count(number, who);
         if *count >= quota {
             let problem = Problem::too_many("rate-limited", "Too many requests", resets_in);
             let state = RateState {
