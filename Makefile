@@ -29,6 +29,7 @@ check: $(VENV)/run.stamp $(TOOLS)/stamp
 # Figures, never tests: what the engine does in a second, and what must not grow.
 bench:
 	cargo bench -p aias-engine
+	cargo bench -p aias-platform
 
 clean:
 	rm -rf .local target .aws-sam

@@ -13,6 +13,7 @@ mod crash;
 mod effects;
 mod engine;
 mod events;
+mod fuzz;
 mod iam;
 mod isolation;
 mod outbound;

@@ -1,12 +1,46 @@
 //! Calls to other hosts: how they show who calls, what they follow, and what they refuse.
 
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use aias_domain::id::{RunId, TenantId};
 use aias_engine::journal::{
     Answer, Authentication, Body, Effect, HttpRequest, HttpResponse, Key, OAuth2, Request,
 };
 use aias_platform::outbound::{Concealed, Guard, MAX_RESPONSE_BYTES, Outbound};
 use aias_testkit::hosts::Hosts;
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns};
 use jiff::Timestamp;
+
+/// A resolver that says what it is told to, one answer after the other, the last one for ever.
+#[derive(Debug, Clone)]
+struct Liar {
+    answers: Arc<Vec<Vec<IpAddr>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Liar {
+    fn new(answers: &[&[&str]]) -> Self {
+        let addresses = |answer: &&[&str]| answer.iter().map(|a| a.parse().unwrap()).collect();
+        Self {
+            answers: Arc::new(answers.iter().map(addresses).collect()),
+            asked: Arc::default(),
+        }
+    }
+}
+
+impl ResolveDns for Liar {
+    fn resolve_dns<'a>(&'a self, _: &'a str) -> DnsFuture<'a> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let last = self.answers.len() - 1;
+        DnsFuture::ready(Ok(self.answers[number.min(last)].clone()))
+    }
+}
 
 struct Caller {
     outbound: Outbound,
@@ -55,14 +89,21 @@ impl Caller {
         }
     }
 
-    fn request(&self, path: &str) -> HttpRequest {
+    fn plain() -> HttpRequest {
         HttpRequest {
             method: "GET".into(),
-            uri: format!("{}{path}", self.url),
+            uri: String::new(),
             headers: vec![],
             body: None,
             redirect: false,
             authentication: None,
+        }
+    }
+
+    fn request(&self, path: &str) -> HttpRequest {
+        HttpRequest {
+            uri: format!("{}{path}", self.url),
+            ..Self::plain()
         }
     }
 }
@@ -256,4 +297,78 @@ async fn a_response_is_bounded_and_a_host_that_is_not_there_is_told() {
     };
     let (kind, status, _) = failed(caller.call(nobody).await);
     assert_eq!((kind.as_str(), status), ("communication", 502));
+}
+
+#[tokio::test]
+async fn a_resolver_that_lies_gains_nothing() {
+    let hosts = Hosts::default();
+    let url = hosts.start().await;
+    let port = url.rsplit(':').next().unwrap().to_owned();
+    let named = |name: &str, path: &str| HttpRequest {
+        uri: format!("http://{name}:{port}{path}"),
+        redirect: true,
+        ..Caller::plain()
+    };
+    let caller = |networks: &str, liar: &Liar| Caller {
+        outbound: Outbound::with_resolver(networks.parse().unwrap(), liar.clone()),
+        hosts: hosts.clone(),
+        url: url.clone(),
+    };
+    // What is not public among what it says, in whatever order and spelling.
+    for answer in [
+        &["127.0.0.1"][..],
+        &["::1"],
+        &["::ffff:127.0.0.1"],
+        &["64:ff9b::7f00:1"],
+        &["169.254.169.254"],
+        &["fd00:ec2::254"],
+        &["93.184.215.14", "127.0.0.1"],
+        &["127.0.0.1", "93.184.215.14"],
+        &["2606:2800:21f:cb07:6820:80da:af6b:8b2c", "::ffff:10.0.0.1"],
+        &["0.0.0.0"],
+    ] {
+        let liar = Liar::new(&[answer]);
+        let (kind, status, detail) =
+            failed(caller("", &liar).call(named("a.example", "/echo")).await);
+        assert_eq!(
+            (kind.as_str(), status),
+            ("communication", 403),
+            "{answer:?}"
+        );
+        assert!(
+            detail.contains("a.example") && !detail.contains("127."),
+            "{detail}"
+        );
+    }
+    // Nothing at all.
+    let (kind, status, _) = failed(
+        caller("", &Liar::new(&[&[]]))
+            .call(named("a.example", "/echo"))
+            .await,
+    );
+    assert_eq!((kind.as_str(), status), ("communication", 502));
+    // First an address that is checked, then one that is not: it is asked once, and the connection
+    // goes to what was checked. Here that is another address than the host's, where nobody is.
+    let liar = Liar::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
+    let answer = caller("127.0.0.2/32", &liar)
+        .call(named("a.example", "/echo"))
+        .await;
+    assert_eq!(failed(answer).1, 502);
+    assert_eq!(liar.asked.load(Ordering::Relaxed), 1);
+    assert_eq!(hosts.seen("/").len(), 0, "nobody was called");
+    // A redirection to a name is another look-up, which is checked as well.
+    let liar = Liar::new(&[&["127.0.0.1"], &["10.0.0.1"]]);
+    let to = format!("http://b.example:{port}/echo");
+    let path = format!("/redirect?to={to}");
+    let (_, status, detail) = failed(
+        caller("127.0.0.1/32", &liar)
+            .call(named("a.example", &path))
+            .await,
+    );
+    assert_eq!(status, 403);
+    assert!(detail.contains("b.example"), "{detail}");
+    assert_eq!(
+        (hosts.seen("/redirect").len(), hosts.seen("/echo").len()),
+        (1, 0)
+    );
 }

@@ -14,7 +14,7 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
-    http::HttpConnector as _, orchestrator::HttpRequest as SmithyRequest,
+    dns::ResolveDns, http::HttpConnector as _, orchestrator::HttpRequest as SmithyRequest,
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 pub use conceal::Concealed;
 pub use guard::{BadNetwork, Guard};
+use guard::{Guarded, System};
 
 /// How long one effect may take, with its redirections and its token.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -110,12 +111,18 @@ fn idempotency_key(run: RunId, effect: &Effect) -> String {
 }
 
 impl Outbound {
-    /// Calls whatever `guard` lets through.
+    /// Calls whatever `guard` lets through, by the system's names.
     #[must_use]
     pub fn new(guard: Guard) -> Self {
+        Self::with_resolver(guard, System)
+    }
+
+    /// The same by the names of `resolver`, which need not be believed.
+    #[must_use]
+    pub fn with_resolver(guard: Guard, resolver: impl ResolveDns + Clone + 'static) -> Self {
         let connector = Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_with_resolver(guard.clone());
+            .build_with_resolver(Guarded::new(guard.clone(), resolver));
         Self {
             connector,
             guard,

@@ -1,6 +1,8 @@
 //! What reads foreign bytes, each as a function of any bytes: it must come back, and what it asserts
 //! must hold. The fuzzer (`fuzz/`) drives them with millions of inputs, the tests for seconds.
 
+pub mod mutate;
+
 use std::sync::LazyLock;
 
 use aias_domain::{

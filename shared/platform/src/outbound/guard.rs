@@ -111,12 +111,7 @@ impl Guard {
         Err(format!("{address} is not a public address"))
     }
 
-    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveDnsError> {
-        let found = tokio::net::lookup_host((name, 0)).await;
-        let found: Vec<IpAddr> = found
-            .map_err(ResolveDnsError::new)?
-            .map(|address| address.ip())
-            .collect();
+    fn checked(&self, name: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, ResolveDnsError> {
         if found.iter().all(|address| self.allows(*address)) {
             return Ok(found);
         }
@@ -125,9 +120,39 @@ impl Guard {
     }
 }
 
-impl ResolveDns for Guard {
+/// The system's names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct System;
+
+impl ResolveDns for System {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(self.resolve(name))
+        DnsFuture::new(async move {
+            let found = tokio::net::lookup_host((name, 0)).await;
+            let found = found.map_err(ResolveDnsError::new)?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// A resolver whose every answer is checked; the connection goes to what was checked.
+#[derive(Debug, Clone)]
+pub(super) struct Guarded<R> {
+    guard: Guard,
+    resolver: R,
+}
+
+impl<R> Guarded<R> {
+    pub(super) fn new(guard: Guard, resolver: R) -> Self {
+        Self { guard, resolver }
+    }
+}
+
+impl<R: ResolveDns> ResolveDns for Guarded<R> {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = self.resolver.resolve_dns(name).await?;
+            self.guard.checked(name, found)
+        })
     }
 }
 
@@ -239,7 +264,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_whose_address_is_not_public_is_refused() {
-        let error = Guard::default().resolve("localhost").await.unwrap_err();
+        let error = Guarded::new(Guard::default(), System)
+            .resolve_dns("localhost")
+            .await
+            .unwrap_err();
         assert!(
             refused(&error)
                 .unwrap()
@@ -250,7 +278,12 @@ mod tests {
     #[tokio::test]
     async fn only_named_networks_are_opened() {
         let guard = "127.0.0.0/8, ::1/128".parse::<Guard>().unwrap();
-        assert!(guard.resolve("localhost").await.is_ok());
+        assert!(
+            Guarded::new(guard.clone(), System)
+                .resolve_dns("localhost")
+                .await
+                .is_ok()
+        );
         assert_eq!(guard.check(&url("http://127.0.0.1/")), Ok(()));
         assert!(guard.check(&url("http://10.0.0.1/")).is_err());
         assert!("".parse::<Guard>().unwrap().also.is_empty());

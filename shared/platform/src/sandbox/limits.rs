@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs, io};
 
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
 
 use super::frame::Held;
 
@@ -97,13 +100,10 @@ fn nothing_inherited() -> Result<(), Error> {
     Ok(())
 }
 
-/// The system calls that computing takes: reading and writing pipes that are open, memory, and an
-/// end. Any other is refused.
+/// The system calls that computing takes: reading orders, writing words, memory, and an end. Any
+/// other is refused.
 fn filter() -> Option<BpfProgram> {
     let allowed = [
-        libc::SYS_read,
-        libc::SYS_write,
-        libc::SYS_writev,
         libc::SYS_brk,
         libc::SYS_mmap,
         libc::SYS_munmap,
@@ -125,7 +125,18 @@ fn filter() -> Option<BpfProgram> {
         libc::SYS_exit,
         libc::SYS_exit_group,
     ];
-    let rules: BTreeMap<i64, Vec<_>> = allowed.into_iter().map(|call| (call, vec![])).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        allowed.into_iter().map(|call| (call, vec![])).collect();
+    let of = |descriptors: &[u64]| {
+        let rules = descriptors.iter().map(|n| {
+            let is = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *n)?;
+            SeccompRule::new(vec![is])
+        });
+        rules.collect::<Result<Vec<_>, _>>().ok()
+    };
+    rules.insert(libc::SYS_read, of(&[0])?);
+    rules.insert(libc::SYS_write, of(&[1, 2])?);
+    rules.insert(libc::SYS_writev, of(&[1, 2])?);
     let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
     let filter = SeccompFilter::new(
         rules,

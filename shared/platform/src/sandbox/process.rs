@@ -66,6 +66,9 @@ const MAX_PROGRAM_BYTES: usize = 256 * 1024;
 const LIFE: Duration = Duration::from_secs(60);
 const USES_PER_LOOK: u32 = 16;
 
+/// The first descriptor that is none of a child's pipes.
+const FIRST_OTHER: i32 = 3;
+
 /// How many bytes are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -74,6 +77,8 @@ const LAST_WORDS: usize = 1024;
 
 impl Process {
     pub(super) fn begin(binary: &Path, memory_bytes: u64) -> std::io::Result<Self> {
+        // What this process inherited itself is not to go on to the child.
+        close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
         let mut child = Command::new(binary)
             .arg(ARGUMENT)
             .arg(memory_bytes.to_string())
