@@ -236,7 +236,7 @@ impl Bench {
         match function {
             "webhook-ingest" => webhook_ingest::handle(&self.ingest(), event).await,
             "webhook-endpoints" => {
-                webhook_endpoints::handle(&webhook_endpoints::App { api: api }, event).await
+                webhook_endpoints::handle(&webhook_endpoints::App { api }, event).await
             }
             "workflows" => {
                 workflows::handle(
@@ -253,7 +253,7 @@ impl Bench {
                 .await
             }
             "artifacts" => artifacts::handle(&artifacts::App::new(api, self.blobs()), event).await,
-            "tenants" => tenants::handle(&tenants::App { api: api }, event).await,
+            "tenants" => tenants::handle(&tenants::App { api }, event).await,
             "stripe-webhook" => stripe_webhook::handle(&self.stripe_webhook(), event).await,
             "billing" => {
                 let app = billing::App::new(api, self.stripe());

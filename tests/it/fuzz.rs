@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aias_platform::clock::random_id;
 use aias_targets::{
     ALL, Target,
     mutate::{Random, mutated},
@@ -35,9 +36,8 @@ fn drive((name, target): Target) -> usize {
     let inputs = corpus(name);
     assert!(!inputs.is_empty(), "{name} has no corpus");
     inputs.iter().for_each(|input| target(input));
-    // By the clock, so that every day tries something else; told should it fail.
-    let seed =
-        u64::from(std::process::id()) ^ jiff::Timestamp::now().as_millisecond().unsigned_abs();
+    // Each time something else; the input is told should it fail.
+    let seed = u64::try_from(random_id() >> 64).unwrap_or_default();
     let (mut random, begun, mut count) = (Random::new(seed), Instant::now(), 0);
     while begun.elapsed() < PATIENCE {
         let input = &inputs[random.below(inputs.len())];

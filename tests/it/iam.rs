@@ -3,6 +3,7 @@
 
 use aias_domain::{id::TenantId, secret::SecretName};
 use aias_platform::{
+    clock::{Clock, random_id},
     narrow,
     store::{Proof, Store},
 };
@@ -11,7 +12,6 @@ use aias_testkit::{
     stack::{self, Stack},
     wire::Wire,
 };
-use jiff::Timestamp;
 use serde_json::Value;
 
 /// What an operator's own tools can do, and what somebody can who holds a tenant's session.
@@ -133,7 +133,8 @@ fn program(stack: &Stack, what: &str, logical: &str, tenants: [TenantId; 2]) -> 
 }
 
 fn tenants() -> [TenantId; 2] {
-    [0, 1].map(|_| TenantId::new(Timestamp::now(), aias_platform::clock::random_id()))
+    let now = Clock::system().now();
+    [0, 1].map(|_| TenantId::new(now, random_id()))
 }
 
 #[test]

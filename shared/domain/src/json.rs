@@ -62,6 +62,29 @@ fn parse_within(bytes: &[u8], depth: usize) -> Result<Value, ParseError> {
     })
 }
 
+/// Whether a JSON text has more than so many arrays and objects inside each other. Of any other text it
+/// says something: that it is not JSON, its parser says.
+#[must_use]
+pub fn is_deeper(bytes: &[u8], depth: usize) -> bool {
+    let (mut level, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                level += 1;
+                if level > depth {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_text => level = level.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Adds a token to a JSON pointer, escaped as RFC 6901 says.
 pub fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
@@ -199,6 +222,26 @@ mod tests {
         );
         assert_eq!(error.pointer, "/0".repeat(MAX_DEPTH));
         assert!(parse(nested(1_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_depth_of_a_text_is_seen_without_reading_it() {
+        for (text, depth) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a": [1, {"b": []}], "c": [[]]}"#, 4),
+            (r#"["[[[[", "\"[[", "\\", []]"#, 2),
+        ] {
+            assert!(!is_deeper(text.as_bytes(), depth), "{text}");
+            assert!(
+                depth == 0 || is_deeper(text.as_bytes(), depth - 1),
+                "{text}"
+            );
+        }
+        assert!(is_deeper(
+            "[".repeat(1_000_000).as_bytes(),
+            MAX_STORED_DEPTH
+        ));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::{
 };
 
 use aias_engine::{
-    Control, Host, Outcome, Program, Record, Start,
+    Control, Host, Input, Outcome, Program, Record, Start,
     journal::{Answer, Asked, Body, Entry, HttpResponse, What},
 };
 use jiff::Timestamp;
@@ -55,7 +55,7 @@ impl Host for World {
 fn run(program: &Program, input: &Value) -> usize {
     let start = Start {
         id: "run_1",
-        input,
+        input: Input::Value(input),
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 20_000,
         journal: &[],

@@ -19,7 +19,7 @@ use std::{
 };
 
 use aias_engine::{
-    Control, Host, Outcome, Program, Record, Start,
+    Control, Host, Input, Outcome, Program, Record, Start,
     definition::{self, Format},
 };
 use criterion::{Criterion, criterion_group};
@@ -95,7 +95,7 @@ impl Host for Log {
 fn run(program: &Program, input: &Value) -> (Value, usize) {
     let start = Start {
         id: "run_1",
-        input,
+        input: Input::Value(input),
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 10_000,
         journal: &[],

@@ -91,9 +91,9 @@ impl Policy {
 /// # Errors
 /// What is wrong with the value, without any of it.
 pub fn of_secret(scheme: &str, value: &Value) -> Result<Authentication, String> {
-    let configuration = match value {
-        Value::String(token) if scheme == "bearer" => json!({ "token": token }),
-        value => value.clone(),
+    let configuration = match value.as_str() {
+        Some(token) if scheme == "bearer" => json!({ "token": token }),
+        Some(_) | None => value.clone(),
     };
     let document = json!({ (scheme): configuration });
     let mut compiling = Compiling::default();

@@ -31,13 +31,22 @@ use crate::{
 };
 use world::World;
 
+/// A run's input.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// As a value.
+    Value(&'a Value),
+    /// As its JSON text, which says the same.
+    Json(&'a [u8]),
+}
+
 /// What a run begins with. The same start gives the same run.
 #[derive(Debug, Clone)]
 pub struct Start<'a> {
     /// `$workflow.id`.
     pub id: &'a str,
     /// The input, as it was stored.
-    pub input: &'a Value,
+    pub input: Input<'a>,
     /// `$workflow.startedAt`, and the time until the journal's first entry.
     pub started_at: Timestamp,
     /// Steps that may be executed.
@@ -84,7 +93,16 @@ const TASK: usize = 5;
 impl Program {
     /// Runs the program as far as its journal and its host lead.
     pub fn run(&self, start: &Start<'_>, host: &mut dyn Host) -> Outcome {
-        let input = value::from_json(start.input);
+        let input = match start.input {
+            Input::Value(value) => value::from_json(value),
+            Input::Json(text) => match value::parse(text) {
+                Ok(value) => value,
+                Err(why) => {
+                    let why = format!("the input is not JSON: {why}");
+                    return Outcome::Faulted(Error::new(ErrorKind::Runtime, "/input", why));
+                }
+            },
+        };
         let arguments = arguments(self, start, &input);
         let context = arguments.values[CONTEXT].clone();
         let run = Run {

@@ -57,6 +57,6 @@ mod value;
 pub use authentication::of_secret;
 pub use error::{Error, Kind as ErrorKind};
 pub use host::{Control, Event, Host, Record};
-pub use interpreter::{Outcome, Start};
+pub use interpreter::{Input, Outcome, Start};
 pub use program::Program;
 pub use reader::Fault;

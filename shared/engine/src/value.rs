@@ -1,9 +1,10 @@
 //! JSON values and jq values.
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use jaq_json::{Map, Num, Val};
 use jaq_std::ValT as _;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
 /// A jq value of a JSON value.
@@ -42,6 +43,112 @@ fn read<'a>(value: &'a Value, names: &mut Names<'a>) -> Val {
             }
             Val::obj(object)
         }
+    }
+}
+
+/// A jq value of a JSON text, the same as of its value; of a name that is there twice the last member
+/// counts. However deep it is, it is read.
+pub(crate) fn parse(json: &[u8]) -> Result<Val, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    deserializer.disable_recursion_limit();
+    let names = RefCell::default();
+    let value = Reading(&names).deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| value)
+}
+
+/// Reading a text, with the names of members that were seen.
+#[derive(Clone, Copy)]
+struct Reading<'a>(&'a RefCell<HashMap<String, Val>>);
+
+impl Reading<'_> {
+    fn name(self, name: &str) -> Val {
+        let mut names = self.0.borrow_mut();
+        if let Some(known) = names.get(name) {
+            return known.clone();
+        }
+        let new = text(name);
+        if names.len() < MAX_NAMES {
+            names.insert(name.to_owned(), new.clone());
+        }
+        new
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = Val;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_> {
+    type Value = Val;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Val, E> {
+        Ok(Val::Null)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> Result<Val, E> {
+        Ok(Val::Bool(b))
+    }
+
+    fn visit_i64<E>(self, n: i64) -> Result<Val, E> {
+        Ok(Val::Num(number(&n.into())))
+    }
+
+    fn visit_u64<E>(self, n: u64) -> Result<Val, E> {
+        Ok(Val::Num(number(&n.into())))
+    }
+
+    fn visit_f64<E>(self, n: f64) -> Result<Val, E> {
+        Ok(Val::Num(Num::Float(n)))
+    }
+
+    fn visit_str<E>(self, s: &str) -> Result<Val, E> {
+        Ok(text(s))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Val, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            array.push(item);
+        }
+        Ok(array.into_iter().collect())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Val, A::Error> {
+        let mut object = Map::default();
+        while let Some(name) = members.next_key_seed(Name(self))? {
+            object.insert(name, members.next_value_seed(self)?);
+        }
+        Ok(Val::obj(object))
+    }
+}
+
+struct Name<'a>(Reading<'a>);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Val;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Val;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Val, E> {
+        Ok(self.0.name(name))
     }
 }
 
@@ -145,6 +252,31 @@ mod tests {
     fn json_comes_back_as_it_was() {
         let value = json!({"a": [1, -2, 1.5, u64::MAX, i64::MIN, "ü", null, true], "b": {}});
         assert_eq!(to_json(&from_json(&value)), Ok(value));
+    }
+
+    #[test]
+    fn a_text_reads_as_its_value_does() {
+        for json in [
+            r#"{"a": [1, -2, 1.5, 18446744073709551615, -9223372036854775808, "\u00fc\n", null, true], "b": {}, "a b": [[]]}"#,
+            r#"{"x": 1, "y": 2, "x": [{"x": 3}, {"x": 4}]}"#,
+            "1e400",
+            "123456789012345678901234567890",
+            "-0",
+            "-0.0",
+            "1.0",
+            "\"\"",
+        ] {
+            let value = serde_json::from_str::<Value>(json).map(|value| from_json(&value));
+            let parsed = parse(json.as_bytes());
+            // As text, since -0.0 equals 0.
+            let shown = |value: Result<Val, serde_json::Error>| value.map(|v| v.to_string()).ok();
+            assert_eq!(shown(parsed), shown(value), "{json}");
+        }
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        assert!(parse(deep.as_bytes()).is_ok());
+        for bad in ["", "[1,]", "{} {}", "\u{0}", "nul"] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use aias_domain::canonical;
 use aias_engine::{
-    Control, Host, Outcome, Program, Record, Start,
+    Control, Host, Input, Outcome, Program, Record, Start,
     journal::{Answer, Asked, Body, Entry, Failure, HttpResponse, What},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -107,7 +107,7 @@ impl Host for World<'_> {
 fn run(program: &Program, input: &Value, journal: &[Entry], world: &mut World<'_>) -> Outcome {
     let start = Start {
         id: "run_1",
-        input,
+        input: Input::Value(input),
         started_at: began(),
         max_steps: 300,
         journal,

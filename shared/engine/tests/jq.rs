@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use aias_engine::{Control, Host, Outcome, Program, Record, Start};
+use aias_engine::{Control, Host, Input, Outcome, Program, Record, Start};
 use serde_json::{Value, json};
 
 struct Silent;
@@ -22,7 +22,7 @@ fn outputs(code: &str) -> Result<Value, String> {
     let program = Program::compile(&definition).map_err(|faults| faults[0].detail.clone())?;
     let start = Start {
         id: "r",
-        input: &json!({"a": 1, "s": "a,b", "xs": [1, 2, 3], "o": {"k": 1}}),
+        input: Input::Value(&json!({"a": 1, "s": "a,b", "xs": [1, 2, 3], "o": {"k": 1}})),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         max_steps: 10,
         journal: &[],

@@ -4,7 +4,7 @@
 
 use aias_domain::run::RunError;
 use aias_engine::{
-    Control, Event, Host, Outcome, Program, Record, Start,
+    Control, Event, Host, Input, Outcome, Program, Record, Start,
     definition::{Format, read},
 };
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn run_in(program: &Program, input: &Value, max_steps: u32) -> (Result<Value, Ru
     let mut steps = Steps(Vec::new());
     let start = Start {
         id: "run_1",
-        input,
+        input: Input::Value(input),
         started_at: "2026-11-21T00:00:00.5Z".parse().unwrap(),
         max_steps,
         journal: &[],
@@ -401,7 +401,7 @@ fn a_host_can_stop_a_run() {
         program("do: [{l: {for: {in: '[range(100)]'}, do: [{a: {set: {x: 1}}}]}}]").unwrap();
     let start = Start {
         id: "r",
-        input: &json!({}),
+        input: Input::Value(&json!({})),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         max_steps: 1_000,
         journal: &[],

@@ -1,5 +1,7 @@
 //! The workflow of ten steps, in this process and in the sandbox: in turns, so that what disturbs
-//! one disturbs the other. Both go from the input's JSON to the output's, with a record of each step.
+//! one disturbs the other. Both take an input and give an output, with a record of each step. In the
+//! sandbox once one run after the other, when a core has to be woken for each half of each run, and
+//! once as the executor does it: a batch of ten, one run on each core and one that is ready.
 //!
 //! `cargo bench -p aias-platform` prints the ratio of each round and their spread.
 
@@ -11,6 +13,7 @@
 )]
 
 use std::{
+    num::NonZero,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +21,7 @@ use std::{
 
 use aias_domain::plan::MEMORY_BYTES;
 use aias_engine::{
-    Control, Host, Outcome, Program, Record, Start,
+    Control, Host, Input, Outcome, Program, Record, Start,
     definition::{Format, read},
 };
 use aias_platform::{
@@ -29,6 +32,7 @@ use aias_platform::{
 };
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 const WORKFLOW: &str = include_str!("../../engine/benches/order/order.yaml");
 const INPUT: &str = include_str!("../../engine/benches/order/order.input.json");
@@ -47,9 +51,11 @@ impl Host for Log {
 }
 
 fn here(program: &Program, input: &Value) -> (Value, usize) {
+    // As there: the input is handed over.
+    let input = &input.clone();
     let start = Start {
         id: RUN,
-        input,
+        input: Input::Value(input),
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 10_000,
         journal: &[],
@@ -85,6 +91,9 @@ async fn there(sandbox: &Sandbox, definition: &Arc<Definition>, input: &Value) -
     }
 }
 
+/// What the executor is given at once, and computes on all cores.
+const BATCH: u32 = 10;
+
 const ROUND: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
@@ -110,29 +119,47 @@ async fn compare() {
     println!("a child begins in {:?}: {held:?}", begun.elapsed());
     assert_eq!(here(&program, &input), expected);
     assert_eq!(there(&sandbox, &definition, &input).await, expected);
-    let mut ratios = Vec::new();
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let cores = Semaphore::new(cores + 1);
+    let (mut singly, mut batched) = (Vec::new(), Vec::new());
     for round in 0..9 {
-        let (begun, mut count) = (Instant::now(), 0_u32);
-        while begun.elapsed() < ROUND {
+        let in_process = rate(1, async || {
             std::hint::black_box(here(&program, &input));
-            count += 1;
-        }
-        let in_process = f64::from(count) / begun.elapsed().as_secs_f64();
-        let (begun, mut count) = (Instant::now(), 0_u32);
-        while begun.elapsed() < ROUND {
+        });
+        let in_process = in_process.await;
+        let one = rate(1, async || {
             std::hint::black_box(there(&sandbox, &definition, &input).await);
-            count += 1;
-        }
-        let sandboxed = f64::from(count) / begun.elapsed().as_secs_f64();
-        let ratio = sandboxed / in_process;
+        });
+        let one = one.await;
+        let ten = rate(BATCH, async || {
+            let runs = (0..BATCH).map(|_| async {
+                let _core = cores.acquire().await;
+                std::hint::black_box(there(&sandbox, &definition, &input).await);
+            });
+            futures_util::future::join_all(runs).await;
+        });
+        let ten = ten.await;
         println!(
-            "round {round}: in process {in_process:.0}/s, sandboxed {sandboxed:.0}/s, ratio {ratio:.2}"
+            "round {round}: in process {in_process:.0}/s; sandboxed, one by one {one:.0}/s, a batch of ten {ten:.0}/s"
         );
-        ratios.push(ratio);
+        singly.push(one / in_process);
+        batched.push(ten / in_process);
     }
-    ratios.sort_by(f64::total_cmp);
-    println!(
-        "ratio: {:.2} (from {:.2} to {:.2})",
-        ratios[4], ratios[0], ratios[8]
-    );
+    for (how, mut ratios) in [("one by one", singly), ("a batch of ten", batched)] {
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "ratio, {how}: {:.2} (from {:.2} to {:.2})",
+            ratios[4], ratios[0], ratios[8]
+        );
+    }
+}
+
+/// How often something is done in a second, if each turn does it `each` times.
+async fn rate(each: u32, mut turn: impl AsyncFnMut()) -> f64 {
+    let (begun, mut count) = (Instant::now(), 0_u32);
+    while begun.elapsed() < ROUND {
+        turn().await;
+        count += each;
+    }
+    f64::from(count) / begun.elapsed().as_secs_f64()
 }

@@ -64,6 +64,8 @@ pub struct Computation<'a> {
     process: Option<Process>,
     /// Whether nothing else was ever in this process, nor did it wait for work.
     is_new: bool,
+    /// Whether the child has no program of the definition, against what is remembered of it.
+    is_broken: bool,
     /// What was told so far, and how much of it is told again.
     told: u64,
     again: u64,
@@ -84,6 +86,7 @@ impl<'a> Computation<'a> {
             given,
             process: None,
             is_new: false,
+            is_broken: false,
             told: 0,
             again: 0,
         }
@@ -97,11 +100,7 @@ impl<'a> Computation<'a> {
                 Ok(Told::Step(..) | Told::Emitted(..)) if self.again > 0 => self.again -= 1,
                 Ok(told) => {
                     self.told += u64::from(matches!(told, Told::Step(..) | Told::Emitted(..)));
-                    if matches!(told, Told::Ended(_))
-                        && let Some(process) = self.process.take()
-                    {
-                        self.sandbox.give_back(process);
-                    }
+                    self.let_go(&told);
                     return told;
                 }
                 // Others may have left something behind in this one.
@@ -113,6 +112,27 @@ impl<'a> Computation<'a> {
                 Err(lost) => {
                     self.process = None;
                     return Told::Ended(Box::new(Err(lost.into())));
+                }
+            }
+        }
+    }
+
+    /// Whether the child is still needed after what it said.
+    fn let_go(&mut self, told: &Told) {
+        match told {
+            Told::Step(..) | Told::Emitted(..) => {}
+            Told::Ended(_) => {
+                let process = self.process.take();
+                if let Some(process) = process.filter(|_| !self.is_broken) {
+                    self.sandbox.give_back(process);
+                }
+            }
+            // One that takes more than others does not wait: it is begun again, from its journal.
+            Told::Asked(_) => {
+                let plan = self.given.memory_bytes;
+                if self.process.as_ref().is_some_and(|p| p.memory_bytes > plan) {
+                    self.process = None;
+                    self.again = self.told;
                 }
             }
         }
@@ -141,8 +161,12 @@ impl<'a> Computation<'a> {
         if self.told > most {
             return Err(Lost::Garbage);
         }
-        let clock = &self.given.clock;
-        process.hear(|word| read(word, clock)).await
+        let (clock, is_broken) = (&self.given.clock, &mut self.is_broken);
+        let heard = process.hear(|word| {
+            *is_broken = matches!(word, Word::Broken);
+            read(word, clock)
+        });
+        heard.await
     }
 
     async fn begin(&mut self) -> Result<Process, Lost> {

@@ -41,8 +41,14 @@ use process::Process;
 /// How long a run may compute without a word: one step, as a rule.
 pub const SEGMENT: Duration = Duration::from_secs(1);
 
+/// How long either side looks for the other's next word before it goes to sleep.
+const SHORT: Duration = Duration::from_micros(100);
+
 /// How many children wait for work at most.
 const MAX_IDLE: usize = 4;
+
+/// The most that a child may take which is kept, in bytes.
+const MAX_KEPT_BYTES: u64 = 128 * 1024 * 1024;
 
 /// What an input and a journal of so many bytes take more when they are read, for each byte.
 const BYTES_PER_BYTE: u64 = 48;
@@ -146,19 +152,34 @@ impl Sandbox {
         definition: &str,
         memory_bytes: u64,
     ) -> Result<Result<(), Vec<Fault>>, Lost> {
-        let mut process = self.take(memory_bytes).await?;
-        process.tell(&Order::Compile(definition.into())).await?;
-        let faults = process.hear(|word| match word {
-            Word::Compiled(faults) => Ok(faults),
-            _ => Err(Garbage),
-        });
-        let faults = faults.await?;
-        self.give_back(process);
+        let process = self.take(memory_bytes).await?;
+        let is_new = process.is_new();
+        let faults = match self.compile_in(process, definition).await {
+            // Others may have left something behind in this one.
+            Err(Lost::Memory | Lost::Killed) if !is_new => {
+                let process = self.begin(memory_bytes).await?;
+                self.compile_in(process, definition).await?
+            }
+            faults => faults?,
+        };
         Ok(if faults.is_empty() {
             Ok(())
         } else {
             Err(faults)
         })
+    }
+
+    async fn compile_in(&self, mut process: Process, definition: &str) -> Result<Vec<Fault>, Lost> {
+        process.tell(&Order::Compile(definition.into())).await?;
+        let faults = process.hear(|word| {
+            let Word::Compiled(faults) = word else {
+                return Err(Garbage);
+            };
+            Ok(faults)
+        });
+        let faults = faults.await?;
+        self.give_back(process);
+        Ok(faults)
     }
 
     /// What a run may take, in bytes, whose input and journal have so many.
@@ -191,9 +212,11 @@ impl Sandbox {
             tracing::error!(%error, "the engine cannot be started");
             Lost::NotBegun
         })?;
-        let held = process.hear(|word| match word {
-            Word::Ready(held) => Ok(held),
-            _ => Err(Garbage),
+        let held = process.hear(|word| {
+            let Word::Ready(held) = word else {
+                return Err(Garbage);
+            };
+            Ok(held)
         });
         let held = held.await?;
         process.held = Some(held);
@@ -211,7 +234,7 @@ impl Sandbox {
 
     /// Keeps a child that has nothing to do.
     pub(crate) fn give_back(&self, mut process: Process) {
-        if !process.may_stay() {
+        if process.memory_bytes > MAX_KEPT_BYTES || !process.may_stay() {
             return;
         }
         let mut idle = self.idle();

@@ -67,11 +67,14 @@ pub async fn everything(endpoint: &str, table: &str, tenant: &str) -> Vec<Vec<u8
 }
 
 fn bytes_of(value: &AttributeValue, all: &mut Vec<Vec<u8>>) {
-    match value {
-        AttributeValue::B(blob) => all.extend(spellings(blob.as_ref())),
-        AttributeValue::L(items) => items.iter().for_each(|item| bytes_of(item, all)),
-        AttributeValue::M(members) => members.values().for_each(|value| bytes_of(value, all)),
-        other => all.push(format!("{other:?}").into_bytes()),
+    if let AttributeValue::B(blob) = value {
+        all.extend(spellings(blob.as_ref()));
+    } else if let AttributeValue::L(items) = value {
+        items.iter().for_each(|item| bytes_of(item, all));
+    } else if let AttributeValue::M(members) = value {
+        members.values().for_each(|value| bytes_of(value, all));
+    } else {
+        all.push(format!("{value:?}").into_bytes());
     }
 }
 

@@ -12,6 +12,7 @@ use aias_domain::{
 use aias_engine::{
     Program,
     definition::{self, Format},
+    journal::Entry,
 };
 use aias_platform::{
     http::{HttpEvent, Response, parts_of_key, serve},
@@ -241,10 +242,10 @@ pub fn frames(bytes: &[u8]) {
                     Word::Ready(_) | Word::Compiled(_) | Word::Step(_) | Word::Broken => {}
                 }
             }
-            if let Ok(order) = frame::read::<Order<'_>>(whole) {
-                if let Order::Begin(begin) = &order {
-                    drop(frame::journal_of(&begin.journal));
-                    drop(frame::value_of(&begin.input));
+            if let Ok(Order::Begin(begin)) = frame::read::<Order<'_>>(whole) {
+                drop(frame::value_of(&begin.input));
+                if !json::is_deeper(&begin.journal, 200) {
+                    drop(frame::trusted::<Vec<Entry>>(&begin.journal));
                 }
             }
         }
@@ -263,10 +264,8 @@ fn again(word: &Word<'_>, whole: &[u8]) {
     assert!(fits || whole.len() > MAX_WORD);
     let read = frame::first(&written, MAX_WORD).ok().flatten();
     let read = read.map(frame::read::<Word<'_>>);
-    assert_eq!(
-        format!("{:?}", read),
-        format!("{:?}", Some(Ok::<_, ()>(word)))
-    );
+    let read = read.and_then(Result::ok);
+    assert_eq!(format!("{read:?}"), format!("{:?}", Some(word)));
 }
 
 /// An API key's token: what is taken is spelled in one way.

@@ -2,7 +2,7 @@
 
 use aias_domain::run::RunError;
 use aias_engine::{
-    Control, Event, Host, Outcome, Program, Record, Start,
+    Control, Event, Host, Input, Outcome, Program, Record, Start,
     definition::{Format, read},
     journal::{Answer, Asked, Body, Effect, Entry, HttpRequest, HttpResponse, Request, What},
 };
@@ -131,7 +131,7 @@ pub(crate) fn run_on(
 ) -> Outcome {
     let start = Start {
         id: "run_1",
-        input,
+        input: Input::Value(input),
         started_at: began(),
         max_steps: 10_000,
         journal,

@@ -2,29 +2,31 @@
 
 use std::{
     collections::HashMap,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
+    os::fd::AsFd as _,
     process::ExitCode,
-    thread,
     time::{Duration, Instant},
 };
 
 use aias_domain::run::RunError;
 use aias_engine::{
-    Control, Fault, Host, Outcome, Program, Record, Start,
+    Control, Fault, Host, Input, Outcome, Program, Record, Start,
     journal::{Asked, Entry},
+};
+use rustix::{
+    event::{PollFd, PollFlags},
+    io::Errno,
 };
 use serde_json::Value;
 
 use super::{
+    SHORT,
     frame::{self, Begin, Garbage, HEAD, MAX_ORDER, MAX_WORD, Order, Word},
     limits,
 };
 
 /// The word that makes a function's binary a child; the bytes that a run may take follow it.
 pub(super) const ARGUMENT: &str = "engine";
-
-/// The stack of a computation: jq recurses on it.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// How much is said at once, and how long it may be kept back while a step follows the other.
 const FLUSH_BYTES: usize = 32 * 1024;
@@ -47,31 +49,33 @@ pub fn serve() -> Option<ExitCode> {
         let place = info.location().map(ToString::to_string);
         let _ = writeln!(io::stderr(), "panicked at {}", place.unwrap_or_default());
     }));
-    let computing = thread::Builder::new()
-        .stack_size(STACK_BYTES)
-        .spawn(move || {
-            let held = match limits::hold(memory_bytes) {
-                Ok(held) => held,
-                Err(error) => {
-                    let text = crate::telemetry::Chain(&error).to_string();
-                    let _ = writeln!(io::stderr(), "{text}");
-                    return ExitCode::FAILURE;
-                }
-            };
-            let mut pipes = Pipes::default();
-            pipes.say(&Word::Ready(held));
-            match pipes.work() {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(Garbage) => ExitCode::FAILURE,
-            }
-        });
-    let ended = computing.ok().and_then(|thread| thread.join().ok());
-    Some(ended.unwrap_or(ExitCode::FAILURE))
+    // On the first thread, and no other: an allocator that is alone takes no locks.
+    let held = match limits::hold(memory_bytes) {
+        Ok(held) => held,
+        Err(error) => {
+            let text = crate::telemetry::Chain(&error).to_string();
+            let _ = writeln!(io::stderr(), "{text}");
+            return Some(ExitCode::FAILURE);
+        }
+    };
+    let mut pipes = Pipes {
+        room: vec![0; READ_BYTES].into_boxed_slice(),
+        heard: Vec::new(),
+        done: 0,
+        said: Vec::new(),
+        programs: HashMap::new(),
+    };
+    pipes.say(&Word::Ready(held));
+    Some(match pipes.work() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Garbage) => ExitCode::FAILURE,
+    })
 }
 
 /// Its end of the pipes.
-#[derive(Default)]
 struct Pipes {
+    /// Where orders are read to, and what was read.
+    room: Box<[u8]>,
     heard: Vec<u8>,
     /// How much of it was done.
     done: usize,
@@ -106,11 +110,11 @@ impl Pipes {
             self.programs.insert(begin.program, program);
         }
         let program = self.programs.remove(&begin.program).ok_or(Garbage)?;
-        let input = frame::value_of(&begin.input)?;
-        let journal = frame::journal_of(&begin.journal)?;
+        let journal: Vec<Entry> = frame::trusted(&begin.journal)?;
         let start = Start {
             id: &begin.run_id,
-            input: &input,
+            // Whoever gives it has read it before.
+            input: Input::Json(&begin.input),
             started_at: begin.started_at,
             max_steps: begin.max_steps,
             journal: &journal,
@@ -158,11 +162,36 @@ impl Pipes {
     }
 
     fn flush(&mut self) {
-        if io::stdout().write_all(&self.said).is_err() || io::stdout().flush().is_err() {
-            // Nobody listens any more.
-            std::process::exit(0);
+        // Not by the library's own buffer, which would write up to the last line's end first.
+        let mut left = self.said.as_slice();
+        while !left.is_empty() {
+            match rustix::io::write(io::stdout().as_fd(), left) {
+                Ok(count) => left = left.get(count..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                // Nobody listens any more.
+                Err(_) => std::process::exit(0),
+            }
         }
         self.said.clear();
+    }
+
+    /// Reads what there is, and waits for it: awake at first, as its other side does.
+    fn listen(&mut self) -> usize {
+        let begun = Instant::now();
+        loop {
+            match rustix::io::read(io::stdin().as_fd(), &mut *self.room) {
+                Ok(count) => return count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if begun.elapsed() < SHORT => std::thread::yield_now(),
+                Err(Errno::AGAIN) => {
+                    let stdin = io::stdin();
+                    let stdin = PollFd::new(&stdin, PollFlags::IN);
+                    // Whatever it says, the next read says more.
+                    let _ = rustix::event::poll(&mut [stdin], None);
+                }
+                Err(_) => return 0,
+            }
+        }
     }
 
     /// The next order; none when there will be no more.
@@ -178,14 +207,12 @@ impl Pipes {
                 }
                 return Ok(Some(frame));
             }
-            let known = self.heard.len();
-            self.heard.resize(known + READ_BYTES, 0);
-            let place = self.heard.get_mut(known..).unwrap_or_default();
-            let count = io::stdin().read(place).unwrap_or(0);
-            self.heard.truncate(known + count);
+            let count = self.listen();
             if count == 0 {
                 return Ok(None);
             }
+            let read = self.room.get(..count).unwrap_or_default();
+            self.heard.extend_from_slice(read);
         }
     }
 }
@@ -193,7 +220,12 @@ impl Pipes {
 const READ_BYTES: usize = 64 * 1024;
 
 fn compile(text: &str) -> Result<Program, Vec<Fault>> {
-    let definition: Value = serde_json::from_str(text).map_err(|_| Vec::new())?;
+    let definition: Value = serde_json::from_str(text).map_err(|error| {
+        vec![Fault {
+            pointer: String::new(),
+            detail: error.to_string(),
+        }]
+    })?;
     Program::compile(&definition)
 }
 
@@ -253,7 +285,7 @@ impl Host for Teller<'_> {
             Err(Garbage) => Vec::new(),
         };
         let entry = match frame::read::<Order<'_>>(&frame) {
-            Ok(Order::Entry(json)) => serde_json::from_slice(&json).ok(),
+            Ok(Order::Entry(json)) => frame::trusted(&json).ok(),
             Ok(Order::Compile(_) | Order::Begin(_)) | Err(Garbage) => None,
         };
         if entry.is_none() {

@@ -6,10 +6,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use aias_domain::{json, run::RunError};
+use aias_domain::{
+    json::{self, MAX_STORED_DEPTH},
+    run::RunError,
+};
 use aias_engine::{
     Fault, Record,
-    journal::{Asked, Authentication, Effect, Entry, Key, Request},
+    journal::{Asked, Authentication, Effect, Key, Request},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -36,7 +39,7 @@ pub enum Order<'a> {
     Compile(Cow<'a, str>),
     /// Run a program.
     Begin(Begin<'a>),
-    /// Go on: an [`Entry`] as JSON.
+    /// Go on: an entry of the journal as JSON.
     Entry(Cow<'a, [u8]>),
 }
 
@@ -210,12 +213,34 @@ pub fn asked_of(bytes: &[u8]) -> Result<Asked, Garbage> {
     })
 }
 
-/// A JSON value of a frame, no deeper than what is stored.
+/// How much deeper than a value what is told of it may be.
+const WRAPPED: usize = 8;
+
+/// A JSON value of a child's frame, no deeper than what is stored.
 ///
 /// # Errors
 /// [`Garbage`].
 pub fn value_of(bytes: &[u8]) -> Result<Value, Garbage> {
-    json::parse_stored(bytes).map_err(|_| Garbage)
+    bounded(bytes, MAX_STORED_DEPTH)
+}
+
+/// What is in a frame, if it is no deeper than that: reading it recurses.
+fn bounded<T: DeserializeOwned>(bytes: &[u8], depth: usize) -> Result<T, Garbage> {
+    if json::is_deeper(bytes, depth) {
+        return Err(Garbage);
+    }
+    trusted(bytes)
+}
+
+/// What is in a frame to a child, which has read all of it before, whatever its depth.
+///
+/// # Errors
+/// [`Garbage`].
+pub fn trusted<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbage> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    deserializer.disable_recursion_limit();
+    let value = T::deserialize(&mut deserializer).map_err(|_| Garbage)?;
+    deserializer.end().map(|()| value).map_err(|_| Garbage)
 }
 
 /// An error of a frame.
@@ -226,14 +251,6 @@ pub fn error_of(bytes: &[u8]) -> Result<RunError, Garbage> {
     of(bytes)
 }
 
-/// The entries of a journal.
-///
-/// # Errors
-/// [`Garbage`].
-pub fn journal_of(bytes: &[u8]) -> Result<Vec<Entry>, Garbage> {
-    serde_json::from_slice(bytes).map_err(|_| Garbage)
-}
-
 fn of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbage> {
-    serde_json::from_value(value_of(bytes)?).map_err(|_| Garbage)
+    bounded(bytes, MAX_STORED_DEPTH + WRAPPED)
 }

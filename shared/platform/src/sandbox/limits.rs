@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io};
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -32,7 +32,10 @@ const CPU_SECONDS: u64 = 600;
 /// What programs, inputs and the allocator itself take, beside what a run may.
 const HEADROOM: u64 = 32 * 1024 * 1024;
 
-/// Limits this process. Called by the thread that computes, when it has its stack.
+/// The stack that a computation may grow to: jq recurses on it.
+const STACK_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Limits this process.
 pub(super) fn hold(memory_bytes: u64) -> Result<Held, Error> {
     // It ends with whoever began it, also when that one is killed.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -40,6 +43,14 @@ pub(super) fn hold(memory_bytes: u64) -> Result<Held, Error> {
     if std::env::vars_os().next().is_some() {
         return Err(Error::Environment);
     }
+    // Where more than the default is not to be had, less deep is deep enough.
+    let hard = getrlimit(Resource::Stack).maximum;
+    let stack = Rlimit {
+        current: Some(hard.map_or(STACK_BYTES, |hard| hard.min(STACK_BYTES))),
+        maximum: hard,
+    };
+    setrlimit(Resource::Stack, stack)?;
+    rustix::io::ioctl_fionbio(io::stdin(), true)?;
     let (total, data) = size()?;
     nothing_inherited()?;
     let limit = |resource, n| {
@@ -53,7 +64,7 @@ pub(super) fn hold(memory_bytes: u64) -> Result<Held, Error> {
     // What can be written to is what a computation takes; the address space, in which the allocator
     // reserves more than it uses, is bounded too.
     limit(Resource::Data, data + memory)?;
-    limit(Resource::As, total + 2 * memory + RESERVED)?;
+    limit(Resource::As, total + STACK_BYTES + 2 * memory + RESERVED)?;
     limit(Resource::Cpu, CPU_SECONDS)?;
     limit(Resource::Nofile, DESCRIPTORS)?;
     limit(Resource::Nproc, 0)?;
@@ -63,7 +74,7 @@ pub(super) fn hold(memory_bytes: u64) -> Result<Held, Error> {
         memory_bytes,
         cpu_seconds: CPU_SECONDS,
         descriptors: DESCRIPTORS,
-        seccomp: filter().is_some_and(|f| seccompiler::apply_filter_all_threads(&f).is_ok()),
+        seccomp: filter().is_some_and(|f| seccompiler::apply_filter(&f).is_ok()),
     })
 }
 
@@ -104,6 +115,7 @@ fn nothing_inherited() -> Result<(), Error> {
 /// other is refused.
 fn filter() -> Option<BpfProgram> {
     let allowed = [
+        libc::SYS_ppoll,
         libc::SYS_brk,
         libc::SYS_mmap,
         libc::SYS_munmap,
@@ -125,6 +137,8 @@ fn filter() -> Option<BpfProgram> {
         libc::SYS_exit,
         libc::SYS_exit_group,
     ];
+    #[cfg(target_arch = "x86_64")]
+    let allowed = allowed.into_iter().chain([libc::SYS_poll]);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         allowed.into_iter().map(|call| (call, vec![])).collect();
     let of = |descriptors: &[u64]| {

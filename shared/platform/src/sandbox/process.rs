@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::{io::Errno, process::Signal};
 use serde::Serialize;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::unix::pipe::{Receiver, Sender},
     time::{Instant, sleep_until},
 };
@@ -20,7 +20,7 @@ use tokio::{
 use crate::definitions::Definition;
 
 use super::{
-    Lost, SEGMENT,
+    Lost, SEGMENT, SHORT,
     child::ARGUMENT,
     frame::{self, HEAD, Held, MAX_ORDER, MAX_WORD, Word},
 };
@@ -32,11 +32,13 @@ pub(crate) struct Process {
     orders: Sender,
     words: Receiver,
     last: ChildStderr,
+    /// Where it is read to, and what was.
+    room: Box<[u8]>,
     heard: Vec<u8>,
-    /// How much of it was read.
+    /// How much of it was understood.
     done: usize,
     /// What it may take, in bytes.
-    pub(super) memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
     /// The programs that it keeps, and how large their definitions are.
     pub(crate) programs: Vec<u64>,
     program_bytes: usize,
@@ -72,6 +74,10 @@ const FIRST_OTHER: i32 = 3;
 /// How many bytes are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// How long a child may take to end that has closed its pipes.
+const END_PAUSE: Duration = Duration::from_millis(5);
+const END_LOOKS: u32 = 100;
+
 /// How much of a dead child's last words is read, in bytes.
 const LAST_WORDS: usize = 1024;
 
@@ -97,6 +103,7 @@ impl Process {
             orders: Sender::from_owned_fd(OwnedFd::from(orders))?,
             words: Receiver::from_owned_fd(OwnedFd::from(words))?,
             last,
+            room: vec![0; READ_BYTES].into_boxed_slice(),
             heard: Vec::new(),
             done: 0,
             memory_bytes,
@@ -179,33 +186,24 @@ impl Process {
             self.heard.drain(..self.done);
             self.done = 0;
         }
+        if self.look()? {
+            return Ok(());
+        }
         loop {
-            let known = self.heard.len();
-            self.heard.resize(known + READ_BYTES, 0);
-            let place = self.heard.get_mut(known..).unwrap_or_default();
-            let count = self.words.try_read(place);
-            self.heard
-                .truncate(known + count.as_ref().copied().unwrap_or_default());
-            match count {
-                Ok(0) => return Err(self.end(false)),
-                Ok(_) => {
-                    self.silence = None;
-                    return Ok(());
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return Err(self.end(false)),
-            }
             let first = Silence {
                 look_at: Instant::now() + FIRST_LOOK,
                 computed: None,
             };
             let silence = *self.silence.get_or_insert(first);
             tokio::select! {
-                ready = self.words.readable() => {
-                    if ready.is_err() {
-                        return Err(self.end(false));
+                // It knows of a read that was short that there is no more.
+                count = self.words.read(&mut self.room) => match count {
+                    Ok(0) | Err(_) => return Err(self.end(false)),
+                    Ok(count) => {
+                        self.take_in(count);
+                        return Ok(());
                     }
-                }
+                },
                 () = sleep_until(silence.look_at) => {
                     let Some(computed) = self.computed() else {
                         return Err(self.end(false));
@@ -222,6 +220,30 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// Looks whether there is more to read for as long as a short run takes: to wake a core that has
+    /// gone to sleep costs more than such a run. Whoever else wants this core gets it meanwhile.
+    fn look(&mut self) -> Result<bool, Lost> {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < SHORT {
+            match rustix::io::read(&self.words, &mut *self.room) {
+                Ok(0) => return Err(self.end(false)),
+                Ok(count) => {
+                    self.take_in(count);
+                    return Ok(true);
+                }
+                Err(Errno::AGAIN | Errno::INTR) => std::thread::yield_now(),
+                Err(_) => return Err(self.end(false)),
+            }
+        }
+        Ok(false)
+    }
+
+    fn take_in(&mut self, count: usize) {
+        let read = self.room.get(..count).unwrap_or_default();
+        self.heard.extend_from_slice(read);
+        self.silence = None;
     }
 
     /// How long it has computed in its life (`proc_pid_stat(5)`: `utime` and `stime`).
@@ -248,8 +270,10 @@ impl Process {
         let status = match self.child.try_wait() {
             Ok(None) => {
                 // Its pipes are closed: it is about to end, or pretends to be.
-                std::thread::sleep(Duration::from_millis(10));
-                let ended = self.child.try_wait().ok().flatten();
+                let ended = (0..END_LOOKS).find_map(|_| {
+                    std::thread::sleep(END_PAUSE);
+                    self.child.try_wait().ok().flatten()
+                });
                 let _ = self.child.kill();
                 ended.or_else(|| self.child.wait().ok())
             }
@@ -269,6 +293,8 @@ impl Process {
         match signal {
             Some(Signal::ABORT) if last.contains("memory allocation of") => Lost::Memory,
             Some(Signal::ABORT) if last.contains("overflowed its stack") => Lost::Depth,
+            // Beyond a stack that has grown since it began; nothing else here could.
+            Some(Signal::SEGV) => Lost::Depth,
             Some(Signal::XCPU) => Lost::Computing,
             Some(Signal::KILL) => Lost::Killed,
             _ => {
