@@ -114,6 +114,8 @@ def watch():
             "BUCKET_NAME": stack.outputs["BucketName"],
             "RUNS_QUEUE_URL": stack.outputs["RunsQueueUrl"],
             "KEYRING_SECRET_ARN": stack.outputs["KeyringSecretArn"],
+            "TENANT_ROLE_ARN": stack.tenant_role(),
+            "OUTBOUND_NETWORKS": "127.0.0.0/8",
             "STRIPE_API_URL": stack.stripe_url,
             "STRIPE_API_KEY_ARN": stack.outputs["StripeApiKeySecretArn"],
             "STRIPE_WEBHOOK_SECRET_ARN": stack.outputs["StripeWebhookSecretArn"],

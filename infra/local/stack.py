@@ -225,6 +225,31 @@ class Stack:
         self.outputs = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
         self._start_stripe()
 
+    def tenant_role(self):
+        """A role with what all functions' tenant roles may, for functions that run outside of the local
+        AWS, where the deployed roles cannot be taken on."""
+        iam, name = self.client("iam"), f"{self.name}-outside"
+        account = self.client("sts").get_caller_identity()["Account"]
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+            "Action": ["sts:AssumeRole", "sts:TagSession"],
+        }
+        try:
+            document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+        except iam.exceptions.EntityAlreadyExistsException:
+            pass
+        resources = self.client("cloudformation").describe_stack_resources(StackName=self.name)
+        for resource in resources["StackResources"]:
+            if not resource["LogicalResourceId"].endswith("TenantRole"):
+                continue
+            role = resource["PhysicalResourceId"]
+            for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+                document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+                iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
+        return iam.get_role(RoleName=name)["Role"]["Arn"]
+
     def _start_stripe(self):
         """What stands for Stripe, with the key and the secret that the functions have."""
         manager = self.client("secretsmanager")

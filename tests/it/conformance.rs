@@ -11,7 +11,7 @@ use std::{path::PathBuf, sync::Arc};
 use aias_domain::{
     canonical,
     id::{RunId, TenantId},
-    plan::MEMORY_BYTES,
+    plan::COMPUTING,
     run::RunError,
 };
 use aias_engine::{
@@ -65,7 +65,7 @@ async fn executed(scenario: &mut Scenario) {
         input: scenario.input.clone(),
         started_at: clock.now(),
         max_steps: 1_000,
-        memory_bytes: MEMORY_BYTES,
+        computing: COMPUTING,
         journal: vec![],
         mark: String::new(),
         clock: clock.clone(),

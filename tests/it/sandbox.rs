@@ -3,7 +3,10 @@
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-use aias_domain::{plan::MEMORY_BYTES, run::Status};
+use aias_domain::{
+    plan::{COMPUTING, Computing},
+    run::Status,
+};
 use aias_platform::{
     clock::Clock,
     computation::{Computation, Given, Told},
@@ -34,7 +37,7 @@ fn given(definition: &Value) -> Given {
         input: json!({"n": 1}),
         started_at: clock.now(),
         max_steps: 10_000,
-        memory_bytes: MEMORY_BYTES,
+        computing: COMPUTING,
         journal: Vec::new(),
         mark: String::new(),
         clock,
@@ -161,7 +164,19 @@ async fn a_definition_that_is_too_much_to_compile_is_refused() {
 
 /// What a run comes to in a sandbox.
 async fn outcome(sandbox: &Sandbox, definition: &Value) -> Result<Value, String> {
-    let mut computation = Computation::new(sandbox, given(definition));
+    outcome_within(COMPUTING, sandbox, definition).await
+}
+
+async fn outcome_within(
+    computing: Computing,
+    sandbox: &Sandbox,
+    definition: &Value,
+) -> Result<Value, String> {
+    let given = Given {
+        computing,
+        ..given(definition)
+    };
+    let mut computation = Computation::new(sandbox, given);
     loop {
         match computation.next().await {
             Told::Step(..) | Told::Emitted(..) => {}
@@ -189,7 +204,7 @@ fn children() -> Vec<u32> {
 #[tokio::test]
 async fn a_child_that_is_killed_faults_its_run_and_no_other() {
     let sandbox = sandbox();
-    sandbox.warm(MEMORY_BYTES).await.unwrap();
+    sandbox.warm(COMPUTING).await.unwrap();
     let first = children();
     assert_eq!(first.len(), 1);
     let kill = |id: u32| {
@@ -225,7 +240,7 @@ async fn a_child_that_answers_garbage_faults_the_run() {
         ("/nowhere", Lost::NotBegun),
     ] {
         let sandbox = Sandbox::new(PathBuf::from(binary));
-        let warmed = sandbox.warm(MEMORY_BYTES).await;
+        let warmed = sandbox.warm(COMPUTING).await;
         assert_eq!(warmed.unwrap_err(), lost, "{binary}");
         let ended = outcome(&sandbox, &expression("1")).await.unwrap_err();
         let codes = ["engine-failed", "engine-missing"];
@@ -236,8 +251,11 @@ async fn a_child_that_answers_garbage_faults_the_run() {
 #[tokio::test]
 async fn a_child_is_warm_and_is_held() {
     let sandbox = sandbox();
-    let held = sandbox.warm(MEMORY_BYTES).await.unwrap();
-    assert_eq!((held.memory_bytes, held.descriptors), (MEMORY_BYTES, 3));
+    let held = sandbox.warm(COMPUTING).await.unwrap();
+    assert_eq!(
+        (held.memory_bytes, held.descriptors),
+        (COMPUTING.memory_bytes, 3)
+    );
     println!("seccomp: {}", held.seccomp);
     let begun = children();
     for n in 0..200 {
@@ -264,6 +282,32 @@ async fn a_child_is_warm_and_is_held() {
         let status = of_child("status").unwrap();
         assert!(status.contains("Seccomp:\t2"), "{status}");
         assert!(status.contains("NoNewPrivs:\t1"));
+    }
+}
+
+#[tokio::test]
+async fn the_plan_says_how_much() {
+    let sandbox = sandbox();
+    let large = expression("[range(5000000)] | length");
+    let long = expression("reduce range(1500000) as $i (0; . + 1)");
+    for (memory_mib, segment_ms, of_large, of_long) in [
+        (
+            512,
+            20_000,
+            Ok(json!({"x": 5_000_000})),
+            Ok(json!({"x": 1_500_000})),
+        ),
+        (16, 20_000, Err("memory-limit"), Ok(json!({"x": 1_500_000}))),
+        (512, 60, Err("cpu-limit"), Err("cpu-limit")),
+    ] {
+        let computing = Computing {
+            memory_bytes: memory_mib * 1024 * 1024,
+            segment_ms,
+        };
+        for (definition, expected) in [(&large, of_large), (&long, of_long)] {
+            let ended = outcome_within(computing, &sandbox, definition).await;
+            assert_eq!(ended, expected.map_err(str::to_owned), "{computing:?}");
+        }
     }
 }
 

@@ -286,7 +286,7 @@ async fn compute(
         input,
         started_at: run.created_at,
         max_steps: execution.limits.steps_per_run,
-        memory_bytes: execution.limits.memory_bytes,
+        computing: execution.limits.computing,
         journal,
         mark: run.mark.clone().unwrap_or_default(),
         clock: app.clock.clone(),

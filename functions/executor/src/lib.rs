@@ -38,7 +38,7 @@ mod subflow;
 
 use std::time::SystemTime;
 
-use aias_domain::plan::MEMORY_BYTES;
+use aias_domain::plan::COMPUTING;
 use aias_platform::{
     aws::SdkConfig,
     batch::{self, SqsBatchResponse, SqsEvent},
@@ -115,7 +115,7 @@ impl App {
 
     /// Begins a child of the sandbox before the first run needs it.
     pub async fn warm(&self) {
-        if let Err(error) = self.sandbox.warm(MEMORY_BYTES).await {
+        if let Err(error) = self.sandbox.warm(COMPUTING).await {
             tracing::error!(%error, "the engine cannot be started");
         }
     }

@@ -79,7 +79,7 @@ pub(crate) async fn verify(
         input: input?,
         started_at: run.created_at,
         max_steps: caller.limits.steps_per_run,
-        memory_bytes: caller.limits.memory_bytes,
+        computing: caller.limits.computing,
         journal,
         mark: run.mark.clone().unwrap_or_default(),
         clock: app.api.clock.clone(),

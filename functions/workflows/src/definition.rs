@@ -1,6 +1,9 @@
 //! A definition in a request: `{"definition": {…}}` as JSON, or the document itself as YAML.
 
-use aias_domain::workflow::{MAX_DEFINITION_BYTES, Version};
+use aias_domain::{
+    plan::Computing,
+    workflow::{MAX_DEFINITION_BYTES, Version},
+};
 use aias_engine::{
     self as engine,
     definition::{self, Format, digest},
@@ -34,7 +37,7 @@ const ENVELOPE_BYTES: usize = 1024;
 /// Reads the request's definition and compiles it.
 pub(crate) async fn read(
     sandbox: &Sandbox,
-    memory_bytes: u64,
+    computing: Computing,
     request: &Request,
 ) -> Result<Definition, Problem> {
     let content_type = request.header("content-type").unwrap_or_default();
@@ -56,7 +59,7 @@ pub(crate) async fn read(
     if text.len() > MAX_DEFINITION_BYTES {
         return Err(Problem::too_large(MAX_DEFINITION_BYTES));
     }
-    let compiled = match sandbox.compile(&text, memory_bytes).await {
+    let compiled = match sandbox.compile(&text, computing).await {
         Err(lost @ (Lost::Computing | Lost::Memory | Lost::Depth)) => Err(vec![engine::Fault {
             pointer: String::new(),
             detail: format!("it does not compile within its limits: {lost}"),

@@ -69,7 +69,7 @@ pub(crate) async fn dry_run(
         input: wanted.input,
         started_at: now,
         max_steps: caller.limits.steps_per_run,
-        memory_bytes: caller.limits.memory_bytes,
+        computing: caller.limits.computing,
         journal: Vec::new(),
         mark: new_mark(),
         clock: app.api.clock.clone(),

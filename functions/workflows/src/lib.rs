@@ -145,7 +145,7 @@ async fn create(
     let scope = Scope::Tenant(caller.tenant.id);
     let make = async |once: Once<'_>| {
         let now = app.api.clock.now();
-        let read = definition::read(&app.sandbox, caller.limits.memory_bytes, request).await?;
+        let read = definition::read(&app.sandbox, caller.limits.computing, request).await?;
         let version = read.version(1, now);
         let workflow = Workflow {
             id: WorkflowId::new(now, random_id()),
@@ -190,7 +190,7 @@ async fn replace(
     let before = with_latest(store, &head.value).await?;
     request.check_if_match(&before)?;
     let before = told(&head.value, before.digest());
-    let read = definition::read(&app.sandbox, caller.limits.memory_bytes, request).await?;
+    let read = definition::read(&app.sandbox, caller.limits.computing, request).await?;
     let now = app.api.clock.now();
     let version: Version = read.version(head.value.latest + 1, now);
     head.value.latest = version.number;

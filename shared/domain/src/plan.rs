@@ -79,7 +79,7 @@ impl PlanName {
                 body_bytes: MAX_BODY_BYTES,
                 steps_per_run: 10_000,
                 run_seconds: 20,
-                memory_bytes: MEMORY_BYTES,
+                computing: COMPUTING,
                 artifact_bytes: 4 * 1024 * 1024,
                 retention_days: 7,
                 api_requests: 6_000,
@@ -171,8 +171,8 @@ pub struct Limits {
     pub steps_per_run: u32,
     /// How long one run may compute.
     pub run_seconds: u32,
-    /// Memory that one run may take, in bytes, beside what its input takes.
-    pub memory_bytes: u64,
+    /// What one run may take of the machine that computes it.
+    pub computing: Computing,
     /// One artifact.
     pub artifact_bytes: usize,
     /// How long runs, logs and artifacts are kept.
@@ -204,8 +204,20 @@ impl Limits {
     }
 }
 
-/// Memory that a run of any plan may take, in bytes.
-pub const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+/// What a run may take of the machine that computes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Computing {
+    /// Memory, in bytes, beside what its input takes.
+    pub memory_bytes: u64,
+    /// CPU time between two words: one step, as a rule. In milliseconds.
+    pub segment_ms: u32,
+}
+
+/// What a run of any plan may take.
+pub const COMPUTING: Computing = Computing {
+    memory_bytes: 64 * 1024 * 1024,
+    segment_ms: 1_000,
+};
 
 /// The largest body that any plan allows, in bytes.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aias_domain::plan::MEMORY_BYTES;
+use aias_domain::plan::COMPUTING;
 use aias_engine::{
     Control, Host, Input, Outcome, Program, Record, Start,
     definition::{Format, read},
@@ -75,7 +75,7 @@ async fn there(sandbox: &Sandbox, definition: &Arc<Definition>, input: &Value) -
         input: input.clone(),
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 10_000,
-        memory_bytes: MEMORY_BYTES,
+        computing: COMPUTING,
         journal: Vec::new(),
         mark: String::new(),
         clock: Clock::system(),
@@ -115,7 +115,7 @@ async fn compare() {
     let expected: (Value, usize) = (serde_json::from_str(OUTPUT).unwrap(), 10);
     let sandbox = Sandbox::of_this_binary();
     let begun = Instant::now();
-    let held = sandbox.warm(MEMORY_BYTES).await.unwrap();
+    let held = sandbox.warm(COMPUTING).await.unwrap();
     println!("a child begins in {:?}: {held:?}", begun.elapsed());
     assert_eq!(here(&program, &input), expected);
     assert_eq!(there(&sandbox, &definition, &input).await, expected);

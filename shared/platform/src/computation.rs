@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aias_domain::run::RunError;
+use aias_domain::{plan::Computing, run::RunError};
 use aias_engine::{
     Record,
     journal::{Asked, Entry},
@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     definitions::Definition,
     sandbox::{
-        Lost, Sandbox,
+        self, Lost, Sandbox,
         frame::{self, Begin, Garbage, Order, Word},
         process::Process,
     },
@@ -46,8 +46,8 @@ pub struct Given {
     pub started_at: Timestamp,
     /// Steps that it may execute.
     pub max_steps: u32,
-    /// Memory that it may take, in bytes.
-    pub memory_bytes: u64,
+    /// What it may take of the machine.
+    pub computing: Computing,
     /// What happened so far.
     pub journal: Vec<Entry>,
     /// What stands for secrets in it is known by this; empty when it uses none.
@@ -129,8 +129,12 @@ impl<'a> Computation<'a> {
             }
             // One that takes more than others does not wait: it is begun again, from its journal.
             Told::Asked(_) => {
-                let plan = self.given.memory_bytes;
-                if self.process.as_ref().is_some_and(|p| p.memory_bytes > plan) {
+                let plan = self.given.computing.memory_bytes;
+                if self
+                    .process
+                    .as_ref()
+                    .is_some_and(|p| p.computing.memory_bytes > plan)
+                {
                     self.process = None;
                     self.again = self.told;
                 }
@@ -173,11 +177,11 @@ impl<'a> Computation<'a> {
         let given = &self.given;
         let input = serde_json::to_vec(&given.input).unwrap_or_default();
         let journal = serde_json::to_vec(&given.journal).unwrap_or_default();
-        let memory_bytes = Sandbox::memory_for(given.memory_bytes, input.len() + journal.len());
+        let computing = sandbox::for_input(given.computing, input.len() + journal.len());
         let mut process = if self.is_new {
-            self.sandbox.begin(memory_bytes).await?
+            self.sandbox.begin(computing).await?
         } else {
-            self.sandbox.take(memory_bytes).await?
+            self.sandbox.take(computing).await?
         };
         self.is_new = process.is_new();
         let (definition, forget) = process.learn(&given.definition);

@@ -6,7 +6,7 @@
 //! ```
 //! | it | then |
 //! |---|---|
-//! | computes longer than [`SEGMENT`] between two words | it is killed, the run faulted: `cpu-limit` |
+//! | computes longer between two words than the plan allows | it is killed, the run faulted: `cpu-limit` |
 //! | takes more memory than the plan allows | it aborts, the run is faulted: `memory-limit` |
 //! | goes deeper than its stack | it aborts, the run is faulted: `depth-limit` |
 //! | is killed by somebody else | the run is faulted: `engine-killed` |
@@ -31,15 +31,12 @@ use std::{
     time::Duration,
 };
 
-use aias_domain::run::RunError;
+use aias_domain::{plan::Computing, run::RunError};
 use aias_engine::Fault;
 
 pub use child::serve;
 use frame::{Garbage, Held, Order, Word};
 use process::Process;
-
-/// How long a run may compute without a word: one step, as a rule.
-pub const SEGMENT: Duration = Duration::from_secs(1);
 
 /// How long either side looks for the other's next word before it goes to sleep.
 const SHORT: Duration = Duration::from_micros(100);
@@ -63,7 +60,7 @@ const MAX_MEMORY: u64 = 1024 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
     /// It computed too long without a word.
-    #[error("one step computed longer than {} ms", SEGMENT.as_millis())]
+    #[error("one step computed longer than the plan allows")]
     Computing,
     /// It took more memory than it may.
     #[error("the run took more memory than its plan allows")]
@@ -106,6 +103,19 @@ impl From<Lost> for RunError {
     }
 }
 
+/// What a run may take whose input and journal have so many bytes.
+pub(crate) fn for_input(computing: Computing, given_bytes: usize) -> Computing {
+    let given = u64::try_from(given_bytes).unwrap_or(u64::MAX);
+    if given <= SMALL {
+        return computing;
+    }
+    let more = given.saturating_mul(BYTES_PER_BYTE);
+    Computing {
+        memory_bytes: computing.memory_bytes.saturating_add(more).min(MAX_MEMORY),
+        ..computing
+    }
+}
+
 /// Children that are ready to run programs.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -136,8 +146,8 @@ impl Sandbox {
     ///
     /// # Errors
     /// When there is none to be had.
-    pub async fn warm(&self, memory_bytes: u64) -> Result<Held, Lost> {
-        let process = self.take(memory_bytes).await?;
+    pub async fn warm(&self, computing: Computing) -> Result<Held, Lost> {
+        let process = self.take(computing).await?;
         let held = process.held.ok_or(Lost::Failed)?;
         self.give_back(process);
         Ok(held)
@@ -150,14 +160,14 @@ impl Sandbox {
     pub async fn compile(
         &self,
         definition: &str,
-        memory_bytes: u64,
+        computing: Computing,
     ) -> Result<Result<(), Vec<Fault>>, Lost> {
-        let process = self.take(memory_bytes).await?;
+        let process = self.take(computing).await?;
         let is_new = process.is_new();
         let faults = match self.compile_in(process, definition).await {
             // Others may have left something behind in this one.
             Err(Lost::Memory | Lost::Killed) if !is_new => {
-                let process = self.begin(memory_bytes).await?;
+                let process = self.begin(computing).await?;
                 self.compile_in(process, definition).await?
             }
             faults => faults?,
@@ -182,32 +192,22 @@ impl Sandbox {
         Ok(faults)
     }
 
-    /// What a run may take, in bytes, whose input and journal have so many.
-    pub(crate) fn memory_for(memory_bytes: u64, given_bytes: usize) -> u64 {
-        let given = u64::try_from(given_bytes).unwrap_or(u64::MAX);
-        if given <= SMALL {
-            return memory_bytes;
-        }
-        let more = given.saturating_mul(BYTES_PER_BYTE);
-        memory_bytes.saturating_add(more).min(MAX_MEMORY)
-    }
-
     /// A child that waits, or a new one.
-    pub(crate) async fn take(&self, memory_bytes: u64) -> Result<Process, Lost> {
+    pub(crate) async fn take(&self, computing: Computing) -> Result<Process, Lost> {
         let kept = {
             let mut idle = self.idle();
-            let fitting = idle.iter().rposition(|p| p.memory_bytes == memory_bytes);
+            let fitting = idle.iter().rposition(|p| p.computing == computing);
             fitting.map(|index| idle.remove(index))
         };
         match kept {
             Some(process) => Ok(process),
-            None => self.begin(memory_bytes).await,
+            None => self.begin(computing).await,
         }
     }
 
     /// A new child.
-    pub(crate) async fn begin(&self, memory_bytes: u64) -> Result<Process, Lost> {
-        let begun = Process::begin(&self.binary, memory_bytes);
+    pub(crate) async fn begin(&self, computing: Computing) -> Result<Process, Lost> {
+        let begun = Process::begin(&self.binary, computing);
         let mut process = begun.map_err(|error| {
             tracing::error!(%error, "the engine cannot be started");
             Lost::NotBegun
@@ -234,7 +234,7 @@ impl Sandbox {
 
     /// Keeps a child that has nothing to do.
     pub(crate) fn give_back(&self, mut process: Process) {
-        if process.memory_bytes > MAX_KEPT_BYTES || !process.may_stay() {
+        if process.computing.memory_bytes > MAX_KEPT_BYTES || !process.may_stay() {
             return;
         }
         let mut idle = self.idle();

@@ -39,7 +39,6 @@ const STACK_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) fn hold(memory_bytes: u64) -> Result<Held, Error> {
     // It ends with whoever began it, also when that one is killed.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     if std::env::vars_os().next().is_some() {
         return Err(Error::Environment);
     }

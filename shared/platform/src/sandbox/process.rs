@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use aias_domain::plan::Computing;
 use rustix::{io::Errno, process::Signal};
 use serde::Serialize;
 use tokio::{
@@ -20,7 +21,7 @@ use tokio::{
 use crate::definitions::Definition;
 
 use super::{
-    Lost, SEGMENT, SHORT,
+    Lost, SHORT,
     child::ARGUMENT,
     frame::{self, HEAD, Held, MAX_ORDER, MAX_WORD, Word},
 };
@@ -37,12 +38,13 @@ pub(crate) struct Process {
     heard: Vec<u8>,
     /// How much of it was understood.
     done: usize,
-    /// What it may take, in bytes.
-    pub(crate) memory_bytes: u64,
+    /// What it may take.
+    pub(crate) computing: Computing,
     /// The programs that it keeps, and how large their definitions are.
     pub(crate) programs: Vec<u64>,
     program_bytes: usize,
     uses: u32,
+    begun: Instant,
     silence: Option<Silence>,
     /// What holds it, once it has said so.
     pub(super) held: Option<Held>,
@@ -82,12 +84,12 @@ const END_LOOKS: u32 = 100;
 const LAST_WORDS: usize = 1024;
 
 impl Process {
-    pub(super) fn begin(binary: &Path, memory_bytes: u64) -> std::io::Result<Self> {
+    pub(super) fn begin(binary: &Path, computing: Computing) -> std::io::Result<Self> {
         // What this process inherited itself is not to go on to the child.
         close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
         let mut child = Command::new(binary)
             .arg(ARGUMENT)
-            .arg(memory_bytes.to_string())
+            .arg(computing.memory_bytes.to_string())
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -106,10 +108,11 @@ impl Process {
             room: vec![0; READ_BYTES].into_boxed_slice(),
             heard: Vec::new(),
             done: 0,
-            memory_bytes,
+            computing,
             programs: Vec::new(),
             program_bytes: 0,
             uses: 0,
+            begun: Instant::now(),
             silence: None,
             held: None,
         })
@@ -141,7 +144,7 @@ impl Process {
     pub(super) fn may_stay(&mut self) -> bool {
         self.uses += 1;
         let looks = self.uses.is_multiple_of(USES_PER_LOOK);
-        let is_old = || self.computed().is_none_or(|computed| computed > LIFE);
+        let is_old = || self.computed() > LIFE;
         self.heard.is_empty() && !(looks && is_old())
     }
 
@@ -155,7 +158,7 @@ impl Process {
         }
     }
 
-    /// Reads its next word, which must come before it has computed a whole [`SEGMENT`]. May be
+    /// Reads its next word, which must come before it has computed for a whole segment. May be
     /// dropped and called again.
     pub(crate) async fn hear<T>(
         &mut self,
@@ -205,11 +208,10 @@ impl Process {
                     }
                 },
                 () = sleep_until(silence.look_at) => {
-                    let Some(computed) = self.computed() else {
-                        return Err(self.end(false));
-                    };
+                    let computed = self.computed();
                     let since = silence.computed.unwrap_or(computed);
-                    let left = SEGMENT.saturating_sub(computed.saturating_sub(since));
+                    let segment = Duration::from_millis(self.computing.segment_ms.into());
+                    let left = segment.saturating_sub(computed.saturating_sub(since));
                     if left.is_zero() {
                         return Err(self.end(true));
                     }
@@ -225,7 +227,7 @@ impl Process {
     /// Looks whether there is more to read for as long as a short run takes: to wake a core that has
     /// gone to sleep costs more than such a run. Whoever else wants this core gets it meanwhile.
     fn look(&mut self) -> Result<bool, Lost> {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while begun.elapsed() < SHORT {
             match rustix::io::read(&self.words, &mut *self.room) {
                 Ok(0) => return Err(self.end(false)),
@@ -246,8 +248,14 @@ impl Process {
         self.silence = None;
     }
 
-    /// How long it has computed in its life (`proc_pid_stat(5)`: `utime` and `stime`).
-    fn computed(&self) -> Option<Duration> {
+    /// How long it has computed in its life; where that cannot be seen, how long it has lived.
+    fn computed(&self) -> Duration {
+        self.told_by_kernel()
+            .unwrap_or_else(|| self.begun.elapsed())
+    }
+
+    /// `proc_pid_stat(5)`: `utime` and `stime`.
+    fn told_by_kernel(&self) -> Option<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
         let after_name = stat.rsplit_once(')')?.1;
         let mut fields = after_name.split_whitespace().skip(11);
