@@ -1,7 +1,8 @@
 //! Secrets of workflows: they reach the hosts that they are for, and nothing else.
 
+use aias_domain::run::Status;
 use aias_platform::secrets::{Keyring, Keyrings};
-use aias_testkit::hosts::Hosts;
+use aias_testkit::{hosts::Hosts, wire::Side};
 use aias_tests::{
     bench::{Bench, json_of},
     client::Client,
@@ -233,6 +234,22 @@ async fn a_secret_that_is_missing_or_no_policy_faults_the_call() {
     let error = ended(&bench, &bench.executor(), WORKFLOW).await.error.unwrap();
     assert_eq!((error.code.as_str(), error.status), ("configuration", 400));
     assert!(!error.detail.unwrap().contains("no-object"));
+    // As a host that may not be called.
+    let call = json!({"method": "get", "endpoint": "${ \"http://\" + .host + \"/\" }"});
+    let from = json!({"from": "${ {host: $secrets.canary} }"});
+    let tasks = json!([{"a": {"call": "http", "with": call, "input": from}}]);
+    let other = "wf_01JD3V4ZK8QW5R7T9X1B3C5D92";
+    bench
+        .add_workflow(other, &document(&json!(["canary"]), &tasks))
+        .await;
+    for host in ["169.254.169.254", "Unknown.Host.INVALID"] {
+        let body = json!({ "value": host });
+        bench.ask("tenants", "PUT", path, &body).await;
+        let error = ended(&bench, &bench.executor(), other).await.error.unwrap();
+        assert_eq!(error.code, "communication", "{error:?}");
+        let detail = error.detail.unwrap().to_lowercase();
+        assert!(!detail.contains("254") && !detail.contains("unknown.host"), "{detail}");
+    }
 }
 
 #[tokio::test]
@@ -296,5 +313,51 @@ async fn the_keyring_rotates_and_what_was_sealed_before_stays_readable() {
             let seen = hosts.seen("/mirror").pop().unwrap();
             assert_eq!(seen.header("authorization"), format!("Bearer {value}"));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_run_has_one_mark_wherever_its_executors_die() {
+    for number in 0.. {
+        let Some(bench) = Bench::new().await else {
+            return;
+        };
+        let hosts = Hosts::default();
+        let url = hosts.start().await;
+        let body = json!({"value": "the-value-itself"});
+        bench
+            .ask("tenants", "PUT", "/api/secrets/canary", &body)
+            .await;
+        let call = |path: &str| {
+            let headers = json!({"x-token": "${ .token }"});
+            let with = json!({"method": "get", "endpoint": format!("{url}{path}"), "headers": headers});
+            let from = json!({"from": "${ {token: $secrets.canary} }"});
+            json!({"call": "http", "with": with, "input": from})
+        };
+        let tasks = json!([{"a": call("/echo/a")}, {"b": call("/echo/b")}]);
+        bench
+            .add_workflow(WORKFLOW, &document(&json!(["canary"]), &tasks))
+            .await;
+        let body = json!({"workflow_id": WORKFLOW, "input": {}});
+        bench
+            .ask("workflows", "POST", "/api/workflows/execute", &body)
+            .await;
+        let messages = bench.messages().await;
+        // The first dies at once, and the next one somewhere while it makes up for it.
+        for (received, at) in [(1, Some(0)), (2, Some(number)), (3, None)] {
+            bench.wire.reset();
+            if let Some(at) = at {
+                bench.wire.break_at(at, Side::After);
+            }
+            bench.deliver(&bench.executor(), &messages, received).await;
+            if received == 2 && !bench.wire.is_broken() {
+                assert!(number > 10, "{number}");
+                return;
+            }
+        }
+        let run = bench.runs().await.remove(0);
+        assert_eq!((run.status, run.error), (Status::Completed, None), "call {number}");
+        let seen = hosts.seen("/echo/");
+        assert!(seen.iter().all(|s| s.header("x-token") == "the-value-itself"));
     }
 }

@@ -9,7 +9,6 @@ use aias_domain::{
 use aias_platform::{
     batch::{SqsRecord, Verdict},
     blobs,
-    clock::new_mark,
     computation::{Computation, Given},
     entries::Entries,
     journal,
@@ -272,9 +271,7 @@ async fn compute(
         input => input?,
     };
     if definition.mentions_secrets() {
-        // Before anything that depends on it is written, it is.
-        let mark = &mut execution.run.run.value.mark;
-        mark.get_or_insert_with(new_mark);
+        execution.mark().await?;
     }
     let run = &execution.run.run.value;
     entries.started(&run.input_digest, run.retries + 1, now);

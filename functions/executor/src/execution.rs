@@ -15,6 +15,7 @@ use aias_domain::{
 use aias_engine::journal::{Effect, Request};
 use aias_platform::{
     blobs::Object,
+    clock::new_mark,
     entries::Entries,
     queue::RunMessage,
     runs::tell_parent,
@@ -104,6 +105,20 @@ impl<'a> Execution<'a> {
         self.written(next);
         self.claimed = true;
         Ok(true)
+    }
+
+    /// Gives the run the mark that its secrets' names have, before anything is written that depends
+    /// on it: a claim takes it along; a run that is claimed already is written once more.
+    pub(crate) async fn mark(&mut self) -> Result<(), Error> {
+        if self.run.run.value.mark.is_some() {
+            return Ok(());
+        }
+        self.run.run.value.mark = Some(new_mark());
+        if self.claimed {
+            self.store.save_run(&self.run).await?;
+            self.written(self.run.clone());
+        }
+        Ok(())
     }
 
     fn written(&mut self, run: StoredRun) {

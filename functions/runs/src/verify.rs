@@ -101,12 +101,14 @@ async fn actual(mut computation: Computation<'_>) -> Result<Option<String>, Prob
         loop {
             match computation.next().await {
                 Told::Step(..) | Told::Emitted(..) => {}
-                Told::Asked(_) => return None,
+                Told::Asked(_) => return Ok(None),
                 Told::Ended(outcome) => {
-                    return Some(match *outcome {
-                        Ok(output) => canonical::digest(&canonical::to_vec(&output)),
-                        Err(error) => digest_of(&error),
-                    });
+                    return match *outcome {
+                        Ok(output) => Ok(Some(canonical::digest(&canonical::to_vec(&output)))),
+                        Err(error) if error.instance.is_some() => Ok(Some(digest_of(&error))),
+                        // Not the workflow's own: it says nothing about the run.
+                        Err(error) => Err(error),
+                    };
                 }
             }
         }
@@ -115,5 +117,8 @@ async fn actual(mut computation: Computation<'_>) -> Result<Option<String>, Prob
         let title = "The run takes longer to compute than a request may";
         return Err(Problem::conflict("run-not-verifiable", title));
     };
-    Ok(actual)
+    actual.map_err(|error| {
+        let title = "The run could not be computed again";
+        Problem::conflict("run-not-verifiable", title).detail(error.detail.unwrap_or(error.title))
+    })
 }

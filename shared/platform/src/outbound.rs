@@ -145,7 +145,7 @@ impl Outbound {
         let called = timeout(CALL_TIMEOUT, calling).await;
         match called.unwrap_or(Err(Error::TooLate)) {
             Ok(response) => Answer::Http(concealed.clean(response)),
-            Err(error) => Answer::Failed(error.failure()),
+            Err(error) => Answer::Failed(concealed.clean_failure(error.failure())),
         }
     }
 

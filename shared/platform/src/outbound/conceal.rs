@@ -1,7 +1,7 @@
 //! What a host is told to know who asks, it may tell again: its answer is kept without it.
 
 use aias_domain::secret::{MIN_TEXT_BYTES, texts_of};
-use aias_engine::journal::{Body, HttpResponse};
+use aias_engine::journal::{Body, Failure, HttpResponse};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -29,6 +29,8 @@ impl Concealed {
             self.add_text(&utf8_percent_encode(text, NON_ALPHANUMERIC).to_string());
             let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             self.add_text(&form);
+            // As a host's name.
+            self.add_text(&text.to_lowercase());
             self.add_text(STANDARD.encode(text).trim_end_matches('='));
         }
     }
@@ -67,6 +69,12 @@ impl Concealed {
             }
         }
         response
+    }
+
+    /// The failure without any of them: a host's name may be one.
+    pub(super) fn clean_failure(&self, mut failure: Failure) -> Failure {
+        self.clean_text(&mut failure.detail);
+        failure
     }
 
     fn clean_text(&self, text: &mut String) {
