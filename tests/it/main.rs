@@ -20,8 +20,23 @@ mod outbound;
 mod plan;
 mod run;
 mod sandbox;
+mod secrets;
 mod signature;
 mod store;
 mod stripe;
 mod suspended;
 mod webhook;
+
+/// A file that is forgotten here has tests that never run.
+#[test]
+fn each_file_is_a_module() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let module = format!("mod {};", name.trim_end_matches(".rs"));
+        assert!(
+            name == "main.rs" || include_str!("main.rs").contains(&module),
+            "{name}"
+        );
+    }
+}

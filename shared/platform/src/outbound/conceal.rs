@@ -9,6 +9,9 @@ use serde_json::Value;
 /// What stands in an answer where a credential was.
 const CONCEALED: &str = "[secret]";
 
+/// How often JSON may be a text in JSON.
+const JSON_IN_JSON: usize = 3;
+
 /// Texts that no answer may have when it is kept.
 #[derive(Default)]
 pub struct Concealed(Vec<String>);
@@ -24,8 +27,13 @@ impl Concealed {
     pub fn add(&mut self, value: &Value) {
         for text in texts_of(value) {
             self.add_text(text);
-            let json = Value::from(text).to_string();
-            self.add_text(json.get(1..json.len() - 1).unwrap_or_default());
+            // JSON, and JSON that is a text in JSON, and once more.
+            let mut spelled = text.to_owned();
+            for _ in 0..JSON_IN_JSON {
+                let json = Value::from(spelled).to_string();
+                spelled = json.get(1..json.len() - 1).unwrap_or_default().to_owned();
+                self.add_text(&spelled);
+            }
             self.add_text(&utf8_percent_encode(text, NON_ALPHANUMERIC).to_string());
             let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             self.add_text(&form);
@@ -139,7 +147,7 @@ mod tests {
         let mut concealed = Concealed::default();
         concealed.add(&json!({"deep": [{"token": "s3cret/\"va lue"}], "short": "abc"}));
         concealed.add_authorization("Basic dXNlcjpwYXNzd29yZA==");
-        let text = "raw s3cret/\"va lue json s3cret/\\\"va lue form s3cret%2F%22va+lue \
+        let text = "raw s3cret/\"va lue json s3cret/\\\"va lue twice s3cret/\\\\\\\"va lue form s3cret%2F%22va+lue \
             percent s3cret%2F%22va%20lue base64 czNjcmV0LyJ2YSBsdWU= basic dXNlcjpwYXNzd29yZA== abc";
         let cleaned = concealed.clean(response(Body::Text(text.to_owned())));
         assert_eq!(cleaned.headers[0].1, "Bearer [secret]");
@@ -148,7 +156,7 @@ mod tests {
         };
         assert_eq!(
             text,
-            "raw [secret] json [secret] form [secret] percent [secret] base64 [secret]= basic [secret] abc"
+            "raw [secret] json [secret] twice [secret] form [secret] percent [secret] base64 [secret]= basic [secret] abc"
         );
         let bytes = [b"\xff\xfe s3cret/\"va lue, s3cret/\"va lue\xff".as_slice()].concat();
         let cleaned = concealed.clean(response(Body::Base64(STANDARD.encode(bytes))));
