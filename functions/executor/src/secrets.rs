@@ -26,10 +26,16 @@ pub(crate) enum Error {
 }
 
 /// A request that is ready to go out, and what must not come back.
-#[derive(Debug)]
 pub(crate) struct Filled {
     pub(crate) request: HttpRequest,
     pub(crate) concealed: Concealed,
+}
+
+impl std::fmt::Debug for Filled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It has values in it.
+        f.write_str("Filled")
+    }
 }
 
 type Values = BTreeMap<SecretName, Value>;

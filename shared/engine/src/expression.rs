@@ -85,6 +85,16 @@ pub(crate) fn marked(text: &str) -> Option<&str> {
         .map(str::trim)
 }
 
+/// Whether a variable is mentioned, and not only one whose name begins like its.
+fn mentions(code: &str, variable: &str) -> bool {
+    let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let ends = |(at, _)| {
+        let rest = code.get(at + variable.len()..).unwrap_or_default();
+        !rest.starts_with(goes_on)
+    };
+    code.match_indices(variable).any(ends)
+}
+
 /// The place of a variable: the arguments first, then those around the expression, of which the
 /// innermost counts.
 fn place_of(name: &str, locals: &[String]) -> Option<usize> {
@@ -115,7 +125,7 @@ impl Expressions {
         self.wants.task |= code.contains("$task");
         self.wants.workflow |= code.contains("$workflow");
         self.wants.runtime |= code.contains("$runtime");
-        if code.contains("$secrets") {
+        if mentions(code, "$secrets") {
             self.wants.secrets = true;
             if !self.may_use_secrets {
                 // DSL, "Runtime expression arguments": so that they do not bleed.

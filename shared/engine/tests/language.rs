@@ -125,6 +125,10 @@ do:
     );
     for (place, pointer) in [
         ("set: {x: $secrets}", None),
+        (
+            "set: {x: '${ . as $secrets_of_us | $secrets_of_us }'}",
+            None,
+        ),
         ("set: {x: '${ $secrets.b }'}", Some("/do/0/a/set")),
         ("set: {x: 1}, if: '$secrets.b == 1'", Some("/do/0/a/if")),
         (
