@@ -44,8 +44,12 @@ fn given(definition: &Value) -> Given {
     }
 }
 
-/// Delivers one hostile run with nine others, in one batch, and gives the codes it may end with.
-async fn among_others(definition: &Value) -> Option<(Status, Option<String>)> {
+/// Delivers one hostile run with nine others, in one batch, and gives what it came to. All children
+/// that there are after a pause are killed, if there is one.
+async fn among_others(
+    definition: &Value,
+    kill_after: Option<Duration>,
+) -> Option<(Status, Option<String>)> {
     let bench = Bench::new().await?;
     bench.add_workflow(WORKFLOW, definition).await;
     let ingest = bench.ingest();
@@ -60,7 +64,14 @@ async fn among_others(definition: &Value) -> Option<(Status, Option<String>)> {
     assert_eq!(answer.status_code, 202, "{}", answer.body);
     let messages = bench.messages().await;
     assert_eq!(messages.len(), 10);
-    let response = bench.deliver(&bench.executor(), &messages, 1).await;
+    let executor = bench.executor();
+    let killing = async {
+        if let Some(pause) = kill_after {
+            tokio::time::sleep(pause).await;
+            children().into_iter().for_each(kill);
+        }
+    };
+    let (response, ()) = tokio::join!(bench.deliver(&executor, &messages, 1), killing);
     assert!(response.batch_item_failures.is_empty());
     let (hostile, others): (Vec<_>, Vec<_>) = bench
         .runs()
@@ -76,7 +87,7 @@ async fn among_others(definition: &Value) -> Option<(Status, Option<String>)> {
 }
 
 async fn ends_as(definition: Value, codes: &[&str]) {
-    let Some((status, code)) = among_others(&definition).await else {
+    let Some((status, code)) = among_others(&definition, None).await else {
         return;
     };
     assert_eq!(status, Status::Faulted, "{definition}");
@@ -162,6 +173,29 @@ async fn a_definition_that_is_too_much_to_compile_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_version_that_is_too_much_to_compile_faults_its_run() {
+    // Written when that was not looked at.
+    let deep = expression(&format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000)));
+    ends_as(deep, &["depth-limit"]).await;
+    ends_as(json!({"document": {}}), &["version-broken"]).await;
+}
+
+#[tokio::test]
+async fn children_that_are_killed_in_a_batch_cost_their_runs_at_most() {
+    // The others have ended by then. One in which something else ever was is begun again.
+    let (hostile, pause) = (expression("last(range(1e18))"), Duration::from_millis(600));
+    let Some((status, code)) = among_others(&hostile, Some(pause)).await else {
+        return;
+    };
+    assert_eq!(status, Status::Faulted);
+    let code = code.unwrap();
+    assert!(
+        ["engine-killed", "cpu-limit"].contains(&code.as_str()),
+        "{code}"
+    );
+}
+
 /// What a run comes to in a sandbox.
 async fn outcome(sandbox: &Sandbox, definition: &Value) -> Result<Value, String> {
     outcome_within(COMPUTING, sandbox, definition).await
@@ -186,6 +220,11 @@ async fn outcome_within(
     }
 }
 
+fn kill(id: u32) {
+    let killed = Command::new("kill").args(["-9", &id.to_string()]).status();
+    assert!(killed.unwrap().success());
+}
+
 /// The processes that this one has begun as children of the sandbox.
 fn children() -> Vec<u32> {
     let own = std::process::id().to_string();
@@ -207,10 +246,6 @@ async fn a_child_that_is_killed_faults_its_run_and_no_other() {
     sandbox.warm(COMPUTING).await.unwrap();
     let first = children();
     assert_eq!(first.len(), 1);
-    let kill = |id: u32| {
-        let killed = Command::new("kill").args(["-9", &id.to_string()]).status();
-        assert!(killed.unwrap().success());
-    };
     // One that waits for work: the run that finds it dead has another.
     kill(first[0]);
     assert_eq!(
