@@ -44,12 +44,9 @@ fn given(definition: &Value) -> Given {
     }
 }
 
-/// Delivers one hostile run with nine others, in one batch, and gives what it came to. All children
-/// that there are after a pause are killed, if there is one.
-async fn among_others(
-    definition: &Value,
-    kill_after: Option<Duration>,
-) -> Option<(Status, Option<String>)> {
+/// Delivers one hostile run with nine others, in one batch, and gives what it came to. With
+/// `kills`, all children are killed that there are when the others have completed.
+async fn among_others(definition: &Value, kills: bool) -> Option<(Status, Option<String>)> {
     let bench = Bench::new().await?;
     bench.add_workflow(WORKFLOW, definition).await;
     let ingest = bench.ingest();
@@ -66,10 +63,18 @@ async fn among_others(
     assert_eq!(messages.len(), 10);
     let executor = bench.executor();
     let killing = async {
-        if let Some(pause) = kill_after {
-            tokio::time::sleep(pause).await;
-            children().into_iter().for_each(kill);
+        if !kills {
+            return;
         }
+        loop {
+            let runs = bench.runs().await;
+            let completed = runs.iter().filter(|run| run.status == Status::Completed);
+            if completed.count() == 9 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        children().into_iter().for_each(kill);
     };
     let (response, ()) = tokio::join!(bench.deliver(&executor, &messages, 1), killing);
     assert!(response.batch_item_failures.is_empty());
@@ -87,7 +92,7 @@ async fn among_others(
 }
 
 async fn ends_as(definition: Value, codes: &[&str]) {
-    let Some((status, code)) = among_others(&definition, None).await else {
+    let Some((status, code)) = among_others(&definition, false).await else {
         return;
     };
     assert_eq!(status, Status::Faulted, "{definition}");
@@ -183,9 +188,9 @@ async fn a_version_that_is_too_much_to_compile_faults_its_run() {
 
 #[tokio::test]
 async fn children_that_are_killed_in_a_batch_cost_their_runs_at_most() {
-    // The others have ended by then. One in which something else ever was is begun again.
-    let (hostile, pause) = (expression("last(range(1e18))"), Duration::from_millis(600));
-    let Some((status, code)) = among_others(&hostile, Some(pause)).await else {
+    // One in which something else ever was is begun again.
+    let hostile = expression("last(range(1e18))");
+    let Some((status, code)) = among_others(&hostile, true).await else {
         return;
     };
     assert_eq!(status, Status::Faulted);
@@ -258,9 +263,14 @@ async fn a_child_that_is_killed_faults_its_run_and_no_other() {
     let hostile = expression("last(range(1e18))");
     let fresh = aias_tests::bench::sandbox();
     let killing = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let third = children().into_iter().find(|id| !second.contains(id));
-        kill(third.unwrap());
+        let third = loop {
+            let third = children().into_iter().find(|id| !second.contains(id));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if let Some(third) = third {
+                break third;
+            }
+        };
+        kill(third);
     };
     let (ended, ()) = tokio::join!(outcome(&fresh, &hostile), killing);
     assert_eq!(ended, Err("engine-killed".to_owned()));
