@@ -1,12 +1,13 @@
 //! Foreign code: whatever a workflow does, it ends that one run, inside its limits and by a stable
 //! code, and nobody else notices.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, time::Duration};
 
 use aias_domain::{
     plan::{COMPUTING, Computing},
     run::Status,
 };
+use aias_engine::journal::{Answer, Body, Entry, HttpResponse, What};
 use aias_platform::{
     clock::Clock,
     computation::{Computation, Given, Told},
@@ -361,6 +362,55 @@ async fn the_plan_says_how_much() {
             assert_eq!(ended, expected.map_err(str::to_owned), "{computing:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_large_answer_fits_into_a_child_that_was_begun_for_a_small_input() {
+    let call = json!({"call": "http", "with": {"method": "get", "endpoint": "https://a.example/"}});
+    let tasks = json!([
+        {"before": {"set": {"n": 1}}},
+        {"call": call},
+        {"count": {"set": {"x": "${ length }"}}},
+    ]);
+    // New, so that nobody else can be blamed for what it takes.
+    let sandbox = sandbox();
+    let given = Given {
+        computing: Computing {
+            segment_ms: 20_000,
+            ..COMPUTING
+        },
+        ..given(&document(&tasks))
+    };
+    let mut computation = Computation::new(&sandbox, given);
+    let count = 1_500_000;
+    let mut steps = Vec::new();
+    let ended = loop {
+        match computation.next().await {
+            Told::Step(record, _) => steps.push((record.task, record.event.as_str())),
+            Told::Emitted(..) => {}
+            Told::Asked(asked) => {
+                let effect = &asked.effects[0];
+                let body = format!("[0{}]", ",0".repeat(count - 1));
+                let response = HttpResponse {
+                    status: 200,
+                    headers: vec![("content-type".into(), "application/json".into())],
+                    body: Body::Text(body),
+                };
+                let what = What::Answered {
+                    key: effect.key.clone(),
+                    digest: effect.digest(),
+                    answer: Answer::Http(response),
+                };
+                let at = Clock::system().now();
+                computation.give(Entry { at, what }).await;
+            }
+            Told::Ended(outcome) => break outcome,
+        }
+    };
+    assert_eq!(ended.map_err(|error| error.code), Ok(json!({"x": count})));
+    // Each step is told once, however often it was computed.
+    let told: BTreeSet<_> = steps.iter().collect();
+    assert_eq!(told.len(), steps.len(), "{steps:?}");
 }
 
 #[tokio::test]

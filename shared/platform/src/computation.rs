@@ -64,6 +64,9 @@ pub struct Computation<'a> {
     process: Option<Process>,
     /// Whether nothing else was ever in this process, nor did it wait for work.
     is_new: bool,
+    /// How many bytes its input and its journal have, and what the child may take for so many.
+    given_bytes: usize,
+    memory_bytes: u64,
     /// Whether the child has no program of the definition, against what is remembered of it.
     is_broken: bool,
     /// What was told so far, and how much of it is told again.
@@ -86,6 +89,8 @@ impl<'a> Computation<'a> {
             given,
             process: None,
             is_new: false,
+            given_bytes: 0,
+            memory_bytes: 0,
             is_broken: false,
             told: 0,
             again: 0,
@@ -103,6 +108,11 @@ impl<'a> Computation<'a> {
                     self.let_go(&told);
                     return told;
                 }
+                // It has been given more than it was begun for.
+                Err(Lost::Memory) if self.has_grown() => {
+                    self.process = None;
+                    self.again = self.told;
+                }
                 // Others may have left something behind in this one.
                 Err(Lost::Memory | Lost::Killed) if !self.is_new => {
                     self.process = None;
@@ -115,6 +125,12 @@ impl<'a> Computation<'a> {
                 }
             }
         }
+    }
+
+    /// Whether a child that was begun now could take more, for what came from outside meanwhile.
+    fn has_grown(&self) -> bool {
+        let now = sandbox::for_input(self.given.computing, self.given_bytes);
+        now.memory_bytes > self.memory_bytes
     }
 
     /// Whether the child is still needed after what it said.
@@ -145,6 +161,7 @@ impl<'a> Computation<'a> {
     /// Gives it what it asked for.
     pub async fn give(&mut self, entry: Entry) {
         let json = serde_json::to_vec(&entry).unwrap_or_default();
+        self.given_bytes += json.len();
         if let Some(process) = &mut self.process
             // Whether it heard it shows when it says nothing more.
             && process.tell(&Order::Entry(json.into())).await.is_err()
@@ -177,7 +194,9 @@ impl<'a> Computation<'a> {
         let given = &self.given;
         let input = serde_json::to_vec(&given.input).unwrap_or_default();
         let journal = serde_json::to_vec(&given.journal).unwrap_or_default();
-        let computing = sandbox::for_input(given.computing, input.len() + journal.len());
+        self.given_bytes = input.len() + journal.len();
+        let computing = sandbox::for_input(given.computing, self.given_bytes);
+        self.memory_bytes = computing.memory_bytes;
         let mut process = if self.is_new {
             self.sandbox.begin(computing).await?
         } else {
