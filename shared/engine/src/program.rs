@@ -28,9 +28,6 @@ pub struct Program {
     pub(crate) filters: Filters,
     /// The names of `use.secrets`.
     pub(crate) secrets: Vec<String>,
-    namespace: String,
-    name: String,
-    version: String,
 }
 
 /// What a document has besides what names it.
@@ -227,10 +224,6 @@ impl Program {
         let secrets = secrets.collect();
         let filters = expressions.compile(&mut compiling.faults);
         let parts = compiling.faults.into_result(parts)?.unwrap_or_default();
-        let text = |pointer: &str| {
-            let text = definition.pointer(pointer).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
         Ok(Self {
             definition: value::from_json(definition),
             input: parts.input,
@@ -239,27 +232,6 @@ impl Program {
             tasks: parts.tasks,
             filters,
             secrets,
-            namespace: text("/document/namespace"),
-            name: text("/document/name"),
-            version: text("/document/version"),
         })
-    }
-
-    /// `document.name`.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// `document.version`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// `document.namespace`.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        &self.namespace
     }
 }
