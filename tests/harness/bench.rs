@@ -34,17 +34,22 @@ use serde_json::{Value, json};
 
 /// The tenant's id.
 pub const TENANT: &str = "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F";
+/// The owner's API key.
+pub const OWNERS_KEY: &str =
+    "aias_01JD3V4ZK8QW5R7T9X1B3C5D7F_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
 /// The workflow's.
 pub const WORKFLOW: &str = "wf_01JD3V4ZK8QW5R7T9X1B3C5D7F";
 /// The endpoint's.
 pub const ENDPOINT: &str = "whe_01JD3V4ZK8QW5R7T9X1B3C5D7F";
 
-const STRIPE_KEY: &str = "sk_test_bench";
+/// The key that Stripe is asked with.
+pub const STRIPE_KEY: &str = "sk_test_bench";
 
 /// The secret that Stripe's events are signed with.
 pub const STRIPE_SECRET: &str = "whsec_bench";
 
-const KEYRING: &str = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
+/// The keyring, as Secrets Manager has it.
+pub const KEYRING: &str = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
 
 /// The engine's children: of the executor's binary, which stands beside the tests' own folder.
 #[must_use]
@@ -115,6 +120,22 @@ impl Bench {
         };
         bench.furnish().await;
         Some(bench)
+    }
+
+    /// A bench whose AWS is all at one URL, with the table `aias`.
+    pub async fn at(url: &str, clock: Clock, stripe: Double, stripe_url: &str) -> Self {
+        let bench = Self {
+            wire: Wire::default(),
+            clock,
+            stripe_url: stripe_url.to_owned(),
+            stripe,
+            database: url.to_owned(),
+            aws: url.to_owned(),
+            queue: format!("{url}/000000000000/runs"),
+            bucket: "aias".to_owned(),
+        };
+        bench.furnish().await;
+        bench
     }
 
     fn config(&self, endpoint: &str) -> SdkConfig {
@@ -325,6 +346,13 @@ impl Bench {
         self.wire.reset();
     }
 
+    /// Adds a workflow of a new id.
+    pub async fn new_workflow(&self, definition: &Value) -> WorkflowId {
+        let id = WorkflowId::new(self.now(), aias_platform::clock::random_id());
+        self.add_workflow(&id.to_string(), definition).await;
+        id
+    }
+
     /// Adds a workflow.
     pub async fn add_workflow(&self, id: &str, definition: &Value) {
         let (store, now) = (self.store(), self.clock.now());
@@ -390,7 +418,7 @@ impl Bench {
 
     fn event_of(method: &str, path: &str, body: &Value) -> String {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let token = format!("Bearer aias_{}_{}", &TENANT[4..], "B".repeat(43));
+        let token = format!("Bearer {OWNERS_KEY}");
         let event = json!({
             "rawPath": path,
             "rawQueryString": query,
@@ -497,6 +525,12 @@ impl Bench {
     /// A batch of messages.
     #[must_use]
     pub fn batch(&self, bodies: &[String], received: u32) -> SqsEvent {
+        serde_json::from_value(self.batch_json(bodies, received)).unwrap()
+    }
+
+    /// The same as JSON.
+    #[must_use]
+    pub fn batch_json(&self, bodies: &[String], received: u32) -> Value {
         let sent = self.clock.now().as_millisecond().to_string();
         let record = |(index, body): (usize, &String)| {
             json!({
@@ -506,7 +540,7 @@ impl Bench {
             })
         };
         let records: Vec<Value> = bodies.iter().enumerate().map(record).collect();
-        serde_json::from_value(json!({ "Records": records })).unwrap()
+        json!({ "Records": records })
     }
 
     /// All runs.

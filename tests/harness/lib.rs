@@ -1,5 +1,6 @@
 //! Two ways to test AIAS as a whole: [`mod@bench`] calls the functions in this process, on a wire that
-//! counts and breaks; [`mod@client`] calls the deployed stack as anybody would.
+//! counts and breaks; [`mod@client`] calls the deployed stack as anybody would. And one to measure:
+//! [`mod@lambda`] runs a function's binary, in a world that is [`mod@measured`].
 
 #![expect(
     clippy::unwrap_used,
@@ -10,4 +11,8 @@
 
 pub mod bench;
 pub mod client;
+pub mod cloud;
+pub mod figures;
 pub mod hosts;
+pub mod lambda;
+pub mod measured;

@@ -13,6 +13,7 @@ mod crash;
 mod effects;
 mod engine;
 mod events;
+mod figures;
 mod fuzz;
 mod iam;
 mod isolation;

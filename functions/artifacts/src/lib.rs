@@ -13,8 +13,8 @@ use aias_platform::{
     http::{
         Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
     },
-    runs::expiry,
-    store::{Listing, Page, RunFilter, TenantStore},
+    runs::{expiry, read_artifact},
+    store::{Listing, Page, RunFilter, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -149,25 +149,18 @@ async fn list(
         .await
 }
 
+/// An artifact, and the run that made it.
 async fn find(
     store: &TenantStore<'_>,
     id: &str,
     seen: &SeenCell,
-) -> Result<(Artifact, WorkflowId, Timestamp), Problem> {
+) -> Result<(Artifact, StoredRun), Problem> {
     let id: ArtifactId = id.parse().map_err(|_| Problem::not_found())?;
     seen.note(|seen| seen.run(id.run_id));
     let run = store.run(id.run_id).await?.ok_or_else(Problem::not_found)?;
-    let artifact = run
-        .run
-        .value
-        .artifacts
-        .into_iter()
-        .find(|artifact| artifact.id == id);
-    Ok((
-        artifact.ok_or_else(Problem::not_found)?,
-        run.run.value.workflow_id,
-        run.expires_at,
-    ))
+    let mut artifacts = run.run.value.artifacts.iter();
+    let artifact = artifacts.find(|artifact| artifact.id == id).cloned();
+    Ok((artifact.ok_or_else(Problem::not_found)?, run))
 }
 
 async fn one(
@@ -176,11 +169,9 @@ async fn one(
     id: &str,
     seen: &SeenCell,
 ) -> Result<Response, Problem> {
-    let (artifact, workflow_id, expires_at) = find(store, id, seen).await?;
+    let (artifact, run) = find(store, id, seen).await?;
     let preview = if artifact.is_text() {
-        let object = Object::artifact(store, artifact.id, &artifact.digest);
-        app.blobs
-            .get_start(&object, PREVIEW_BYTES)
+        read_artifact(store, &app.blobs, &run, &artifact, PREVIEW_BYTES)
             .await?
             .map(|bytes| text_start(&bytes))
     } else {
@@ -190,7 +181,7 @@ async fn one(
         200,
         &View {
             preview: Some(preview),
-            ..view(artifact, workflow_id, expires_at)
+            ..view(artifact, run.run.value.workflow_id, run.expires_at)
         },
     )
 }
@@ -211,8 +202,13 @@ async fn download(
     id: &str,
     seen: &SeenCell,
 ) -> Result<Response, Problem> {
-    let (artifact, ..) = find(store, id, seen).await?;
+    let (artifact, run) = find(store, id, seen).await?;
     let object = Object::artifact(store, artifact.id, &artifact.digest);
+    if let Some(bytes) = run.artifact {
+        // A URL opens what is in the bucket; its key names its bytes, so once is enough.
+        let put = app.blobs.put(&object, bytes, &artifact.content_type);
+        put.await?;
+    }
     let file = format!("{}-{}", artifact.id, artifact.name);
     Ok(Response::found(app.blobs.presigned(&object, &file).await?))
 }

@@ -373,12 +373,17 @@ impl<'a> Execution<'a> {
             created_at: now,
         };
         entries.completed(&output_digest, now);
-        let object = Object::artifact(self.store, artifact.id, &artifact.digest);
-        let blobs = self.app.blobs.clone();
-        let (put, flushed) =
-            tokio::join!(blobs.put(&object, bytes, content_type), self.flush(entries));
-        put?;
-        flushed?;
+        if bytes.len() <= self.app.inline_artifact_bytes {
+            self.run.artifact = Some(bytes);
+            self.flush(entries).await?;
+        } else {
+            let object = Object::artifact(self.store, artifact.id, &artifact.digest);
+            let blobs = self.app.blobs.clone();
+            let (put, flushed) =
+                tokio::join!(blobs.put(&object, bytes, content_type), self.flush(entries));
+            put?;
+            flushed?;
+        }
         let run = self.run.run.value.clone();
         let Ok(run) = run.complete(output_digest, vec![artifact], now) else {
             return Ok(Done::HadEnded);

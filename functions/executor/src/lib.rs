@@ -51,7 +51,7 @@ use aias_platform::{
     runs::Intake,
     sandbox::Sandbox,
     secrets::Keyrings,
-    store::Store,
+    store::{MAX_INLINE_ARTIFACT, Store},
 };
 use tokio::sync::Semaphore;
 
@@ -69,24 +69,40 @@ pub struct App {
     sandbox: Sandbox,
     /// One computation for each core: a run's time is its own.
     cores: Semaphore,
+    /// Artifacts of so many bytes are kept in their run's item, larger ones in the bucket.
+    inline_artifact_bytes: usize,
 }
 
 impl App {
-    /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL`, `KEYRING_SECRET_ARN` and
-    /// `OUTBOUND_NETWORKS`.
+    /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL`, `KEYRING_SECRET_ARN`,
+    /// `OUTBOUND_NETWORKS` and `ARTIFACT_INLINE_MAX_BYTES`.
     #[must_use]
     pub fn load(aws: &SdkConfig, env: &Env) -> Self {
         let store = Store::new(aws, env.text("TABLE_NAME"));
         let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
         let guard = env.parsed("OUTBOUND_NETWORKS", Guard::default());
-        Self::new(
+        let inline_artifact_bytes = env.parsed("ARTIFACT_INLINE_MAX_BYTES", 0);
+        if inline_artifact_bytes > MAX_INLINE_ARTIFACT {
+            env.refuse("ARTIFACT_INLINE_MAX_BYTES", "is beyond 4096");
+        }
+        let app = Self::new(
             Intake::new(store, blobs, queue),
             guard,
             Keyrings::new(aws, env.text("KEYRING_SECRET_ARN")),
             Sandbox::of_this_binary(),
             Clock::system(),
-        )
+        );
+        app.with_inline_artifacts(inline_artifact_bytes)
+    }
+
+    /// The same, with artifacts of up to so many bytes in their run's item.
+    #[must_use]
+    pub fn with_inline_artifacts(self, bytes: usize) -> Self {
+        Self {
+            inline_artifact_bytes: bytes.min(MAX_INLINE_ARTIFACT),
+            ..self
+        }
     }
 
     /// Of its parts.
@@ -110,6 +126,7 @@ impl App {
             definitions: Definitions::default(),
             sandbox,
             cores: Semaphore::new(cores),
+            inline_artifact_bytes: 0,
         }
     }
 

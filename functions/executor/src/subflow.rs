@@ -14,9 +14,8 @@ use aias_domain::{
 };
 use aias_engine::journal::{Answer, Effect, Failure, Subflow};
 use aias_platform::{
-    blobs::Object,
-    runs::{NotAdmitted, Prepared, new_run},
-    store::TenantStore,
+    runs::{NotAdmitted, Prepared, new_run, read_artifact},
+    store::{StoredRun, TenantStore},
 };
 use serde_json::Value;
 use tokio::time::sleep;
@@ -67,7 +66,7 @@ pub(crate) async fn run(
             // Whoever began it may have died before it asked for it.
             app.intake.enqueue(store, &child).await?;
         }
-        return result(app, store, &child.run.value, subflow.wait).await;
+        return result(app, store, &child, subflow.wait).await;
     }
     if parent.trigger.depth() >= MAX_DEPTH {
         let detail = format!("workflows run each other deeper than {MAX_DEPTH} levels");
@@ -114,14 +113,14 @@ pub(crate) async fn run(
     let input = app.intake.place(store, input).await?;
     let child = new_run(child, input, limits.retention_days);
     app.intake.begin(store, &child).await?;
-    result(app, store, &child.run.value, subflow.wait).await
+    result(app, store, &child, subflow.wait).await
 }
 
 /// What a task gets of a child.
 async fn result(
     app: &App,
     store: &TenantStore<'_>,
-    child: &Run,
+    child: &StoredRun,
     awaited: bool,
 ) -> Result<Called, Error> {
     let answer = if awaited {
@@ -130,13 +129,18 @@ async fn result(
         Some(Answer::Output(Value::Null))
     };
     Ok(Called {
-        child: Some(child.id),
+        child: Some(child.run.value.id),
         answer,
     })
 }
 
 /// A child's output or its error, once it has ended.
-async fn ended(app: &App, store: &TenantStore<'_>, child: &Run) -> Result<Option<Answer>, Error> {
+async fn ended(
+    app: &App,
+    store: &TenantStore<'_>,
+    stored: &StoredRun,
+) -> Result<Option<Answer>, Error> {
+    let child = &stored.run.value;
     let failed = |kind: &str, status: u16, title: &str, detail: String| {
         Some(failed(kind, status, title, detail))
     };
@@ -169,7 +173,7 @@ async fn ended(app: &App, store: &TenantStore<'_>, child: &Run) -> Result<Option
                 "No Output",
                 format!("{} has no output", child.id),
             ),
-            Some(artifact) => match output(app, store, artifact).await? {
+            Some(artifact) => match output(app, store, stored, artifact).await? {
                 Some(output) => Some(Answer::Output(output)),
                 None => failed(
                     "runtime",
@@ -185,11 +189,11 @@ async fn ended(app: &App, store: &TenantStore<'_>, child: &Run) -> Result<Option
 async fn output(
     app: &App,
     store: &TenantStore<'_>,
+    run: &StoredRun,
     artifact: &Artifact,
 ) -> Result<Option<Value>, Error> {
-    let object = Object::artifact(store, artifact.id, &artifact.digest);
     let most = usize::try_from(artifact.size_bytes).unwrap_or(usize::MAX);
-    let Some(bytes) = app.blobs.get(&object, most).await? else {
+    let Some(bytes) = read_artifact(store, &app.blobs, run, artifact, most).await? else {
         return Ok(None);
     };
     if artifact.content_type.starts_with("text/plain") {

@@ -8,7 +8,7 @@ use reconciler::{App, Event, handle};
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
-    let aws = aws::load().await;
+    let aws = aws::load(&env);
     let app = &App::load(&aws, &env);
     env.finish()?;
     run(service_fn(async |event: LambdaEvent<Event>| {

@@ -13,7 +13,7 @@ fn main() -> Result<ExitCode, lambda_runtime::Error> {
 async fn start() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
-    let aws = aws::load().await;
+    let aws = aws::load(&env);
     let tenants = narrow::config(&aws, &env);
     let app = &App::load(&aws, &tenants, &env);
     env.finish()?;

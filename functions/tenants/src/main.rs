@@ -7,7 +7,7 @@ use tenants::{App, handle};
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
-    let aws = aws::load().await;
+    let aws = aws::load(&env);
     let tenants = narrow::config(&aws, &env);
     let app = &App::load(&aws, &tenants, &env);
     env.finish()?;

@@ -3,14 +3,23 @@
 use std::time::Duration;
 
 pub use aws_config::SdkConfig;
-use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
+    retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::{
     Builder, Connector,
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-/// What every AWS client of a function is made of.
-pub async fn load() -> SdkConfig {
+use crate::config::Env;
+
+/// What every AWS client of a function is made of: `AWS_REGION`, credentials and, on this machine,
+/// `AWS_ENDPOINT_URL`, all from the environment, where Lambda puts them. The SDK's own chain would
+/// look for profiles, containers and instances, too, and takes half a megabyte to do so.
+#[must_use]
+pub fn load(env: &Env) -> SdkConfig {
     let http_client = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
@@ -20,12 +29,16 @@ pub async fn load() -> SdkConfig {
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))
         .build();
-    aws_config::defaults(BehaviorVersion::latest())
+    let credentials = EnvironmentVariableCredentialsProvider::new();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(env.text("AWS_REGION")))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(http_client)
         .retry_config(RetryConfig::standard().with_max_attempts(3))
-        .timeout_config(timeouts)
-        .load()
-        .await
+        .timeout_config(timeouts);
+    config.set_endpoint_url(env.optional("AWS_ENDPOINT_URL"));
+    config.build()
 }
 
 /// An HTTP client for what is not AWS: the issuer's keys.

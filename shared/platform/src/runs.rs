@@ -264,6 +264,7 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
             version: 1,
         },
         input,
+        artifact: None,
         expires_at,
     }
 }
@@ -295,6 +296,24 @@ pub async fn read_input(
         }
     };
     aias_domain::json::parse_stored(&bytes).map_err(|_| Error::InputGone)
+}
+
+/// Up to `max` bytes from an artifact's start, wherever it is; `None` when it is not there.
+///
+/// # Errors
+/// When the bucket does not answer.
+pub async fn read_artifact(
+    store: &TenantStore<'_>,
+    blobs: &Blobs,
+    run: &StoredRun,
+    artifact: &Artifact,
+    max: usize,
+) -> Result<Option<Vec<u8>>, blobs::Error> {
+    if let Some(bytes) = &run.artifact {
+        return Ok(Some(bytes.get(..max).unwrap_or(bytes).to_vec()));
+    }
+    let object = Object::artifact(store, artifact.id, &artifact.digest);
+    blobs.get_start(&object, max).await
 }
 
 /// A run as the API shows it.

@@ -41,7 +41,7 @@ pub use idempotency::{Answer, Idempotency, Scope};
 pub use journal::{MAX_ENTRY_BYTES, Written};
 pub use lookups::ActiveTenant;
 pub use metering::{Hour, Meter, Report};
-pub use runs::{Claim, Claimed, Input, RunFilter, StoredRun};
+pub use runs::{Claim, Claimed, Input, MAX_INLINE_ARTIFACT, RunFilter, StoredRun};
 pub use subscriptions::{Change, Customer, TenantChange};
 pub use tenants::{Counts, KeyOwner};
 pub use transaction::{Count, Refused};

@@ -2,21 +2,24 @@
 
 use std::{error::Error, fmt};
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, fmt::layer, prelude::*, registry};
+
+use crate::config::Env;
 
 /// Writes JSON lines to standard output from now on, each with the name of this function.
 /// `LOG_LEVEL` is a filter such as `info`.
 pub fn init(function: &'static str) {
-    let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second call, as in tests, changes nothing.
-    let _ = tracing_subscriber::fmt()
+    let info = Targets::new().with_default(LevelFilter::INFO);
+    let filter = Env::of_process().parsed("LOG_LEVEL", info);
+    let lines = layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(true)
-        .with_target(false)
-        .with_env_filter(filter)
-        .try_init();
+        .with_target(false);
+    // A second call, as in tests, changes nothing.
+    let _ = registry().with(lines).with(filter).try_init();
     // Entered for as long as the process lives.
     std::mem::forget(tracing::error_span!("lambda", function).entered());
 }

@@ -189,7 +189,7 @@ impl Process {
             self.heard.drain(..self.done);
             self.done = 0;
         }
-        if self.look()? {
+        if self.look().await? {
             return Ok(());
         }
         loop {
@@ -226,9 +226,10 @@ impl Process {
 
     /// Looks whether there is more to read for as long as a short run takes: to wake a core that has
     /// gone to sleep costs more than such a run. Whoever else wants this core gets it meanwhile.
-    fn look(&mut self) -> Result<bool, Lost> {
+    async fn look(&mut self) -> Result<bool, Lost> {
         let begun = Instant::now();
         while begun.elapsed() < SHORT {
+            tokio::task::yield_now().await;
             match rustix::io::read(&self.words, &mut *self.room) {
                 Ok(0) => return Err(self.end(false)),
                 Ok(count) => {

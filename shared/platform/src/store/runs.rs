@@ -61,6 +61,11 @@ impl Input {
 
 const INPUT: &str = "input";
 const INPUT_KEY: &str = "input_key";
+const ARTIFACT: &str = "artifact";
+
+/// The largest artifact that may be in its run's item, in bytes: what `ArtifactInlineMaxBytes` may
+/// say. Each list of runs reads it.
+pub const MAX_INLINE_ARTIFACT: usize = 4 * 1024;
 
 /// A run as its item holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,8 @@ pub struct StoredRun {
     pub run: Stored<Run>,
     /// Its input.
     pub input: Input,
+    /// The bytes of its artifact, when they are in its item and not in the bucket.
+    pub artifact: Option<Vec<u8>>,
     /// When its retention ends.
     pub expires_at: Timestamp,
     /// The phase that the item has: what changes the number of running runs is counted.
@@ -246,6 +253,10 @@ impl TenantStore<'_> {
                 item.insert(INPUT_KEY.to_owned(), AttributeValue::S(key.clone()));
             }
         }
+        if let Some(bytes) = &stored.artifact {
+            let deflated = AttributeValue::B(Blob::new(deflate(bytes)?));
+            item.insert(ARTIFACT.to_owned(), deflated);
+        }
         item.insert(EXPIRES_AT.to_owned(), number(stored.expires_at.as_second()));
         Ok(item)
     }
@@ -259,6 +270,12 @@ impl TenantStore<'_> {
             (_, Some(AttributeValue::S(key))) => Input::Blob(key),
             _ => return Err(Error::broken("a run without an input")),
         };
+        let artifact = match item.remove(ARTIFACT) {
+            Some(AttributeValue::B(bytes)) => {
+                Some(inflate(bytes.as_ref(), MAX_INLINE_ARTIFACT as u64)?)
+            }
+            _ => None,
+        };
         let expires = number_of(&item, EXPIRES_AT).and_then(|s| i64::try_from(s).ok());
         let expires_at = expires
             .and_then(|s| Timestamp::from_second(s).ok())
@@ -269,6 +286,7 @@ impl TenantStore<'_> {
             was: run.value.status,
             run,
             input,
+            artifact,
             expires_at,
         })
     }

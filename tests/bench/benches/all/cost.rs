@@ -1,0 +1,99 @@
+//! Dollars for a million webhooks: counted calls at public prices.
+
+use aias_tests::figures::Counts;
+use serde::Deserialize;
+
+/// Public prices, in dollars.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Prices {
+    pub(crate) as_of: String,
+    pub(crate) region: String,
+    pub(crate) source: String,
+    gateway_http_api_per_million_requests: f64,
+    lambda_per_million_requests: f64,
+    lambda_arm64_per_gb_second: f64,
+    dynamodb_per_million_write_units: f64,
+    dynamodb_per_million_read_units: f64,
+    sqs_per_million_requests: f64,
+    s3_per_million_puts: f64,
+    s3_per_million_gets: f64,
+    logs_per_gb: f64,
+}
+
+impl Prices {
+    pub(crate) fn read() -> Self {
+        serde_json::from_str(include_str!("prices.json")).unwrap()
+    }
+}
+
+/// One invocation: what was counted, how long it takes and what it is billed for.
+#[derive(Debug, Clone)]
+pub(crate) struct Invocation<'a> {
+    pub(crate) counts: &'a Counts,
+    pub(crate) billed_ms: f64,
+    pub(crate) memory_mib: u32,
+}
+
+/// What Lambda itself writes about an invocation, in bytes: `START`, `END` and `REPORT`, with ids of 36
+/// characters and figures of usual length.
+const PLATFORM_LOG_BYTES: usize = 67 + 53 + 146;
+
+const MILLION: f64 = 1e6;
+const GB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+/// Dollars for a million webhooks, by line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Cost {
+    pub(crate) gateway: f64,
+    pub(crate) lambda: f64,
+    pub(crate) dynamodb: f64,
+    pub(crate) sqs: f64,
+    pub(crate) s3: f64,
+    pub(crate) logs: f64,
+    /// Bytes of CloudWatch logs for one webhook.
+    pub(crate) log_bytes: f64,
+}
+
+impl Cost {
+    pub(crate) fn total(&self) -> f64 {
+        self.gateway + self.lambda + self.dynamodb + self.sqs + self.s3 + self.logs
+    }
+
+    /// One invocation of `webhook-ingest`, and a `batch`-th of one of the executor's.
+    pub(crate) fn of(prices: &Prices, ingest: &Invocation<'_>, executor: &Invocation<'_>, batch: u32) -> Self {
+        let share = 1.0 / f64::from(batch);
+        // Lambda receives a batch and deletes it.
+        let mut cost = Self {
+            gateway: prices.gateway_http_api_per_million_requests,
+            lambda: 0.0,
+            dynamodb: 0.0,
+            sqs: 2.0 * share * prices.sqs_per_million_requests,
+            s3: 0.0,
+            logs: 0.0,
+            log_bytes: 0.0,
+        };
+        cost.add(prices, ingest, 1.0);
+        cost.add(prices, executor, share);
+        cost.logs = cost.log_bytes * MILLION / GB * prices.logs_per_gb;
+        cost
+    }
+
+    fn add(&mut self, prices: &Prices, invocation: &Invocation<'_>, share: f64) {
+        let counts = invocation.counts;
+        let calls = |name: &str| {
+            let of_name = |(call, times): (&String, &u32)| {
+                call.starts_with(name).then_some(f64::from(*times))
+            };
+            counts.calls.iter().filter_map(of_name).sum::<f64>() * share
+        };
+        let gb_seconds = invocation.billed_ms.ceil() / 1e3 * f64::from(invocation.memory_mib) / 1024.0;
+        self.lambda += share * prices.lambda_per_million_requests;
+        self.lambda += share * gb_seconds * MILLION * prices.lambda_arm64_per_gb_second;
+        self.dynamodb += share * counts.write_units * prices.dynamodb_per_million_write_units;
+        self.dynamodb += share * counts.read_units * prices.dynamodb_per_million_read_units;
+        self.sqs += calls("SQS.") * prices.sqs_per_million_requests;
+        self.s3 += calls("S3.PUT") * prices.s3_per_million_puts;
+        self.s3 += calls("S3.GET") * prices.s3_per_million_gets;
+        self.log_bytes += share * (counts.log_bytes + PLATFORM_LOG_BYTES) as f64;
+    }
+}

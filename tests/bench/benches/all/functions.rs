@@ -1,0 +1,146 @@
+//! Each function's binary, as Lambda runs it, in turns with one that does nothing.
+
+use std::{
+    path::Path,
+    time::Duration,
+};
+
+use aias_tests::{
+    cloud::Latency,
+    figures::{Counts, count, log_file, zip_bytes},
+    lambda::{Function, Init},
+    measured::{CASES, Case, Event, World},
+};
+
+/// The middle of some figures, the least and the greatest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(mut all: Vec<f64>) -> Self {
+        all.sort_by(f64::total_cmp);
+        Self {
+            median: all[all.len() / 2],
+            least: all[0],
+            most: all[all.len() - 1],
+        }
+    }
+}
+
+/// What was seen of a case.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) case: Case,
+    pub(crate) counts: Counts,
+    pub(crate) zip_bytes: usize,
+    /// Milliseconds.
+    pub(crate) init_wall: Spread,
+    pub(crate) init_cpu: Spread,
+    /// The first request, in milliseconds.
+    pub(crate) first: f64,
+    /// A warm one whose AWS answers at once, and one whose AWS takes as long as the real one.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) regional_p50: f64,
+    pub(crate) regional_p99: f64,
+    pub(crate) regional_mean: f64,
+    /// Computing for one request, in microseconds, and as a multiple of the no-op's beside it.
+    pub(crate) cpu: Spread,
+    pub(crate) of_no_op: Spread,
+    pub(crate) peak_kib: u64,
+}
+
+const STARTS: usize = 7;
+const ROUNDS: usize = 9;
+const EACH: usize = 25;
+const REGIONAL: usize = 80;
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The value that `share` of all are at or below.
+pub(crate) fn percentile(all: &mut [f64], share: f64) -> f64 {
+    all.sort_by(f64::total_cmp);
+    let place = (share * all.len() as f64).ceil() as usize;
+    all[place.clamp(1, all.len()) - 1]
+}
+
+async fn begin(world: &World, case: &Case, folder: &Path, memory_mib: u32) -> Function {
+    let binary = folder.join(case.function);
+    let begun = Function::start(&binary, &world.environment(case), memory_mib, log_file(case));
+    begun.await.unwrap_or_else(|error| panic!("{}: {error}", case.name))
+}
+
+/// So many events; how long each took, and the computing for one.
+async fn turn(world: &mut World, function: &mut Function, event: Event, count: usize) -> (Vec<f64>, f64) {
+    let events = world.events(event, count).await;
+    let before = function.usage().cpu;
+    let mut walls = Vec::new();
+    for event in events {
+        walls.push(ms(function.invoke(event).await.unwrap().wall));
+    }
+    let cpu = function.usage().cpu.saturating_sub(before);
+    (walls, cpu.as_secs_f64() * 1e6 / count as f64)
+}
+
+/// Measures one case, with the no-op in between.
+pub(crate) async fn measure(world: &mut World, case: &Case, folder: &Path, memory_mib: u32) -> Row {
+    let counts = count(world, case, &folder.join(case.function)).await;
+    let counts = counts.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let mut inits: Vec<Init> = Vec::new();
+    for _ in 0..STARTS {
+        inits.push(begin(world, case, folder, memory_mib).await.init);
+    }
+    let nothing = &CASES[0];
+    let mut no_op = begin(world, nothing, folder, 128).await;
+    turn(world, &mut no_op, nothing.event, EACH).await;
+    let mut function = begin(world, case, folder, memory_mib).await;
+    let (first, _) = turn(world, &mut function, case.event, 1).await;
+    turn(world, &mut function, case.event, EACH).await;
+    let (mut walls, mut cpus, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (_, beside) = turn(world, &mut no_op, nothing.event, 4 * EACH).await;
+        let (wall, cpu) = turn(world, &mut function, case.event, EACH).await;
+        walls.extend(wall);
+        cpus.push(cpu);
+        ratios.push(cpu / beside);
+    }
+    let mut regional = regional(world, &mut function, case.event).await;
+    let peak_kib = function.usage().peak_kib;
+    drop(function);
+    // Read; the next case writes its own.
+    let _ = std::fs::remove_file(log_file(case));
+    Row {
+        case: *case,
+        counts,
+        zip_bytes: zip_bytes(&folder.join(case.function)),
+        init_wall: Spread::of(inits.iter().map(|init| ms(init.wall)).collect()),
+        init_cpu: Spread::of(inits.iter().map(|init| ms(init.cpu)).collect()),
+        first: first[0],
+        p50: percentile(&mut walls, 0.5),
+        p99: percentile(&mut walls, 0.99),
+        regional_mean: regional.iter().sum::<f64>() / regional.len() as f64,
+        regional_p50: percentile(&mut regional, 0.5),
+        regional_p99: percentile(&mut regional, 0.99),
+        cpu: Spread::of(cpus),
+        of_no_op: Spread::of(ratios),
+        peak_kib,
+    }
+}
+
+/// Events whose AWS takes its time; what makes them is not slowed down.
+async fn regional(world: &mut World, function: &mut Function, event: Event) -> Vec<f64> {
+    let events = world.events(event, REGIONAL).await;
+    world.cloud.take(Latency::REGIONAL);
+    let mut walls = Vec::new();
+    for event in events {
+        walls.push(ms(function.invoke(event).await.unwrap().wall));
+    }
+    world.cloud.take(Latency::NONE);
+    walls
+}

@@ -1,0 +1,107 @@
+//! Figures of a function's main path that are the same each time: calls, rounds, units, log bytes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression, write::DeflateEncoder};
+use serde_json::Value;
+
+use crate::{
+    cloud::Latency,
+    lambda::Function,
+    measured::{Case, World},
+};
+
+/// What one event of a warm function takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counts {
+    /// How often each AWS call is made.
+    pub calls: BTreeMap<String, u32>,
+    /// How many times calls are waited for; those side by side are one.
+    pub rounds: usize,
+    /// DynamoDB's read units.
+    pub read_units: f64,
+    /// DynamoDB's write units.
+    pub write_units: f64,
+    /// What it prints, in bytes, with durations of three digits.
+    pub log_bytes: usize,
+}
+
+/// Long enough that calls side by side are seen to be.
+const SLOW: Latency = Latency {
+    dynamodb_us: 10_000,
+    sqs_us: 10_000,
+    s3_us: 10_000,
+    other_us: 10_000,
+};
+
+/// Events before a function is warm.
+const WARM: usize = 3;
+
+/// Where a function's log goes.
+#[must_use]
+pub fn log_file(case: &Case) -> PathBuf {
+    let name: String = case.name.chars().filter(char::is_ascii_alphanumeric).collect();
+    std::env::temp_dir().join(format!("aias-{}-{name}.log", std::process::id()))
+}
+
+/// Counts what one event of a warm function takes.
+///
+/// # Errors
+/// What the function said instead.
+pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Counts, String> {
+    let logs = log_file(case);
+    let mut function = Function::start(binary, &world.environment(case), 1769, logs.clone()).await?;
+    for event in world.events(case.event, WARM).await {
+        function.invoke(event).await?;
+    }
+    let events = world.events(case.event, 1).await;
+    world.cloud.take(SLOW);
+    let before = function.logs().len();
+    for event in events {
+        function.invoke(event).await?;
+    }
+    world.cloud.take(Latency::NONE);
+    let (calls, rounds) = world.cloud.counted();
+    let log = function.logs();
+    drop(function);
+    // Nothing is left of it when it has been read.
+    let _ = std::fs::remove_file(logs);
+    let mut named = BTreeMap::new();
+    for call in &calls {
+        *named.entry(call.name.clone()).or_insert(0) += 1;
+    }
+    Ok(Counts {
+        calls: named,
+        rounds,
+        read_units: calls.iter().map(|call| call.read_units).sum(),
+        write_units: calls.iter().map(|call| call.write_units).sum(),
+        log_bytes: log[before..].lines().map(length_of).sum(),
+    })
+}
+
+/// A line's length, with its end, whatever time it took.
+fn length_of(line: &str) -> usize {
+    let Ok(mut told) = serde_json::from_str::<Value>(line) else {
+        return line.len() + 1;
+    };
+    if let Some(duration) = told.get_mut("duration_ms") {
+        *duration = 100.into();
+    }
+    told.to_string().len() + 1
+}
+
+/// A zip's overhead for its one entry `bootstrap`, in bytes: local header, central directory, end.
+const ZIP_FRAME: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
+
+/// How many bytes a function's zip has, which holds this binary.
+#[must_use]
+pub fn zip_bytes(binary: &Path) -> usize {
+    use std::io::Write as _;
+    let bytes = std::fs::read(binary).unwrap();
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&bytes).unwrap();
+    encoder.finish().unwrap().len() + ZIP_FRAME
+}

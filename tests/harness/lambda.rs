@@ -1,0 +1,285 @@
+//! Lambda, as a function's binary sees it: the Runtime API over HTTP, an environment, a process that
+//! can be looked at. Invocations follow each other, as they do in one environment.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Path as Parameter, State},
+    http::StatusCode,
+    response::Response,
+    routing::{get, post},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, mpsc, oneshot},
+    time::timeout,
+};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the process has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Its own computing, with its children's.
+    pub cpu: Duration,
+    /// The most memory that it had, with its children's, in KiB.
+    pub peak_kib: u64,
+}
+
+/// How a function began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Init {
+    /// From the process's start until it asked for its first event.
+    pub wall: Duration,
+    /// What it computed meanwhile.
+    pub cpu: Duration,
+}
+
+/// One invocation.
+#[derive(Debug)]
+pub struct Invoked {
+    /// The function's answer.
+    pub answer: Bytes,
+    /// From the event's way out to the answer's way in.
+    pub wall: Duration,
+}
+
+struct Event {
+    payload: Bytes,
+    done: oneshot::Sender<(bool, Bytes)>,
+}
+
+struct Api {
+    events: Mutex<mpsc::Receiver<Event>>,
+    /// Who waits for the answer to the event that is out.
+    out: Mutex<Option<oneshot::Sender<(bool, Bytes)>>>,
+    asked: mpsc::Sender<()>,
+}
+
+/// A function's binary, running. It is ended when this is dropped.
+#[derive(Debug)]
+pub struct Function {
+    child: Child,
+    events: mpsc::Sender<Event>,
+    asked: mpsc::Receiver<()>,
+    logs: PathBuf,
+    began: Instant,
+    /// How it began.
+    pub init: Init,
+}
+
+impl Function {
+    /// Starts a binary with this environment and no other, and waits until it asks for an event.
+    ///
+    /// # Errors
+    /// What it printed, when it ended instead.
+    pub async fn start(
+        binary: &Path,
+        environment: &HashMap<String, String>,
+        memory_mib: u32,
+        logs: PathBuf,
+    ) -> Result<Self, String> {
+        let (events, received) = mpsc::channel(1);
+        let (asking, asked) = mpsc::channel(16);
+        let api = Arc::new(Api {
+            events: Mutex::new(received),
+            out: Mutex::default(),
+            asked: asking,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .route("/2018-06-01/runtime/init/error", post(error_at_init))
+            .layer(DefaultBodyLimit::disable())
+            .with_state(api);
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let name = binary.file_name().unwrap_or_default().to_string_lossy();
+        let out = fs::File::create(&logs).unwrap();
+        let began = Instant::now();
+        let child = Command::new(binary)
+            .env_clear()
+            .envs(environment)
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", &*name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mib.to_string())
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", "measured")
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "measured")
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", binary.display()))?;
+        let mut function = Self {
+            child,
+            events,
+            asked,
+            logs,
+            began,
+            init: Init {
+                wall: Duration::ZERO,
+                cpu: Duration::ZERO,
+            },
+        };
+        function.wait().await?;
+        function.init = Init {
+            wall: function.began.elapsed(),
+            cpu: function.usage().cpu,
+        };
+        Ok(function)
+    }
+
+    /// Until it asks for its next event.
+    async fn wait(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let asked = timeout(Duration::from_millis(100), self.asked.recv());
+            if let Ok(Some(())) = asked.await {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("it ended ({status}): {}", self.logs()));
+            }
+        }
+        Err(format!("it did not ask for an event: {}", self.logs()))
+    }
+
+    /// Hands it an event and waits for its answer.
+    ///
+    /// # Errors
+    /// When it answers by an error, or not at all.
+    pub async fn invoke(&mut self, payload: impl Into<Bytes>) -> Result<Invoked, String> {
+        let (done, answered) = oneshot::channel();
+        let event = Event {
+            payload: payload.into(),
+            done,
+        };
+        let began = Instant::now();
+        let sent = self.events.send(event).await;
+        sent.map_err(|_| "the Runtime API ended".to_owned())?;
+        let Ok(Ok((is_answer, answer))) = timeout(PATIENCE, answered).await else {
+            return Err(format!("no answer: {}", self.logs()));
+        };
+        let wall = began.elapsed();
+        if !is_answer {
+            return Err(String::from_utf8_lossy(&answer).into_owned());
+        }
+        self.wait().await?;
+        Ok(Invoked { answer, wall })
+    }
+
+    /// What it has printed.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        fs::read_to_string(&self.logs).unwrap_or_default()
+    }
+
+    /// What it has used so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let own = self.child.id();
+        let mut usage = Usage {
+            cpu: Duration::ZERO,
+            peak_kib: 0,
+        };
+        for id in std::iter::once(own).chain(children_of(own)) {
+            usage.cpu += cpu_of(id);
+            usage.peak_kib += peak_of(id);
+        }
+        usage
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // Both fail only when it has ended; its children end with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `proc_pid_task(5)`, `children`.
+fn children_of(process: u32) -> Vec<u32> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten() {
+        let Ok(entry) = entry else { continue };
+        let children = fs::read_to_string(entry.path().join("children")).unwrap_or_default();
+        all.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+    }
+    all
+}
+
+/// The first field of `schedstat` of each thread: nanoseconds on a core.
+fn cpu_of(process: u32) -> Duration {
+    let mut all = Duration::ZERO;
+    for entry in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten() {
+        let Ok(entry) = entry else { continue };
+        let text = fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
+        let first = text.split_whitespace().next().and_then(|n| n.parse().ok());
+        all += Duration::from_nanos(first.unwrap_or_default());
+    }
+    all
+}
+
+fn peak_of(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let field = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    field.unwrap_or_default()
+}
+
+async fn next(State(api): State<Arc<Api>>) -> Response {
+    let mut events = api.events.lock().await;
+    // Nobody listens any more when the function is being ended.
+    let _ = api.asked.send(()).await;
+    let Some(event) = events.recv().await else {
+        return Response::builder()
+            .status(StatusCode::INTERNAL_SERVER_ERROR)
+            .body(Body::empty())
+            .unwrap();
+    };
+    *api.out.lock().await = Some(event.done);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let deadline = (now + PATIENCE).as_millis();
+    Response::builder()
+        .header("lambda-runtime-aws-request-id", format!("{:036x}", now.as_nanos()))
+        .header("lambda-runtime-deadline-ms", deadline.to_string())
+        .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:measured")
+        .header("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0")
+        .header("content-type", "application/json")
+        .body(Body::from(event.payload))
+        .unwrap()
+}
+
+async fn end(api: &Api, is_answer: bool, body: Bytes) -> StatusCode {
+    if let Some(done) = api.out.lock().await.take() {
+        // Whoever asked may have lost patience.
+        let _ = done.send((is_answer, body));
+    }
+    StatusCode::ACCEPTED
+}
+
+async fn response(State(api): State<Arc<Api>>, Parameter(_): Parameter<String>, body: Bytes) -> StatusCode {
+    end(&api, true, body).await
+}
+
+async fn error(State(api): State<Arc<Api>>, Parameter(_): Parameter<String>, body: Bytes) -> StatusCode {
+    end(&api, false, body).await
+}
+
+async fn error_at_init() -> StatusCode {
+    StatusCode::ACCEPTED
+}

@@ -1,0 +1,333 @@
+//! What is measured of each function: its binary as [`crate::lambda`] runs it, AWS as
+//! [`crate::cloud`] plays it, and events of its main path.
+
+use std::collections::HashMap;
+
+use aias_platform::clock::Clock;
+use aias_testkit::{
+    hosts::Hosts,
+    stripe::{Double, Price, subscription},
+};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::{
+    bench::{Bench, KEYRING, OWNERS_KEY, STRIPE_KEY, STRIPE_SECRET, TENANT, json_of},
+    cloud::Cloud,
+};
+
+/// One row of the figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// What the row is called.
+    pub name: &'static str,
+    /// The function's binary.
+    pub function: &'static str,
+    /// Its events.
+    pub event: Event,
+    /// What `ArtifactInlineMaxBytes` is.
+    pub inline_bytes: usize,
+}
+
+/// What a function is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A webhook as GitHub signs it, a new event with a JSON body of a KiB.
+    Webhook,
+    /// So many messages of runs of this workflow on such webhooks.
+    Runs(Workflow, usize),
+    /// A request of the owner's.
+    Get(&'static str),
+    /// A subscription that Stripe changed.
+    Stripe,
+    /// The schedule, when there is nothing to do.
+    Schedule,
+}
+
+/// What a workflow does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Workflow {
+    /// One step and a small output.
+    OneStep,
+    /// The ten steps of the engine's benchmark.
+    TenSteps,
+    /// One HTTP call.
+    OneCall,
+}
+
+const fn case(name: &'static str, function: &'static str, event: Event) -> Case {
+    Case {
+        name,
+        function,
+        event,
+        inline_bytes: 0,
+    }
+}
+
+const fn inline(name: &'static str, workflow: Workflow, batch: usize) -> Case {
+    Case {
+        inline_bytes: 4096,
+        ..case(name, "executor", Event::Runs(workflow, batch))
+    }
+}
+
+/// Every row, in the order in which they are told.
+pub const CASES: [Case; 19] = [
+    case("no-op", "no-op", Event::Get("/")),
+    case("webhook-ingest", "webhook-ingest", Event::Webhook),
+    case("executor: one step", "executor", Event::Runs(Workflow::OneStep, 1)),
+    case("executor: one step, ten at once", "executor", Event::Runs(Workflow::OneStep, 10)),
+    inline("executor: one step, inline", Workflow::OneStep, 1),
+    inline("executor: one step, inline, ten at once", Workflow::OneStep, 10),
+    case("executor: ten steps", "executor", Event::Runs(Workflow::TenSteps, 1)),
+    case("executor: ten steps, ten at once", "executor", Event::Runs(Workflow::TenSteps, 10)),
+    case("executor: one call", "executor", Event::Runs(Workflow::OneCall, 1)),
+    case("executor: one call, ten at once", "executor", Event::Runs(Workflow::OneCall, 10)),
+    case("webhook-endpoints", "webhook-endpoints", Event::Get("/api/webhook-endpoints")),
+    case("workflows", "workflows", Event::Get("/api/workflows")),
+    case("runs", "runs", Event::Get("/api/runs")),
+    case("artifacts", "artifacts", Event::Get("/api/artifacts")),
+    case("tenants", "tenants", Event::Get("/api/tenants/ten_01JD3V4ZK8QW5R7T9X1B3C5D7F")),
+    case("billing", "billing", Event::Get("/api/entitlements/check")),
+    case("stripe-webhook", "stripe-webhook", Event::Stripe),
+    case("reconciler", "reconciler", Event::Schedule),
+    case("diagnostics", "diagnostics", Event::Get("/api/health")),
+];
+
+const ORDER: &str = include_str!("../../shared/engine/benches/order/order.yaml");
+
+/// A body of exactly a KiB: JSON as providers send it, most of it names and ids.
+#[must_use]
+pub fn body_of(number: usize) -> String {
+    let item = |n: usize| json!({"sku": format!("SKU-{n}"), "title": format!("Article number {n}"), "price": 9.5 + n as f64, "quantity": n + 1, "variant_id": 39_072_856 + n * 7_919});
+    let mut order = json!({
+        "id": format!("ord_{number:08}"),
+        "currency": "EUR",
+        "created_at": "2026-11-21T12:00:00Z",
+        "customer": {"id": 207_119_551 + number, "email": "jane@example.com", "first_name": "Jane", "last_name": "Doe"},
+        "line_items": (0..6).map(item).collect::<Vec<_>>(),
+        "note": "",
+    });
+    let missing = 1024_usize.saturating_sub(order.to_string().len());
+    order["note"] = "leave it at the door, please; ".repeat(40)[..missing].into();
+    order.to_string()
+}
+
+/// An endpoint as whoever posts to it knows it.
+#[derive(Debug, Clone)]
+struct Endpoint {
+    path: String,
+    secret: String,
+}
+
+/// A tenant with workflows and endpoints, in a world that counts.
+#[derive(Debug)]
+pub struct World {
+    /// AWS.
+    pub cloud: Cloud,
+    bench: Bench,
+    stripe: String,
+    endpoints: HashMap<Workflow, Endpoint>,
+    number: usize,
+}
+
+impl World {
+    /// A new one.
+    pub async fn new() -> Self {
+        let secret = |value: &str| json!({ "current": value }).to_string();
+        let secrets = HashMap::from([
+            ("keyring".to_owned(), KEYRING.to_owned()),
+            ("stripe-key".to_owned(), secret(STRIPE_KEY)),
+            ("stripe-webhook".to_owned(), secret(STRIPE_SECRET)),
+        ]);
+        let cloud = Cloud::start(secrets).await;
+        let double = Double::new(STRIPE_KEY, None);
+        let stripe = double.start().await;
+        let bench = Bench::at(&cloud.url, Clock::system(), double, &stripe).await;
+        // Faster than any plan that can be bought lets anybody be.
+        bench.enterprise(&json!({})).await;
+        let host = Hosts::default().start().await;
+        let mut world = Self {
+            cloud,
+            bench,
+            stripe,
+            endpoints: HashMap::new(),
+            number: 0,
+        };
+        let one_step = json!({
+            "document": {"dsl": "1.0.3", "namespace": "measured", "name": "one-step", "version": "1.0.0"},
+            "do": [{"total": {"set": {"order": "${ .body.id }", "total": "${ [.body.line_items[] | .price * .quantity] | add }"}}}],
+        });
+        let one_call = json!({
+            "document": {"dsl": "1.0.3", "namespace": "measured", "name": "one-call", "version": "1.0.0"},
+            "do": [{"ask": {"call": "http", "with": {"method": "get", "endpoint": format!("{host}/echo")}}}],
+            "output": {"as": "{answered: true}"},
+        });
+        for (workflow, definition) in [
+            (Workflow::OneStep, one_step.to_string()),
+            (Workflow::TenSteps, ORDER.to_owned()),
+            (Workflow::OneCall, one_call.to_string()),
+        ] {
+            world.add(workflow, &definition).await;
+        }
+        world
+    }
+
+    async fn add(&mut self, workflow: Workflow, definition: &str) {
+        let definition = aias_engine::definition::read(
+            definition.as_bytes(),
+            aias_engine::definition::Format::Yaml,
+        );
+        let id = self.bench.new_workflow(&definition.unwrap()).await;
+        let secret = "measured-measured-measured-measured";
+        let asked = json!({
+            "name": "measured",
+            "workflow_id": id,
+            "verification": {"scheme": "github", "secret": secret},
+        });
+        let path = "/api/webhook-endpoints";
+        let made = self.bench.ask("webhook-endpoints", "POST", path, &asked).await;
+        let url = json_of(&made)["url"].as_str().unwrap().to_owned();
+        let endpoint = Endpoint {
+            path: url[url.find("/api/").unwrap()..].to_owned(),
+            secret: secret.to_owned(),
+        };
+        self.endpoints.insert(workflow, endpoint);
+    }
+
+    /// What a function finds in its environment.
+    #[must_use]
+    pub fn environment(&self, case: &Case) -> HashMap<String, String> {
+        let inline_bytes = case.inline_bytes.to_string();
+        let settings = [
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_ENDPOINT_URL", &self.cloud.url),
+            ("LOG_LEVEL", "info"),
+            ("TABLE_NAME", "aias"),
+            ("BUCKET_NAME", "aias"),
+            ("RUNS_QUEUE_URL", &format!("{}/000000000000/runs", self.cloud.url)),
+            ("KEYRING_SECRET_ARN", "keyring"),
+            ("TENANT_ROLE_ARN", "arn:aws:iam::000000000000:role/tenant"),
+            ("STRIPE_API_URL", &self.stripe),
+            ("STRIPE_API_KEY_ARN", "stripe-key"),
+            ("STRIPE_WEBHOOK_SECRET_ARN", "stripe-webhook"),
+            ("OUTBOUND_NETWORKS", "127.0.0.0/8"),
+            ("ARTIFACT_INLINE_MAX_BYTES", &inline_bytes),
+        ];
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        settings.into_iter().map(owned).collect()
+    }
+
+    /// So many events of a case, each of which is new. What it took to make them is not counted.
+    pub async fn events(&mut self, event: Event, count: usize) -> Vec<String> {
+        let mut events = Vec::new();
+        for _ in 0..count {
+            events.push(match event {
+                Event::Webhook => self.webhook(Workflow::OneStep).to_string(),
+                Event::Runs(workflow, batch) => self.runs(workflow, batch).await,
+                Event::Get(path) => {
+                    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+                    let key = format!("Bearer {OWNERS_KEY}");
+                    http_event("GET", path, query, &[("authorization", &key)], None).to_string()
+                }
+                Event::Stripe => self.subscription(),
+                Event::Schedule => {
+                    json!({"detail-type": "Scheduled Event", "source": "aws.events"}).to_string()
+                }
+            });
+        }
+        let _ = self.cloud.counted();
+        events
+    }
+
+    fn next(&mut self) -> usize {
+        self.number += 1;
+        self.number
+    }
+
+    fn webhook(&mut self, workflow: Workflow) -> Value {
+        let number = self.next();
+        let endpoint = &self.endpoints[&workflow];
+        let body = body_of(number);
+        let mut mac = Hmac::<Sha256>::new_from_slice(endpoint.secret.as_bytes()).unwrap();
+        mac.update(body.as_bytes());
+        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+        let delivery = format!("{number:08x}-0000-4000-8000-{:012x}", std::process::id());
+        let headers = [
+            ("content-type", "application/json"),
+            ("user-agent", "GitHub-Hookshot/0000000"),
+            ("x-github-event", "push"),
+            ("x-github-delivery", delivery.as_str()),
+            ("x-hub-signature-256", signature.as_str()),
+        ];
+        http_event("POST", &endpoint.path, "", &headers, Some(&body))
+    }
+
+    async fn runs(&mut self, workflow: Workflow, batch: usize) -> String {
+        let ingest = self.bench.ingest();
+        let _ = self.cloud.messages();
+        for _ in 0..batch {
+            let event = self.webhook(workflow);
+            let answer = webhook_ingest::handle(&ingest, serde_json::from_value(event).unwrap());
+            let answer = answer.await;
+            assert_eq!(answer.status_code, 202, "{}", answer.body);
+        }
+        let messages = self.cloud.messages();
+        assert_eq!(messages.len(), batch);
+        serde_json::to_string(&self.bench.batch_json(&messages, 1)).unwrap()
+    }
+
+    fn subscription(&mut self) -> String {
+        let number = self.next();
+        let now = self.bench.now().as_second();
+        let object = subscription("sub_measured", "cus_measured", "active", Price::Pro, now, Some(TENANT));
+        let event = json!({
+            "id": format!("evt_measured_{number}"), "object": "event", "livemode": false,
+            "type": "customer.subscription.updated", "created": now, "pending_webhooks": 1,
+            "data": {"object": object},
+        });
+        let body = event.to_string();
+        let signature = Double::sign(STRIPE_SECRET, now, &body);
+        let headers = [
+            ("content-type", "application/json"),
+            ("stripe-signature", signature.as_str()),
+        ];
+        http_event("POST", "/api/stripe/webhook", "", &headers, Some(&body)).to_string()
+    }
+
+    /// How many runs of the last hour completed, and how many there are.
+    pub async fn completed(&self) -> (usize, usize) {
+        let runs = self.bench.runs().await;
+        let is_completed = |run: &&aias_domain::run::Run| run.status == aias_domain::run::Status::Completed;
+        (runs.iter().filter(is_completed).count(), runs.len())
+    }
+}
+
+/// An event of the gateway, in its format 2.0.
+fn http_event(method: &str, path: &str, query: &str, headers: &[(&str, &str)], body: Option<&str>) -> Value {
+    let headers: HashMap<_, _> = headers.iter().copied().chain([("host", "api.example.com")]).collect();
+    json!({
+        "version": "2.0",
+        "routeKey": format!("{method} {path}"),
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "measured",
+            "domainName": "api.example.com",
+            "domainPrefix": "api",
+            "requestId": "measured-0",
+            "routeKey": format!("{method} {path}"),
+            "stage": "$default",
+            "time": "21/Nov/2026:12:00:00 +0000",
+            "timeEpoch": 1_795_262_400_000_u64,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "measured"},
+        },
+        "body": body,
+        "isBase64Encoded": false,
+    })
+}

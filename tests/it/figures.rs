@@ -1,0 +1,43 @@
+//! What each function's main path costs, beside what is written down: a worse figure is a diff.
+
+use std::path::Path;
+
+use aias_testkit::stack;
+use aias_tests::{
+    figures::count,
+    measured::{CASES, World, body_of},
+};
+
+/// Calls, rounds of waiting, units and log bytes of one event of a warm function.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_costs_what_is_written_down() {
+    let Some(stack) = stack::get() else { return };
+    assert_eq!(body_of(1).len(), 1024);
+    let mut world = World::new().await;
+    let mut table = String::from(
+        "| one event of | rounds | read units | write units | log bytes | calls |\n|---|---|---|---|---|---|\n",
+    );
+    for case in &CASES {
+        let binary = Path::new(stack.output("bin")).join(case.function);
+        let counts = count(&mut world, case, &binary).await;
+        let counts = counts.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let calls: Vec<String> = counts
+            .calls
+            .iter()
+            .map(|(name, times)| match times {
+                1 => name.clone(),
+                times => format!("{times} {name}"),
+            })
+            .collect();
+        table += &format!(
+            "| {} | {} | {} | {} | {} | {} |\n",
+            case.name,
+            counts.rounds,
+            counts.read_units,
+            counts.write_units,
+            counts.log_bytes,
+            calls.join(", ")
+        );
+    }
+    insta::assert_snapshot!(table);
+}
