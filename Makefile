@@ -26,10 +26,9 @@ check: $(VENV)/run.stamp $(TOOLS)/stamp
 	$(TOOLS)/bin/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(TOOLS)/bin/sam validate --lint --template template.yaml
 
-# Figures, never tests: what the engine does in a second, and what must not grow.
-bench:
-	cargo bench -p aias-engine
-	cargo bench -p aias-platform
+# Figures, never tests: docs/benchmarks.md, docs/scale.md and their plots are made anew.
+bench: $(VENV)/run.stamp
+	@$(LOCAL) bench
 
 clean:
 	rm -rf .local target .aws-sam

@@ -1,4 +1,4 @@
-"""`python infra/local run|test|watch`: see the Makefile."""
+"""`python infra/local run|test|watch|bench`: see the Makefile."""
 
 import json
 import os
@@ -137,11 +137,55 @@ def watch():
         stack.stop()
 
 
+def bench():
+    """All figures: release binaries, one after the other and deployed; see docs/benchmarks.md."""
+    build()
+    functions = sorted(folder.name for folder in (ROOT / "functions").iterdir() if folder.is_dir())
+    say("building the functions as they are deployed (the first time takes a quarter of an hour)")
+    packages = [argument for name in [*functions, "aias-bench"] for argument in ("-p", name)]
+    if subprocess.run(["cargo", "build", "--release", "--bins", *packages], cwd=ROOT).returncode != 0:
+        raise Failed("the functions do not build: see the compiler's message above")
+    state = LOCAL / "bench"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    figures = state / "engine.txt"
+    with figures.open("w") as file:
+        for package in ("aias-engine", "aias-platform"):
+            # Each bench by itself: what it compares is in one process and takes turns.
+            command = ["cargo", "bench", "-p", package]
+            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as printing:
+                for line in printing.stdout:
+                    print(line, end="", flush=True)
+                    file.write(line)
+            if printing.returncode != 0:
+                raise Failed(f"the benchmarks of {package} failed: see above")
+    stack = Stack("aias-bench", free_ports(), state, "release")
+    try:
+        say("deploying template.yaml with release binaries")
+        stack.start()
+        stack.deploy()
+        stack.wait_healthy()
+        environment = {
+            **os.environ,
+            **demo.make(stack, state / "demo.env"),
+            "AIAS_RELEASE": str(target_folder("release")),
+            "AIAS_ENGINE_FIGURES": str(figures),
+        }
+        # In the profile of the tests, whose crates are built already: only the functions are measured.
+        command = ["cargo", "bench", "--profile", "dev", "-p", "aias-bench"]
+        code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+    finally:
+        stack.stop()
+    if code == 0:
+        shutil.rmtree(state, ignore_errors=True)
+    return code
+
+
 if __name__ == "__main__":
     # Also where the shell that started this ignores them.
     for number in SIGNALS:
         signal.signal(number, on_signal)
-    commands = {"run": run, "test": test, "watch": watch}
+    commands = {"run": run, "test": test, "watch": watch, "bench": bench}
     try:
         sys.exit(commands[sys.argv[1]]())
     except Failed as error:

@@ -39,8 +39,8 @@ def say(text):
     print(f"  {text}", flush=True)
 
 
-def target_folder() -> Path:
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+def target_folder(profile="debug") -> Path:
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / profile
 
 
 def build():
@@ -78,10 +78,9 @@ def end_with_parent():
 
 
 class Stack:
-    def __init__(self, name: str, port: int, state: Path, parameters: dict | None = None):
-        self.name, self.port, self.state = name, port, state
+    def __init__(self, name: str, port: int, state: Path, profile: str = "debug"):
+        self.name, self.port, self.state, self.profile = name, port, state, profile
         self.url = f"http://127.0.0.1:{port}"
-        self.parameters = parameters or {}
         self.process = self.issuer = self.stripe = None
         self.stripe_url = f"http://127.0.0.1:{port + 3}/"
         self.stripe_webhook_secret = None
@@ -170,7 +169,7 @@ class Stack:
         known = {o["Key"] for o in s3.list_objects_v2(Bucket=bucket).get("Contents", [])}
 
         def upload(match):
-            binary = target_folder() / match.group(2)
+            binary = target_folder(self.profile) / match.group(2)
             digest = hashlib.sha256(binary.read_bytes()).hexdigest()
             key = f"{match.group(2)}-{digest[:16]}.zip"
             if key not in known:
@@ -199,7 +198,6 @@ class Stack:
             "Architecture": machine,
             "DeletionProtection": "false",
             "RequireTls": "false",
-            **self.parameters,
         }
         cloudformation = self.client("cloudformation")
         template = self.package(parameters)

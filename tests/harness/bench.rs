@@ -558,7 +558,9 @@ impl Bench {
     /// A run's log.
     pub async fn log(&self, run: &Run) -> Vec<Entry> {
         let store = self.store();
-        self.tenant(&store).log(run.id, 0, 100_000).await.unwrap()
+        let own = self.tenant(&store);
+        let run = own.run(run.id).await.unwrap().unwrap();
+        own.log(&run, 0, 100_000).await.unwrap()
     }
 
     /// Now.

@@ -19,8 +19,9 @@ use crate::{
 pub struct Counts {
     /// How often each AWS call is made.
     pub calls: BTreeMap<String, u32>,
-    /// How many times calls are waited for; those side by side are one.
-    pub rounds: usize,
+    /// How many times calls are waited for; those side by side are one. None for events that hold
+    /// several runs, which overlap as they please.
+    pub rounds: Option<usize>,
     /// DynamoDB's read units.
     pub read_units: f64,
     /// DynamoDB's write units.
@@ -43,7 +44,11 @@ const WARM: usize = 3;
 /// Where a function's log goes.
 #[must_use]
 pub fn log_file(case: &Case) -> PathBuf {
-    let name: String = case.name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name: String = case
+        .name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
     std::env::temp_dir().join(format!("aias-{}-{name}.log", std::process::id()))
 }
 
@@ -53,7 +58,8 @@ pub fn log_file(case: &Case) -> PathBuf {
 /// What the function said instead.
 pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Counts, String> {
     let logs = log_file(case);
-    let mut function = Function::start(binary, &world.environment(case), 1769, logs.clone()).await?;
+    let mut function =
+        Function::start(binary, &world.environment(case), 1769, logs.clone()).await?;
     for event in world.events(case.event, WARM).await {
         function.invoke(event).await?;
     }
@@ -75,9 +81,9 @@ pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Coun
     }
     Ok(Counts {
         calls: named,
-        rounds,
-        read_units: calls.iter().map(|call| call.read_units).sum(),
-        write_units: calls.iter().map(|call| call.write_units).sum(),
+        rounds: case.event.is_single().then_some(rounds),
+        read_units: calls.iter().fold(0.0, |sum, call| sum + call.read_units),
+        write_units: calls.iter().fold(0.0, |sum, call| sum + call.write_units),
         log_bytes: log[before..].lines().map(length_of).sum(),
     })
 }

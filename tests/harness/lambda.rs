@@ -100,7 +100,10 @@ impl Function {
         let address = listener.local_addr().unwrap();
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route(
+                "/2018-06-01/runtime/invocation/{id}/response",
+                post(response),
+            )
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2018-06-01/runtime/init/error", post(error_at_init))
             .layer(DefaultBodyLimit::disable())
@@ -214,10 +217,17 @@ impl Drop for Function {
 /// `proc_pid_task(5)`, `children`.
 fn children_of(process: u32) -> Vec<u32> {
     let mut all = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten() {
+    for entry in fs::read_dir(format!("/proc/{process}/task"))
+        .into_iter()
+        .flatten()
+    {
         let Ok(entry) = entry else { continue };
         let children = fs::read_to_string(entry.path().join("children")).unwrap_or_default();
-        all.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        all.extend(
+            children
+                .split_whitespace()
+                .filter_map(|id| id.parse::<u32>().ok()),
+        );
     }
     all
 }
@@ -225,7 +235,10 @@ fn children_of(process: u32) -> Vec<u32> {
 /// The first field of `schedstat` of each thread: nanoseconds on a core.
 fn cpu_of(process: u32) -> Duration {
     let mut all = Duration::ZERO;
-    for entry in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten() {
+    for entry in fs::read_dir(format!("/proc/{process}/task"))
+        .into_iter()
+        .flatten()
+    {
         let Ok(entry) = entry else { continue };
         let text = fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
         let first = text.split_whitespace().next().and_then(|n| n.parse().ok());
@@ -252,13 +265,24 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
             .unwrap();
     };
     *api.out.lock().await = Some(event.done);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let deadline = (now + PATIENCE).as_millis();
     Response::builder()
-        .header("lambda-runtime-aws-request-id", format!("{:036x}", now.as_nanos()))
+        .header(
+            "lambda-runtime-aws-request-id",
+            format!("{:036x}", now.as_nanos()),
+        )
         .header("lambda-runtime-deadline-ms", deadline.to_string())
-        .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:measured")
-        .header("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0")
+        .header(
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:us-east-1:000000000000:function:measured",
+        )
+        .header(
+            "lambda-runtime-trace-id",
+            "Root=1-00000000-000000000000000000000000;Sampled=0",
+        )
         .header("content-type", "application/json")
         .body(Body::from(event.payload))
         .unwrap()
@@ -272,11 +296,19 @@ async fn end(api: &Api, is_answer: bool, body: Bytes) -> StatusCode {
     StatusCode::ACCEPTED
 }
 
-async fn response(State(api): State<Arc<Api>>, Parameter(_): Parameter<String>, body: Bytes) -> StatusCode {
+async fn response(
+    State(api): State<Arc<Api>>,
+    Parameter(_): Parameter<String>,
+    body: Bytes,
+) -> StatusCode {
     end(&api, true, body).await
 }
 
-async fn error(State(api): State<Arc<Api>>, Parameter(_): Parameter<String>, body: Bytes) -> StatusCode {
+async fn error(
+    State(api): State<Arc<Api>>,
+    Parameter(_): Parameter<String>,
+    body: Bytes,
+) -> StatusCode {
     end(&api, false, body).await
 }
 

@@ -45,6 +45,14 @@ pub enum Event {
     Schedule,
 }
 
+impl Event {
+    /// Whether it is one thing to do.
+    #[must_use]
+    pub fn is_single(self) -> bool {
+        !matches!(self, Self::Runs(_, 2..))
+    }
+}
+
 /// What a workflow does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Workflow {
@@ -76,19 +84,55 @@ const fn inline(name: &'static str, workflow: Workflow, batch: usize) -> Case {
 pub const CASES: [Case; 19] = [
     case("no-op", "no-op", Event::Get("/")),
     case("webhook-ingest", "webhook-ingest", Event::Webhook),
-    case("executor: one step", "executor", Event::Runs(Workflow::OneStep, 1)),
-    case("executor: one step, ten at once", "executor", Event::Runs(Workflow::OneStep, 10)),
+    case(
+        "executor: one step",
+        "executor",
+        Event::Runs(Workflow::OneStep, 1),
+    ),
+    case(
+        "executor: one step, ten at once",
+        "executor",
+        Event::Runs(Workflow::OneStep, 10),
+    ),
     inline("executor: one step, inline", Workflow::OneStep, 1),
-    inline("executor: one step, inline, ten at once", Workflow::OneStep, 10),
-    case("executor: ten steps", "executor", Event::Runs(Workflow::TenSteps, 1)),
-    case("executor: ten steps, ten at once", "executor", Event::Runs(Workflow::TenSteps, 10)),
-    case("executor: one call", "executor", Event::Runs(Workflow::OneCall, 1)),
-    case("executor: one call, ten at once", "executor", Event::Runs(Workflow::OneCall, 10)),
-    case("webhook-endpoints", "webhook-endpoints", Event::Get("/api/webhook-endpoints")),
+    inline(
+        "executor: one step, inline, ten at once",
+        Workflow::OneStep,
+        10,
+    ),
+    case(
+        "executor: ten steps",
+        "executor",
+        Event::Runs(Workflow::TenSteps, 1),
+    ),
+    case(
+        "executor: ten steps, ten at once",
+        "executor",
+        Event::Runs(Workflow::TenSteps, 10),
+    ),
+    case(
+        "executor: one call",
+        "executor",
+        Event::Runs(Workflow::OneCall, 1),
+    ),
+    case(
+        "executor: one call, ten at once",
+        "executor",
+        Event::Runs(Workflow::OneCall, 10),
+    ),
+    case(
+        "webhook-endpoints",
+        "webhook-endpoints",
+        Event::Get("/api/webhook-endpoints"),
+    ),
     case("workflows", "workflows", Event::Get("/api/workflows")),
     case("runs", "runs", Event::Get("/api/runs")),
     case("artifacts", "artifacts", Event::Get("/api/artifacts")),
-    case("tenants", "tenants", Event::Get("/api/tenants/ten_01JD3V4ZK8QW5R7T9X1B3C5D7F")),
+    case(
+        "tenants",
+        "tenants",
+        Event::Get("/api/tenants/ten_01JD3V4ZK8QW5R7T9X1B3C5D7F"),
+    ),
     case("billing", "billing", Event::Get("/api/entitlements/check")),
     case("stripe-webhook", "stripe-webhook", Event::Stripe),
     case("reconciler", "reconciler", Event::Schedule),
@@ -145,8 +189,6 @@ impl World {
         let double = Double::new(STRIPE_KEY, None);
         let stripe = double.start().await;
         let bench = Bench::at(&cloud.url, Clock::system(), double, &stripe).await;
-        // Faster than any plan that can be bought lets anybody be.
-        bench.enterprise(&json!({})).await;
         let host = Hosts::default().start().await;
         let mut world = Self {
             cloud,
@@ -187,7 +229,10 @@ impl World {
             "verification": {"scheme": "github", "secret": secret},
         });
         let path = "/api/webhook-endpoints";
-        let made = self.bench.ask("webhook-endpoints", "POST", path, &asked).await;
+        let made = self
+            .bench
+            .ask("webhook-endpoints", "POST", path, &asked)
+            .await;
         let url = json_of(&made)["url"].as_str().unwrap().to_owned();
         let endpoint = Endpoint {
             path: url[url.find("/api/").unwrap()..].to_owned(),
@@ -208,7 +253,10 @@ impl World {
             ("LOG_LEVEL", "info"),
             ("TABLE_NAME", "aias"),
             ("BUCKET_NAME", "aias"),
-            ("RUNS_QUEUE_URL", &format!("{}/000000000000/runs", self.cloud.url)),
+            (
+                "RUNS_QUEUE_URL",
+                &format!("{}/000000000000/runs", self.cloud.url),
+            ),
             ("KEYRING_SECRET_ARN", "keyring"),
             ("TENANT_ROLE_ARN", "arn:aws:iam::000000000000:role/tenant"),
             ("STRIPE_API_URL", &self.stripe),
@@ -283,7 +331,14 @@ impl World {
     fn subscription(&mut self) -> String {
         let number = self.next();
         let now = self.bench.now().as_second();
-        let object = subscription("sub_measured", "cus_measured", "active", Price::Pro, now, Some(TENANT));
+        let object = subscription(
+            "sub_measured",
+            "cus_measured",
+            "active",
+            Price::Pro,
+            now,
+            Some(TENANT),
+        );
         let event = json!({
             "id": format!("evt_measured_{number}"), "object": "event", "livemode": false,
             "type": "customer.subscription.updated", "created": now, "pending_webhooks": 1,
@@ -301,14 +356,25 @@ impl World {
     /// How many runs of the last hour completed, and how many there are.
     pub async fn completed(&self) -> (usize, usize) {
         let runs = self.bench.runs().await;
-        let is_completed = |run: &&aias_domain::run::Run| run.status == aias_domain::run::Status::Completed;
+        let is_completed =
+            |run: &&aias_domain::run::Run| run.status == aias_domain::run::Status::Completed;
         (runs.iter().filter(is_completed).count(), runs.len())
     }
 }
 
 /// An event of the gateway, in its format 2.0.
-fn http_event(method: &str, path: &str, query: &str, headers: &[(&str, &str)], body: Option<&str>) -> Value {
-    let headers: HashMap<_, _> = headers.iter().copied().chain([("host", "api.example.com")]).collect();
+fn http_event(
+    method: &str,
+    path: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> Value {
+    let headers: HashMap<_, _> = headers
+        .iter()
+        .copied()
+        .chain([("host", "api.example.com")])
+        .collect();
     json!({
         "version": "2.0",
         "routeKey": format!("{method} {path}"),

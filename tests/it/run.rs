@@ -51,6 +51,41 @@ async fn a_poisoned_message_beside_nine_good_ones() {
     assert_eq!(faulted.error.as_ref().unwrap().code, "executor-ended");
 }
 
+#[tokio::test]
+async fn a_small_artifact_is_kept_with_its_run_until_somebody_downloads_it() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let text = "a".repeat(2_000);
+    for (inline_bytes, puts) in [(4_096, 0), (100, 1)] {
+        let app = bench.ingest();
+        let body = json!({"id": format!("ord_{inline_bytes}{text}")}).to_string();
+        let event = format!("evt_{inline_bytes}");
+        assert_eq!(bench.post(&app, &event, &body).await.status_code, 202);
+        let messages = bench.messages().await;
+        bench.wire.reset();
+        let executor = bench.executor().with_inline_artifacts(inline_bytes);
+        bench.deliver(&executor, &messages, 1).await;
+        let put = |calls: Vec<String>| calls.iter().filter(|call| *call == "S3.PUT").count();
+        assert_eq!(put(bench.wire.calls()), puts);
+        let run = bench.runs().await.into_iter().next().unwrap();
+        assert_eq!(run.status, Status::Completed);
+        let path = format!("/api/artifacts/{}", run.artifacts[0].id);
+        let artifact = bench.ask("artifacts", "GET", &path, &json!(null)).await;
+        let preview = json_of(&artifact)["preview"].as_str().unwrap().to_owned();
+        assert!(preview.contains(&text), "{preview}");
+        // Twice, as impatient people do.
+        for _ in 0..2 {
+            let path = format!("{path}/download");
+            let answer = bench.ask("artifacts", "GET", &path, &json!(null)).await;
+            assert_eq!(answer.status_code, 302);
+            let mut file = ureq::get(&answer.headers["location"]).call().unwrap();
+            let bytes = file.body_mut().read_to_vec().unwrap();
+            assert_eq!(String::from_utf8(bytes).unwrap(), preview);
+        }
+    }
+}
+
 #[test]
 fn a_run_that_never_ends_is_faulted_and_its_neighbours_complete() {
     let Some(client) = Client::new() else { return };

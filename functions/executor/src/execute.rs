@@ -237,7 +237,7 @@ async fn compute(
             return Ok((Vec::new(), 0, 0));
         }
         let journal = journal::read(store, &app.blobs, run.id);
-        let (journal, length) = tokio::join!(journal, store.log_length(run.id));
+        let (journal, length) = tokio::join!(journal, store.log_length(&execution.run));
         let (journal, bytes) = journal?;
         Ok::<_, Error>((journal, bytes, length?))
     };
@@ -247,7 +247,7 @@ async fn compute(
         Err(Error::Journal(error @ (journal::Error::Gone | journal::Error::TooLarge))) => {
             let error =
                 RunError::platform("journal-gone", "The journal is gone", error.to_string());
-            let mut entries = Entries::new(store.log_length(run.id).await?, 0, now, now);
+            let mut entries = Entries::new(store.log_length(&execution.run).await?, 0, now, now);
             return execution.end_faulted(error, &mut entries).await;
         }
         journal => journal?,

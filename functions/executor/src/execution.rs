@@ -9,6 +9,7 @@ use aias_domain::{
     artifact::Artifact,
     canonical,
     id::{ArtifactId, RunId},
+    log::Entry,
     plan::Limits,
     run::{Child, MAX_CHILDREN, Run, RunError, Status},
 };
@@ -19,7 +20,7 @@ use aias_platform::{
     entries::Entries,
     queue::RunMessage,
     runs::tell_parent,
-    store::{self, Stored, StoredRun, TenantStore},
+    store::{self, Chunk, Stored, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -153,7 +154,7 @@ impl<'a> Execution<'a> {
     /// Ends a run that cannot be begun.
     pub(crate) async fn refuse(mut self, code: &str, title: &str) -> Result<Done, Error> {
         let now = self.app.clock.now();
-        let written = self.store.log_length(self.run.run.value.id).await?;
+        let written = self.store.log_length(&self.run).await?;
         let mut entries = Entries::new(written, 0, now, now);
         let error = RunError::platform(
             code,
@@ -206,10 +207,25 @@ impl<'a> Execution<'a> {
 
     /// Writes the log and the events so far.
     pub(crate) async fn flush(&mut self, entries: &mut Entries) -> Result<(), Error> {
+        let waiting = entries.take();
+        self.write(&waiting).await
+    }
+
+    /// Writes the events, and the log unless it goes with the run, whose end is to be written.
+    async fn flush_at_end(&mut self, entries: &mut Entries) -> Result<(), Error> {
+        let waiting = entries.take();
+        if let Some(chunk) = Chunk::in_run(&self.run, &waiting)? {
+            self.run.log = Some(chunk);
+            return self.write(&[]).await;
+        }
+        self.write(&waiting).await
+    }
+
+    async fn write(&mut self, waiting: &[Entry]) -> Result<(), Error> {
         let run = &self.run.run.value;
-        let (waiting, events) = (entries.take(), std::mem::take(&mut self.events));
+        let events = std::mem::take(&mut self.events);
         let (logged, emitted) = tokio::join!(
-            self.store.append_log(run.id, &waiting, self.run.expires_at),
+            self.store.append_log(run.id, waiting, self.run.expires_at),
             self.store
                 .put_events(run.id, run.events + 1, &events, self.run.expires_at)
         );
@@ -375,12 +391,12 @@ impl<'a> Execution<'a> {
         entries.completed(&output_digest, now);
         if bytes.len() <= self.app.inline_artifact_bytes {
             self.run.artifact = Some(bytes);
-            self.flush(entries).await?;
+            self.flush_at_end(entries).await?;
         } else {
             let object = Object::artifact(self.store, artifact.id, &artifact.digest);
             let blobs = self.app.blobs.clone();
-            let (put, flushed) =
-                tokio::join!(blobs.put(&object, bytes, content_type), self.flush(entries));
+            let put = blobs.put(&object, bytes, content_type);
+            let (put, flushed) = tokio::join!(put, self.flush_at_end(entries));
             put?;
             flushed?;
         }
@@ -399,7 +415,7 @@ impl<'a> Execution<'a> {
     ) -> Result<Done, Error> {
         let now = self.app.clock.now();
         entries.faulted(&error, now);
-        self.flush(entries).await?;
+        self.flush_at_end(entries).await?;
         let Ok(run) = self.run.run.value.clone().fault(error, now) else {
             return Ok(Done::HadEnded);
         };

@@ -58,7 +58,7 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Failed> 
         return Ok("had ended");
     };
     let entry = Entry {
-        seq: store.log_length(run.id).await?,
+        seq: store.log_length(&read).await?,
         time: now,
         level: Level::Error,
         task: None,

@@ -36,11 +36,11 @@ async fn change(
     store: &TenantStore<'_>,
     id: &str,
     seen: &SeenCell,
-    change: impl AsyncFn(Run) -> Result<Run, Problem>,
+    change: impl AsyncFn(&StoredRun) -> Result<Run, Problem>,
 ) -> Result<StoredRun, Problem> {
     for _ in 0..ATTEMPTS {
         let read = find(store, id, seen).await?;
-        let value = change(read.run.value.clone()).await?;
+        let value = change(&read).await?;
         let run = StoredRun {
             run: Stored {
                 value,
@@ -66,7 +66,11 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
     let now = app.api.clock.now();
-    let run = change(store, id, seen, async |run| run.cancel(now).map_err(refuse)).await;
+    let run = change(store, id, seen, async |stored| {
+        let run = stored.run.value.clone();
+        run.cancel(now).map_err(refuse)
+    });
+    let run = run.await;
     if run.is_err() {
         // One that had ended may wait to be heard of: whoever ended it may have died before.
         let ended = find(store, id, seen).await?;
@@ -87,12 +91,13 @@ pub(crate) async fn retry(
 ) -> Result<Response, Problem> {
     caller.require(Role::Editor)?;
     let now = app.api.clock.now();
-    let run = change(store, id, seen, async |run: Run| {
+    let run = change(store, id, seen, async |stored| {
+        let run = stored.run.value.clone();
         if run.status == Status::Pending && run.retries > 0 {
             // An earlier retry whose message may not have been sent.
             return Ok(run);
         }
-        let written = store.log_length(run.id).await?;
+        let written = store.log_length(stored).await?;
         let (id, expires_at) = (run.id, expiry(now, caller.limits.retention_days));
         let run = run.retry(written).map_err(refuse)?;
         // Before the run: once it is pending, an executor reads its journal.

@@ -227,9 +227,7 @@ async fn logs(
         let from = listing
             .after
             .and_then(|after| after.position().parse().ok());
-        let found = store
-            .log(run.run.value.id, from.unwrap_or(0), limit + 1)
-            .await;
+        let found = store.log(&run, from.unwrap_or(0), limit + 1).await;
         let mut items = found?;
         let next = items
             .get(limit)

@@ -265,6 +265,7 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
         },
         input,
         artifact: None,
+        log: None,
         expires_at,
     }
 }

@@ -39,6 +39,7 @@ pub use endpoints::{CachedEndpoint, Hook};
 pub use fit::Fitted;
 pub use idempotency::{Answer, Idempotency, Scope};
 pub use journal::{MAX_ENTRY_BYTES, Written};
+pub use logs::Chunk;
 pub use lookups::ActiveTenant;
 pub use metering::{Hour, Meter, Report};
 pub use runs::{Claim, Claimed, Input, MAX_INLINE_ARTIFACT, RunFilter, StoredRun};

@@ -1,14 +1,15 @@
-//! Log chunks: entries in order, deflated, an item for each flush.
+//! Log chunks: entries in order, deflated. There is an item for each flush; what is left at the end of a
+//! run is written with it, into its own item, if it is small: a write less for most runs.
 
 use std::io::{Read as _, Write as _};
 
-use aias_domain::{id::RunId, log::Entry};
+use aias_domain::{id::RunId, log::Entry, run::Status};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use jiff::Timestamp;
 
 use super::{
-    Error, TenantStore,
+    Error, StoredRun, TenantStore,
     items::{EXPIRES_AT, Item, KIND, Put, RangeQuery, number, number_of},
     keys,
 };
@@ -18,6 +19,63 @@ pub(crate) const MAX_ENTRIES: usize = 250;
 
 const ENTRIES: &str = "entries";
 const LAST: &str = "last";
+
+/// The largest chunk in its run's item, in deflated bytes. An item of its own costs a write unit, which
+/// is what a KiB in the run's item costs; and two when a transaction writes that.
+const MAX_IN_RUN: usize = 1024;
+const MAX_IN_RUNNING: usize = 400;
+
+/// The largest chunk, inflated, in bytes.
+const MAX_INFLATED: u64 = 64 * 1024 * 1024;
+
+/// Entries that follow each other, deflated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk(Vec<u8>);
+
+impl Chunk {
+    fn new(entries: &[Entry]) -> Result<Self, Error> {
+        let text = serde_json::to_vec(entries).map_err(|e| Error::Broken(Box::new(e)))?;
+        deflate(&text).map(Self)
+    }
+
+    /// Entries, if they are better off in this run's item, which has none yet.
+    ///
+    /// # Errors
+    /// Never for entries that fit into memory.
+    pub fn in_run(run: &StoredRun, entries: &[Entry]) -> Result<Option<Self>, Error> {
+        if run.log.is_some() || entries.is_empty() || entries.len() > MAX_ENTRIES {
+            return Ok(None);
+        }
+        // What is counted as running is written by a transaction (`save_run`).
+        let max = match run.was {
+            Status::Running => MAX_IN_RUNNING,
+            Status::Pending
+            | Status::Waiting
+            | Status::Suspended
+            | Status::Cancelled
+            | Status::Faulted
+            | Status::Completed => MAX_IN_RUN,
+        };
+        let chunk = Self::new(entries)?;
+        Ok((chunk.0.len() <= max).then_some(chunk))
+    }
+
+    pub(super) fn of(value: Option<AttributeValue>) -> Option<Self> {
+        match value {
+            Some(AttributeValue::B(bytes)) => Some(Self(bytes.into_inner())),
+            _ => None,
+        }
+    }
+
+    pub(super) fn value(&self) -> AttributeValue {
+        AttributeValue::B(Blob::new(self.0.clone()))
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let text = inflate(&self.0, MAX_INFLATED)?;
+        serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))
+    }
+}
 
 /// Bytes, deflated.
 pub(super) fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
@@ -70,7 +128,7 @@ impl TenantStore<'_> {
             {
                 Put::Done => rest = after,
                 Put::Found(_) => {
-                    let next = self.log_length(run).await?;
+                    let next = self.chunks_length(run).await?;
                     let written = rest.iter().take_while(|entry| entry.seq < next).count();
                     if written == 0 {
                         return Err(Error::Conflict);
@@ -89,14 +147,11 @@ impl TenantStore<'_> {
         chunk: &[Entry],
         expires_at: Timestamp,
     ) -> Result<Item, Error> {
-        let text = serde_json::to_vec(chunk).map_err(|e| Error::Broken(Box::new(e)))?;
+        let entries = Chunk::new(chunk)?.value();
         let last = chunk.last().map_or(first, |entry| entry.seq);
         let mut item = keys::log_chunk(self.tenant, run, first).attributes();
         item.insert(KIND.to_owned(), AttributeValue::S("log".to_owned()));
-        item.insert(
-            ENTRIES.to_owned(),
-            AttributeValue::B(Blob::new(deflate(&text)?)),
-        );
+        item.insert(ENTRIES.to_owned(), entries);
         item.insert(LAST.to_owned(), number(last));
         item.insert(EXPIRES_AT.to_owned(), number(expires_at.as_second()));
         Ok(item)
@@ -106,7 +161,14 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn log_length(&self, run: RunId) -> Result<u32, Error> {
+    pub async fn log_length(&self, run: &StoredRun) -> Result<u32, Error> {
+        let own = run.log.as_ref().map_or(Ok(Vec::new()), Chunk::entries)?;
+        let own = own.last().map_or(0, |entry| entry.seq.saturating_add(1));
+        Ok(self.chunks_length(run.run.value.id).await?.max(own))
+    }
+
+    /// The same of the chunks that are items.
+    async fn chunks_length(&self, run: RunId) -> Result<u32, Error> {
         let query = RangeQuery {
             limit: 1,
             ..RangeQuery::default()
@@ -125,8 +187,8 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn log(&self, run: RunId, from: u32, limit: usize) -> Result<Vec<Entry>, Error> {
-        let range = keys::log_chunks(self.tenant, run);
+    pub async fn log(&self, run: &StoredRun, from: u32, limit: usize) -> Result<Vec<Entry>, Error> {
+        let range = keys::log_chunks(self.tenant, run.run.value.id);
         // The chunk that holds `from` begins at or before it, at most one chunk's length.
         let start = from.saturating_sub(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX));
         let after = start.checked_sub(1).map(|before| format!("{before:08}"));
@@ -139,17 +201,19 @@ impl TenantStore<'_> {
             ..RangeQuery::default()
         };
         for chunk in self.store.range(&range, query).await? {
-            let Some(AttributeValue::B(bytes)) = chunk.get(ENTRIES) else {
+            let Some(chunk) = Chunk::of(chunk.get(ENTRIES).cloned()) else {
                 continue;
             };
-            let text = inflate(bytes.as_ref(), 64 * 1024 * 1024)?;
-            let all: Vec<Entry> =
-                serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))?;
-            entries.extend(all.into_iter().filter(|entry| entry.seq >= from));
+            let all = chunk.entries()?.into_iter();
+            entries.extend(all.filter(|entry| entry.seq >= from));
             if entries.len() >= limit {
                 break;
             }
         }
+        // Before those of a retry, after those of the attempt that it ended.
+        let own = run.log.as_ref().map_or(Ok(Vec::new()), Chunk::entries)?;
+        entries.extend(own.into_iter().filter(|entry| entry.seq >= from));
+        entries.sort_by_key(|entry| entry.seq);
         entries.truncate(limit);
         Ok(entries)
     }

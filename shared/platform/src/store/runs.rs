@@ -17,7 +17,7 @@ use super::{
     Cursor, Error, Idempotency, Page, Stored, TenantStore,
     items::{EXPIRES_AT, Item, KIND, Put, item, number, number_of, stored, text_of, value},
     keys::{self, SK},
-    logs::{deflate, inflate},
+    logs::{Chunk, deflate, inflate},
     transaction::{Refused, Transaction},
 };
 
@@ -62,6 +62,7 @@ impl Input {
 const INPUT: &str = "input";
 const INPUT_KEY: &str = "input_key";
 const ARTIFACT: &str = "artifact";
+const LOG: &str = "log";
 
 /// The largest artifact that may be in its run's item, in bytes: what `ArtifactInlineMaxBytes` may
 /// say. Each list of runs reads it.
@@ -76,6 +77,8 @@ pub struct StoredRun {
     pub input: Input,
     /// The bytes of its artifact, when they are in its item and not in the bucket.
     pub artifact: Option<Vec<u8>>,
+    /// A part of its log that is in its item, which most runs have no other than.
+    pub log: Option<Chunk>,
     /// When its retention ends.
     pub expires_at: Timestamp,
     /// The phase that the item has: what changes the number of running runs is counted.
@@ -257,6 +260,9 @@ impl TenantStore<'_> {
             let deflated = AttributeValue::B(Blob::new(deflate(bytes)?));
             item.insert(ARTIFACT.to_owned(), deflated);
         }
+        if let Some(chunk) = &stored.log {
+            item.insert(LOG.to_owned(), chunk.value());
+        }
         item.insert(EXPIRES_AT.to_owned(), number(stored.expires_at.as_second()));
         Ok(item)
     }
@@ -276,6 +282,7 @@ impl TenantStore<'_> {
             }
             _ => None,
         };
+        let log = Chunk::of(item.remove(LOG));
         let expires = number_of(&item, EXPIRES_AT).and_then(|s| i64::try_from(s).ok());
         let expires_at = expires
             .and_then(|s| Timestamp::from_second(s).ok())
@@ -287,6 +294,7 @@ impl TenantStore<'_> {
             run,
             input,
             artifact,
+            log,
             expires_at,
         })
     }

@@ -50,7 +50,7 @@ pub(crate) struct Cost {
     pub(crate) sqs: f64,
     pub(crate) s3: f64,
     pub(crate) logs: f64,
-    /// Bytes of CloudWatch logs for one webhook.
+    /// What one webhook adds to the logs, in bytes.
     pub(crate) log_bytes: f64,
 }
 
@@ -60,7 +60,12 @@ impl Cost {
     }
 
     /// One invocation of `webhook-ingest`, and a `batch`-th of one of the executor's.
-    pub(crate) fn of(prices: &Prices, ingest: &Invocation<'_>, executor: &Invocation<'_>, batch: u32) -> Self {
+    pub(crate) fn of(
+        prices: &Prices,
+        ingest: &Invocation<'_>,
+        executor: &Invocation<'_>,
+        batch: u32,
+    ) -> Self {
         let share = 1.0 / f64::from(batch);
         // Lambda receives a batch and deletes it.
         let mut cost = Self {
@@ -86,7 +91,8 @@ impl Cost {
             };
             counts.calls.iter().filter_map(of_name).sum::<f64>() * share
         };
-        let gb_seconds = invocation.billed_ms.ceil() / 1e3 * f64::from(invocation.memory_mib) / 1024.0;
+        let gb_seconds =
+            invocation.billed_ms.ceil() / 1e3 * f64::from(invocation.memory_mib) / 1024.0;
         self.lambda += share * prices.lambda_per_million_requests;
         self.lambda += share * gb_seconds * MILLION * prices.lambda_arm64_per_gb_second;
         self.dynamodb += share * counts.write_units * prices.dynamodb_per_million_write_units;

@@ -1,9 +1,6 @@
 //! Each function's binary, as Lambda runs it, in turns with one that does nothing.
 
-use std::{
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use aias_tests::{
     cloud::Latency,
@@ -72,12 +69,18 @@ pub(crate) fn percentile(all: &mut [f64], share: f64) -> f64 {
 
 async fn begin(world: &World, case: &Case, folder: &Path, memory_mib: u32) -> Function {
     let binary = folder.join(case.function);
-    let begun = Function::start(&binary, &world.environment(case), memory_mib, log_file(case));
-    begun.await.unwrap_or_else(|error| panic!("{}: {error}", case.name))
+    let environment = world.environment(case);
+    let begun = Function::start(&binary, &environment, memory_mib, log_file(case)).await;
+    begun.unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
 
 /// So many events; how long each took, and the computing for one.
-async fn turn(world: &mut World, function: &mut Function, event: Event, count: usize) -> (Vec<f64>, f64) {
+async fn turn(
+    world: &mut World,
+    function: &mut Function,
+    event: Event,
+    count: usize,
+) -> (Vec<f64>, f64) {
     let events = world.events(event, count).await;
     let before = function.usage().cpu;
     let mut walls = Vec::new();

@@ -1,1 +1,84 @@
-fn main() {}
+//! `make bench`: every figure of `docs/benchmarks.md` and `docs/scale.md`, and their plots.
+//!
+//! The functions are release binaries, each as Lambda runs it, in turns with one that does nothing. What
+//! is compared is measured in one run and told as a ratio with its spread.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark that cannot be set up has failed; its settings are its own"
+)]
+
+mod cost;
+mod functions;
+mod load;
+mod plot;
+mod report;
+mod scale;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use aias_tests::measured::{CASES, World};
+
+/// What `template.yaml` gives a function, in MiB.
+fn memory_of(template: &str, function: &str) -> u32 {
+    let default = template.split("MemorySize: ").nth(1);
+    let own = template.split(&format!("Binary: {function}\n")).nth(1);
+    // Up to the next function's.
+    let own = own.and_then(|rest| rest.split("AWS::Serverless::Function").next());
+    let own = own.and_then(|own| own.split("MemorySize: ").nth(1));
+    let digits: String = own
+        .or(default)
+        .unwrap_or_default()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    digits.parse().unwrap()
+}
+
+#[tokio::main]
+async fn main() {
+    let began = Instant::now();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let setting = |name: &str| std::env::var(name).ok();
+    let folder = setting("AIAS_RELEASE").map_or_else(|| root.join("target/release"), PathBuf::from);
+    let template = std::fs::read_to_string(root.join("template.yaml")).unwrap();
+    // As with any benchmark: a word chooses those whose names contain it, and then nothing is written.
+    let chosen = std::env::args()
+        .skip(1)
+        .find(|word| !word.starts_with("--"));
+    let mut rows = Vec::new();
+    for case in &CASES {
+        if chosen
+            .as_ref()
+            .is_some_and(|word| !case.name.contains(word))
+        {
+            continue;
+        }
+        // Of its own: what was there before makes nothing slower.
+        let mut world = World::new().await;
+        let memory_mib = memory_of(&template, case.function);
+        let row = functions::measure(&mut world, case, &folder, memory_mib).await;
+        println!("{}", report::line_of(&row));
+        rows.push(row);
+    }
+    if chosen.is_some() {
+        return;
+    }
+    let demo = setting("AIAS_URL").zip(setting("AIAS_API_KEY"));
+    let demo = demo.zip(setting("AIAS_WEBHOOK_URL"));
+    let demo = demo.map(|((url, key), webhook)| load::Demo { url, key, webhook });
+    let loads = demo.map_or_else(
+        || {
+            println!("skipped: the throughput of the deployed stack; `make bench` deploys one");
+            Vec::new()
+        },
+        |demo| load::all(&demo),
+    );
+    report::write(&root, &rows, &loads, began.elapsed());
+}

@@ -54,15 +54,20 @@ pub(crate) fn bars(path: &Path, title: &str, unit: &str, parts: &[&str], bars: &
             let below: f64 = bar.parts[..part].iter().sum();
             let place = place as f64;
             Rectangle::new(
-                [(place + 0.15, below), (place + 0.85, below + bar.parts[part])],
+                [
+                    (place + 0.15, below),
+                    (place + 0.85, below + bar.parts[part]),
+                ],
                 colour.filled(),
             )
         };
-        let series = chart.draw_series(bars.iter().enumerate().map(rectangle)).unwrap();
+        let series = chart
+            .draw_series(bars.iter().enumerate().map(rectangle))
+            .unwrap();
         if parts.len() > 1 {
-            series
-                .label(*name)
-                .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
+            series.label(*name).legend(move |(x, y)| {
+                Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled())
+            });
         }
     }
     for (place, bar) in bars.iter().enumerate() {
@@ -70,7 +75,10 @@ pub(crate) fn bars(path: &Path, title: &str, unit: &str, parts: &[&str], bars: &
         let total = format!("{:.2}", sum(bar));
         let text = |text: String, at| Text::new(text, at, (FONT, 12).into_font());
         chart
-            .draw_series([text(total, (place + 0.3, sum(bar) + most * 0.045)), text(bar.name.clone(), (place + 0.1, -most * 0.02))])
+            .draw_series([
+                text(total, (place + 0.3, sum(bar) + most * 0.045)),
+                text(bar.name.clone(), (place + 0.1, -most * 0.02)),
+            ])
             .unwrap();
     }
     if parts.len() > 1 {
@@ -104,7 +112,12 @@ pub(crate) fn lines(path: &Path, title: &str, (across, up): (&str, &str), lines:
         .y_label_area_size(80)
         .build_cartesian_2d(0.0..widest, 0.0..highest.max(1.0))
         .unwrap();
-    chart.configure_mesh().x_desc(across).y_desc(up).draw().unwrap();
+    chart
+        .configure_mesh()
+        .x_desc(across)
+        .y_desc(up)
+        .draw()
+        .unwrap();
     for (line, colour) in lines.iter().zip(COLOURS.iter().cycle().copied()) {
         let style = ShapeStyle::from(&colour).stroke_width(2);
         chart

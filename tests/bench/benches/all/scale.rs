@@ -121,7 +121,13 @@ pub(crate) struct Went {
 }
 
 /// Goes through an hour.
-pub(crate) fn simulate(rate: f64, tenants: Tenants, outage: Outage, quotas: &Quotas, service: &Service) -> Went {
+pub(crate) fn simulate(
+    rate: f64,
+    tenants: Tenants,
+    outage: Outage,
+    quotas: &Quotas,
+    service: &Service,
+) -> Went {
     let steps = (SPAN / STEP) as usize;
     let again_steps = (AGAIN / STEP) as usize;
     let visibility_steps = (VISIBILITY / STEP) as usize;
@@ -147,16 +153,31 @@ pub(crate) fn simulate(rate: f64, tenants: Tenants, outage: Outage, quotas: &Quo
         let runs = !(is_out && outage != Outage::None);
         // The way in.
         let wanted = rate * STEP + again[step];
-        ingesting = (ingesting + quotas.more_environments * STEP).min(quotas.environments).max(1.0);
+        ingesting = (ingesting + quotas.more_environments * STEP)
+            .min(quotas.environments)
+            .max(1.0);
         let limits = [
             (wanted, "nothing"),
             (quotas.gateway * STEP, "the gateway's requests a second"),
             (plan * STEP, "the plan's events a second"),
-            (ingesting / service.ingest_s * STEP, "environments of webhook-ingest"),
-            (quotas.table / (service.taking_units + service.running_units) * STEP, "the table's write units a second"),
-            (partitions / (service.taking_units + service.running_units) * STEP, "the partitions of one tenant's runs"),
+            (
+                ingesting / service.ingest_s * STEP,
+                "environments of webhook-ingest",
+            ),
+            (
+                quotas.table / (service.taking_units + service.running_units) * STEP,
+                "the table's write units a second",
+            ),
+            (
+                partitions / (service.taking_units + service.running_units) * STEP,
+                "the partitions of one tenant's runs",
+            ),
         ];
-        let (taken, why) = limits.into_iter().fold((f64::INFINITY, "nothing"), |least, one| if one.0 < least.0 { one } else { least });
+        let (taken, why) = limits
+            .into_iter()
+            .fold((f64::INFINITY, "nothing"), |least, one| {
+                if one.0 < least.0 { one } else { least }
+            });
         let taken = if takes { taken } else { 0.0 };
         if takes && why != "nothing" {
             bound = why;
@@ -169,8 +190,14 @@ pub(crate) fn simulate(rate: f64, tenants: Tenants, outage: Outage, quotas: &Quo
         queue += taken + visible_again[step];
         hidden -= visible_again[step];
         // The way out.
-        let most = quotas.executors.min(quotas.environments - (taken / STEP * service.ingest_s).min(quotas.environments - 1.0));
-        pollers = if queue > 0.0 { (pollers + quotas.more_pollers * STEP).min(most) } else { pollers.max(quotas.pollers).min(most) };
+        let most = quotas.executors.min(
+            quotas.environments - (taken / STEP * service.ingest_s).min(quotas.environments - 1.0),
+        );
+        pollers = if queue > 0.0 {
+            (pollers + quotas.more_pollers * STEP).min(most)
+        } else {
+            pollers.max(quotas.pollers).min(most)
+        };
         let capacity = pollers * BATCH / service.batch_s * STEP;
         let received = queue.min(capacity);
         queue -= received;
@@ -198,9 +225,16 @@ pub(crate) fn simulate(rate: f64, tenants: Tenants, outage: Outage, quotas: &Quo
             course.push((now, waiting));
         }
     }
-    let start = if outage == Outage::None { 0.0 } else { OUTAGE_AT };
+    let start = if outage == Outage::None {
+        0.0
+    } else {
+        OUTAGE_AT
+    };
     let is_drained = last_busy < SPAN - 10.0;
-    debug_assert!((taken_all - ended_all - queue - hidden).abs() < 1.0, "events are lost in the simulation");
+    debug_assert!(
+        (taken_all - ended_all - queue - hidden).abs() < 1.0,
+        "events are lost in the simulation"
+    );
     Went {
         taken_rate,
         backlog,

@@ -1,0 +1,526 @@
+//! The pages: `docs/benchmarks.md`, `docs/scale.md`, their plots, and the table of zips that the tests
+//! hold the functions to.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Duration};
+
+use aias_tests::measured::Event;
+
+use crate::{
+    cost::{Cost, Invocation, Prices},
+    functions::{Row, Spread},
+    load::Load,
+    memory_of,
+    plot::{self, Bar, Line},
+    scale::{Outage, Quotas, Service, Tenants, simulate},
+};
+
+const MB: f64 = 1e6;
+
+/// The budgets of the design.
+const MAX_OF_NO_OP: f64 = 2.0;
+const MAX_INIT_MS: f64 = 10.0;
+const MAX_ZIP_MB: f64 = 4.0;
+const MAX_DOLLARS: f64 = 11.0;
+const MAX_DOLLARS_INLINE: f64 = 5.0;
+
+fn spread(of: &Spread, digits: usize) -> String {
+    format!(
+        "{:.digits$} ({:.digits$}–{:.digits$})",
+        of.median, of.least, of.most
+    )
+}
+
+/// A row, for whoever watches.
+pub(crate) fn line_of(row: &Row) -> String {
+    format!(
+        "{}: init {:.1} ms of CPU, {:.0} µs of CPU a request = {:.1} of the no-op, p50 {:.2} ms, {:.2} MB zipped",
+        row.case.name,
+        row.init_cpu.median,
+        row.cpu.median,
+        row.of_no_op.median,
+        row.p50,
+        row.zip_bytes as f64 / MB
+    )
+}
+
+fn find<'a>(rows: &'a [Row], name: &str) -> &'a Row {
+    rows.iter().find(|row| row.case.name == name).unwrap()
+}
+
+fn holds(value: f64, budget: f64) -> String {
+    let share = value / budget;
+    if share <= 1.0 {
+        format!("holds, {:.0} % of it used", share * 100.0)
+    } else {
+        format!("**missed**, {share:.1} times it")
+    }
+}
+
+/// Writes everything.
+pub(crate) fn write(root: &Path, rows: &[Row], loads: &[Load], took: Duration) {
+    let docs = root.join("docs");
+    let plots = docs.join("plots");
+    fs::create_dir_all(&plots).unwrap();
+    let template = fs::read_to_string(root.join("template.yaml")).unwrap();
+    let prices = Prices::read();
+    let costs = costs(rows, &prices, &template);
+    let mut page = String::new();
+    head(&mut page, took);
+    budgets(&mut page, rows, &costs);
+    functions(&mut page, rows);
+    dollars(&mut page, &costs, &prices);
+    throughput(&mut page, loads);
+    fs::write(docs.join("benchmarks.md"), page).unwrap();
+    fs::write(docs.join("scale.md"), scale(rows, &plots)).unwrap();
+    draw(&plots, rows, &costs, loads);
+    let zips: BTreeMap<&str, usize> = rows
+        .iter()
+        .filter(|row| row.case.function != "no-op")
+        .map(|row| (row.case.function, row.zip_bytes))
+        .collect();
+    let zips = serde_json::to_string_pretty(&zips).unwrap();
+    fs::write(root.join("tests/zips.json"), zips + "\n").unwrap();
+}
+
+fn first_line(path: &str, begins: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(begins));
+    let value = line.and_then(|line| line.split([':', '=']).nth(1));
+    value
+        .unwrap_or("unknown")
+        .trim()
+        .trim_matches('"')
+        .to_owned()
+}
+
+fn printed(program: &str) -> String {
+    let output = std::process::Command::new(program)
+        .arg("--version")
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.unwrap_or_default().trim().to_owned()
+}
+
+fn head(page: &mut String, took: Duration) {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let engine = std::env::var("AIAS_ENGINE_FIGURES")
+        .ok()
+        .and_then(|path| fs::read_to_string(path).ok());
+    let ratios: Vec<&str> = engine
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| line.starts_with("ratio"))
+        .collect();
+    writeln!(
+        page,
+        "# Benchmarks
+
+`make bench` makes this page, its plots and [scale.md](scale.md), and changes nothing else but `tests/zips.json`. Every figure was
+measured on one machine by one run of it; none is from AWS.
+
+| | |
+|---|---|
+| machine | {cores} cores, {}, Linux {} |
+| versions | AIAS {}, {} |
+| how long | {:.0} s, once everything was built |
+
+The functions are release binaries under a Lambda Runtime API of our own (`tests/harness/lambda.rs`), AWS is a local server that gives
+right answers, counts them, and takes no time or as long as the real one (`tests/harness/cloud.rs`: medians of 4 ms for DynamoDB, 8 ms
+for SQS, 20 ms for S3, p99 at 2.5 times that). The no-op is a function of `lambda_http` that answers an empty `202`; it runs in turns
+with the function beside it, so that what disturbs one disturbs the other. A figure in brackets is the least and the greatest of nine
+rounds, or of seven starts.
+",
+        first_line("/proc/cpuinfo", "model name"),
+        kernel.trim(),
+        env!("CARGO_PKG_VERSION"),
+        printed("rustc"),
+        took.as_secs_f64()
+    )
+    .unwrap();
+    if !ratios.is_empty() {
+        writeln!(page, "## The engine\n\nTen steps with a record of each (`shared/engine/benches/order`), beside ten precompiled jq filters chained by hand, and in the sandbox\nbeside in process. The budgets are 1.5 and 0.7.\n").unwrap();
+        let names = [
+            "beside the filters",
+            "in the sandbox, one run after the other",
+            "in the sandbox, ten at once, as the executor has them",
+        ];
+        writeln!(
+            page,
+            "| | ratio (least to greatest of nine rounds) |\n|---|---|"
+        )
+        .unwrap();
+        for (name, ratio) in names.iter().zip(&ratios) {
+            let value = ratio.rsplit_once(": ").map_or(*ratio, |(_, value)| value);
+            writeln!(page, "| {name} | {value} |").unwrap();
+        }
+        writeln!(page).unwrap();
+    }
+}
+
+fn budgets(page: &mut String, rows: &[Row], costs: &[(String, Cost)]) {
+    let no_op = find(rows, "no-op");
+    let ingest = find(rows, "webhook-ingest");
+    let init = ingest.init_cpu.median - no_op.init_cpu.median;
+    let largest = rows.iter().max_by_key(|row| row.zip_bytes).unwrap();
+    let small = rows
+        .iter()
+        .filter(|row| row.zip_bytes as f64 <= MAX_ZIP_MB * MB);
+    let cost = |name: &str| costs.iter().find(|(of, _)| of == name).unwrap().1.total();
+    let small: std::collections::BTreeSet<&str> = small.map(|row| row.case.function).collect();
+    let all: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.case.function).collect();
+    let over: Vec<&str> = all.difference(&small).copied().collect();
+    let peak = rows
+        .iter()
+        .filter(|row| row.case.function != "executor")
+        .max_by_key(|row| row.peak_kib)
+        .unwrap();
+    writeln!(
+        page,
+        "## Budgets
+
+| | budget | measured | |
+|---|---|---|---|
+| computing for a webhook that is taken, beside the no-op | {MAX_OF_NO_OP} | {} | {} |
+| computing until the first event of `webhook-ingest`, beyond the no-op | {MAX_INIT_MS} ms | {init:.1} ms | {} |
+| the largest zip, `{}` | {MAX_ZIP_MB} MB | {:.2} MB | {} |
+| a million webhooks, one step, ten at once | ${MAX_DOLLARS} | ${:.2} | {} |
+| the same with small artifacts inline | ${MAX_DOLLARS_INLINE} | ${:.2} | {} |
+| memory of a function but the executor, at most (`{}`) | 128 MB | {:.0} MB | {} |
+
+Zips over the budget: {}.
+",
+        spread(&ingest.of_no_op, 1),
+        holds(ingest.of_no_op.median, MAX_OF_NO_OP),
+        holds(init, MAX_INIT_MS),
+        largest.case.function,
+        largest.zip_bytes as f64 / MB,
+        holds(largest.zip_bytes as f64 / MB, MAX_ZIP_MB),
+        cost("one step, ten at once"),
+        holds(cost("one step, ten at once"), MAX_DOLLARS),
+        cost("one step, inline, ten at once"),
+        holds(cost("one step, inline, ten at once"), MAX_DOLLARS_INLINE),
+        peak.case.function,
+        peak.peak_kib as f64 / 1024.0,
+        holds(peak.peak_kib as f64 / 1024.0, 128.0),
+        if over.is_empty() { "none".to_owned() } else { over.join(", ") },
+    )
+    .unwrap();
+}
+
+fn functions(page: &mut String, rows: &[Row]) {
+    writeln!(
+        page,
+        "## Each function
+
+One warm event. *p50* and *p99* are with an AWS that answers at once, *in the region* with one that takes its time.
+
+| | init CPU, ms | init, ms | first, ms | p50, ms | p99, ms | in the region p50, ms | p99, ms | CPU, µs | of the no-op | peak MB | zip MB |
+|---|---|---|---|---|---|---|---|---|---|---|---|"
+    )
+    .unwrap();
+    for row in rows {
+        writeln!(
+            page,
+            "| {} | {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.0} | {:.0} | {} | {} | {:.0} | {:.2} |",
+            row.case.name,
+            spread(&row.init_cpu, 1),
+            row.init_wall.median,
+            row.first,
+            row.p50,
+            row.p99,
+            row.regional_p50,
+            row.regional_p99,
+            spread(&row.cpu, 0),
+            spread(&row.of_no_op, 1),
+            row.peak_kib as f64 / 1024.0,
+            row.zip_bytes as f64 / MB
+        )
+        .unwrap();
+    }
+    writeln!(
+        page,
+        "\nCalls, rounds of waiting, units and log bytes are exact, and held by a test: [the table]\
+         (../tests/it/snapshots/it__figures__an_event_costs_what_is_written_down.snap).\n\n![computing](plots/cpu.svg)\n"
+    )
+    .unwrap();
+}
+
+/// What a million webhooks cost, for each kind of run.
+fn costs(rows: &[Row], prices: &Prices, template: &str) -> Vec<(String, Cost)> {
+    let invocation = |row: &'_ Row| -> (f64, u32) {
+        (row.regional_mean, memory_of(template, row.case.function))
+    };
+    let ingest = find(rows, "webhook-ingest");
+    let of = |row: &Row| {
+        let Event::Runs(_, batch) = row.case.event else {
+            return None;
+        };
+        let (ingest_ms, ingest_mib) = invocation(ingest);
+        let (run_ms, run_mib) = invocation(row);
+        let taking = Invocation {
+            counts: &ingest.counts,
+            billed_ms: ingest_ms,
+            memory_mib: ingest_mib,
+        };
+        let running = Invocation {
+            counts: &row.counts,
+            billed_ms: run_ms,
+            memory_mib: run_mib,
+        };
+        let cost = Cost::of(prices, &taking, &running, u32::try_from(batch).unwrap());
+        Some((
+            row.case.name.trim_start_matches("executor: ").to_owned(),
+            cost,
+        ))
+    };
+    rows.iter().filter_map(of).collect()
+}
+
+fn dollars(page: &mut String, costs: &[(String, Cost)], prices: &Prices) {
+    writeln!(
+        page,
+        "## Dollars for a million webhooks
+
+Counted calls at public prices ({}, {}: {}; `tests/bench/benches/all/prices.json`). A webhook has a JSON body of a KiB and GitHub's
+signature; Lambda is arm64 with the memory of `template.yaml`, billed for the mean time *in the region*; logs are the function's lines and
+Lambda's own. Storage is not in it, and X-Ray is off (`Tracing`).
+
+| | gateway | Lambda | DynamoDB | SQS | S3 | logs | **all** | log bytes |
+|---|---|---|---|---|---|---|---|---|",
+        prices.as_of, prices.region, prices.source
+    )
+    .unwrap();
+    for (name, cost) in costs {
+        writeln!(
+            page,
+            "| {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | **{:.2}** | {:.0} |",
+            cost.gateway,
+            cost.lambda,
+            cost.dynamodb,
+            cost.sqs,
+            cost.s3,
+            cost.logs,
+            cost.total(),
+            cost.log_bytes
+        )
+        .unwrap();
+    }
+    writeln!(page, "\n![dollars](plots/cost.svg)\n").unwrap();
+}
+
+fn throughput(page: &mut String, loads: &[Load]) {
+    if loads.is_empty() {
+        return;
+    }
+    writeln!(
+        page,
+        "## End to end, on the local stack
+
+The deployed template with release binaries on the local AWS, which is one Python process and what is measured more than AIAS is. Each
+client posts for ten seconds, the next event when the last was answered; `done` is from the POST to the completed artifact.
+
+| clients | events | lost | events/s to the artifact | 202 p50, ms | p99, ms | done p50, ms | p99, ms |
+|---|---|---|---|---|---|---|---|"
+    )
+    .unwrap();
+    for load in loads {
+        writeln!(
+            page,
+            "| {} | {} | {} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} |",
+            load.clients,
+            load.posted,
+            load.lost,
+            load.rate,
+            load.answered.0,
+            load.answered.1,
+            load.done.0,
+            load.done.1
+        )
+        .unwrap();
+    }
+    writeln!(page, "\n![throughput](plots/throughput.svg)").unwrap();
+}
+
+fn draw(plots: &Path, rows: &[Row], costs: &[(String, Cost)], loads: &[Load]) {
+    let single =
+        |row: &&Row| !row.case.name.contains(": ") || row.case.name == "executor: one step";
+    let cpu: Vec<Bar> = rows
+        .iter()
+        .filter(single)
+        .map(|row| Bar {
+            name: row.case.function.to_owned(),
+            parts: vec![row.cpu.median / 1e3],
+        })
+        .collect();
+    plot::bars(
+        &plots.join("cpu.svg"),
+        "Computing for one event",
+        "ms",
+        &["CPU"],
+        &cpu,
+    );
+    let cost: Vec<Bar> = costs
+        .iter()
+        .map(|(name, cost)| Bar {
+            name: name.clone(),
+            parts: vec![
+                cost.gateway,
+                cost.lambda,
+                cost.dynamodb,
+                cost.sqs,
+                cost.s3,
+                cost.logs,
+            ],
+        })
+        .collect();
+    let parts = ["gateway", "Lambda", "DynamoDB", "SQS", "S3", "logs"];
+    plot::bars(
+        &plots.join("cost.svg"),
+        "A million webhooks",
+        "dollars",
+        &parts,
+        &cost,
+    );
+    if !loads.is_empty() {
+        let points = |value: fn(&Load) -> f64| {
+            loads
+                .iter()
+                .map(|load| (load.clients as f64, value(load)))
+                .collect()
+        };
+        let lines = [
+            Line {
+                name: "events a second".to_owned(),
+                points: points(|load| load.rate),
+            },
+            Line {
+                name: "done p50, ms".to_owned(),
+                points: points(|load| load.done.0),
+            },
+        ];
+        plot::lines(
+            &plots.join("throughput.svg"),
+            "End to end, on the local stack",
+            ("clients", ""),
+            &lines,
+        );
+    }
+}
+
+fn scale(rows: &[Row], plots: &Path) -> String {
+    let (ingest, batch) = (
+        find(rows, "webhook-ingest"),
+        find(rows, "executor: one step, ten at once"),
+    );
+    let service = Service {
+        ingest_s: ingest.regional_mean / 1e3,
+        batch_s: batch.regional_mean / 1e3,
+        taking_units: ingest.counts.write_units,
+        running_units: batch.counts.write_units / 10.0,
+    };
+    let mut page = String::new();
+    writeln!(
+        page,
+        "# Scale
+
+No machine here makes 100,000 events a second. This page is a simulation of the documented quotas (`tests/bench/benches/all/scale.rs`),
+fed with what was measured: {:.0} ms for a webhook, {:.0} ms for a batch of ten runs, {} write units to take an event and {} to run it. It is
+deterministic; `make bench` makes it anew. *Default* is an account that asked for nothing; *raised* is one with 200,000 requests a second
+at the gateway, 20,000 environments, a table without its first limit, and `ExecutorConcurrency` at 1,000. A provider sends what was
+refused again after a minute; nothing that was taken is ever lost, and the simulation checks that it adds up.
+",
+        ingest.regional_mean, batch.regional_mean, service.taking_units, service.running_units
+    )
+    .unwrap();
+    let seconds =
+        |after: Option<f64>| after.map_or_else(|| "never".to_owned(), |s| format!("{s:.0} s"));
+    for (title, quotas) in [
+        ("Default quotas", Quotas::DEFAULT),
+        ("Raised quotas", Quotas::RAISED),
+    ] {
+        writeln!(
+            page,
+            "## {title}\n\n| events/s | of | taken/s | refusals an event | backlog at most | gone after | waits at most | what is at its limit |\n|---|---|---|---|---|---|---|---|"
+        )
+        .unwrap();
+        for rate in [100.0, 10_000.0, 100_000.0] {
+            for (tenants, of) in [
+                (Tenants::One, "one tenant"),
+                (Tenants::Million, "a million tenants"),
+            ] {
+                let went = simulate(rate, tenants, Outage::None, &quotas, &service);
+                writeln!(
+                    page,
+                    "| {rate} | {of} | {:.0} | {:.2} | {:.0} | {} | {:.1} s | {} |",
+                    went.taken_rate,
+                    went.refusals,
+                    went.backlog,
+                    seconds(went.drained_after),
+                    went.longest_wait,
+                    went.bound
+                )
+                .unwrap();
+            }
+        }
+        writeln!(page).unwrap();
+    }
+    writeln!(
+        page,
+        "## Ten minutes without a dependency\n\nA million tenants, default quotas at 100 events a second, raised ones above. Without DynamoDB or SQS nothing is taken, and providers\nsend again; without S3 events are taken and wait. A message that fails is seen again after `RunsQueueVisibilitySeconds`, five times at most, so\nthat ten minutes are short of the dead-letter queue.\n\n| events/s | without | refusals an event | backlog at most | gone after the outage began | what is at its limit |\n|---|---|---|---|---|---|"
+    )
+    .unwrap();
+    let mut lines = Vec::new();
+    for rate in [100.0, 10_000.0, 100_000.0] {
+        let quotas = if rate > 100.0 {
+            Quotas::RAISED
+        } else {
+            Quotas::DEFAULT
+        };
+        for (outage, of) in [
+            (Outage::DynamoDb, "DynamoDB"),
+            (Outage::Sqs, "SQS"),
+            (Outage::S3, "S3"),
+        ] {
+            let went = simulate(rate, Tenants::Million, outage, &quotas, &service);
+            writeln!(
+                page,
+                "| {rate} | {of} | {:.2} | {:.0} | {} | {} |",
+                went.refusals,
+                went.backlog,
+                seconds(went.drained_after),
+                went.bound
+            )
+            .unwrap();
+            if rate > 1e3 && rate < 1e5 {
+                lines.push(Line {
+                    name: format!("without {of}"),
+                    points: went.course,
+                });
+            }
+        }
+    }
+    plot::lines(
+        &plots.join("backlog.svg"),
+        "Ten minutes without a dependency, 10,000 events a second",
+        ("seconds", "taken, not ended"),
+        &lines,
+    );
+    writeln!(
+        page,
+        "\n![backlog](plots/backlog.svg)
+
+## What moves it
+
+| at its limit | what moves it |
+|---|---|
+| the gateway's requests a second | the account's quota *Throttle rate* of API Gateway |
+| environments of webhook-ingest | the account's quota *Concurrent executions* of Lambda; it grows by 1,000 in ten seconds by itself |
+| batches of the executor at once | the parameter `ExecutorConcurrency`; the queue's pollers begin with 5 and grow by 300 a minute |
+| the table's write units a second | the account's quota of the table; the table is warmed before a large day |
+| the partitions of one tenant's runs | nothing: a day's runs of one tenant are in 16 partitions of 1,000 write units a second each |
+| the plan's events a second | the plan: `enterprise` allows 8,000 |"
+    )
+    .unwrap();
+    page
+}
