@@ -9,6 +9,7 @@ import sys
 import time
 
 import demo
+import rival
 from stack import LOCAL, ROOT, Failed, Stack, build, free_ports, say, target_folder
 
 
@@ -159,7 +160,8 @@ def bench():
                     file.write(line)
             if printing.returncode != 0:
                 raise Failed(f"the benchmarks of {package} failed: see above")
-    stack = Stack("aias-bench", free_ports(), state, "release")
+    port, beside = free_ports(), None
+    stack = Stack("aias-bench", port, state, "release")
     try:
         say("deploying template.yaml with release binaries")
         stack.start()
@@ -171,10 +173,15 @@ def bench():
             "AIAS_RELEASE": str(target_folder("release")),
             "AIAS_ENGINE_FIGURES": str(figures),
         }
+        # The port that `make watch` would take.
+        beside = rival.Rival(LOCAL / "rival", state / "rival", port + 2)
+        environment |= beside.environment()
         # In the profile of the tests, whose crates are built already: only the functions are measured.
         command = ["cargo", "bench", "--profile", "dev", "-p", "aias-bench"]
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
     finally:
+        if beside:
+            beside.stop()
         stack.stop()
     if code == 0:
         shutil.rmtree(state, ignore_errors=True)

@@ -18,7 +18,7 @@
 //! | a child run began | the child | finds it by its id, which is made of the parent's |
 //! | the run was left waiting | a waiting run that nobody asks for | has it asked for |
 //! | the artifact | an object named by its digest | finds it there, as it is |
-//! | the log, the events | those of a run that has not ended | computes the same, writes none twice |
+//! | chunks of a long log, the events | those of a run that has not ended | computes the same, writes none twice |
 //! | the run | everything | finds it ended, and tells the run that waits for it |
 //!
 //! Two executors of one run write to the same places of its journal: the second finds its place taken

@@ -62,8 +62,11 @@ pub(crate) async fn fill(
     {
         names.insert(name);
     }
-    for (text, _) in texts(&mut request) {
-        names.extend(names_in(text, mark));
+    // A run without a mark uses none.
+    if !mark.is_empty() {
+        for (text, _) in texts(&mut request) {
+            names.extend(names_in(text, mark));
+        }
     }
     let mut concealed = Concealed::default();
     if names.is_empty() {

@@ -49,7 +49,7 @@ pub(crate) async fn list(
     request: &Request,
 ) -> Result<Response, Problem> {
     caller.require(Role::Admin)?;
-    let now = app.api.clock.now();
-    let fetch = async |listing: Listing| Ok(store.audit_log(&listing, now).await?);
+    let (since, now) = (caller.tenant.created_at, app.api.clock.now());
+    let fetch = async |listing: Listing| Ok(store.audit_log(&listing, since, now).await?);
     app.api.list(store, request, &[], fetch, view).await
 }

@@ -72,11 +72,16 @@ impl<'a> TenantStore<'a> {
         })
     }
 
-    /// The entries, newest first, from those of `now` back.
+    /// The entries, newest first, from those of `now` back to those of `since`, when the tenant was made.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn audit_log(&self, listing: &Listing, now: Timestamp) -> Result<Page<Entry>, Error> {
+    pub async fn audit_log(
+        &self,
+        listing: &Listing,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Page<Entry>, Error> {
         let after = listing.after.as_ref().map(Cursor::position);
         let begin = after
             .and_then(|id| id.parse::<AuditId>().ok())
@@ -95,6 +100,9 @@ impl<'a> TenantStore<'a> {
                 break;
             }
             month = aias_domain::plan::month_start(month) - SignedDuration::from_secs(1);
+            if month < since {
+                break;
+            }
         }
         let more = items.len() > listing.limit;
         items.truncate(listing.limit);

@@ -1,7 +1,9 @@
-//! The deployed local stack under load: from a provider's POST to the artifact.
+//! The deployed local stack under load, from a provider's POST to the artifact; and another product with
+//! the same workflow, in the same run.
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -11,6 +13,7 @@ use std::{
 };
 
 use aias_tests::measured::body_of;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::functions::percentile;
@@ -18,15 +21,33 @@ use crate::functions::percentile;
 /// What was seen with so many clients at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
+    pub(crate) of: String,
     pub(crate) clients: usize,
     pub(crate) posted: usize,
-    /// Events that were answered `202` and whose run did not complete.
+    /// Events that were answered `202` and whose artifact never came.
     pub(crate) lost: usize,
     /// Events a second, until the last artifact.
     pub(crate) rate: f64,
-    /// Milliseconds until the `202`, and until the artifact.
+    /// Milliseconds until the `202`, and until the artifact: half of them, and nearly all.
     pub(crate) answered: (f64, f64),
     pub(crate) done: (f64, f64),
+}
+
+/// What takes the events.
+#[derive(Debug)]
+pub(crate) enum System {
+    /// The demo tenant of a deployed stack.
+    Aias {
+        url: String,
+        key: String,
+        webhook: String,
+    },
+    /// Something that appends a line of JSON to a file for each event, with its `order` and its time.
+    Rival {
+        name: String,
+        webhook: String,
+        file: PathBuf,
+    },
 }
 
 const CLIENTS: [usize; 4] = [1, 8, 32, 128];
@@ -40,115 +61,139 @@ fn now_ms() -> f64 {
     now.unwrap_or_default().as_secs_f64() * 1e3
 }
 
-/// The demo tenant, as `make run` makes it.
-#[derive(Debug)]
-pub(crate) struct Demo {
-    pub(crate) url: String,
-    pub(crate) key: String,
-    pub(crate) webhook: String,
-}
-
 /// All of them, one after the other.
-pub(crate) fn all(demo: &Demo) -> Vec<Load> {
+pub(crate) fn all(system: &System) -> Vec<Load> {
     // Every environment is there, and none is counted.
-    one(demo, 32, Duration::from_secs(3));
+    one(system, 32, Duration::from_secs(3));
     let load = |clients: &usize| {
-        let load = one(demo, *clients, POSTING);
+        let load = one(system, *clients, POSTING);
         println!("{load:?}");
         load
     };
     CLIENTS.iter().map(load).collect()
 }
 
-fn one(demo: &Demo, clients: usize, posting: Duration) -> Load {
+fn one(system: &System, clients: usize, posting: Duration) -> Load {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let posted = Mutex::new(HashMap::new());
     let answered = Mutex::new(Vec::new());
-    let began = Instant::now();
-    let began_ms = now_ms();
+    let (began, began_ms) = (Instant::now(), now_ms());
     thread::scope(|scope| {
         for _ in 0..clients {
             scope.spawn(|| {
-                let agent = ureq::Agent::config_builder()
-                    .http_status_as_error(false)
-                    .build()
-                    .new_agent();
+                let agent = ureq::Agent::config_builder().http_status_as_error(false);
+                let agent = agent.build().new_agent();
                 while began.elapsed() < posting {
                     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
                     let (at, sent) = (now_ms(), Instant::now());
-                    let response = agent
-                        .post(&demo.webhook)
-                        .header("content-type", "application/json")
-                        .header(
-                            "idempotency-key",
-                            format!("load-{}-{number}", std::process::id()),
-                        )
-                        .send(body_of(number));
-                    let Ok(mut response) = response else { continue };
+                    let id = format!("load-{}-{number}", std::process::id());
+                    let request = agent.post(system.webhook());
+                    let request = request.header("content-type", "application/json");
+                    let request = request.header("idempotency-key", id);
+                    // What is not answered `202` was not taken.
+                    let Ok(mut response) = request.send(body_of(number)) else {
+                        continue;
+                    };
                     if response.status() != 202 {
                         continue;
                     }
-                    let told: Value = response.body_mut().read_json().unwrap();
-                    let run = told["run_id"].as_str().unwrap().to_owned();
-                    answered
-                        .lock()
-                        .unwrap()
-                        .push(sent.elapsed().as_secs_f64() * 1e3);
-                    posted.lock().unwrap().insert(run, at);
+                    let text = response.body_mut().read_to_string().unwrap();
+                    let took = sent.elapsed().as_secs_f64() * 1e3;
+                    answered.lock().unwrap().push(took);
+                    let name = system.name_of(number, &text);
+                    posted.lock().unwrap().insert(name, at);
                 }
             });
         }
     });
     let posted = posted.into_inner().unwrap();
     let mut answered = answered.into_inner().unwrap();
-    let ended = ended(demo, &posted, began_ms);
-    let mut done: Vec<f64> = ended.iter().map(|(run, at)| at - posted[run]).collect();
+    let ended = await_all(system, &posted, began_ms);
+    let mut done: Vec<f64> = ended.iter().map(|(name, at)| at - posted[name]).collect();
     let last = ended.values().copied().fold(began_ms, f64::max);
+    let half_and_most = |all: &mut [f64]| (percentile(all, 0.5), percentile(all, 0.99));
     Load {
+        of: match system {
+            System::Aias { .. } => "AIAS".to_owned(),
+            System::Rival { name, .. } => name.clone(),
+        },
         clients,
         posted: posted.len(),
         lost: posted.len() - ended.len(),
         rate: ended.len() as f64 / (last - began_ms) * 1e3,
-        answered: (
-            percentile(&mut answered, 0.5),
-            percentile(&mut answered, 0.99),
-        ),
-        done: (percentile(&mut done, 0.5), percentile(&mut done, 0.99)),
+        answered: half_and_most(&mut answered),
+        done: half_and_most(&mut done),
     }
 }
 
-/// When each of these runs completed, by the list of runs.
-fn ended(demo: &Demo, posted: &HashMap<String, f64>, began_ms: f64) -> HashMap<String, f64> {
+/// When each of these was done, in milliseconds; without those that were not, however long one waits.
+fn await_all(
+    system: &System,
+    posted: &HashMap<String, f64>,
+    began_ms: f64,
+) -> HashMap<String, f64> {
     let deadline = Instant::now() + PATIENCE;
-    let from = jiff::Timestamp::from_millisecond(began_ms as i64 - 1_000).unwrap();
     loop {
-        let mut ended = HashMap::new();
-        let mut cursor = None::<String>;
-        loop {
-            let after = cursor.map(|c| format!("&cursor={c}")).unwrap_or_default();
-            let mut answer = ureq::get(format!(
-                "{}/api/runs?limit=100&from={from}{after}",
-                demo.url
-            ))
-            .header("authorization", format!("Bearer {}", demo.key))
-            .call()
-            .unwrap();
-            let page: Value = answer.body_mut().read_json().unwrap();
-            for run in page["data"].as_array().unwrap() {
-                let id = run["id"].as_str().unwrap();
-                if run["status"] == "completed" && posted.contains_key(id) {
-                    let at: jiff::Timestamp = run["ended_at"].as_str().unwrap().parse().unwrap();
-                    ended.insert(id.to_owned(), at.as_millisecond() as f64);
-                }
-            }
-            cursor = page["next_cursor"].as_str().map(str::to_owned);
-            if cursor.is_none() {
-                break;
-            }
-        }
+        let mut ended = match system {
+            System::Aias { url, key, .. } => completed(url, key, began_ms),
+            System::Rival { file, .. } => written(file),
+        };
+        ended.retain(|name, _| posted.contains_key(name));
         if ended.len() == posted.len() || Instant::now() > deadline {
             return ended;
         }
         thread::sleep(Duration::from_millis(500));
     }
+}
+
+impl System {
+    fn webhook(&self) -> &str {
+        match self {
+            Self::Aias { webhook, .. } | Self::Rival { webhook, .. } => webhook,
+        }
+    }
+
+    /// What an event is known by when it is done.
+    fn name_of(&self, number: usize, answer: &str) -> String {
+        match self {
+            Self::Aias { .. } => {
+                let told: Value = serde_json::from_str(answer).unwrap();
+                told["run_id"].as_str().unwrap().to_owned()
+            }
+            Self::Rival { .. } => format!("ord_{number:08}"),
+        }
+    }
+}
+
+/// The runs since then that completed, and when.
+fn completed(url: &str, key: &str, began_ms: f64) -> HashMap<String, f64> {
+    let from = Timestamp::from_millisecond(began_ms as i64 - 1_000).unwrap();
+    let (mut ended, mut cursor) = (HashMap::new(), None::<String>);
+    loop {
+        let after = cursor.map(|c| format!("&cursor={c}")).unwrap_or_default();
+        let list = format!("{url}/api/runs?limit=100&from={from}{after}");
+        let request = ureq::get(list).header("authorization", format!("Bearer {key}"));
+        let page: Value = request.call().unwrap().body_mut().read_json().unwrap();
+        for run in page["data"].as_array().unwrap() {
+            if run["status"] == "completed" {
+                let at: Timestamp = run["ended_at"].as_str().unwrap().parse().unwrap();
+                let id = run["id"].as_str().unwrap().to_owned();
+                ended.insert(id, at.as_millisecond() as f64);
+            }
+        }
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return ended;
+        }
+    }
+}
+
+/// The lines of the rival's file.
+fn written(file: &PathBuf) -> HashMap<String, f64> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = |line: &str| {
+        let told: Value = serde_json::from_str(line).ok()?;
+        Some((told["order"].as_str()?.to_owned(), told["at"].as_f64()?))
+    };
+    text.lines().filter_map(line).collect()
 }

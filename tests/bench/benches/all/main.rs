@@ -70,15 +70,27 @@ async fn main() {
     if chosen.is_some() {
         return;
     }
-    let demo = setting("AIAS_URL").zip(setting("AIAS_API_KEY"));
-    let demo = demo.zip(setting("AIAS_WEBHOOK_URL"));
-    let demo = demo.map(|((url, key), webhook)| load::Demo { url, key, webhook });
-    let loads = demo.map_or_else(
-        || {
-            println!("skipped: the throughput of the deployed stack; `make bench` deploys one");
-            Vec::new()
-        },
-        |demo| load::all(&demo),
-    );
+    let mut loads = Vec::new();
+    if let (Some(url), Some(key), Some(webhook)) = (
+        setting("AIAS_URL"),
+        setting("AIAS_API_KEY"),
+        setting("AIAS_WEBHOOK_URL"),
+    ) {
+        loads.extend(load::all(&load::System::Aias { url, key, webhook }));
+    } else {
+        println!("skipped: the deployed stack under load; `make bench` deploys one");
+    }
+    if let (Some(name), Some(webhook), Some(file)) = (
+        setting("RIVAL_NAME"),
+        setting("RIVAL_URL"),
+        setting("RIVAL_FILE"),
+    ) {
+        let file = PathBuf::from(file);
+        loads.extend(load::all(&load::System::Rival {
+            name,
+            webhook,
+            file,
+        }));
+    }
     report::write(&root, &rows, &loads, began.elapsed());
 }

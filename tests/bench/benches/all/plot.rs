@@ -34,12 +34,14 @@ pub(crate) fn bars(path: &Path, title: &str, unit: &str, parts: &[&str], bars: &
     root.fill(&WHITE).unwrap();
     let sum = |bar: &Bar| bar.parts.iter().sum::<f64>();
     let most = bars.iter().map(sum).fold(0.0, f64::max) * 1.15;
+    // Room for the parts' names at the right.
+    let width = bars.len() as f64 * if parts.len() > 1 { 1.15 } else { 1.0 };
     let mut chart = ChartBuilder::on(&root)
         .caption(title, (FONT, 18))
         .margin(12)
-        .x_label_area_size(46)
+        .x_label_area_size(60)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..bars.len() as f64, 0.0..most)
+        .build_cartesian_2d(0.0..width, 0.0..most)
         .unwrap();
     chart
         .configure_mesh()
@@ -70,16 +72,18 @@ pub(crate) fn bars(path: &Path, title: &str, unit: &str, parts: &[&str], bars: &
             });
         }
     }
+    let text = |text: &str, at| Text::new(text.to_owned(), at, (FONT, 11).into_font());
     for (place, bar) in bars.iter().enumerate() {
-        let place = place as f64;
+        let place = place as f64 + 0.15;
         let total = format!("{:.2}", sum(bar));
-        let text = |text: String, at| Text::new(text, at, (FONT, 12).into_font());
-        chart
-            .draw_series([
-                text(total, (place + 0.3, sum(bar) + most * 0.045)),
-                text(bar.name.clone(), (place + 0.1, -most * 0.02)),
-            ])
-            .unwrap();
+        let mut texts = vec![text(&total, (place + 0.1, sum(bar) + most * 0.045))];
+        for (line, name) in bar.name.split([',', '-']).enumerate() {
+            texts.push(text(
+                name.trim(),
+                (place, -most * (0.02 + 0.04 * line as f64)),
+            ));
+        }
+        chart.draw_series(texts).unwrap();
     }
     if parts.len() > 1 {
         chart

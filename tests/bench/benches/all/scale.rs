@@ -56,9 +56,10 @@ pub(crate) struct Service {
     pub(crate) ingest_s: f64,
     /// One invocation of `executor` with ten messages, in seconds.
     pub(crate) batch_s: f64,
-    /// Write units of an event until it is taken, and until its run has ended.
-    pub(crate) taking_units: f64,
-    pub(crate) running_units: f64,
+    /// Write units of an event until its run has ended.
+    pub(crate) units: f64,
+    /// Dollars.
+    pub(crate) cost: f64,
 }
 
 /// Whose events they are.
@@ -84,6 +85,9 @@ const WIDEST_PLAN: f64 = 8_000.0;
 
 /// Partitions that a tenant's runs of a day are in; so are the counters of the widest plan.
 const SHARDS: f64 = 16.0;
+
+/// Write units of a run's own item, when it is taken and when it ends: what those partitions take.
+const OWN_UNITS: f64 = 3.0;
 
 /// Messages of a batch.
 const BATCH: f64 = 10.0;
@@ -112,8 +116,10 @@ pub(crate) struct Went {
     pub(crate) drained_after: Option<f64>,
     /// The longest that an event waited for its run, in seconds.
     pub(crate) longest_wait: f64,
-    /// Refusals of each event until it was taken, on average.
-    pub(crate) refusals: f64,
+    /// The share of all deliveries that was refused.
+    pub(crate) refused: f64,
+    /// Dollars for the hour.
+    pub(crate) cost: f64,
     /// What is at its limit at the end, or was first.
     pub(crate) bound: &'static str,
     /// The backlog, a point every ten seconds.
@@ -165,11 +171,11 @@ pub(crate) fn simulate(
                 "environments of webhook-ingest",
             ),
             (
-                quotas.table / (service.taking_units + service.running_units) * STEP,
+                quotas.table / service.units * STEP,
                 "the table's write units a second",
             ),
             (
-                partitions / (service.taking_units + service.running_units) * STEP,
+                partitions / OWN_UNITS * STEP,
                 "the partitions of one tenant's runs",
             ),
         ];
@@ -240,7 +246,8 @@ pub(crate) fn simulate(
         backlog,
         drained_after: is_drained.then_some((last_busy - start).max(0.0)),
         longest_wait,
-        refusals: refused_all / taken_all.max(1.0),
+        refused: refused_all / (taken_all + refused_all).max(1.0),
+        cost: ended_all * service.cost,
         bound,
         course,
     }
