@@ -26,8 +26,14 @@ def function(name, code, to):
 
 
 def flow(file: Path):
+    nodes = nodes_of(file)
+    # A node without a place is taken for a configuration.
+    placed = [{**node, "x": 100, "y": 40 * place} for place, node in enumerate(nodes, 1)]
+    return [{"id": "t", "type": "tab", "label": "order-total"}, *placed]
+
+
+def nodes_of(file: Path):
     return [
-        {"id": "t", "type": "tab", "label": "order-total"},
         {"id": "in", "type": "http in", "z": "t", "url": "/webhook", "method": "post", "wires": [["accepted", "pick"]]},
         # At once, as AIAS does; unlike there, nothing is kept by then.
         {"id": "accepted", "type": "http response", "z": "t", "statusCode": "202", "wires": []},
@@ -96,7 +102,10 @@ class Rival:
             try:
                 request = urllib.request.Request(self.url, b'{"id": "first"}', {"content-type": "application/json"})
                 urllib.request.urlopen(request, timeout=2).close()
-                return
+                # Its first artifact: then all of the flow is there.
+                if self.file.exists():
+                    return
+                time.sleep(0.1)
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)
         self.stop()

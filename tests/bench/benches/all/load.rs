@@ -108,6 +108,7 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
     });
     let posted = posted.into_inner().unwrap();
     let mut answered = answered.into_inner().unwrap();
+    assert!(!posted.is_empty(), "nothing was answered 202: {system:?}");
     let ended = await_all(system, &posted, began_ms);
     let mut done: Vec<f64> = ended.iter().map(|(name, at)| at - posted[name]).collect();
     let last = ended.values().copied().fold(began_ms, f64::max);
