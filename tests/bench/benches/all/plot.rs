@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::{
     chart::ChartBuilder,
-    element::{Rectangle, Text},
+    element::{EmptyElement, Rectangle, Text},
     prelude::{IntoDrawingArea as _, SVGBackend, SeriesLabelPosition},
     series::LineSeries,
     style::{Color as _, IntoFont as _, RGBColor, ShapeStyle, WHITE},
@@ -72,16 +72,16 @@ pub(crate) fn bars(path: &Path, title: &str, unit: &str, parts: &[&str], bars: &
             });
         }
     }
-    let text = |text: &str, at| Text::new(text.to_owned(), at, (FONT, 11).into_font());
+    // So many pixels below a point.
+    let text = |text: &str, at, below| {
+        EmptyElement::at(at) + Text::new(text.to_owned(), (0, below), (FONT, 11).into_font())
+    };
     for (place, bar) in bars.iter().enumerate() {
         let place = place as f64 + 0.15;
         let total = format!("{:.2}", sum(bar));
-        let mut texts = vec![text(&total, (place + 0.1, sum(bar) + most * 0.045))];
-        for (line, name) in bar.name.split([',', '-']).enumerate() {
-            texts.push(text(
-                name.trim(),
-                (place, -most * (0.02 + 0.04 * line as f64)),
-            ));
+        let mut texts = vec![text(&total, (place + 0.1, sum(bar)), -14)];
+        for (line, name) in (0..).zip(bar.name.split([',', '-'])) {
+            texts.push(text(name.trim(), (place, 0.0), 6 + 13 * line));
         }
         chart.draw_series(texts).unwrap();
     }
