@@ -57,9 +57,8 @@ pub fn log_file(case: &Case) -> PathBuf {
 /// # Errors
 /// What the function said instead.
 pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Counts, String> {
-    let logs = log_file(case);
-    let mut function =
-        Function::start(binary, &world.environment(case), 1769, logs.clone()).await?;
+    let environment = world.environment(case);
+    let mut function = Function::start(binary, &environment, 1769, log_file(case)).await?;
     for event in world.events(case.event, WARM).await {
         function.invoke(event).await?;
     }
@@ -72,9 +71,6 @@ pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Coun
     world.cloud.take(Latency::NONE);
     let (calls, rounds) = world.cloud.counted();
     let log = function.logs();
-    drop(function);
-    // Nothing is left of it when it has been read.
-    let _ = std::fs::remove_file(logs);
     let mut named = BTreeMap::new();
     for call in &calls {
         *named.entry(call.name.clone()).or_insert(0) += 1;

@@ -21,6 +21,7 @@ use axum::{
 use tokio::{
     net::TcpListener,
     sync::{Mutex, mpsc, oneshot},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -66,10 +67,11 @@ struct Api {
     asked: mpsc::Sender<()>,
 }
 
-/// A function's binary, running. It is ended when this is dropped.
+/// A function's binary, running. It is ended, and its log taken away, when this is dropped.
 #[derive(Debug)]
 pub struct Function {
     child: Child,
+    server: JoinHandle<()>,
     events: mpsc::Sender<Event>,
     asked: mpsc::Receiver<()>,
     logs: PathBuf,
@@ -108,7 +110,7 @@ impl Function {
             .route("/2018-06-01/runtime/init/error", post(error_at_init))
             .layer(DefaultBodyLimit::disable())
             .with_state(api);
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let name = binary.file_name().unwrap_or_default().to_string_lossy();
         let out = fs::File::create(&logs).unwrap();
         let began = Instant::now();
@@ -128,6 +130,7 @@ impl Function {
             .map_err(|error| format!("{}: {error}", binary.display()))?;
         let mut function = Self {
             child,
+            server,
             events,
             asked,
             logs,
@@ -211,6 +214,9 @@ impl Drop for Function {
         // Both fail only when it has ended; its children end with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.server.abort();
+        // Whoever wants its log has read it.
+        let _ = fs::remove_file(&self.logs);
     }
 }
 

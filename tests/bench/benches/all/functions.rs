@@ -115,9 +115,6 @@ pub(crate) async fn measure(world: &mut World, case: &Case, folder: &Path, memor
     }
     let mut regional = regional(world, &mut function, case.event).await;
     let peak_kib = function.usage().peak_kib;
-    drop(function);
-    // Read; the next case writes its own.
-    let _ = std::fs::remove_file(log_file(case));
     Row {
         case: *case,
         counts,

@@ -17,6 +17,7 @@ mod load;
 mod plot;
 mod report;
 mod scale;
+mod scale_page;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,7 +1,12 @@
-//! The pages: `docs/benchmarks.md`, `docs/scale.md`, their plots, and the table of zips that the tests
-//! hold the functions to.
+//! `docs/benchmarks.md`, its plots, and the table of zips that the tests hold the functions to.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use aias_tests::measured::Event;
 
@@ -11,7 +16,8 @@ use crate::{
     load::Load,
     memory_of,
     plot::{self, Bar, Line},
-    scale::{Outage, Quotas, Service, Tenants, simulate},
+    scale::Service,
+    scale_page,
 };
 
 const MB: f64 = 1e6;
@@ -78,7 +84,8 @@ pub(crate) fn write(root: &Path, rows: &[Row], loads: &[Load], took: Duration) {
     dollars(&mut page, &costs, &prices);
     throughput(&mut page, loads);
     fs::write(docs.join("benchmarks.md"), page).unwrap();
-    fs::write(docs.join("scale.md"), scale(rows, &costs, &plots)).unwrap();
+    let scale = scale_page::of(&service(rows, &costs), &plots);
+    fs::write(docs.join("scale.md"), scale).unwrap();
     draw(&plots, rows, &costs, loads);
     let zips: BTreeMap<&str, usize> = rows
         .iter()
@@ -87,6 +94,18 @@ pub(crate) fn write(root: &Path, rows: &[Row], loads: &[Load], took: Duration) {
         .collect();
     let zips = serde_json::to_string_pretty(&zips).unwrap();
     fs::write(root.join("tests/zips.json"), zips + "\n").unwrap();
+}
+
+/// What the simulation of larger rates is fed with.
+fn service(rows: &[Row], costs: &[(String, Cost)]) -> Service {
+    let ingest = find(rows, "webhook-ingest");
+    let batch = find(rows, "executor: one step, ten at once");
+    Service {
+        ingest_s: ingest.regional_mean / 1e3,
+        batch_s: batch.regional_mean / 1e3,
+        units: ingest.counts.write_units + batch.counts.write_units / 10.0,
+        cost: cost_of(costs, DEFAULT) / 1e6,
+    }
 }
 
 fn first_line(path: &str, begins: &str) -> String {
@@ -174,8 +193,8 @@ fn budgets(page: &mut String, rows: &[Row], costs: &[(String, Cost)]) {
         .iter()
         .filter(|row| row.zip_bytes as f64 <= MAX_ZIP_MB * MB);
     let cost = |name: &str| cost_of(costs, name);
-    let small: std::collections::BTreeSet<&str> = small.map(|row| row.case.function).collect();
-    let all: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.case.function).collect();
+    let small: BTreeSet<&str> = small.map(|row| row.case.function).collect();
+    let all: BTreeSet<&str> = rows.iter().map(|row| row.case.function).collect();
     let over: Vec<&str> = all.difference(&small).copied().collect();
     let peak = rows
         .iter()
@@ -406,8 +425,7 @@ fn draw(plots: &Path, rows: &[Row], costs: &[(String, Cost)], loads: &[Load]) {
             let of_it = loads.iter().filter(|load| load.of == of);
             of_it.map(|load| (load.clients as f64, load.rate)).collect()
         };
-        let names: std::collections::BTreeSet<&str> =
-            loads.iter().map(|load| load.of.as_str()).collect();
+        let names: BTreeSet<&str> = loads.iter().map(|load| load.of.as_str()).collect();
         let line = |of: &&str| Line {
             name: (*of).to_owned(),
             points: points(of),
@@ -420,122 +438,4 @@ fn draw(plots: &Path, rows: &[Row], costs: &[(String, Cost)], loads: &[Load]) {
             &lines,
         );
     }
-}
-
-fn scale(rows: &[Row], costs: &[(String, Cost)], plots: &Path) -> String {
-    let (ingest, batch) = (
-        find(rows, "webhook-ingest"),
-        find(rows, "executor: one step, ten at once"),
-    );
-    let service = Service {
-        ingest_s: ingest.regional_mean / 1e3,
-        batch_s: batch.regional_mean / 1e3,
-        units: ingest.counts.write_units + batch.counts.write_units / 10.0,
-        cost: cost_of(costs, DEFAULT) / 1e6,
-    };
-    let mut page = String::new();
-    writeln!(
-        page,
-        "# Scale
-
-No machine here makes 100,000 events a second. This page is a simulation of the documented quotas (`tests/bench/benches/all/scale.rs`),
-fed with what was measured: {:.0} ms for a webhook, {:.0} ms for a batch of ten runs, {} write units for an event. It is
-deterministic; `make bench` makes it anew. *Default* is an account that asked for nothing; *raised* is one with 200,000 requests a second
-at the gateway, 20,000 environments, a table without its first limit, and `ExecutorConcurrency` at 1,000. A provider sends what was
-refused again after a minute; nothing that was taken is ever lost, and the simulation checks that it adds up.
-",
-        ingest.regional_mean, batch.regional_mean, service.units
-    )
-    .unwrap();
-    let seconds =
-        |after: Option<f64>| after.map_or_else(|| "never".to_owned(), |s| format!("{s:.0} s"));
-    for (title, quotas) in [
-        ("Default quotas", Quotas::DEFAULT),
-        ("Raised quotas", Quotas::RAISED),
-    ] {
-        writeln!(
-            page,
-            "## {title}\n\n| events/s | of | taken/s | refused | backlog at most | gone after | waits at most | dollars for the hour | what is at its limit |\n|---|---|---|---|---|---|---|---|---|"
-        )
-        .unwrap();
-        for rate in [100.0, 10_000.0, 100_000.0] {
-            for (tenants, of) in [
-                (Tenants::One, "one tenant"),
-                (Tenants::Million, "a million tenants"),
-            ] {
-                let went = simulate(rate, tenants, Outage::None, &quotas, &service);
-                writeln!(
-                    page,
-                    "| {rate} | {of} | {:.0} | {:.0} % | {:.0} | {} | {:.1} s | {:.2} | {} |",
-                    went.taken_rate,
-                    went.refused * 100.0,
-                    went.backlog,
-                    seconds(went.drained_after),
-                    went.longest_wait,
-                    went.cost,
-                    went.bound
-                )
-                .unwrap();
-            }
-        }
-        writeln!(page).unwrap();
-    }
-    writeln!(
-        page,
-        "## Ten minutes without a dependency\n\nA million tenants, default quotas at 100 events a second, raised ones above. Without DynamoDB or SQS nothing is taken, and providers\nsend again; without S3 events are taken and wait. A message that fails is seen again after `RunsQueueVisibilitySeconds`, five times at most, so\nthat ten minutes are short of the dead-letter queue.\n\n| events/s | without | refused | backlog at most | gone after the outage began | what is at its limit |\n|---|---|---|---|---|---|"
-    )
-    .unwrap();
-    let mut lines = Vec::new();
-    for rate in [100.0, 10_000.0, 100_000.0] {
-        let quotas = if rate > 100.0 {
-            Quotas::RAISED
-        } else {
-            Quotas::DEFAULT
-        };
-        for (outage, of) in [
-            (Outage::DynamoDb, "DynamoDB"),
-            (Outage::Sqs, "SQS"),
-            (Outage::S3, "S3"),
-        ] {
-            let went = simulate(rate, Tenants::Million, outage, &quotas, &service);
-            writeln!(
-                page,
-                "| {rate} | {of} | {:.0} % | {:.0} | {} | {} |",
-                went.refused * 100.0,
-                went.backlog,
-                seconds(went.drained_after),
-                went.bound
-            )
-            .unwrap();
-            if rate > 1e3 && rate < 1e5 {
-                lines.push(Line {
-                    name: format!("without {of}"),
-                    points: went.course,
-                });
-            }
-        }
-    }
-    plot::lines(
-        &plots.join("backlog.svg"),
-        "Ten minutes without a dependency, 10,000 events a second",
-        ("seconds", "taken, not ended"),
-        &lines,
-    );
-    writeln!(
-        page,
-        "\n![backlog](plots/backlog.svg)
-
-## What moves it
-
-| at its limit | what moves it |
-|---|---|
-| the gateway's requests a second | the account's quota *Throttle rate* of API Gateway |
-| environments of webhook-ingest | the account's quota *Concurrent executions* of Lambda; it grows by 1,000 in ten seconds by itself |
-| batches of the executor at once | the parameter `ExecutorConcurrency`; the queue's pollers begin with 5 and grow by 300 a minute |
-| the table's write units a second | the account's quota of the table; the table is warmed before a large day |
-| the partitions of one tenant's runs | nothing: a day's runs of one tenant are in 16 partitions of 1,000 write units a second each |
-| the plan's events a second | the plan: `enterprise` allows 8,000 |"
-    )
-    .unwrap();
-    page
 }

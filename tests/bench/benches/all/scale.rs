@@ -6,6 +6,8 @@
 //! taken waits in the queue until the pollers and the environments of `executor` come to it. What is
 //! refused is sent again by its provider, a minute later.
 
+use aias_domain::{id::RUN_SHARDS, plan::PlanName};
+
 /// The quotas, as documented for an account that asked for no other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quotas {
@@ -80,12 +82,6 @@ pub(crate) enum Outage {
     S3,
 }
 
-/// Events a second that the widest plan takes of one tenant.
-const WIDEST_PLAN: f64 = 8_000.0;
-
-/// Partitions that a tenant's runs of a day are in; so are the counters of the widest plan.
-const SHARDS: f64 = 16.0;
-
 /// Write units of a run's own item, when it is taken and when it ends: what those partitions take.
 const OWN_UNITS: f64 = 3.0;
 
@@ -140,11 +136,11 @@ pub(crate) fn simulate(
     let mut again = vec![0.0; steps + again_steps.max(visibility_steps) + 1];
     let mut visible_again = again.clone();
     let partitions = match tenants {
-        Tenants::One => SHARDS * quotas.partition,
+        Tenants::One => f64::from(RUN_SHARDS) * quotas.partition,
         Tenants::Million => f64::INFINITY,
     };
     let plan = match tenants {
-        Tenants::One => WIDEST_PLAN,
+        Tenants::One => PlanName::Enterprise.limits().events_per_second as f64,
         Tenants::Million => f64::INFINITY,
     };
     let (mut queue, mut hidden) = (0.0_f64, 0.0_f64);
@@ -237,7 +233,7 @@ pub(crate) fn simulate(
         OUTAGE_AT
     };
     let is_drained = last_busy < SPAN - 10.0;
-    debug_assert!(
+    assert!(
         (taken_all - ended_all - queue - hidden).abs() < 1.0,
         "events are lost in the simulation"
     );
