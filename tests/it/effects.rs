@@ -59,6 +59,11 @@ async fn output_of(bench: &Bench, id: &str) -> Value {
 
 /// Delivers what is on the queue, and what comes of it, until nothing is.
 async fn settle(bench: &Bench) {
+    settle_with(bench, 0).await;
+}
+
+/// The same with artifacts of up to so many bytes in their run's item.
+async fn settle_with(bench: &Bench, inline_bytes: usize) {
     let mut again: Vec<String> = Vec::new();
     for _ in 0..200 {
         let new = bench.messages().await;
@@ -67,7 +72,8 @@ async fn settle(bench: &Bench) {
         }
         let mut failed = Vec::new();
         for (received, messages) in [(1, new), (2, again)] {
-            let told = bench.deliver(&bench.executor(), &messages, received).await;
+            let executor = bench.executor().with_inline_artifacts(inline_bytes);
+            let told = bench.deliver(&executor, &messages, received).await;
             failed.extend(told.batch_item_failures.iter().map(|failure| {
                 let place: usize = failure.item_identifier.parse().unwrap();
                 messages[place].clone()
@@ -517,6 +523,23 @@ async fn a_run_runs_another_and_both_know_it() {
             json!({"twice": 8})
         );
     }
+    assert_eq!(verified(&bench, &id).await["reproducible"], true);
+}
+
+#[tokio::test]
+async fn an_output_that_is_kept_with_its_run_reaches_whoever_ran_it() {
+    let Some((bench, ..)) = furnished().await else {
+        return;
+    };
+    let child = json!([{"a": {"set": {"twice": "${ $workflow.input.n * 2 }"}}}]);
+    define(&bench, "child", child).await;
+    let tasks = json!([{"a": {"run": {"workflow": {"namespace": "test", "name": "child", "version": "latest", "input": {"n": "${ .n }"}}}}}]);
+    let workflow = define(&bench, "parent", tasks).await;
+    let id = execute(&bench, &workflow, json!({"n": 4})).await;
+    bench.wire.reset();
+    settle_with(&bench, 4_096).await;
+    assert!(!bench.wire.calls().iter().any(|call| call == "S3.PUT"));
+    assert_eq!(output_of(&bench, &id).await, json!({"twice": 8}));
     assert_eq!(verified(&bench, &id).await["reproducible"], true);
 }
 
