@@ -153,15 +153,15 @@ def bench():
     state.mkdir(parents=True)
     figures = state / "engine.txt"
     with figures.open("w") as file:
-        for package in ("aias-engine", "aias-platform"):
+        for package, name in (("aias-engine", "order"), ("aias-sandbox", "sandbox")):
             # Each bench by itself: what it compares is in one process and takes turns.
-            command = ["cargo", "bench", "-p", package]
+            command = ["cargo", "bench", "-p", package, "--bench", name]
             with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as printing:
                 for line in printing.stdout:
                     print(line, end="", flush=True)
                     file.write(line)
             if printing.returncode != 0:
-                raise Failed(f"the benchmarks of {package} failed: see above")
+                raise Failed(f"the benchmark of {package} failed: see above")
     port, beside = free_ports(), None
     stack = Stack("aias-bench", port, state, "release")
     try:

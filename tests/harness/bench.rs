@@ -23,10 +23,10 @@ use aias_platform::{
     http::{Api, HttpAnswer, HttpEvent, Issuer},
     queue::Queue,
     runs::Intake,
-    sandbox::Sandbox,
     secrets::{self, Keyring, Keyrings, Purpose, Rotating},
     store::{Proof, RunFilter, Store, TenantStore, plan_entry},
 };
+use aias_sandbox::Sandbox;
 use aias_testkit::{aws, dynamodb, stack, stripe::Double, wire::Wire};
 use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
@@ -534,7 +534,7 @@ impl Bench {
         let sent = self.clock.now().as_millisecond().to_string();
         let record = |(index, body): (usize, &String)| {
             json!({
-                "messageId": index.to_string(),
+                "messageId": format!("{index:08}-0000-4000-8000-000000000000"),
                 "body": body,
                 "attributes": {"ApproximateReceiveCount": received.to_string(), "SentTimestamp": sent},
             })

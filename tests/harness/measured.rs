@@ -386,7 +386,7 @@ fn http_event(
             "apiId": "measured",
             "domainName": "api.example.com",
             "domainPrefix": "api",
-            "requestId": "measured-0",
+            "requestId": "measured-event-0=",
             "routeKey": format!("{method} {path}"),
             "stage": "$default",
             "time": "21/Nov/2026:12:00:00 +0000",

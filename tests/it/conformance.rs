@@ -21,10 +21,9 @@ use aias_engine::{
 };
 use aias_platform::{
     clock::Clock,
-    computation::{Computation, Given, Told},
-    definitions::Definition,
     outbound::{Concealed, Guard, Outbound},
 };
+use aias_sandbox::{Computation, Definition, Given, Told};
 use aias_testkit::hosts::Hosts;
 use cucumber::{World as _, gherkin::Step, given, then, when, writer::Stats as _};
 use serde_json::{Value, json};
@@ -68,7 +67,6 @@ async fn executed(scenario: &mut Scenario) {
         computing: COMPUTING,
         journal: vec![],
         mark: String::new(),
-        clock: clock.clone(),
     };
     let hosts = Hosts::default().start().await;
     let outbound = Outbound::new("127.0.0.0/8".parse::<Guard>().unwrap());
@@ -76,7 +74,7 @@ async fn executed(scenario: &mut Scenario) {
     let mut computation = Computation::new(&sandbox, given);
     loop {
         match computation.next().await {
-            Told::Step(record, _) => {
+            Told::Step(record) => {
                 let name = record.task.rsplit('/').next().unwrap().to_owned();
                 if record.event != Event::Started {
                     scenario.order.push(name);

@@ -8,12 +8,8 @@ use aias_domain::{
     run::Status,
 };
 use aias_engine::journal::{Answer, Body, Entry, HttpResponse, What};
-use aias_platform::{
-    clock::Clock,
-    computation::{Computation, Given, Told},
-    definitions::Definition,
-    sandbox::{Lost, Sandbox},
-};
+use aias_platform::clock::Clock;
+use aias_sandbox::{Computation, Definition, Given, Lost, Sandbox, Told};
 use aias_tests::bench::{Bench, json_of, sandbox};
 use serde_json::{Value, json};
 
@@ -31,17 +27,15 @@ fn expression(text: &str) -> Value {
 }
 
 fn given(definition: &Value) -> Given {
-    let clock = Clock::system();
     Given {
         definition: Definition::new(definition.to_string()),
         run_id: "run_01JD3V4ZK8QW5R7T9X1B3C5D7F".to_owned(),
         input: json!({"n": 1}),
-        started_at: clock.now(),
+        started_at: Clock::system().now(),
         max_steps: 10_000,
         computing: COMPUTING,
         journal: Vec::new(),
         mark: String::new(),
-        clock,
     }
 }
 
@@ -226,7 +220,7 @@ async fn outcome_within(
     let mut computation = Computation::new(sandbox, given);
     loop {
         match computation.next().await {
-            Told::Step(..) | Told::Emitted(..) => {}
+            Told::Step(_) | Told::Emitted(..) => {}
             Told::Asked(asked) => panic!("{asked:?}"),
             Told::Ended(outcome) => return outcome.map_err(|error| error.code),
         }
@@ -386,7 +380,7 @@ async fn a_large_answer_fits_into_a_child_that_was_begun_for_a_small_input() {
     let mut steps = Vec::new();
     let ended = loop {
         match computation.next().await {
-            Told::Step(record, _) => steps.push((record.task, record.event.as_str())),
+            Told::Step(record) => steps.push((record.task, record.event.as_str())),
             Told::Emitted(..) => {}
             Told::Asked(asked) => {
                 let effect = &asked.effects[0];

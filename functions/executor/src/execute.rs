@@ -9,7 +9,6 @@ use aias_domain::{
 use aias_platform::{
     batch::{SqsRecord, Verdict},
     blobs,
-    computation::{Computation, Given},
     entries::Entries,
     journal,
     queue::{self, RunMessage},
@@ -17,6 +16,7 @@ use aias_platform::{
     store::{self, StoredRun, TenantStore},
     telemetry::Chain,
 };
+use aias_sandbox::{Computation, Given};
 use tokio::{sync::SemaphorePermit, time::sleep};
 
 use crate::{
@@ -286,7 +286,6 @@ async fn compute(
         computing: execution.limits.computing,
         journal,
         mark: run.mark.clone().unwrap_or_default(),
-        clock: app.clock.clone(),
     };
     let computation = Computation::new(&app.sandbox, given);
     let heard = follow::follow(&mut execution, computation, version, &mut entries, core).await?;

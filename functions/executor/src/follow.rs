@@ -6,11 +6,11 @@ use std::time::Duration;
 use aias_domain::{id::RunId, run::RunError};
 use aias_engine::journal::{Asked, Entry, What};
 use aias_platform::{
-    computation::{Computation, Told},
     entries::Entries,
     journal::{self, MAX_JOURNAL_BYTES},
     outbound::CALL_TIMEOUT,
 };
+use aias_sandbox::{Computation, Told};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
@@ -72,7 +72,7 @@ pub(crate) async fn follow<'a>(
     loop {
         tokio::select! {
             told = computation.next() => match told {
-                Told::Step(record, at) => entries.step(record, at),
+                Told::Step(record) => entries.step(record, execution.app.clock.now()),
                 Told::Emitted(number, event) => emitted(execution, number, event),
                 Told::Ended(outcome) => return Ok(Heard::Ended(*outcome)),
                 Told::Asked(asked) => {

@@ -49,10 +49,10 @@ use aias_platform::{
     outbound::{Guard, Outbound},
     queue::Queue,
     runs::Intake,
-    sandbox::Sandbox,
     secrets::Keyrings,
     store::{MAX_INLINE_ARTIFACT, Store},
 };
+use aias_sandbox::Sandbox;
 use tokio::sync::Semaphore;
 
 /// What executing takes.

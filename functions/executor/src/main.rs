@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use aias_platform::{aws, batch::SqsEvent, config::Env, sandbox, telemetry};
+use aias_platform::{aws, batch::SqsEvent, config::Env, telemetry};
 use executor::{App, handle};
 use lambda_runtime::{LambdaEvent, run, service_fn};
 
 fn main() -> Result<ExitCode, lambda_runtime::Error> {
-    sandbox::serve().map_or_else(|| start().map(|()| ExitCode::SUCCESS), Ok)
+    aias_sandbox::serve().map_or_else(|| start().map(|()| ExitCode::SUCCESS), Ok)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -15,9 +15,9 @@ use aias_platform::{
     },
     queue::Queue,
     runs::{Intake, RunView, read_input},
-    sandbox::Sandbox,
     store::{Cursor, Input, Listing, Page, RunFilter, StoredRun, TenantStore},
 };
+use aias_sandbox::Sandbox;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 

@@ -9,12 +9,12 @@ use aias_domain::{
     tenant::Role,
 };
 use aias_platform::{
-    computation::{Computation, Given, Told},
     http::{Caller, Problem, Response, SeenCell},
     journal,
     runs::read_input,
     store::TenantStore,
 };
+use aias_sandbox::{Computation, Given, Told};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -82,7 +82,6 @@ pub(crate) async fn verify(
         computing: caller.limits.computing,
         journal,
         mark: run.mark.clone().unwrap_or_default(),
-        clock: app.api.clock.clone(),
     };
     let actual = actual(Computation::new(&app.sandbox, given)).await?;
     Response::object(
@@ -100,7 +99,7 @@ async fn actual(mut computation: Computation<'_>) -> Result<Option<String>, Prob
     let listening = async {
         loop {
             match computation.next().await {
-                Told::Step(..) | Told::Emitted(..) => {}
+                Told::Step(_) | Told::Emitted(..) => {}
                 Told::Asked(_) => return Ok(None),
                 Told::Ended(outcome) => {
                     return match *outcome {

@@ -8,10 +8,8 @@ use aias_engine::{
     self as engine,
     definition::{self, Format, digest},
 };
-use aias_platform::{
-    http::{Fault, Problem, Request, parse_body_of},
-    sandbox::{Lost, Sandbox},
-};
+use aias_platform::http::{Fault, Problem, Request, parse_body_of};
+use aias_sandbox::{Lost, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;

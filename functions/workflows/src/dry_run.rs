@@ -8,13 +8,12 @@ use aias_engine::journal::{
     Answer, Asked, Body, Effect, Entry, Failure, HttpResponse, Request as Wish, What,
 };
 use aias_platform::{
-    clock::{new_mark, random_id},
-    computation::{Computation, Given, Told},
-    definitions::Definition,
+    clock::{Clock, new_mark, random_id},
     entries::{Entries, EntryView},
     http::{Caller, Problem, Request, Response, parse_body_of},
     store::TenantStore,
 };
+use aias_sandbox::{Computation, Definition, Given, Told};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,13 +71,13 @@ pub(crate) async fn dry_run(
         computing: caller.limits.computing,
         journal: Vec::new(),
         mark: new_mark(),
-        clock: app.api.clock.clone(),
     };
     let mut entries = Entries::new(0, 0, now, now);
     entries.started(&input_digest, 1, now);
     let computation = Computation::new(&app.sandbox, given);
     let mut world = World {
         responses: wanted.responses,
+        clock: &app.api.clock,
         now,
         entries,
         events: Vec::new(),
@@ -112,19 +111,20 @@ pub(crate) async fn dry_run(
     )
 }
 
-struct World {
+struct World<'a> {
     responses: HashMap<String, Value>,
+    clock: &'a Clock,
     now: Timestamp,
     entries: Entries,
     events: Vec<Value>,
 }
 
-impl World {
+impl World<'_> {
     async fn follow(&mut self, mut computation: Computation<'_>) -> Result<Value, RunError> {
         let listening = async {
             loop {
                 match computation.next().await {
-                    Told::Step(record, at) => self.entries.step(record, at),
+                    Told::Step(record) => self.entries.step(record, self.clock.now()),
                     Told::Emitted(_, event) => {
                         if self.events.len() < MAX_EVENTS {
                             self.events.push(event);

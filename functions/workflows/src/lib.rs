@@ -21,9 +21,9 @@ use aias_platform::{
     },
     queue::Queue,
     runs::Intake,
-    sandbox::Sandbox,
     store::{Listing, Scope, Stored, TenantStore},
 };
+use aias_sandbox::Sandbox;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use aias_platform::{aws, config::Env, http, narrow, sandbox, telemetry};
+use aias_platform::{aws, config::Env, http, narrow, telemetry};
 use workflows::{App, handle};
 
 fn main() -> Result<ExitCode, lambda_runtime::Error> {
-    sandbox::serve().map_or_else(|| start().map(|()| ExitCode::SUCCESS), Ok)
+    aias_sandbox::serve().map_or_else(|| start().map(|()| ExitCode::SUCCESS), Ok)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -34,13 +34,8 @@ pub(crate) fn parse(text: &[u8], format: Format) -> Result<Value, Fault> {
     match format {
         Format::Json => json::parse(text).map_err(|e| fault(e.pointer, e.detail)),
         Format::Yaml => {
-            let options = serde_saphyr::options! {
-                budget: serde_saphyr::budget! { max_depth: json::MAX_DEPTH },
-                strict_booleans: true,
-                with_snippet: false,
-            };
-            let value: Value = serde_saphyr::from_slice_with_options(text, options)
-                .map_err(|e| fault(String::new(), e.to_string()))?;
+            let value =
+                aias_formats::yaml(text, json::MAX_DEPTH).map_err(|e| fault(String::new(), e))?;
             // Through JSON once, so that both formats have the same bounds.
             json::parse(&canonical_order_kept(&value)).map_err(|e| fault(e.pointer, e.detail))
         }

@@ -16,7 +16,6 @@
 //! | `prelude`, `natives` | jq's own definitions and functions |
 //! | `plain` | expressions that need no interpreter |
 //! | `template` | values with expressions in them |
-//! | `schema` | JSON Schema at the points that the DSL names |
 //! | `interpreter` | running a program |
 //! | `journal` | what a run asks for, and what happened |
 //! | `host` | who runs it: is told of steps, gives entries |
@@ -50,7 +49,6 @@ mod policy;
 mod prelude;
 mod program;
 mod reader;
-mod schema;
 mod template;
 mod value;
 

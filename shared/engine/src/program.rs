@@ -1,5 +1,6 @@
 //! What a definition compiles to.
 
+use aias_formats::Schema;
 use jaq_json::Val;
 use serde_json::Value;
 
@@ -12,7 +13,6 @@ use crate::{
     expression::{Expression, Filters},
     policy::{ErrorFilter, Retry},
     reader::{Fault, Node},
-    schema::Schema,
     template::Template,
     value,
 };

@@ -8,24 +8,16 @@ use aws_config::{
     retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::{
-    Builder, Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 
-use crate::config::Env;
+use crate::{client::Client, config::Env};
 
 /// What every AWS client of a function is made of: `AWS_REGION`, credentials and, on this machine,
 /// `AWS_ENDPOINT_URL`, all from the environment, where Lambda puts them. The SDK's own chain would
 /// look for profiles, containers and instances, too, and takes half a megabyte to do so.
 #[must_use]
 pub fn load(env: &Env) -> SdkConfig {
-    let http_client = Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
     // A caller waits at most 30 s at the gateway, a provider often only 5 to 10 s.
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))
         .build();
@@ -34,16 +26,9 @@ pub fn load(env: &Env) -> SdkConfig {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(env.text("AWS_REGION")))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(http_client)
+        .http_client(Client::new().shared())
         .retry_config(RetryConfig::standard().with_max_attempts(3))
         .timeout_config(timeouts);
     config.set_endpoint_url(env.optional("AWS_ENDPOINT_URL"));
     config.build()
-}
-
-/// An HTTP client for what is not AWS: the issuer's keys.
-pub(crate) fn connector() -> Connector {
-    Connector::builder()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build()
 }

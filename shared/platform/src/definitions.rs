@@ -2,16 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aias_domain::{
     id::{TenantId, WorkflowId},
     run::RunError,
 };
+use aias_sandbox::Definition;
 
 use crate::store::{self, TenantStore};
 
@@ -19,31 +17,6 @@ use crate::store::{self, TenantStore};
 const MAX_KEPT: usize = 256;
 
 type Key = (TenantId, WorkflowId, u32);
-
-/// A definition, as JSON.
-#[derive(Debug)]
-pub struct Definition {
-    /// Names it in this process.
-    pub(crate) id: u64,
-    /// Its text.
-    pub(crate) text: String,
-}
-
-impl Definition {
-    /// Whether it may use secrets in its expressions.
-    #[must_use]
-    pub fn mentions_secrets(&self) -> bool {
-        self.text.contains("$secrets")
-    }
-
-    /// A definition of this text.
-    #[must_use]
-    pub fn new(text: String) -> Arc<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, text })
-    }
-}
 
 /// Definitions.
 #[derive(Debug, Default)]

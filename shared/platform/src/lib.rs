@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`aws`] | the SDK's configuration, one HTTP client for all |
+//! | [`client`] | HTTP, for all that a function calls |
 //! | [`config`] | the environment, read once, all faults together |
 //! | [`telemetry`] | JSON logs, an error once with its chain |
 //! | [`clock`] | the time and random bytes |
@@ -15,8 +16,6 @@
 //! | [`queue`] | the runs queue and its messages |
 //! | [`runs`] | accepting a run: admission, input, item, message |
 //! | [`journal`] | what happened in a run, entry by entry |
-//! | [`sandbox`] | children that run programs, and have nothing else |
-//! | [`computation`] | a run in one of them |
 //! | [`definitions`] | definitions of versions, kept |
 //! | [`entries`] | the log of a run, numbered |
 //! | [`outbound`] | calls to hosts that a tenant names |
@@ -26,8 +25,8 @@
 pub mod aws;
 pub mod batch;
 pub mod blobs;
+pub mod client;
 pub mod clock;
-pub mod computation;
 pub mod config;
 pub mod definitions;
 pub mod entries;
@@ -37,7 +36,6 @@ pub mod narrow;
 pub mod outbound;
 pub mod queue;
 pub mod runs;
-pub mod sandbox;
 pub mod secrets;
 pub mod settle;
 pub mod signing;

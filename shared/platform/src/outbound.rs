@@ -9,10 +9,6 @@ use std::time::Duration;
 
 use aias_domain::{canonical, id::RunId, id::TenantId};
 use aias_engine::journal::{Answer, Body, Effect, Failure, HttpRequest, HttpResponse};
-use aws_smithy_http_client::{
-    Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 use aws_smithy_runtime_api::client::{
     dns::ResolveDns, http::HttpConnector as _, orchestrator::HttpRequest as SmithyRequest,
 };
@@ -22,11 +18,16 @@ use http::Uri;
 use tokio::time::timeout;
 
 pub use conceal::Concealed;
+use guard::Guarded;
 pub use guard::{BadNetwork, Guard};
-use guard::{Guarded, System};
+
+use crate::client::{Client, System};
 
 /// How long one effect may take, with its redirections and its token.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to be made: a lost packet is sent again after 1 s and 3 s.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest response that is read, in bytes.
 pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
@@ -46,7 +47,7 @@ const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"
 /// What calling out takes.
 #[derive(Debug)]
 pub struct Outbound {
-    connector: Connector,
+    client: Client,
     guard: Guard,
     tokens: authentication::Tokens,
 }
@@ -120,11 +121,8 @@ impl Outbound {
     /// The same by the names of `resolver`, which need not be believed.
     #[must_use]
     pub fn with_resolver(guard: Guard, resolver: impl ResolveDns + Clone + 'static) -> Self {
-        let connector = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_with_resolver(Guarded::new(guard.clone(), resolver));
         Self {
-            connector,
+            client: Client::with_resolver(Guarded::new(guard.clone(), resolver), CONNECT_TIMEOUT),
             guard,
             tokens: authentication::Tokens::default(),
         }
@@ -227,7 +225,7 @@ impl Outbound {
         if let Some(body) = body {
             headers.insert("content-length", body.len().to_string());
         }
-        let response = match self.connector.call(sent).await {
+        let response = match self.client.call(sent).await {
             Ok(response) => response,
             Err(error) => {
                 return Err(guard::refused(&error).map_or(Error::Unreachable, Error::Forbidden));

@@ -11,7 +11,7 @@ use crate::config::Env;
 /// `LOG_LEVEL` is a filter such as `info`.
 pub fn init(function: &'static str) {
     let info = Targets::new().with_default(LevelFilter::INFO);
-    let filter = Env::of_process().parsed("LOG_LEVEL", info);
+    let filter = quiet(Env::of_process().parsed("LOG_LEVEL", info));
     let lines = layer()
         .json()
         .flatten_event(true)
@@ -22,6 +22,15 @@ pub fn init(function: &'static str) {
     let _ = registry().with(lines).with(filter).try_init();
     // Entered for as long as the process lives.
     std::mem::forget(tracing::error_span!("lambda", function).entered());
+}
+
+/// Without the runtime's own span unless there is more than `info`: it would put Lambda's ids on each
+/// line, a quarter of it.
+fn quiet(filter: Targets) -> Targets {
+    match filter.default_level() {
+        Some(level) if level > LevelFilter::INFO => filter,
+        _ => filter.with_target("lambda_runtime", LevelFilter::WARN),
+    }
 }
 
 /// An error and everything that caused it, in one text.

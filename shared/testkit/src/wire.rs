@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use aws_smithy_http_client::Builder;
+use aias_platform::client::Client;
 use aws_smithy_runtime_api::client::{
     http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -44,7 +44,7 @@ pub struct Wire {
 impl Default for Wire {
     fn default() -> Self {
         Self {
-            inner: Builder::new().build_http(),
+            inner: Client::new().shared(),
             state: Arc::default(),
         }
     }

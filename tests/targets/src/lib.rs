@@ -16,10 +16,10 @@ use aias_engine::{
 };
 use aias_platform::{
     http::{HttpEvent, Response, parts_of_key, serve},
-    sandbox::frame::{self, MAX_ORDER, MAX_WORD, Order, Word},
     secrets::Keyring,
     store::Cursor,
 };
+use aias_sandbox::frame::{self, MAX_ORDER, MAX_WORD, Order, Word};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};

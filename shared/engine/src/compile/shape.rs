@@ -1,5 +1,6 @@
 //! How data is shaped and checked on its way: `input`, `output`, `export`, expressions.
 
+use aias_formats::Schema;
 use jaq_json::Val;
 use serde_json::Value;
 
@@ -9,7 +10,6 @@ use crate::{
     expression::Expression,
     program::{Input, Output},
     reader::Node,
-    schema::Schema,
     template::Template,
 };
 

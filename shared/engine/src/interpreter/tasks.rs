@@ -1,5 +1,6 @@
 //! One task: its condition, its input, what it does, its output.
 
+use aias_formats::Schema;
 use jaq_json::Val;
 use serde_json::Value;
 
@@ -11,7 +12,6 @@ use crate::{
     expression::Expression,
     host::Event,
     program::{Case, For, Input, Kind, Output, Raised, Task, Then},
-    schema::Schema,
     template::Template,
     value,
 };

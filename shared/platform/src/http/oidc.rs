@@ -7,12 +7,13 @@ use std::{
 };
 
 use aias_domain::tenant::UserId;
-use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::{client::http::HttpConnector as _, http::Request as SmithyRequest};
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::timeout};
+
+use crate::client::Client;
 
 /// How long the keys are used before they are fetched again.
 const KEYS_TTL: Duration = Duration::from_secs(3600);
@@ -80,7 +81,7 @@ impl Issuer {
 #[derive(Debug)]
 pub(super) struct Oidc {
     issuer: Option<Issuer>,
-    connector: Connector,
+    client: Client,
     keys: Mutex<Keys>,
 }
 
@@ -105,7 +106,7 @@ impl Oidc {
     pub(super) fn new(issuer: Option<Issuer>) -> Self {
         Self {
             issuer,
-            connector: crate::aws::connector(),
+            client: Client::new(),
             keys: Mutex::default(),
         }
     }
@@ -190,7 +191,7 @@ impl Oidc {
             .set_uri(url)
             .map_err(|_| TokenError::Issuer("its URL is malformed"))?;
         let response = self
-            .connector
+            .client
             .call(request)
             .await
             .map_err(|_| TokenError::Issuer("no answer"))?;

@@ -120,20 +120,6 @@ impl Guard {
     }
 }
 
-/// The system's names.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct System;
-
-impl ResolveDns for System {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            let found = tokio::net::lookup_host((name, 0)).await;
-            let found = found.map_err(ResolveDnsError::new)?;
-            Ok(found.map(|address| address.ip()).collect())
-        })
-    }
-}
-
 /// A resolver whose every answer is checked; the connection goes to what was checked.
 #[derive(Debug, Clone)]
 pub(super) struct Guarded<R> {
@@ -173,6 +159,7 @@ pub(super) fn refused(error: &(dyn std::error::Error + 'static)) -> Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::System;
 
     fn url(text: &str) -> Url {
         Url::parse(text).unwrap()

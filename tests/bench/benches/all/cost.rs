@@ -34,10 +34,6 @@ pub(crate) struct Invocation<'a> {
     pub(crate) memory_mib: u32,
 }
 
-/// What Lambda itself writes about an invocation, in bytes: `START`, `END` and `REPORT`, with ids of 36
-/// characters and figures of usual length.
-const PLATFORM_LOG_BYTES: usize = 67 + 53 + 146;
-
 const MILLION: f64 = 1e6;
 const GB: f64 = 1024.0 * 1024.0 * 1024.0;
 
@@ -100,6 +96,6 @@ impl Cost {
         self.sqs += calls("SQS.") * prices.sqs_per_million_requests;
         self.s3 += calls("S3.PUT") * prices.s3_per_million_puts;
         self.s3 += calls("S3.GET") * prices.s3_per_million_gets;
-        self.log_bytes += share * (counts.log_bytes + PLATFORM_LOG_BYTES) as f64;
+        self.log_bytes += share * counts.log_bytes as f64;
     }
 }

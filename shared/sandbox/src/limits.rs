@@ -8,11 +8,11 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use super::frame::Held;
+use crate::frame::Held;
 
 /// Why a child does not begin.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("a limit cannot be set")]
     Limit(#[from] rustix::io::Errno),
     #[error("the process cannot look at itself")]
@@ -36,7 +36,7 @@ const HEADROOM: u64 = 32 * 1024 * 1024;
 const STACK_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Limits this process.
-pub(super) fn hold(memory_bytes: u64) -> Result<Held, Error> {
+pub(crate) fn hold(memory_bytes: u64) -> Result<Held, Error> {
     // It ends with whoever began it, also when that one is killed.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if std::env::vars_os().next().is_some() {

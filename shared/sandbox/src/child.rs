@@ -19,14 +19,14 @@ use rustix::{
 };
 use serde_json::Value;
 
-use super::{
+use crate::{
     SHORT,
     frame::{self, Begin, Garbage, HEAD, MAX_ORDER, MAX_WORD, Order, Word},
     limits,
 };
 
 /// The word that makes a function's binary a child; the bytes that a run may take follow it.
-pub(super) const ARGUMENT: &str = "engine";
+pub(crate) const ARGUMENT: &str = "engine";
 
 /// How much is said at once, and how long it may be kept back while a step follows the other.
 const FLUSH_BYTES: usize = 32 * 1024;
@@ -53,8 +53,7 @@ pub fn serve() -> Option<ExitCode> {
     let held = match limits::hold(memory_bytes) {
         Ok(held) => held,
         Err(error) => {
-            let text = crate::telemetry::Chain(&error).to_string();
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{error}");
             return Some(ExitCode::FAILURE);
         }
     };

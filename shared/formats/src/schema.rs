@@ -8,11 +8,14 @@ const MAX_TOLD: usize = 5;
 
 /// A compiled schema.
 #[derive(Debug)]
-pub(crate) struct Schema(Validator);
+pub struct Schema(Validator);
 
 impl Schema {
     /// Compiles an inline schema. Patterns run in linear time; nothing outside is loaded.
-    pub(crate) fn compile(document: &Value) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn compile(document: &Value) -> Result<Self, String> {
         jsonschema::options()
             .with_pattern_options(PatternOptions::regex())
             .build(document)
@@ -21,7 +24,8 @@ impl Schema {
     }
 
     /// What does not fit, or nothing.
-    pub(crate) fn faults(&self, value: &Value) -> Option<String> {
+    #[must_use]
+    pub fn faults(&self, value: &Value) -> Option<String> {
         let told: Vec<String> = self
             .0
             .iter_errors(value)

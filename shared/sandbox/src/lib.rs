@@ -18,9 +18,11 @@
 //! against a run: it is begun again in a new one, and only what happens there counts.
 
 mod child;
+mod computation;
+mod definition;
 pub mod frame;
 mod limits;
-pub(crate) mod process;
+mod process;
 
 use std::{
     path::PathBuf,
@@ -35,6 +37,8 @@ use aias_domain::{plan::Computing, run::RunError};
 use aias_engine::Fault;
 
 pub use child::serve;
+pub use computation::{Computation, Given, Told};
+pub use definition::Definition;
 use frame::{Garbage, Held, Order, Word};
 use process::Process;
 

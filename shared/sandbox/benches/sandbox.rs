@@ -3,7 +3,7 @@
 //! sandbox once one run after the other, when a core has to be woken for each half of each run, and
 //! once as the executor does it: a batch of ten, one run on each core and one that is ready.
 //!
-//! `cargo bench -p aias-platform` prints the ratio of each round and their spread.
+//! `cargo bench -p aias-sandbox` prints the ratio of each round and their spread.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,12 +24,7 @@ use aias_engine::{
     Control, Host, Input, Outcome, Program, Record, Start,
     definition::{Format, read},
 };
-use aias_platform::{
-    clock::Clock,
-    computation::{Computation, Given, Told},
-    definitions::Definition,
-    sandbox::{self, Sandbox},
-};
+use aias_sandbox::{Computation, Definition, Given, Sandbox, Told, serve};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -78,13 +73,12 @@ async fn there(sandbox: &Sandbox, definition: &Arc<Definition>, input: &Value) -
         computing: COMPUTING,
         journal: Vec::new(),
         mark: String::new(),
-        clock: Clock::system(),
     };
     let mut log = Vec::new();
     let mut computation = Computation::new(sandbox, given);
     loop {
         match computation.next().await {
-            Told::Step(record, _) => log.push(record),
+            Told::Step(record) => log.push(record),
             Told::Ended(outcome) => return (outcome.unwrap(), log.len()),
             other @ (Told::Emitted(..) | Told::Asked(_)) => panic!("{other:?}"),
         }
@@ -97,7 +91,7 @@ const BATCH: u32 = 10;
 const ROUND: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
-    if let Some(code) = sandbox::serve() {
+    if let Some(code) = serve() {
         return code;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -11,20 +11,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    clock::Clock,
-    definitions::Definition,
-    sandbox::{
-        self, Lost, Sandbox,
-        frame::{self, Begin, Garbage, Order, Word},
-        process::Process,
-    },
+    Definition, Lost, Sandbox, for_input,
+    frame::{self, Begin, Garbage, Order, Word},
+    process::Process,
 };
 
 /// What a computation says.
 #[derive(Debug)]
 pub enum Told {
     /// A step is over, or waits.
-    Step(Record, Timestamp),
+    Step(Record),
     /// The run emitted an event, its number among them.
     Emitted(u32, Value),
     /// It cannot go on without one of these; it waits for [`Computation::give`].
@@ -52,8 +48,6 @@ pub struct Given {
     pub journal: Vec<Entry>,
     /// What stands for secrets in it is known by this; empty when it uses none.
     pub mark: String,
-    /// For the times of its steps.
-    pub clock: Clock,
 }
 
 /// A computation under way. Once it is dropped, it is ended where it is.
@@ -102,9 +96,9 @@ impl<'a> Computation<'a> {
         loop {
             match self.hear().await {
                 // What was told before is the same again.
-                Ok(Told::Step(..) | Told::Emitted(..)) if self.again > 0 => self.again -= 1,
+                Ok(Told::Step(_) | Told::Emitted(..)) if self.again > 0 => self.again -= 1,
                 Ok(told) => {
-                    self.told += u64::from(matches!(told, Told::Step(..) | Told::Emitted(..)));
+                    self.told += u64::from(matches!(told, Told::Step(_) | Told::Emitted(..)));
                     self.let_go(&told);
                     return told;
                 }
@@ -129,14 +123,14 @@ impl<'a> Computation<'a> {
 
     /// Whether a child that was begun now could take more, for what came from outside meanwhile.
     fn has_grown(&self) -> bool {
-        let now = sandbox::for_input(self.given.computing, self.given_bytes);
+        let now = for_input(self.given.computing, self.given_bytes);
         now.memory_bytes > self.memory_bytes
     }
 
     /// Whether the child is still needed after what it said.
     fn let_go(&mut self, told: &Told) {
         match told {
-            Told::Step(..) | Told::Emitted(..) => {}
+            Told::Step(_) | Told::Emitted(..) => {}
             Told::Ended(_) => {
                 let process = self.process.take();
                 if let Some(process) = process.filter(|_| !self.is_broken) {
@@ -182,10 +176,10 @@ impl<'a> Computation<'a> {
         if self.told > most {
             return Err(Lost::Garbage);
         }
-        let (clock, is_broken) = (&self.given.clock, &mut self.is_broken);
+        let is_broken = &mut self.is_broken;
         let heard = process.hear(|word| {
             *is_broken = matches!(word, Word::Broken);
-            read(word, clock)
+            read(word)
         });
         heard.await
     }
@@ -195,7 +189,7 @@ impl<'a> Computation<'a> {
         let input = serde_json::to_vec(&given.input).unwrap_or_default();
         let journal = serde_json::to_vec(&given.journal).unwrap_or_default();
         self.given_bytes = input.len() + journal.len();
-        let computing = sandbox::for_input(given.computing, self.given_bytes);
+        let computing = for_input(given.computing, self.given_bytes);
         self.memory_bytes = computing.memory_bytes;
         let mut process = if self.is_new {
             self.sandbox.begin(computing).await?
@@ -220,13 +214,13 @@ impl<'a> Computation<'a> {
     }
 }
 
-fn read(word: Word<'_>, clock: &Clock) -> Result<Told, Garbage> {
+fn read(word: Word<'_>) -> Result<Told, Garbage> {
     Ok(match word {
         Word::Step(record) => {
             if record.task.len() > MAX_TEXT || record.message.len() > MAX_TEXT {
                 return Err(Garbage);
             }
-            Told::Step(record, clock.now())
+            Told::Step(record)
         }
         Word::Emitted(number, json) => Told::Emitted(number, frame::value_of(&json)?),
         Word::Asked(json) => Told::Asked(frame::asked_of(&json)?),

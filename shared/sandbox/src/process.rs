@@ -18,10 +18,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::definitions::Definition;
-
-use super::{
-    Lost, SHORT,
+use crate::{
+    Definition, Lost, SHORT,
     child::ARGUMENT,
     frame::{self, HEAD, Held, MAX_ORDER, MAX_WORD, Word},
 };
@@ -47,7 +45,7 @@ pub(crate) struct Process {
     begun: Instant,
     silence: Option<Silence>,
     /// What holds it, once it has said so.
-    pub(super) held: Option<Held>,
+    pub(crate) held: Option<Held>,
 }
 
 /// Since its last word.
@@ -84,7 +82,7 @@ const END_LOOKS: u32 = 100;
 const LAST_WORDS: usize = 1024;
 
 impl Process {
-    pub(super) fn begin(binary: &Path, computing: Computing) -> std::io::Result<Self> {
+    pub(crate) fn begin(binary: &Path, computing: Computing) -> std::io::Result<Self> {
         // What this process inherited itself is not to go on to the child.
         close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
         let mut child = Command::new(binary)
@@ -141,7 +139,7 @@ impl Process {
     }
 
     /// Whether it may run something else: it has said all, and is not old.
-    pub(super) fn may_stay(&mut self) -> bool {
+    pub(crate) fn may_stay(&mut self) -> bool {
         self.uses += 1;
         let looks = self.uses.is_multiple_of(USES_PER_LOOK);
         let is_old = || self.computed() > LIFE;
