@@ -7,6 +7,7 @@
 mod admission;
 mod audit;
 mod cursor;
+mod deflate;
 mod due;
 mod endpoints;
 mod fit;

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::{
     Error, TenantStore,
+    deflate::{deflate, inflate},
     items::{EXPIRES_AT, Item, KIND, Put, RangeQuery, number, text_of},
     keys::{self, PK, SK},
-    logs::{deflate, inflate},
 };
 
 /// How many entries a run's journal may have: more than the steps that any plan allows.

@@ -1,15 +1,13 @@
 //! Log chunks: entries in order, deflated. There is an item for each flush; what is left at the end of a
 //! run is written with it, into its own item, if it is small: a write less for most runs.
 
-use std::io::{Read as _, Write as _};
-
 use aias_domain::{id::RunId, log::Entry, run::Status};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use jiff::Timestamp;
 
 use super::{
     Error, StoredRun, TenantStore,
+    deflate::{deflate, inflate},
     items::{EXPIRES_AT, Item, KIND, Put, RangeQuery, number, number_of},
     keys,
 };
@@ -75,31 +73,6 @@ impl Chunk {
         let text = inflate(&self.0, MAX_INFLATED)?;
         serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))
     }
-}
-
-/// Bytes, deflated.
-pub(super) fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut encoder = DeflateEncoder::new(
-        Vec::with_capacity(bytes.len() / 2 + 16),
-        Compression::fast(),
-    );
-    encoder
-        .write_all(bytes)
-        .and_then(|()| encoder.finish())
-        .map_err(|e| Error::Broken(Box::new(e)))
-}
-
-/// Bytes, inflated; at most `max`.
-pub(super) fn inflate(bytes: &[u8], max: u64) -> Result<Vec<u8>, Error> {
-    let mut inflated = Vec::with_capacity(bytes.len() * 2);
-    DeflateDecoder::new(bytes)
-        .take(max + 1)
-        .read_to_end(&mut inflated)
-        .map_err(|e| Error::Broken(Box::new(e)))?;
-    if inflated.len() as u64 > max {
-        return Err(Error::broken("a deflated value is larger than it can be"));
-    }
-    Ok(inflated)
 }
 
 impl TenantStore<'_> {

@@ -15,9 +15,10 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     Cursor, Error, Idempotency, Page, Stored, TenantStore,
+    deflate::{deflate, inflate},
     items::{EXPIRES_AT, Item, KIND, Put, item, number, number_of, stored, text_of, value},
     keys::{self, SK},
-    logs::{Chunk, deflate, inflate},
+    logs::Chunk,
     transaction::{Refused, Transaction},
 };
 
