@@ -6,7 +6,7 @@ TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run test watch check bench clean
+.PHONY: run test watch check bench zips clean
 
 run: $(VENV)/run.stamp
 	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) run
@@ -29,6 +29,10 @@ check: $(VENV)/run.stamp $(TOOLS)/stamp
 # Figures, never tests: docs/benchmarks.md, docs/scale.md and their plots are made anew.
 bench: $(VENV)/run.stamp
 	@$(LOCAL) bench
+
+# The functions as they are deployed, into target/lambda; `make bench` tells how large they are.
+zips: $(TOOLS)/stamp
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo lambda build --release --arm64
 
 clean:
 	rm -rf .local target .aws-sam

@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flate2::{Compression, write::DeflateEncoder};
 use serde_json::Value;
 
 use crate::{
@@ -93,17 +92,4 @@ fn length_of(line: &str) -> usize {
         *duration = 100.into();
     }
     told.to_string().len() + 1
-}
-
-/// A zip's overhead for its one entry `bootstrap`, in bytes: local header, central directory, end.
-const ZIP_FRAME: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
-
-/// How many bytes a function's zip has, which holds this binary.
-#[must_use]
-pub fn zip_bytes(binary: &Path) -> usize {
-    use std::io::Write as _;
-    let bytes = std::fs::read(binary).unwrap();
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&bytes).unwrap();
-    encoder.finish().unwrap().len() + ZIP_FRAME
 }

@@ -16,3 +16,4 @@ pub mod figures;
 pub mod hosts;
 pub mod lambda;
 pub mod measured;
+pub mod zips;

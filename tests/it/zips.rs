@@ -1,26 +1,24 @@
 //! The zips of the functions, beside what is written down: one that has grown is a diff.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use aias_testkit::stack;
-use aias_tests::figures::zip_bytes;
-
-/// What `make bench` saw last.
-const WRITTEN: &str = include_str!("../zips.json");
+use aias_tests::zips::{binaries, written, zip_bytes};
 
 /// How much larger than written down a zip may be: another machine's compiler is not quite the same.
 const TOLERANCE: f64 = 1.02;
 
-fn written() -> BTreeMap<String, usize> {
-    serde_json::from_str(WRITTEN).unwrap()
-}
-
 #[test]
-fn each_function_has_its_zip_written_down() {
+fn each_function_has_its_zips_written_down() {
     let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
     for folder in std::fs::read_dir(functions).unwrap() {
         let name = folder.unwrap().file_name().into_string().unwrap();
-        assert!(written().contains_key(&name), "{name}: run `make bench`");
+        for (architecture, zips) in written() {
+            assert!(
+                zips.contains_key(&name),
+                "{name} for {architecture}: run `make zips` and `make bench`"
+            );
+        }
     }
 }
 
@@ -30,18 +28,22 @@ fn a_zip_is_no_larger_than_written_down() {
     let release = Path::new(stack.output("bin")).join("../release");
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("zips.json");
     let made = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
-    for (function, bytes) in written() {
-        let binary = release.join(&function);
-        if made(&binary) < made(&table) {
-            println!(
-                "skipped: no release binary of {function} is newer than the table; `make bench` builds it"
-            );
-            continue;
+    for (architecture, zips) in written() {
+        for (function, bytes) in zips {
+            let [own, deployed] = binaries(&release, &function);
+            for (_, binary) in [own, deployed].iter().filter(|(of, _)| *of == architecture) {
+                if made(binary) < made(&table) {
+                    println!(
+                        "skipped: no binary of {function} for {architecture} is newer than the table; `make bench` and `make zips` build them"
+                    );
+                    continue;
+                }
+                let now = zip_bytes(binary);
+                assert!(
+                    now as f64 <= bytes as f64 * TOLERANCE,
+                    "{function} for {architecture}: {now} bytes, written down are {bytes}; `make bench` writes them anew"
+                );
+            }
         }
-        let now = zip_bytes(&binary);
-        assert!(
-            now as f64 <= bytes as f64 * TOLERANCE,
-            "{function}: {now} bytes, written down are {bytes}; `make bench` writes them anew"
-        );
     }
 }

@@ -1,12 +1,13 @@
 //! Each function's binary, as Lambda runs it, in turns with one that does nothing.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use aias_tests::{
     cloud::Latency,
-    figures::{Counts, count, log_file, zip_bytes},
+    figures::{Counts, count, log_file},
     lambda::{Function, Init},
     measured::{CASES, Case, Event, World},
+    zips,
 };
 
 /// The middle of some figures, the least and the greatest.
@@ -33,7 +34,8 @@ impl Spread {
 pub(crate) struct Row {
     pub(crate) case: Case,
     pub(crate) counts: Counts,
-    pub(crate) zip_bytes: usize,
+    /// How many bytes its zip has, by architecture.
+    pub(crate) zips: BTreeMap<String, usize>,
     /// Milliseconds.
     pub(crate) init_wall: Spread,
     pub(crate) init_cpu: Spread,
@@ -118,7 +120,7 @@ pub(crate) async fn measure(world: &mut World, case: &Case, folder: &Path, memor
     Row {
         case: *case,
         counts,
-        zip_bytes: zip_bytes(&folder.join(case.function)),
+        zips: zips::of(folder, case.function),
         init_wall: Spread::of(inits.iter().map(|init| ms(init.wall)).collect()),
         init_cpu: Spread::of(inits.iter().map(|init| ms(init.cpu)).collect()),
         first: first[0],
