@@ -35,3 +35,34 @@ impl Schema {
         (!told.is_empty()).then(|| told.join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn decimal_fractions_are_exact() {
+        let schema = Schema::compile(&json!({"multipleOf": 0.01})).unwrap();
+        assert_eq!(schema.faults(&json!(19.99)), None);
+        assert!(schema.faults(&json!(19.995)).is_some());
+    }
+
+    #[test]
+    fn nothing_outside_is_loaded() {
+        for outside in ["https://example.com/schema.json", "file:///etc/passwd"] {
+            assert!(
+                Schema::compile(&json!({"$ref": outside})).is_err(),
+                "{outside}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_takes_linear_time_or_is_refused() {
+        let schema = Schema::compile(&json!({"pattern": "^(a+)+$"})).unwrap();
+        assert!(schema.faults(&json!("a".repeat(10_000) + "b")).is_some());
+        assert!(Schema::compile(&json!({"pattern": "(?=a)b"})).is_err());
+    }
+}

@@ -1,6 +1,12 @@
 //! `docs/benchmarks.md`, its plots, and the table of zips that the tests hold the functions to.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use aias_tests::{
     measured::Event,
