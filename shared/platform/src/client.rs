@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::LazyLock,
     task::{Context, Poll},
     time::Duration,
     vec::IntoIter,
@@ -18,7 +19,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use futures_util::future::BoxFuture;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
         self,
@@ -26,10 +27,19 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
 /// How long a connection to what is near may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whom all clients trust: the system's authorities, read once. Where it has none, nobody.
+static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
+    let trusting = ClientConfig::builder().with_native_roots();
+    trusting
+        .unwrap_or_else(|_| ClientConfig::builder().with_root_certificates(RootCertStore::empty()))
+        .with_no_client_auth()
+});
 
 /// A client; copies share its connections.
 #[derive(Debug, Clone)]
@@ -51,7 +61,7 @@ impl Client {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect_timeout));
         let tls = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
+            .with_tls_config(TLS.clone())
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
