@@ -534,7 +534,7 @@ impl Bench {
         let sent = self.clock.now().as_millisecond().to_string();
         let record = |(index, body): (usize, &String)| {
             json!({
-                "messageId": format!("{index:08}-0000-4000-8000-000000000000"),
+                "messageId": message_id(index),
                 "body": body,
                 "attributes": {"ApproximateReceiveCount": received.to_string(), "SentTimestamp": sent},
             })
@@ -568,6 +568,25 @@ impl Bench {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// The id of the message at this place of a batch, as long as a real one.
+fn message_id(place: usize) -> String {
+    format!("{place:08}-0000-4000-8000-000000000000")
+}
+
+/// Those of a batch's messages that are to be delivered again.
+#[must_use]
+pub fn failed_of(told: &SqsBatchResponse, messages: &[String]) -> Vec<String> {
+    let failed = |place: usize| {
+        let mut failures = told.batch_item_failures.iter();
+        failures.any(|failure| failure.item_identifier == message_id(place))
+    };
+    let messages = messages.iter().enumerate();
+    messages
+        .filter(|(place, _)| failed(*place))
+        .map(|(_, message)| message.clone())
+        .collect()
 }
 
 /// An answer's body as JSON.

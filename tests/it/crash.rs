@@ -3,7 +3,7 @@
 
 use aias_domain::run::Status;
 use aias_testkit::wire::Side;
-use aias_tests::bench::{Bench, json_of};
+use aias_tests::bench::{Bench, failed_of, json_of};
 
 /// Exactly one run, completed, with one artifact and a log without a gap.
 async fn check(bench: &Bench, what: &str) {
@@ -25,18 +25,8 @@ async fn settle(bench: &Bench) {
         if waiting.is_empty() {
             break;
         }
-        let again = bench.deliver(&bench.executor(), &waiting, received).await;
-        let failed: Vec<usize> = again
-            .batch_item_failures
-            .iter()
-            .map(|f| f.item_identifier.parse().unwrap())
-            .collect();
-        waiting = waiting
-            .into_iter()
-            .enumerate()
-            .filter(|(i, _)| failed.contains(i))
-            .map(|(_, m)| m)
-            .collect();
+        let told = bench.deliver(&bench.executor(), &waiting, received).await;
+        waiting = failed_of(&told, &waiting);
         waiting.extend(bench.messages().await);
     }
     assert!(waiting.is_empty());

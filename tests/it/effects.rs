@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use aias_domain::run::{Run, Status};
 use aias_testkit::{hosts::Hosts, wire::Side};
-use aias_tests::bench::{Bench, json_of};
+use aias_tests::bench::{Bench, failed_of, json_of};
 use serde_json::{Value, json};
 
 /// A bench, hosts to call, and where they are.
@@ -74,10 +74,7 @@ async fn settle_with(bench: &Bench, inline_bytes: usize) {
         for (received, messages) in [(1, new), (2, again)] {
             let executor = bench.executor().with_inline_artifacts(inline_bytes);
             let told = bench.deliver(&executor, &messages, received).await;
-            failed.extend(told.batch_item_failures.iter().map(|failure| {
-                let place: usize = failure.item_identifier.parse().unwrap();
-                messages[place].clone()
-            }));
+            failed.extend(failed_of(&told, &messages));
         }
         again = failed;
     }

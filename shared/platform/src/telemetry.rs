@@ -50,3 +50,19 @@ impl fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_runtimes_own_span_is_on_lines_when_more_than_info_is_wanted() {
+        for (filter, shown) in [("info", false), ("warn", false), ("debug", true)] {
+            let filter = quiet(filter.parse().unwrap());
+            let enabled = filter.would_enable("lambda_runtime::runtime", &Level::INFO);
+            assert_eq!(enabled, shown, "{filter}");
+        }
+    }
+}
