@@ -13,9 +13,9 @@ use crate::frame::Held;
 /// Why a child does not begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("a limit cannot be set")]
+    #[error("a limit cannot be set: {0}")]
     Limit(#[from] rustix::io::Errno),
-    #[error("the process cannot look at itself")]
+    #[error("the process cannot look at itself: {0}")]
     Look(#[from] io::Error),
     #[error("a descriptor was inherited: {0}")]
     Inherited(String),
