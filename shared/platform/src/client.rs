@@ -36,9 +36,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Whom all clients trust: the system's authorities, read once. Where it has none, nobody.
 static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     let trusting = ClientConfig::builder().with_native_roots();
-    trusting
-        .unwrap_or_else(|_| ClientConfig::builder().with_root_certificates(RootCertStore::empty()))
-        .with_no_client_auth()
+    let trusting = trusting.unwrap_or_else(|error| {
+        tracing::error!(error = %error, "no host is trusted: the system has no authorities");
+        ClientConfig::builder().with_root_certificates(RootCertStore::empty())
+    });
+    trusting.with_no_client_auth()
 });
 
 /// A client; copies share its connections.
