@@ -51,8 +51,23 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// What its lines are called.
+    pub(crate) const LINES: [&str; 6] = ["gateway", "Lambda", "DynamoDB", "SQS", "S3", "logs"];
+
+    /// Its lines.
+    pub(crate) fn lines(&self) -> [f64; 6] {
+        [
+            self.gateway,
+            self.lambda,
+            self.dynamodb,
+            self.sqs,
+            self.s3,
+            self.logs,
+        ]
+    }
+
     pub(crate) fn total(&self) -> f64 {
-        self.gateway + self.lambda + self.dynamodb + self.sqs + self.s3 + self.logs
+        self.lines().iter().sum()
     }
 
     /// One invocation of `webhook-ingest`, and a `batch`-th of one of the executor's.

@@ -346,15 +346,10 @@ longer where less memory is a smaller share of a core; logs are the function's l
     )
     .unwrap();
     for (name, cost) in costs {
+        let lines = cost.lines().map(|line| format!("{line:.2}")).join(" | ");
         writeln!(
             page,
-            "| {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | **{:.2}** | {:.0} |",
-            cost.gateway,
-            cost.lambda,
-            cost.dynamodb,
-            cost.sqs,
-            cost.s3,
-            cost.logs,
+            "| {name} | {lines} | **{:.2}** | {:.0} |",
             cost.total(),
             cost.log_bytes
         )
@@ -422,22 +417,14 @@ fn draw(plots: &Path, rows: &[Row], costs: &[(String, Cost)], loads: &[Load]) {
         .iter()
         .map(|(name, cost)| Bar {
             name: name.clone(),
-            parts: vec![
-                cost.gateway,
-                cost.lambda,
-                cost.dynamodb,
-                cost.sqs,
-                cost.s3,
-                cost.logs,
-            ],
+            parts: cost.lines().to_vec(),
         })
         .collect();
-    let parts = ["gateway", "Lambda", "DynamoDB", "SQS", "S3", "logs"];
     plot::bars(
         &plots.join("cost.svg"),
         "A million webhooks",
         "dollars",
-        &parts,
+        &Cost::LINES,
         &cost,
     );
     if !loads.is_empty() {
