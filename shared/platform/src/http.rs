@@ -16,6 +16,7 @@ mod problem;
 mod rate;
 mod request;
 mod response;
+mod tokens;
 
 use std::{future::Future, time::Instant};
 

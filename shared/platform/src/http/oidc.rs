@@ -13,6 +13,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jw
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::timeout};
 
+use super::tokens::PROVIDER;
 use crate::client::Client;
 
 /// How long the keys are used before they are fetched again.
@@ -104,6 +105,8 @@ struct Discovery {
 
 impl Oidc {
     pub(super) fn new(issuer: Option<Issuer>) -> Self {
+        // Of two in one process, the second finds the provider installed.
+        let _ = PROVIDER.install_default();
         Self {
             issuer,
             client: Client::new(),
