@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod billing;
 mod budget;
+mod client;
 mod conformance;
 mod crash;
 mod effects;

@@ -160,7 +160,7 @@ impl<'a> Computation<'a> {
             // Whether it heard it shows when it says nothing more.
             && process.tell(&Order::Entry(json.into())).await.is_err()
         {
-            tracing::debug!("the engine's child ended while it waited");
+            tracing::info!("the engine's child ended while it waited");
         }
         self.given.journal.push(entry);
     }
