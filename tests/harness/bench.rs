@@ -161,14 +161,14 @@ impl Bench {
             current: STRIPE_KEY.to_owned().into(),
             previous: None,
         };
-        Stripe::new(self.stripe_url.clone(), secrets::Secret::given(key))
+        Stripe::new(&self.stripe_url, secrets::Secret::given(key))
     }
 
     /// Stripe, by an API key that Secrets Manager has.
     #[must_use]
     pub fn stripe_with(&self, arn: &str) -> Stripe {
         let key = secrets::Secret::new(&self.config(&self.aws), arn.to_owned());
-        Stripe::new(self.stripe_url.clone(), key)
+        Stripe::new(&self.stripe_url, key)
     }
 
     /// A new `stripe-webhook`.

@@ -30,7 +30,7 @@ impl App {
     #[must_use]
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         let key = Secret::new(aws, env.text("STRIPE_API_KEY_ARN"));
-        let stripe = Stripe::new(env.text("STRIPE_API_URL"), key);
+        let stripe = Stripe::new(&env.text("STRIPE_API_URL"), key);
         Self::new(Api::load(aws, tenants, env), stripe)
     }
 

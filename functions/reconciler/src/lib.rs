@@ -64,7 +64,7 @@ impl App {
             Queue::new(aws, env.text("RUNS_QUEUE_URL")),
         );
         let key = Secret::new(aws, env.text("STRIPE_API_KEY_ARN"));
-        let stripe = Stripe::new(env.text("STRIPE_API_URL"), key);
+        let stripe = Stripe::new(&env.text("STRIPE_API_URL"), key);
         Self::new(intake, stripe, Clock::system(), RESUME_FOR)
     }
 

@@ -57,7 +57,7 @@ impl App {
         let key = Secret::new(aws, env.text("STRIPE_API_KEY_ARN"));
         Self::new(
             Store::new(aws, env.text("TABLE_NAME")),
-            Stripe::new(env.text("STRIPE_API_URL"), key),
+            Stripe::new(&env.text("STRIPE_API_URL"), key),
             Secret::new(aws, env.text("STRIPE_WEBHOOK_SECRET_ARN")),
             Clock::system(),
         )

@@ -1,21 +1,20 @@
 //! Stripe's API: what AIAS asks of it.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use aias_domain::{id::TenantId, plan::PlanName, subscription::State};
 use aias_platform::{
+    client::{Client, NoAnswer},
     http::Problem,
     secrets::{self, Rotating, Secret},
 };
+use http::{
+    HeaderValue, Request, Response,
+    header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+};
 use jiff::Timestamp;
-use miniserde::json::Value as Answer;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, de::DeserializeOwned};
-use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeError};
 use stripe_billing::{
     billing_meter::ListBillingMeter, billing_meter_event::CreateBillingMeterEvent,
     billing_meter_event_summary::ListIdBillingMeterEventSummary,
@@ -25,11 +24,11 @@ use stripe_billing::{
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionSubscriptionData,
 };
-use stripe_client_core::StripeRequest;
+use stripe_client_core::{StripeMethod, StripeRequest, VERSION};
 use stripe_core::customer::CreateCustomer;
 use stripe_product::price::ListPrice;
 use stripe_shared::CheckoutSessionMode;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::object::{BilledInvoice, List, Price, Subscription, TENANT, is_id, tenant_of};
 
@@ -58,6 +57,15 @@ pub enum Error {
     /// The API key cannot be read.
     #[error(transparent)]
     Secret(#[from] secrets::Error),
+}
+
+impl From<NoAnswer> for Error {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::TooLarge(_) => Self::Malformed(why.to_string()),
+            NoAnswer::Unreachable(_) | NoAnswer::BrokenOff => Self::Unavailable(why.to_string()),
+        }
+    }
 }
 
 impl From<Error> for Problem {
@@ -121,6 +129,9 @@ const METER: &str = "aias_runs";
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(6);
 
+/// How large an answer may be, in bytes: a hundred invoices with all their lines.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
 /// The pauses before further attempts.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
@@ -132,36 +143,55 @@ const FRESH: Duration = Duration::from_secs(5);
 pub struct Stripe {
     url: String,
     key: Secret<Rotating>,
-    kept: Mutex<Option<(SecretString, Client)>>,
+    client: Client,
 }
 
 impl Stripe {
     /// The API at `url`, such as `https://api.stripe.com/`.
     #[must_use]
-    pub fn new(url: String, key: Secret<Rotating>) -> Self {
+    pub fn new(url: &str, key: Secret<Rotating>) -> Self {
         Self {
-            url,
+            url: url.trim_end_matches('/').to_owned(),
             key,
-            kept: Mutex::new(None),
+            client: Client::new(),
         }
     }
 
-    fn client(&self, key: &Rotating) -> Result<Client, Error> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = &key.current;
-        if let Some((known, client)) = &*kept
-            && known.expose_secret() == key.expose_secret()
-        {
-            return Ok(client.clone());
+    /// One attempt at a request.
+    async fn once<T: DeserializeOwned>(
+        &self,
+        request: &impl StripeRequest,
+        key: Option<&str>,
+        api_key: &Rotating,
+    ) -> Result<T, Error> {
+        let asked = request.build();
+        let method = match asked.method {
+            StripeMethod::Get => "GET",
+            StripeMethod::Post => "POST",
+            StripeMethod::Delete => "DELETE",
+        };
+        let query = asked.query.map_or_else(String::new, |q| format!("?{q}"));
+        let mut sent = Request::builder()
+            .method(method)
+            .uri(format!("{}/v1{}{query}", self.url, asked.path))
+            .header(AUTHORIZATION, bearer(api_key)?)
+            .header(USER_AGENT, concat!("aias/", env!("CARGO_PKG_VERSION")))
+            .header("stripe-version", VERSION.as_str());
+        if asked.body.is_some() {
+            sent = sent.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         }
-        let client = ClientBuilder::new(key.expose_secret())
-            .url(self.url.as_str())
-            .timeout(TIMEOUT)
-            .app_info("aias", Some(env!("CARGO_PKG_VERSION").to_owned()), None)
-            .build()
-            .map_err(|_| Error::Malformed("the API key is not one".to_owned()))?;
-        *kept = Some((key.clone(), client.clone()));
-        Ok(client)
+        if let Some(key) = key {
+            sent = sent.header("idempotency-key", key);
+        }
+        let sent = sent
+            .body(asked.body.unwrap_or_default().into_bytes())
+            .map_err(|e| Error::Malformed(format!("a request that cannot be sent: {e}")))?;
+        let answered = timeout(TIMEOUT, self.client.ask(sent, MAX_ANSWER)).await;
+        let answer = answered.map_err(|_| Error::Unavailable("no answer in time".to_owned()))??;
+        if !answer.status().is_success() {
+            return Err(error_of(&answer));
+        }
+        serde_json::from_slice(answer.body()).map_err(|e| Error::Malformed(e.to_string()))
     }
 
     /// Sends a request, again while Stripe is busy, and with a newer API key if it refuses this one.
@@ -175,37 +205,16 @@ impl Stripe {
         let mut pauses = PAUSES.into_iter();
         let mut renewed = false;
         loop {
-            let strategy = match key.map(IdempotencyKey::new) {
-                Some(Ok(key)) => RequestStrategy::Idempotent(key),
-                Some(Err(_)) | None => RequestStrategy::Once,
-            };
-            let sent = request
-                .build()
-                .customize::<Answer>()
-                .request_strategy(strategy)
-                .send(&self.client(&api_key)?)
-                .await;
-            let error = match sent.map_err(error_of) {
-                Ok(answer) => {
-                    let text = miniserde::json::to_string(&answer);
-                    return serde_json::from_str(&text)
-                        .map_err(|e| Error::Malformed(e.to_string()));
-                }
-                Err(error) => error,
-            };
-            match &error {
-                Error::Refused { status: 401, .. } if !renewed => {
+            match self.once(request, key, &api_key).await {
+                Err(Error::Refused { status: 401, .. }) if !renewed => {
                     renewed = true;
                     api_key = self.key.get_within(FRESH).await?;
                 }
-                Error::Unavailable(_) => match pauses.next() {
+                Err(error @ Error::Unavailable(_)) => match pauses.next() {
                     Some(pause) => sleep(pause).await,
                     None => return Err(error),
                 },
-                Error::Refused { .. }
-                | Error::Malformed(_)
-                | Error::NoPrice(_)
-                | Error::Secret(_) => return Err(error),
+                done => return done,
             }
         }
     }
@@ -441,28 +450,46 @@ struct Summary {
     aggregated_value: f64,
 }
 
-/// What went wrong, without what Stripe repeats of the request.
-fn error_of(error: StripeError) -> Error {
-    match error {
-        StripeError::Stripe(own, status) => {
-            let code = own
-                .code
-                .as_ref()
-                .map_or_else(|| own.type_.to_string(), ToString::to_string);
-            if matches!(status, 409 | 424 | 429 | 500..=599) {
-                Error::Unavailable(format!("{status} {code}"))
-            } else {
-                let message = own.message.unwrap_or_default();
-                Error::Refused {
-                    status,
-                    code,
-                    message,
-                }
-            }
-        }
-        StripeError::JSONDeserialize(why) => Error::Malformed(why),
-        StripeError::ClientError(why) => Error::Unavailable(why),
-        StripeError::ConfigError(why) => Error::Malformed(why),
-        StripeError::Timeout => Error::Unavailable("no answer in time".to_owned()),
+#[derive(Default, Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    error: Reason,
+}
+
+#[derive(Default, Deserialize)]
+struct Reason {
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// What went wrong. Who answers in Stripe's place, such as a proxy, may say anything.
+fn error_of(answer: &Response<Vec<u8>>) -> Error {
+    let status = answer.status().as_u16();
+    let said: Refusal = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let Reason {
+        code,
+        kind,
+        message,
+    } = said.error;
+    let code = code.or(kind).unwrap_or_default();
+    if matches!(status, 409 | 424 | 429 | 500..=599) {
+        return Error::Unavailable(format!("{status} {code}"));
     }
+    Error::Refused {
+        status,
+        code,
+        message: message.unwrap_or_default(),
+    }
+}
+
+fn bearer(api_key: &Rotating) -> Result<HeaderValue, Error> {
+    let value = format!("Bearer {}", api_key.current.expose_secret());
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_| Error::Malformed("the API key is not one".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }

@@ -19,6 +19,8 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
@@ -42,6 +44,20 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     });
     trusting.with_no_client_auth()
 });
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// No connection, or it broke off before an answer came.
+    #[error("no answer: {0}")]
+    Unreachable(#[source] legacy::Error),
+    /// The connection broke off within the answer.
+    #[error("the answer broke off")]
+    BrokenOff,
+    /// The answer is larger than it may be.
+    #[error("the answer has more than {0} bytes")]
+    TooLarge(usize),
+}
 
 /// A client; copies share its connections.
 #[derive(Debug, Clone)]
@@ -71,6 +87,29 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .build(tls);
         Self(client)
+    }
+
+    /// Sends a request and reads the whole answer, whatever its status, if its body has no more bytes
+    /// than `max_bytes`.
+    ///
+    /// # Errors
+    /// When there is no answer, or not all of it.
+    pub async fn ask(
+        &self,
+        request: Request<Vec<u8>>,
+        max_bytes: usize,
+    ) -> Result<Response<Vec<u8>>, NoAnswer> {
+        let answered = self.0.request(request.map(SdkBody::from)).await;
+        let (head, body) = answered.map_err(NoAnswer::Unreachable)?.into_parts();
+        let read = Limited::new(body, max_bytes).collect().await;
+        let read = read.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                NoAnswer::TooLarge(max_bytes)
+            } else {
+                NoAnswer::BrokenOff
+            }
+        })?;
+        Ok(Response::from_parts(head, read.to_bytes().into()))
     }
 
     /// The same under AWS clients.

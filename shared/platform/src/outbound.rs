@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use aias_domain::{canonical, id::RunId, id::TenantId};
 use aias_engine::journal::{Answer, Body, Effect, Failure, HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::{
-    dns::ResolveDns, http::HttpConnector as _, orchestrator::HttpRequest as SmithyRequest,
-};
-use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use aws_smithy_runtime_api::client::dns::ResolveDns;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::Uri;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Uri,
+    header::{AUTHORIZATION, CONTENT_LENGTH},
+};
 use tokio::time::timeout;
 
 pub use conceal::Concealed;
 use guard::Guarded;
 pub use guard::{BadNetwork, Guard};
 
-use crate::client::{Client, System};
+use crate::client::{Client, NoAnswer, System};
 
 /// How long one effect may take, with its redirections and its token.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,6 +67,18 @@ enum Error {
     Malformed(&'static str),
     /// Who asks cannot be shown.
     Authentication(String),
+}
+
+impl From<NoAnswer> for Error {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::TooLarge(_) => Self::TooLarge,
+            NoAnswer::BrokenOff => Self::Unreachable,
+            NoAnswer::Unreachable(error) => {
+                guard::refused(&error).map_or(Self::Unreachable, Self::Forbidden)
+            }
+        }
+    }
 }
 
 impl Error {
@@ -197,57 +209,42 @@ impl Outbound {
             .parse()
             .map_err(|_| Error::Malformed("not a URI that can be called"))?;
         let body = request.body.as_ref();
-        let mut sent = SmithyRequest::new(
-            body.map_or_else(SdkBody::empty, |text| SdkBody::from(text.clone())),
-        );
-        sent.set_method(&request.method)
+        let mut sent = Request::new(body.map_or_else(Vec::new, |text| text.clone().into_bytes()));
+        *sent.method_mut() = request
+            .method
+            .parse()
             .map_err(|_| Error::Malformed("not a method"))?;
-        sent.set_uri(uri)
-            .map_err(|_| Error::Malformed("not a URI that can be called"))?;
+        *sent.uri_mut() = uri;
         let headers = sent.headers_mut();
         for (name, value) in &request.headers {
-            headers
-                .try_append(name.clone(), value.clone())
-                .map_err(|_| Error::Malformed("a header cannot be sent"))?;
+            append(headers, name, value)?;
         }
         let own = [("user-agent", USER_AGENT), ("accept", "*/*")];
         let key = key.map(|key| ("idempotency-key", key));
         for (name, value) in own.into_iter().chain(key) {
-            if headers.get(name).is_none() {
-                headers.insert(name, value.to_owned());
+            if !headers.contains_key(name) {
+                append(headers, name, value)?;
             }
         }
         if let Some(authorization) = authorization {
-            headers
-                .try_insert("authorization", authorization.to_owned())
-                .map_err(|_| Error::Malformed("a header cannot be sent"))?;
+            headers.remove(AUTHORIZATION);
+            append(headers, AUTHORIZATION.as_str(), authorization)?;
         }
         if let Some(body) = body {
-            headers.insert("content-length", body.len().to_string());
+            headers.insert(CONTENT_LENGTH, body.len().into());
         }
-        let response = match self.client.call(sent).await {
-            Ok(response) => response,
-            Err(error) => {
-                return Err(guard::refused(&error).map_or(Error::Unreachable, Error::Forbidden));
-            }
-        };
-        let status = response.status().as_u16();
-        let headers = response.headers().iter();
-        let headers: Vec<_> = headers
-            .filter(|(_, value)| value.len() <= MAX_HEADER_BYTES)
-            .take(MAX_HEADERS)
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        let mut stream = ByteStream::new(response.into_body());
-        let mut bytes: Vec<u8> = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|_| Error::Unreachable)?);
-            if bytes.len() > MAX_RESPONSE_BYTES {
-                return Err(Error::TooLarge);
-            }
-        }
+        let (head, bytes) = self
+            .client
+            .ask(sent, MAX_RESPONSE_BYTES)
+            .await?
+            .into_parts();
+        let headers = head.headers.iter().filter_map(|(name, value)| {
+            let text = str::from_utf8(value.as_bytes()).ok()?;
+            (text.len() <= MAX_HEADER_BYTES).then(|| (name.as_str().to_owned(), text.to_owned()))
+        });
+        let headers = headers.take(MAX_HEADERS).collect();
         Ok(HttpResponse {
-            status,
+            status: head.status.as_u16(),
             headers,
             body: match String::from_utf8(bytes) {
                 Ok(text) => Body::Text(text),
@@ -255,6 +252,17 @@ impl Outbound {
             },
         })
     }
+}
+
+fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Error> {
+    let unsendable = Error::Malformed("a header cannot be sent");
+    let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {
+        return Err(unsendable);
+    };
+    headers
+        .try_append(name, value)
+        .map(|_| ())
+        .map_err(|_| unsendable)
 }
 
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {

@@ -7,14 +7,13 @@ use std::{
 };
 
 use aias_domain::tenant::UserId;
-use aws_smithy_runtime_api::{client::http::HttpConnector as _, http::Request as SmithyRequest};
-use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use http::Request;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::tokens::PROVIDER;
-use crate::client::Client;
+use crate::client::{Client, NoAnswer};
 
 /// How long the keys are used before they are fetched again.
 const KEYS_TTL: Duration = Duration::from_secs(3600);
@@ -46,6 +45,8 @@ pub(super) enum TokenError {
     Refused(#[source] jsonwebtoken::errors::Error),
     #[error("the issuer's keys cannot be fetched: {0}")]
     Issuer(&'static str),
+    #[error("the issuer's keys cannot be fetched")]
+    Unreachable(#[from] NoAnswer),
 }
 
 /// Who issues tokens, and for whom.
@@ -189,28 +190,15 @@ impl Oidc {
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, TokenError> {
-        let mut request = SmithyRequest::new(SdkBody::empty());
-        request
-            .set_uri(url)
+        let request = Request::get(url)
+            .body(Vec::new())
             .map_err(|_| TokenError::Issuer("its URL is malformed"))?;
-        let response = self
-            .client
-            .call(request)
-            .await
-            .map_err(|_| TokenError::Issuer("no answer"))?;
-        if response.status().as_u16() != 200 {
+        let answer = self.client.ask(request, MAX_ANSWER).await?;
+        if answer.status() != 200 {
             return Err(TokenError::Issuer("its answer is not 200"));
         }
-        let mut stream = ByteStream::new(response.into_body());
-        let mut bytes = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            bytes
-                .extend_from_slice(&chunk.map_err(|_| TokenError::Issuer("its answer broke off"))?);
-            if bytes.len() > MAX_ANSWER {
-                return Err(TokenError::Issuer("its answer is too large"));
-            }
-        }
-        serde_json::from_slice(&bytes).map_err(|_| TokenError::Issuer("its answer is malformed"))
+        serde_json::from_slice(answer.body())
+            .map_err(|_| TokenError::Issuer("its answer is malformed"))
     }
 }
 
