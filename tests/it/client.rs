@@ -97,18 +97,16 @@ async fn a_function_speaks_tls_and_trusts_the_systems_authorities_alone() {
     }
 }
 
-/// What answers `500` to the first request of all and then that there is no item; and from which
-/// ports it was asked.
-async fn not_well_at_first() -> (String, Arc<Mutex<Vec<u16>>>) {
+/// A host that gives these answers in turn, the last one again and again; its URL, and from which ports
+/// it was asked.
+pub(crate) async fn answering(answers: Vec<(u16, String)>) -> (String, Arc<Mutex<Vec<u16>>>) {
     let ports = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&ports);
     let answer = async move |ConnectInfo(from): ConnectInfo<SocketAddr>| {
         let mut seen = seen.lock().unwrap();
         seen.push(from.port());
-        match seen.len() {
-            1 => (StatusCode::INTERNAL_SERVER_ERROR, "{}"),
-            _ => (StatusCode::OK, "{}"),
-        }
+        let (status, body) = answers[answers.len().min(seen.len()) - 1].clone();
+        (StatusCode::from_u16(status).unwrap(), body)
     };
     let router = Router::new().fallback(answer);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -122,7 +120,8 @@ async fn not_well_at_first() -> (String, Arc<Mutex<Vec<u16>>>) {
 /// lead there again.
 #[tokio::test]
 async fn what_was_not_well_is_asked_again_over_another_connection() {
-    let (url, ports) = not_well_at_first().await;
+    let empty = "{}".to_owned();
+    let (url, ports) = answering(vec![(500, empty.clone()), (200, empty)]).await;
     let config = aws::config(&url, &Wire::default())
         .into_builder()
         .http_client(Client::new().shared())

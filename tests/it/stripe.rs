@@ -1,8 +1,13 @@
 //! Stripe and the deployed stack: what the official package signs and drives, a checkout from end to
 //! end, and secrets that rotate.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use aias_billing::Stripe;
+use aias_platform::secrets::{Rotating, Secret};
 use aias_testkit::stripe::{Double, Price, subscription};
 use aias_tests::{
     bench::{Bench, TENANT},
@@ -10,7 +15,7 @@ use aias_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::billing::event;
+use crate::{billing::event, client::answering};
 
 const SIGN: &str = "
 import sys, time, stripe
@@ -271,4 +276,63 @@ fn the_webhook_secret_rotates_without_a_deploy() {
     }
     assert_eq!(post(old), 200);
     put(json!({"current": old}));
+}
+
+/// Stripe, in whose place another gives these answers; and from which ports it was asked.
+async fn in_stripes_place(answers: Vec<(u16, String)>) -> (Stripe, Arc<Mutex<Vec<u16>>>) {
+    let (url, ports) = answering(answers).await;
+    let key = Rotating {
+        current: "sk_test_place".to_owned().into(),
+        previous: None,
+    };
+    (Stripe::new(&url, Secret::given(key)), ports)
+}
+
+#[tokio::test]
+async fn whoever_answers_in_stripes_place_is_read_with_care() {
+    let found =
+        json!({"id": "sub_1", "customer": "cus_1", "status": "active", "items": {"data": []}});
+    let page = "<html><h1>502 Bad Gateway</h1></html>".to_owned();
+    let large = json!({"id": "x".repeat(5 * 1024 * 1024)}).to_string();
+    let missing = json!({"error": {"type": "invalid_request_error", "code": "resource_missing"}});
+    // What is answered, what comes of it, and after how many requests.
+    let cases = [
+        (
+            vec![(502, page.clone()), (200, found.to_string())],
+            "found",
+            2,
+        ),
+        (vec![(502, page.clone())], "Unavailable(\"502 \")", 3),
+        (vec![(429, "{}".to_owned())], "Unavailable(\"429 \")", 3),
+        (vec![(200, page.clone())], "Malformed", 1),
+        (
+            vec![(200, large)],
+            "Malformed(\"the answer has more than",
+            1,
+        ),
+        (vec![(404, missing.to_string())], "none", 1),
+        (vec![(403, page)], "Refused { status: 403, code: \"\"", 1),
+        (vec![(302, String::new())], "Refused { status: 302", 1),
+    ];
+    for (answers, expected, requests) in cases {
+        let (stripe, ports) = in_stripes_place(answers).await;
+        let told = match stripe.subscription("sub_1").await {
+            Ok(found) => found.map_or("none", |_| "found").to_owned(),
+            Err(error) => format!("{error:?}"),
+        };
+        assert!(told.starts_with(expected), "{told} is not {expected}");
+        assert_eq!(ports.lock().unwrap().len(), requests, "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn stripe_is_asked_over_one_kept_connection() {
+    let customer = json!({"id": "cus_1"}).to_string();
+    let (stripe, ports) = in_stripes_place(vec![(200, customer)]).await;
+    let tenant = TENANT.parse().unwrap();
+    for generation in 0..3 {
+        stripe.create_customer(tenant, generation).await.unwrap();
+    }
+    let ports = ports.lock().unwrap().clone();
+    assert_eq!(ports, [ports[0]; 3]);
 }

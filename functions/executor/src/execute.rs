@@ -1,6 +1,9 @@
 //! One message: a ladder from its text to its verdict.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aias_domain::{
     plan,
@@ -23,6 +26,7 @@ use crate::{
     App,
     execution::Execution,
     follow::{self, Heard},
+    reads::Reads,
     secrets,
 };
 
@@ -31,6 +35,8 @@ use crate::{
 pub(crate) enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error(transparent)]
+    Read(#[from] Arc<store::Error>),
     #[error(transparent)]
     Blobs(#[from] blobs::Error),
     #[error(transparent)]
@@ -66,7 +72,12 @@ pub(crate) enum Done {
 const ORPHAN_AFTER_MS: i64 = 15 * 60 * 1000;
 
 /// Executes the run of a message.
-pub(crate) async fn execute(app: &App, record: SqsRecord, deadline: SystemTime) -> Verdict {
+pub(crate) async fn execute<'a>(
+    app: &'a App,
+    reads: &Reads<'a>,
+    record: SqsRecord,
+    deadline: SystemTime,
+) -> Verdict {
     let began = std::time::Instant::now();
     let message_id = record.message_id.as_str();
     let message = match RunMessage::read(&record.body) {
@@ -77,7 +88,14 @@ pub(crate) async fn execute(app: &App, record: SqsRecord, deadline: SystemTime) 
             return Verdict::Again;
         }
     };
-    let result = Box::pin(work(app, &record, &message, deadline)).await;
+    // What comes again is begun later than the rest of its batch.
+    let anew = Reads::default();
+    let reads = if record.receive_count() > 1 {
+        &anew
+    } else {
+        reads
+    };
+    let result = Box::pin(work(app, reads, &record, &message, deadline)).await;
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (tenant_id, run_id, received) = (message.tenant_id, message.run_id, record.receive_count());
     match result {
@@ -104,8 +122,9 @@ pub(crate) async fn execute(app: &App, record: SqsRecord, deadline: SystemTime) 
     }
 }
 
-async fn work(
-    app: &App,
+async fn work<'a>(
+    app: &'a App,
+    reads: &Reads<'a>,
     record: &SqsRecord,
     message: &RunMessage,
     deadline: SystemTime,
@@ -113,8 +132,8 @@ async fn work(
     let store = &app.store.tenant(message.proof());
     let (run, head, tenant) = tokio::join!(
         find_run(store, message),
-        store.workflow(message.workflow_id),
-        store.tenant()
+        reads.workflow(*store, message.workflow_id),
+        reads.tenant(*store)
     );
     let Some(run) = run? else {
         let sent = record.sent_at_ms().unwrap_or(i64::MAX);
@@ -138,9 +157,7 @@ async fn work(
         // Another message began it, and comes again should its executor have died.
         return Ok(Done::HadBegun);
     }
-    let tenant = tenant?
-        .map(|tenant| tenant.value)
-        .filter(|tenant| tenant.deleted_at.is_none());
+    let tenant = tenant?.filter(|tenant| tenant.deleted_at.is_none());
     let Some(tenant) = tenant else {
         return Ok(Done::NoRun);
     };
@@ -152,8 +169,7 @@ async fn work(
         return Ok(Done::NotYet);
     }
 
-    let head = head?.map(|head| head.value);
-    let version = match head {
+    let version = match head? {
         None => {
             return execution
                 .refuse("workflow-deleted", "The workflow is deleted")

@@ -20,7 +20,7 @@ use aias_platform::{
     entries::Entries,
     queue::RunMessage,
     runs::tell_parent,
-    store::{self, Chunk, Stored, StoredRun, TenantStore},
+    store::{self, Stored, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -214,8 +214,8 @@ impl<'a> Execution<'a> {
     /// Writes the events, and the log unless it goes with the run, whose end is to be written.
     async fn flush_at_end(&mut self, entries: &mut Entries) -> Result<(), Error> {
         let waiting = entries.take();
-        if let Some(chunk) = Chunk::in_run(&self.run, &waiting)? {
-            self.run.log = Some(chunk);
+        if self.run.has_room_for(&waiting)? {
+            self.run.log = waiting;
             return self.write(&[]).await;
         }
         self.write(&waiting).await

@@ -5,10 +5,11 @@
 //!            ├ workflow ┼─▶ (kept) ─▶ (sandbox) ───▶ │          ├─▶ the run, completed
 //!            └ tenant ──┘                             └ log ─────┘
 //! ```
-//! A workflow that only computes needs no claim and no write before its end; that end is one
-//! conditional write. One that asks for something claims itself first, so that its phase, its version
-//! and its log can be seen; so does one that computes longer than a second, and one that is delivered
-//! again. When the process dies between two calls:
+//! The workflow and the tenant are read once for all messages of a batch. A workflow that only
+//! computes needs no claim and no write before its end; that end is one conditional write. One that
+//! asks for something claims itself first, so that its phase, its version and its log can be seen; so
+//! does one that computes longer than a second, and one that is delivered again. When the process dies
+//! between two calls:
 //!
 //! | died after | is left | the next delivery |
 //! |---|---|---|
@@ -33,6 +34,7 @@ mod calls;
 mod execute;
 mod execution;
 mod follow;
+mod reads;
 mod secrets;
 mod subflow;
 
@@ -140,5 +142,9 @@ impl App {
 
 /// Executes a batch. What is not begun by the time that `deadline` leaves it is asked for again.
 pub async fn handle(app: &App, event: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
-    batch::each(event, |record| execute::execute(app, record, deadline)).await
+    let reads = reads::Reads::default();
+    batch::each(event, |record| {
+        execute::execute(app, &reads, record, deadline)
+    })
+    .await
 }

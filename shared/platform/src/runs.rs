@@ -265,7 +265,7 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
         },
         input,
         artifact: None,
-        log: None,
+        log: Vec::new(),
         expires_at,
     }
 }

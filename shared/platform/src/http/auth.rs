@@ -297,7 +297,9 @@ impl Auth {
         }
         match self.oidc.user(token).await {
             Ok(user) => Ok(Identity::User(user)),
-            Err(error @ TokenError::Issuer(_)) => Err(Problem::unavailable(error)),
+            Err(error @ (TokenError::Issuer(_) | TokenError::Unreachable(_))) => {
+                Err(Problem::unavailable(error))
+            }
             Err(error) => Err(invalid().because(error)),
         }
     }

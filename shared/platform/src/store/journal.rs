@@ -55,7 +55,7 @@ impl Written {
     /// # Errors
     /// When it is not what was deflated.
     pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, Error> {
-        inflate(deflated, MAX_ENTRY_BYTES as u64)
+        inflate(deflated, MAX_ENTRY_BYTES)
     }
 }
 
@@ -215,7 +215,7 @@ impl TenantStore<'_> {
             let Some(AttributeValue::B(bytes)) = item.get(EVENT) else {
                 return Err(Error::broken("an event's item without an event"));
             };
-            let text = inflate(bytes.as_ref(), MAX_ENTRY_BYTES as u64)?;
+            let text = inflate(bytes.as_ref(), MAX_ENTRY_BYTES)?;
             let event = serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))?;
             events.push((number, event));
         }

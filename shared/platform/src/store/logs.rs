@@ -18,34 +18,30 @@ pub(crate) const MAX_ENTRIES: usize = 250;
 const ENTRIES: &str = "entries";
 const LAST: &str = "last";
 
-/// The largest chunk in its run's item, in deflated bytes. An item of its own costs a write unit, which
-/// is what a KiB in the run's item costs; and two when a transaction writes that.
-const MAX_IN_RUN: usize = 1024;
-const MAX_IN_RUNNING: usize = 400;
+/// The largest part of a log in its run's item, in bytes of JSON, which deflate to an eighth or less. An
+/// item of its own costs a write unit, which is what a KiB in the run's item costs; and two when a
+/// transaction writes that.
+const MAX_IN_RUN: usize = 8 * 1024;
+const MAX_IN_RUNNING: usize = 3 * 1024;
 
 /// The largest chunk, inflated, in bytes.
-const MAX_INFLATED: u64 = 64 * 1024 * 1024;
+const MAX_INFLATED: usize = 64 * 1024 * 1024;
 
-/// Entries that follow each other, deflated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk(Vec<u8>);
+fn json(entries: &[Entry]) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(entries).map_err(|e| Error::Broken(Box::new(e)))
+}
 
-impl Chunk {
-    fn new(entries: &[Entry]) -> Result<Self, Error> {
-        let text = serde_json::to_vec(entries).map_err(|e| Error::Broken(Box::new(e)))?;
-        deflate(&text).map(Self)
-    }
-
-    /// Entries, if they are better off in this run's item, which has none yet.
+impl StoredRun {
+    /// Whether entries are better off in this run's item, which has none yet.
     ///
     /// # Errors
     /// Never for entries that fit into memory.
-    pub fn in_run(run: &StoredRun, entries: &[Entry]) -> Result<Option<Self>, Error> {
-        if run.log.is_some() || entries.is_empty() || entries.len() > MAX_ENTRIES {
-            return Ok(None);
+    pub fn has_room_for(&self, entries: &[Entry]) -> Result<bool, Error> {
+        if !self.log.is_empty() || entries.is_empty() || entries.len() > MAX_ENTRIES {
+            return Ok(false);
         }
         // What is counted as running is written by a transaction (`save_run`).
-        let max = match run.was {
+        let max = match self.was {
             Status::Running => MAX_IN_RUNNING,
             Status::Pending
             | Status::Waiting
@@ -54,24 +50,7 @@ impl Chunk {
             | Status::Faulted
             | Status::Completed => MAX_IN_RUN,
         };
-        let chunk = Self::new(entries)?;
-        Ok((chunk.0.len() <= max).then_some(chunk))
-    }
-
-    pub(super) fn of(value: Option<AttributeValue>) -> Option<Self> {
-        match value {
-            Some(AttributeValue::B(bytes)) => Some(Self(bytes.into_inner())),
-            _ => None,
-        }
-    }
-
-    pub(super) fn value(&self) -> AttributeValue {
-        AttributeValue::B(Blob::new(self.0.clone()))
-    }
-
-    fn entries(&self) -> Result<Vec<Entry>, Error> {
-        let text = inflate(&self.0, MAX_INFLATED)?;
-        serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))
+        Ok(json(entries)?.len() <= max)
     }
 }
 
@@ -120,7 +99,7 @@ impl TenantStore<'_> {
         chunk: &[Entry],
         expires_at: Timestamp,
     ) -> Result<Item, Error> {
-        let entries = Chunk::new(chunk)?.value();
+        let entries = AttributeValue::B(Blob::new(deflate(&json(chunk)?)?));
         let last = chunk.last().map_or(first, |entry| entry.seq);
         let mut item = keys::log_chunk(self.tenant, run, first).attributes();
         item.insert(KIND.to_owned(), AttributeValue::S("log".to_owned()));
@@ -135,8 +114,7 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn log_length(&self, run: &StoredRun) -> Result<u32, Error> {
-        let own = run.log.as_ref().map_or(Ok(Vec::new()), Chunk::entries)?;
-        let own = own.last().map_or(0, |entry| entry.seq.saturating_add(1));
+        let own = run.log.last().map_or(0, |e| e.seq.saturating_add(1));
         Ok(self.chunks_length(run.run.value.id).await?.max(own))
     }
 
@@ -174,18 +152,20 @@ impl TenantStore<'_> {
             ..RangeQuery::default()
         };
         for chunk in self.store.range(&range, query).await? {
-            let Some(chunk) = Chunk::of(chunk.get(ENTRIES).cloned()) else {
+            let Some(AttributeValue::B(bytes)) = chunk.get(ENTRIES) else {
                 continue;
             };
-            let all = chunk.entries()?.into_iter();
-            entries.extend(all.filter(|entry| entry.seq >= from));
+            let text = inflate(bytes.as_ref(), MAX_INFLATED)?;
+            let all: Vec<Entry> =
+                serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))?;
+            entries.extend(all.into_iter().filter(|entry| entry.seq >= from));
             if entries.len() >= limit {
                 break;
             }
         }
         // Before those of a retry, after those of the attempt that it ended.
-        let own = run.log.as_ref().map_or(Ok(Vec::new()), Chunk::entries)?;
-        entries.extend(own.into_iter().filter(|entry| entry.seq >= from));
+        let own = run.log.iter().filter(|entry| entry.seq >= from);
+        entries.extend(own.cloned());
         entries.sort_by_key(|entry| entry.seq);
         entries.truncate(limit);
         Ok(entries)

@@ -14,6 +14,7 @@ use super::{
     Error, Stored, TenantStore, classify,
     items::{EXPIRES_AT, Put, RangeQuery, item, number, stored, value},
     keys,
+    run_item::STATUS,
 };
 
 /// A report.
@@ -150,7 +151,7 @@ impl TenantStore<'_> {
                     .select(Select::Count)
                     .key_condition_expression("PK = :pk AND SK BETWEEN :low AND :high")
                     .filter_expression("#status = :completed")
-                    .expression_attribute_names("#status", "status")
+                    .expression_attribute_names("#status", STATUS)
                     .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
                     .expression_attribute_values(
                         ":low",

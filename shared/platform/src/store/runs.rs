@@ -3,11 +3,11 @@
 use aias_domain::{
     endpoint::Endpoint,
     id::{EndpointId, RUN_SHARDS, RunId, WorkflowId},
+    log::Entry,
     run::{Run, Status},
 };
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
-    primitives::Blob,
     types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure},
 };
 use futures_util::future::join_all;
@@ -16,9 +16,9 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use super::{
     Cursor, Error, Idempotency, Page, Stored, TenantStore,
     deflate::{deflate, inflate},
-    items::{EXPIRES_AT, Item, KIND, Put, item, number, number_of, stored, text_of, value},
-    keys::{self, SK},
-    logs::Chunk,
+    items::{EXPIRES_AT, KIND, Put, number, number_of, text_of},
+    keys,
+    run_item::{ARTIFACTS, ENDPOINT, STATUS, WORKFLOW, run_of},
     transaction::{Refused, Transaction},
 };
 
@@ -56,14 +56,9 @@ impl Input {
     /// # Errors
     /// When they are not what was deflated.
     pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, Error> {
-        inflate(deflated, MAX_INLINE as u64)
+        inflate(deflated, MAX_INLINE)
     }
 }
-
-const INPUT: &str = "input";
-const INPUT_KEY: &str = "input_key";
-const ARTIFACT: &str = "artifact";
-const LOG: &str = "log";
 
 /// The largest artifact that may be in its run's item, in bytes: what `ArtifactInlineMaxBytes` may
 /// say. Each list of runs reads it.
@@ -78,8 +73,8 @@ pub struct StoredRun {
     pub input: Input,
     /// The bytes of its artifact, when they are in its item and not in the bucket.
     pub artifact: Option<Vec<u8>>,
-    /// A part of its log that is in its item, which most runs have no other than.
-    pub log: Option<Chunk>,
+    /// The part of its log that is in its item, which most runs have no other than.
+    pub log: Vec<Entry>,
     /// When its retention ends.
     pub expires_at: Timestamp,
     /// The phase that the item has: what changes the number of running runs is counted.
@@ -220,7 +215,7 @@ impl TenantStore<'_> {
     pub async fn create_run(&self, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
         match self.store.create(self.run_item(run)?).await? {
             Put::Done => Ok(None),
-            Put::Found(item) => self.run_of(item).map(Some),
+            Put::Found(item) => run_of(item).map(Some),
         }
     }
 
@@ -240,73 +235,13 @@ impl TenantStore<'_> {
             .await
     }
 
-    pub(super) fn run_item(&self, stored: &StoredRun) -> Result<Item, Error> {
-        let mut item = item(
-            &keys::run(self.tenant, stored.run.value.id),
-            "run",
-            &stored.run.value,
-        )?;
-        match &stored.input {
-            Input::Inline(bytes) => {
-                item.insert(
-                    INPUT.to_owned(),
-                    AttributeValue::B(Blob::new(bytes.clone())),
-                );
-            }
-            Input::Blob(key) => {
-                item.insert(INPUT_KEY.to_owned(), AttributeValue::S(key.clone()));
-            }
-        }
-        if let Some(bytes) = &stored.artifact {
-            let deflated = AttributeValue::B(Blob::new(deflate(bytes)?));
-            item.insert(ARTIFACT.to_owned(), deflated);
-        }
-        if let Some(chunk) = &stored.log {
-            item.insert(LOG.to_owned(), chunk.value());
-        }
-        item.insert(EXPIRES_AT.to_owned(), number(stored.expires_at.as_second()));
-        Ok(item)
-    }
-
-    fn run_of(&self, mut item: Item) -> Result<StoredRun, Error> {
-        let id: RunId = text_of(&item, SK)
-            .and_then(|sk| sk.rsplit('#').next()?.parse().ok())
-            .ok_or_else(|| Error::broken("a run without an id"))?;
-        let input = match (item.remove(INPUT), item.remove(INPUT_KEY)) {
-            (Some(AttributeValue::B(bytes)), _) => Input::Inline(bytes.into_inner()),
-            (_, Some(AttributeValue::S(key))) => Input::Blob(key),
-            _ => return Err(Error::broken("a run without an input")),
-        };
-        let artifact = match item.remove(ARTIFACT) {
-            Some(AttributeValue::B(bytes)) => {
-                Some(inflate(bytes.as_ref(), MAX_INLINE_ARTIFACT as u64)?)
-            }
-            _ => None,
-        };
-        let log = Chunk::of(item.remove(LOG));
-        let expires = number_of(&item, EXPIRES_AT).and_then(|s| i64::try_from(s).ok());
-        let expires_at = expires
-            .and_then(|s| Timestamp::from_second(s).ok())
-            .unwrap_or(Timestamp::MAX);
-        let mut run: Stored<Run> = stored(item)?;
-        with_id(&mut run.value, id);
-        Ok(StoredRun {
-            was: run.value.status,
-            run,
-            input,
-            artifact,
-            log,
-            expires_at,
-        })
-    }
-
     /// A run with its input.
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn run(&self, id: RunId) -> Result<Option<StoredRun>, Error> {
         let found = self.store.item(&keys::run(self.tenant, id), true).await?;
-        found.map(|item| self.run_of(item)).transpose()
+        found.map(run_of).transpose()
     }
 
     /// Writes a run that was changed. One that runs no more is counted no more, with it.
@@ -440,23 +375,26 @@ impl TenantStore<'_> {
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
         let text = |text: String| AttributeValue::S(text);
         if let Some(id) = filter.workflow_id {
-            conditions.push("workflow_id = :workflow");
-            request = request.expression_attribute_values(":workflow", text(id.to_string()));
+            conditions.push("#workflow = :workflow");
+            request = request
+                .expression_attribute_names("#workflow", WORKFLOW)
+                .expression_attribute_values(":workflow", text(id.to_string()));
         }
         if let Some(id) = filter.endpoint_id {
-            conditions.push("#trigger.endpoint_id = :endpoint");
+            conditions.push("#endpoint = :endpoint");
             request = request
-                .expression_attribute_names("#trigger", "trigger")
+                .expression_attribute_names("#endpoint", ENDPOINT)
                 .expression_attribute_values(":endpoint", text(id.to_string()));
         }
         if let Some(status) = filter.status {
             conditions.push("#status = :status");
             request = request
-                .expression_attribute_names("#status", "status")
+                .expression_attribute_names("#status", STATUS)
                 .expression_attribute_values(":status", text(status.as_str().to_owned()));
         }
         if filter.with_artifacts {
-            conditions.push("attribute_exists(artifacts)");
+            conditions.push("attribute_exists(#artifacts)");
+            request = request.expression_attribute_names("#artifacts", ARTIFACTS);
         }
         if !conditions.is_empty() {
             request = request.filter_expression(conditions.join(" AND "));
@@ -471,16 +409,12 @@ impl TenantStore<'_> {
                 .send()
                 .await
                 .map_err(super::classify)?;
-            for mut item in answer.items.unwrap_or_default() {
-                let id =
-                    text_of(&item, SK).and_then(|sk| sk.rsplit('#').next()?.parse::<RunId>().ok());
-                let Some(id) = id.filter(|id| *id < before) else {
-                    continue;
-                };
-                item.remove(INPUT);
-                let mut run: Run = value(item)?;
-                with_id(&mut run, id);
-                runs.push(run);
+            for item in answer.items.unwrap_or_default() {
+                let run = run_of(item)?.run.value;
+                // The range has its end in it.
+                if run.id < before {
+                    runs.push(run);
+                }
             }
             start = answer.last_evaluated_key;
             if start.is_none() || runs.len() >= limit {
@@ -496,9 +430,4 @@ const MAX_SHARD_PAGES: usize = 50;
 
 fn utc_day(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
-}
-
-fn with_id(run: &mut Run, id: RunId) {
-    run.id = id;
-    run.created_at = id.created_at();
 }

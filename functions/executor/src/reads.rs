@@ -1,0 +1,60 @@
+//! What the messages of a batch ask for alike, read once for all of them: whoever receives them reads
+//! after they were sent, so nobody sees a workflow or a plan as it was before their event.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aias_domain::{
+    id::{TenantId, WorkflowId},
+    tenant::Tenant,
+    workflow::Workflow,
+};
+use aias_platform::store::{self, Stored, TenantStore};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+
+type Reading<'a, T> = Shared<BoxFuture<'a, Result<Option<T>, Arc<store::Error>>>>;
+type Readings<'a, K, T> = Mutex<HashMap<K, Reading<'a, T>>>;
+
+/// The readings of a batch; none outlives it.
+#[derive(Default)]
+pub(crate) struct Reads<'a> {
+    workflows: Readings<'a, (TenantId, WorkflowId), Workflow>,
+    tenants: Readings<'a, TenantId, Tenant>,
+}
+
+impl<'a> Reads<'a> {
+    /// A workflow.
+    pub(crate) fn workflow(&self, store: TenantStore<'a>, id: WorkflowId) -> Reading<'a, Workflow> {
+        let read = async move { value(store.workflow(id).await) };
+        once(&self.workflows, (store.tenant_id(), id), read)
+    }
+
+    /// The tenant.
+    pub(crate) fn tenant(&self, store: TenantStore<'a>) -> Reading<'a, Tenant> {
+        let read = async move { value(store.tenant().await) };
+        once(&self.tenants, store.tenant_id(), read)
+    }
+}
+
+fn value<T>(read: Result<Option<Stored<T>>, store::Error>) -> Result<Option<T>, Arc<store::Error>> {
+    match read {
+        Ok(found) => Ok(found.map(|stored| stored.value)),
+        Err(error) => Err(Arc::new(error)),
+    }
+}
+
+fn once<'a, K: Eq + Hash, T: Clone>(
+    readings: &Readings<'a, K, T>,
+    key: K,
+    read: impl Future<Output = Result<Option<T>, Arc<store::Error>>> + Send + 'a,
+) -> Reading<'a, T> {
+    let mut readings = readings.lock().unwrap_or_else(PoisonError::into_inner);
+    let reading = readings.entry(key);
+    reading.or_insert_with(|| read.boxed().shared()).clone()
+}
