@@ -115,6 +115,32 @@ async fn the_hot_path_stays_within_its_budget() {
 }
 
 #[tokio::test]
+async fn a_batch_reads_its_workflow_and_tenant_once_and_what_comes_again_reads_anew() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let (ingest, executor) = (bench.ingest(), bench.executor());
+    // The version's definition is read once and kept.
+    bench.post(&ingest, "evt_cold", "{}").await;
+    bench.deliver(&executor, &bench.messages().await, 1).await;
+    for (received, reads) in [(1, 3 + 2), (2, 3 * 3)] {
+        for n in 0..3 {
+            bench
+                .post(&ingest, &format!("evt_{received}_{n}"), "{}")
+                .await;
+        }
+        let messages = bench.messages().await;
+        assert_eq!(messages.len(), 3);
+        bench.wire.reset();
+        let told = bench.deliver(&executor, &messages, received).await;
+        assert!(told.batch_item_failures.is_empty());
+        let calls = bench.wire.calls();
+        let read = calls.iter().filter(|call| *call == "DynamoDB.GetItem");
+        assert_eq!(read.count(), reads, "{received} {calls:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_calls_and_one_that_waits_stay_within_theirs() {
     let Some(bench) = Bench::new().await else {
         return;

@@ -3,7 +3,7 @@
 //! (`docs/decisions/0018`, `0021`). The input is by itself: it never changes.
 
 use aias_domain::{
-    id::RunId,
+    id::{RunId, TenantId},
     log::Entry,
     run::{Run, Trigger},
 };
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Stored, TenantStore,
+    Error, Stored,
     deflate::{deflate, inflate},
     items::{EXPIRES_AT, Item, KIND, VERSION, number, number_of, text_of},
     keys::{self, SK},
@@ -54,43 +54,41 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Broken(Box::new(error))
 }
 
-impl TenantStore<'_> {
-    pub(super) fn run_item(&self, stored: &StoredRun) -> Result<Item, Error> {
-        let run = &stored.run.value;
-        let artifact = stored.artifact.as_deref().map(str::from_utf8).transpose();
-        let packed = Packed {
-            run,
-            artifact: artifact.map_err(broken)?,
-            log: &stored.log,
-        };
-        let packed = deflate(&serde_json::to_vec(&packed).map_err(broken)?)?;
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let bytes = |bytes: Vec<u8>| AttributeValue::B(Blob::new(bytes));
-        let mut item = keys::run(self.tenant, run.id).attributes();
-        item.extend(
-            [
-                (KIND, text("run")),
-                (VERSION, number(1)),
-                (EXPIRES_AT, number(stored.expires_at.as_second())),
-                (STATUS, text(run.status.as_str())),
-                (WORKFLOW, text(&run.workflow_id.to_string())),
-                (RUN, bytes(packed)),
-                match &stored.input {
-                    Input::Inline(deflated) => (INPUT, bytes(deflated.clone())),
-                    Input::Blob(key) => (INPUT_KEY, text(key)),
-                },
-            ]
-            .map(|(name, value)| (name.to_owned(), value)),
-        );
-        if let Trigger::Webhook { endpoint_id, .. } = &run.trigger {
-            item.insert(ENDPOINT.to_owned(), text(&endpoint_id.to_string()));
-        }
-        if !run.artifacts.is_empty() {
-            let count = u64::try_from(run.artifacts.len()).unwrap_or(u64::MAX);
-            item.insert(ARTIFACTS.to_owned(), number(count));
-        }
-        Ok(item)
+pub(super) fn run_item(tenant: TenantId, stored: &StoredRun) -> Result<Item, Error> {
+    let run = &stored.run.value;
+    let artifact = stored.artifact.as_deref().map(str::from_utf8).transpose();
+    let packed = Packed {
+        run,
+        artifact: artifact.map_err(broken)?,
+        log: &stored.log,
+    };
+    let packed = deflate(&serde_json::to_vec(&packed).map_err(broken)?)?;
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let bytes = |bytes: Vec<u8>| AttributeValue::B(Blob::new(bytes));
+    let mut item = keys::run(tenant, run.id).attributes();
+    item.extend(
+        [
+            (KIND, text("run")),
+            (VERSION, number(1)),
+            (EXPIRES_AT, number(stored.expires_at.as_second())),
+            (STATUS, text(run.status.as_str())),
+            (WORKFLOW, text(&run.workflow_id.to_string())),
+            (RUN, bytes(packed)),
+            match &stored.input {
+                Input::Inline(deflated) => (INPUT, bytes(deflated.clone())),
+                Input::Blob(key) => (INPUT_KEY, text(key)),
+            },
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    if let Trigger::Webhook { endpoint_id, .. } = &run.trigger {
+        item.insert(ENDPOINT.to_owned(), text(&endpoint_id.to_string()));
     }
+    if !run.artifacts.is_empty() {
+        let count = u64::try_from(run.artifacts.len()).unwrap_or(u64::MAX);
+        item.insert(ARTIFACTS.to_owned(), number(count));
+    }
+    Ok(item)
 }
 
 pub(super) fn run_of(mut item: Item) -> Result<StoredRun, Error> {
@@ -128,4 +126,132 @@ pub(super) fn run_of(mut item: Item) -> Result<StoredRun, Error> {
         log,
         expires_at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use aias_domain::{
+        artifact::Artifact,
+        canonical,
+        id::{ArtifactId, EndpointId, WorkflowId},
+        log::Level,
+        run::{Child, RunError},
+    };
+
+    use super::*;
+
+    /// A run that has everything that a run may have.
+    fn whole() -> StoredRun {
+        let at = Timestamp::from_millisecond(1_795_262_400_123).unwrap();
+        let id = RunId::new(at, 1);
+        let workflow_id = WorkflowId::new(at, 2);
+        let trigger = Trigger::Webhook {
+            endpoint_id: EndpointId::new(at, 3),
+            event_id: Some("evt_1".to_owned()),
+        };
+        let digest = canonical::digest(b"{}");
+        let run = Run {
+            workflow_version: Some(7),
+            output_digest: Some(digest.clone()),
+            error: Some(RunError::platform("x", "X", "y")),
+            attempts: 1,
+            retries: 2,
+            log_base: 3,
+            wakes_at: Some(at),
+            awaits_run: true,
+            children: vec![Child {
+                run_id: RunId::new(at, 4),
+                task: "/do/0/a".to_owned(),
+            }],
+            events: 5,
+            mark: Some("m".to_owned()),
+            artifacts: vec![Artifact {
+                id: ArtifactId {
+                    run_id: id,
+                    number: 0,
+                },
+                name: "output.json".to_owned(),
+                content_type: "application/json".to_owned(),
+                size_bytes: 2,
+                digest: digest.clone(),
+                created_at: at,
+            }],
+            started_at: Some(at),
+            ended_at: Some(at),
+            ..Run::pending(id, workflow_id, None, trigger, digest)
+        };
+        let entry = Entry {
+            seq: 3,
+            time: at,
+            level: Level::Info,
+            task: Some("/do/0/a".to_owned()),
+            event: "task.completed".to_owned(),
+            message: "what was told".to_owned(),
+            attempt: 1,
+            duration_ms: 9,
+            input_digest: None,
+            output_digest: None,
+            error: None,
+        };
+        StoredRun {
+            was: run.status,
+            run: Stored {
+                value: run,
+                version: 1,
+            },
+            input: Input::Inline(deflate(b"{}").unwrap()),
+            artifact: Some("\"ä\u{0}\"".as_bytes().to_vec()),
+            log: vec![entry],
+            expires_at: Timestamp::from_second(1_800_000_000).unwrap(),
+        }
+    }
+
+    fn tenant() -> TenantId {
+        TenantId::new(Timestamp::UNIX_EPOCH, 1)
+    }
+
+    #[test]
+    fn a_run_is_read_as_it_was_written() {
+        let whole = whole();
+        let bare = StoredRun {
+            run: Stored {
+                value: Run::pending(
+                    whole.run.value.id,
+                    whole.run.value.workflow_id,
+                    None,
+                    Trigger::Api,
+                    String::new(),
+                ),
+                version: 1,
+            },
+            input: Input::Blob("key".to_owned()),
+            artifact: None,
+            log: Vec::new(),
+            ..whole.clone()
+        };
+        for run in [whole, bare] {
+            assert_eq!(run_of(run_item(tenant(), &run).unwrap()).unwrap(), run);
+        }
+    }
+
+    #[test]
+    fn what_is_looked_for_is_in_the_clear() {
+        let run = whole();
+        let item = run_item(tenant(), &run).unwrap();
+        let text = |name: &str| text_of(&item, name).unwrap().to_owned();
+        assert_eq!(text(STATUS), "pending");
+        assert_eq!(text(WORKFLOW), run.run.value.workflow_id.to_string());
+        assert!(text(ENDPOINT).starts_with("whe_"));
+        assert_eq!(number_of(&item, ARTIFACTS), Some(1));
+        assert_eq!(number_of(&item, EXPIRES_AT), Some(1_800_000_000));
+    }
+
+    #[test]
+    fn a_broken_item_is_told() {
+        for missing in [SK, VERSION, RUN, INPUT] {
+            let mut item = run_item(tenant(), &whole()).unwrap();
+            item.remove(missing);
+            assert!(matches!(run_of(item), Err(Error::Broken(_))), "{missing}");
+        }
+    }
 }

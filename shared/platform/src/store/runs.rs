@@ -18,7 +18,7 @@ use super::{
     deflate::{deflate, inflate},
     items::{EXPIRES_AT, KIND, Put, number, number_of, text_of},
     keys,
-    run_item::{ARTIFACTS, ENDPOINT, STATUS, WORKFLOW, run_of},
+    run_item::{ARTIFACTS, ENDPOINT, STATUS, WORKFLOW, run_item, run_of},
     transaction::{Refused, Transaction},
 };
 
@@ -213,7 +213,7 @@ impl TenantStore<'_> {
     /// # Errors
     /// When the table does not answer.
     pub async fn create_run(&self, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
-        match self.store.create(self.run_item(run)?).await? {
+        match self.store.create(run_item(self.tenant, run)?).await? {
             Put::Done => Ok(None),
             Put::Found(item) => run_of(item).map(Some),
         }
@@ -229,7 +229,7 @@ impl TenantStore<'_> {
         idempotency: Idempotency,
     ) -> Result<(), Refused> {
         Transaction::new(self.store)
-            .create(self.run_item(run)?)
+            .create(run_item(self.tenant, run)?)
             .answer(Some(idempotency))
             .commit()
             .await
@@ -249,7 +249,7 @@ impl TenantStore<'_> {
     /// # Errors
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn save_run(&self, run: &StoredRun) -> Result<(), Error> {
-        let item = self.run_item(run)?;
+        let item = run_item(self.tenant, run)?;
         if run.was != Status::Running || run.run.value.status == Status::Running {
             return self.store.replace(item, run.run.version).await;
         }
@@ -271,7 +271,7 @@ impl TenantStore<'_> {
             return self.save_run(run).await.map(|()| true);
         }
         let started = Transaction::new(self.store)
-            .replace(self.run_item(run)?, run.run.version)
+            .replace(run_item(self.tenant, run)?, run.run.version)
             .start_running(&keys::running(self.tenant), limit)
             .commit()
             .await;

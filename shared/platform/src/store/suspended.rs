@@ -11,6 +11,7 @@ use super::{
     Error, StoredRun, TenantStore,
     items::{EXPIRES_AT, Item, KIND, RangeQuery, number, text_of},
     keys::{self, SK},
+    run_item::run_item,
     transaction::{Refused, Transaction},
 };
 
@@ -25,7 +26,7 @@ impl TenantStore<'_> {
         entry.insert(KIND.to_owned(), AttributeValue::S("suspended".to_owned()));
         entry.insert(EXPIRES_AT.to_owned(), number(run.expires_at.as_second()));
         let made = Transaction::new(self.store)
-            .create(self.run_item(run)?)
+            .create(run_item(self.tenant, run)?)
             .create(entry)
             .commit()
             .await;
