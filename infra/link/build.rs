@@ -2,8 +2,12 @@
 
 use std::{env, path::Path};
 
+#[expect(clippy::disallowed_methods, reason = "cargo's own settings")]
+fn is(name: &str, value: &str) -> bool {
+    env::var(name).is_ok_and(|found| found == value)
+}
+
 fn main() {
-    let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/link/abort.ld");
     println!("cargo::rerun-if-changed={}", script.display());
     // A panic aborts in a release: `profile.release` says so.
