@@ -336,7 +336,7 @@ fn dollars(page: &mut String, costs: &[(String, Cost)], prices: &Prices) {
         "## Dollars for a million webhooks
 
 Counted calls at public prices ({}, {}: {}; `tests/bench/benches/all/prices.json`). A webhook has a JSON body of a KiB and GitHub's
-signature; Lambda is arm64 with the memory of `template.yaml`, billed for the mean time *in the region*, and
+signature; ten at once are of one workflow, which is read once for them; Lambda is arm64 with the memory of `template.yaml`, billed for the mean time *in the region*, and
 longer where less memory is a smaller share of a core; logs are the function's lines: Lambda's own of what went well
 (`SystemLogLevel`) and X-Ray (`Tracing`) are off. Storage is not in it.
 
