@@ -18,9 +18,9 @@ pub(crate) const MAX_ENTRIES: usize = 250;
 const ENTRIES: &str = "entries";
 const LAST: &str = "last";
 
-/// The largest part of a log in its run's item, in bytes of JSON, which deflate to an eighth or less. An
-/// item of its own costs a write unit, which is what a KiB in the run's item costs; and two when a
-/// transaction writes that.
+/// The largest part of a log in its run's item, in bytes of JSON: entries of fifty tasks, which deflate to
+/// less than a KiB. An item of its own costs a write unit, which is what a KiB in the run's item costs;
+/// and two when a transaction writes that.
 const MAX_IN_RUN: usize = 8 * 1024;
 const MAX_IN_RUNNING: usize = 3 * 1024;
 
