@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -61,6 +61,16 @@ async fn in_tls(clear: SocketAddr) -> (String, String) {
     (format!("https://localhost:{port}"), own.cert.pem())
 }
 
+/// A file that goes with whoever has it.
+struct Lent(PathBuf);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // It may be gone.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_speaks_tls_and_trusts_the_systems_authorities_alone() {
     let Some(stack) = stack::get() else { return };
@@ -72,10 +82,10 @@ async fn a_function_speaks_tls_and_trusts_the_systems_authorities_alone() {
     let (url, certificate) = in_tls(clear.unwrap()).await;
     let (_, anothers) = in_tls("127.0.0.1:1".parse().unwrap()).await;
     for (authority, trusted) in [(certificate, true), (anothers, false)] {
-        let file = log_file(case).with_extension("pem");
-        std::fs::write(&file, authority).unwrap();
+        let file = Lent(log_file(case).with_extension("pem"));
+        std::fs::write(&file.0, authority).unwrap();
         let mut environment: HashMap<_, _> = world.environment(case);
-        let authorities = file.to_str().unwrap().to_owned();
+        let authorities = file.0.to_str().unwrap().to_owned();
         environment.insert("SSL_CERT_FILE".to_owned(), authorities);
         environment.insert("AWS_ENDPOINT_URL".to_owned(), url.clone());
         let events = world.events(case.event, 1).await;
@@ -85,7 +95,6 @@ async fn a_function_speaks_tls_and_trusts_the_systems_authorities_alone() {
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         let (calls, _) = world.cloud.counted();
         let logs = function.logs();
-        std::fs::remove_file(&file).unwrap();
         if trusted {
             assert_eq!(answer["statusCode"], 202, "{answer} {logs}");
             assert!(!calls.is_empty());

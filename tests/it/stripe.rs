@@ -295,6 +295,7 @@ async fn whoever_answers_in_stripes_place_is_read_with_care() {
     let page = "<html><h1>502 Bad Gateway</h1></html>".to_owned();
     let large = json!({"id": "x".repeat(5 * 1024 * 1024)}).to_string();
     let missing = json!({"error": {"type": "invalid_request_error", "code": "resource_missing"}});
+    let long = json!({"error": {"code": "x".repeat(101)}}).to_string();
     // What is answered, what comes of it, and after how many requests.
     let cases = [
         (
@@ -312,6 +313,7 @@ async fn whoever_answers_in_stripes_place_is_read_with_care() {
         ),
         (vec![(404, missing.to_string())], "none", 1),
         (vec![(403, page)], "Refused { status: 403, code: \"\"", 1),
+        (vec![(400, long)], "Refused { status: 400, code: \"\"", 1),
         (vec![(302, String::new())], "Refused { status: 302", 1),
     ];
     for (answers, expected, requests) in cases {

@@ -129,6 +129,9 @@ const METER: &str = "aias_runs";
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(6);
 
+/// The longest code of an error that is told, in bytes.
+const MAX_CODE: usize = 100;
+
 /// How large an answer may be, in bytes: a hundred invoices with all their lines.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
@@ -475,7 +478,8 @@ fn error_of(answer: &Response<Vec<u8>>) -> Error {
         kind,
         message,
     } = said.error;
-    let code = code.or(kind).unwrap_or_default();
+    let code = code.or(kind).filter(|code| code.len() <= MAX_CODE);
+    let code = code.unwrap_or_default();
     if matches!(status, 409 | 424 | 429 | 500..=599) {
         return Error::Unavailable(format!("{status} {code}"));
     }
