@@ -14,6 +14,7 @@ use aias_tests::{
     client::{Answer, Client, send},
 };
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::{billing::event, client::answering};
 
@@ -278,14 +279,18 @@ fn the_webhook_secret_rotates_without_a_deploy() {
     put(json!({"current": old}));
 }
 
-/// Stripe, in whose place another gives these answers; and from which ports it was asked.
-async fn in_stripes_place(answers: Vec<(u16, String)>) -> (Stripe, Arc<Mutex<Vec<u16>>>) {
-    let (url, ports) = answering(answers).await;
+fn stripe_at(url: &str) -> Stripe {
     let key = Rotating {
         current: "sk_test_place".to_owned().into(),
         previous: None,
     };
-    (Stripe::new(&url, Secret::given(key)), ports)
+    Stripe::new(url, Secret::given(key))
+}
+
+/// Stripe, in whose place another gives these answers; and from which ports it was asked.
+async fn in_stripes_place(answers: Vec<(u16, String)>) -> (Stripe, Arc<Mutex<Vec<u16>>>) {
+    let (url, ports) = answering(answers).await;
+    (stripe_at(&url), ports)
 }
 
 #[tokio::test]
@@ -325,6 +330,16 @@ async fn whoever_answers_in_stripes_place_is_read_with_care() {
         assert!(told.starts_with(expected), "{told} is not {expected}");
         assert_eq!(ports.lock().unwrap().len(), requests, "{expected}");
     }
+}
+
+/// Whoever reads the log at night wants to know why.
+#[tokio::test]
+async fn why_stripe_cannot_be_reached_is_told() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let told = stripe_at(&url).subscription("sub_1").await.unwrap_err();
+    assert!(told.to_string().contains("Connection refused"), "{told}");
 }
 
 #[tokio::test]

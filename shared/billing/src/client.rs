@@ -7,6 +7,7 @@ use aias_platform::{
     client::{Client, NoAnswer},
     http::Problem,
     secrets::{self, Rotating, Secret},
+    telemetry::Chain,
 };
 use http::{
     HeaderValue, Request, Response,
@@ -61,9 +62,10 @@ pub enum Error {
 
 impl From<NoAnswer> for Error {
     fn from(why: NoAnswer) -> Self {
+        let told = Chain(&why).to_string();
         match why {
-            NoAnswer::TooLarge(_) => Self::Malformed(why.to_string()),
-            NoAnswer::Unreachable(_) | NoAnswer::BrokenOff => Self::Unavailable(why.to_string()),
+            NoAnswer::TooLarge(_) => Self::Malformed(told),
+            NoAnswer::Unreachable(_) | NoAnswer::BrokenOff => Self::Unavailable(told),
         }
     }
 }

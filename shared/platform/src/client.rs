@@ -49,7 +49,7 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
     /// No connection, or it broke off before an answer came.
-    #[error("no answer: {0}")]
+    #[error("no answer")]
     Unreachable(#[source] legacy::Error),
     /// The connection broke off within the answer.
     #[error("the answer broke off")]

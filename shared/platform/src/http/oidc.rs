@@ -13,7 +13,10 @@ use serde::Deserialize;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::tokens::PROVIDER;
-use crate::client::{Client, NoAnswer};
+use crate::{
+    client::{Client, NoAnswer},
+    telemetry::Chain,
+};
 
 /// How long the keys are used before they are fetched again.
 const KEYS_TTL: Duration = Duration::from_secs(3600);
@@ -158,7 +161,7 @@ impl Oidc {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::error!(error = %error, "the last keys of the issuer serve on");
+                    tracing::error!(error = %Chain(&error), "the last keys of the issuer serve on");
                 }
             }
         }
