@@ -6,7 +6,7 @@ TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run test watch check bench zips clean
+.PHONY: run test watch check openapi bench zips clean
 
 run: $(VENV)/run.stamp
 	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) run
@@ -25,6 +25,11 @@ check: $(VENV)/run.stamp $(TOOLS)/stamp
 	infra/check_deny.sh
 	$(TOOLS)/bin/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(TOOLS)/bin/sam validate --lint --template template.yaml
+
+# docs/openapi.json, from the handlers. A test fails when it is stale.
+openapi:
+	cargo run --quiet --package aias-tests --bin openapi > docs/openapi.json.new
+	mv docs/openapi.json.new docs/openapi.json
 
 # Figures, never tests: docs/benchmarks.md, docs/scale.md and their plots are made anew.
 bench: $(VENV)/run.stamp

@@ -62,7 +62,7 @@ def nextest():
 
 def test():
     """Everything, with one deployed stack for the tests that want it. The runner speaks last."""
-    build()
+    build(["--workspace"])
     runner = nextest()
     state = LOCAL / "test"
     shutil.rmtree(state, ignore_errors=True)

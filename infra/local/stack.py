@@ -27,6 +27,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
 # The local AWS, the OIDC issuer, and what stands for Stripe; `make watch` takes the one in between.
 OFFSETS = (0, 1, 3)
+# What a local stack runs: the functions and the Stripe mock.
+PACKAGES = [f"--package={path.name}" for path in sorted((ROOT / "functions").iterdir())] + [
+    "--package=stripe-mock",
+    "--package=local-features",
+]
 STRIPE_API_KEY = "sk_test_local"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
@@ -43,12 +48,14 @@ def target_folder(profile="debug") -> Path:
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / profile
 
 
-def build():
+def build(packages=PACKAGES):
     if not shutil.which("cargo"):
-        raise Failed("cargo is not there, and the functions are built with it: install Rust from https://rustup.rs")
+        raise Failed("cargo is missing, and builds the functions: install Rust from https://rustup.rs")
     say("building the functions (the first time takes some minutes)")
-    if subprocess.run(["cargo", "build", "--workspace", "--bins"], cwd=ROOT).returncode != 0:
+    began = time.monotonic()
+    if subprocess.run(["cargo", "build", "--bins", *packages], cwd=ROOT).returncode != 0:
         raise Failed("the functions do not build: see the compiler's message above")
+    say(f"built in {time.monotonic() - began:.0f} s")
 
 
 def is_free(port):
@@ -267,7 +274,7 @@ class Stack:
             "webhook_secret": self.stripe_webhook_secret,
         }
         self.stripe = subprocess.Popen(
-            [str(target_folder() / "stripe-double")],
+            [str(target_folder() / "stripe-mock")],
             stdin=subprocess.PIPE,
             stdout=self.log,
             stderr=self.log,

@@ -1,7 +1,10 @@
 //! The functions in this process: DynamoDB in it too, S3 and SQS of the local AWS, one tenant with
 //! one workflow and one endpoint, whose ids are those of `events/`.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use aias_billing::Stripe;
 use aias_domain::{
@@ -20,17 +23,22 @@ use aias_platform::{
     batch::{SqsBatchResponse, SqsEvent},
     blobs::Blobs,
     clock::Clock,
-    http::{Api, HttpAnswer, HttpEvent, Issuer},
+    http::{Api, Gateway, Issuer, service},
     queue::Queue,
     runs::Intake,
     secrets::{self, Keyring, Keyrings, Purpose, Rotating},
     store::{Proof, RunFilter, Store, TenantStore, plan_entry},
 };
 use aias_sandbox::Sandbox;
-use aias_testkit::{aws, dynamodb, stack, stripe::Double, wire::Wire};
+use aias_testkit::{aws, dynamodb, stack, wire::Wire};
 use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use stripe_mock::StripeMock;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::api::{self, Exchange};
 
 /// The tenant's id.
 pub const TENANT: &str = "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F";
@@ -69,6 +77,40 @@ pub fn ten_steps() -> Value {
     })
 }
 
+/// A response, as API Gateway gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpAnswer {
+    /// The status code.
+    pub status_code: u16,
+    /// The headers.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    #[serde(default)]
+    pub body: String,
+}
+
+/// The response to an event, held to the API's description.
+pub async fn respond(gateway: &Gateway, event: &str) -> HttpAnswer {
+    let payload = RawValue::from_string(event.to_owned()).unwrap();
+    let response = serde_json::to_value(gateway.respond(&payload).await).unwrap();
+    let answer: HttpAnswer = serde_json::from_value(response).unwrap();
+    let event: Value = serde_json::from_str(event).unwrap();
+    api::check(&Exchange {
+        method: event["requestContext"]["http"]["method"]
+            .as_str()
+            .unwrap_or_default(),
+        path: event["rawPath"].as_str().unwrap_or_default(),
+        status: answer.status_code,
+        content_type: answer
+            .headers
+            .get("content-type")
+            .map_or("", String::as_str),
+        body: answer.body.as_bytes(),
+    });
+    answer
+}
+
 /// A queue, a bucket and a table of one test's own.
 #[derive(Debug)]
 pub struct Bench {
@@ -77,7 +119,7 @@ pub struct Bench {
     /// The functions' time.
     pub clock: Clock,
     /// What the functions take for Stripe.
-    pub stripe: Double,
+    pub stripe: StripeMock,
     stripe_url: String,
     database: String,
     aws: String,
@@ -107,7 +149,7 @@ impl Bench {
             .send()
             .await
             .unwrap();
-        let stripe = Double::new(STRIPE_KEY, None);
+        let stripe = StripeMock::new(STRIPE_KEY, None);
         let bench = Self {
             wire: Wire::default(),
             clock: Clock::set_to("2026-11-21T12:00:00Z".parse().unwrap()),
@@ -123,7 +165,7 @@ impl Bench {
     }
 
     /// A bench whose AWS is all at one URL, with the table `aias`.
-    pub async fn at(url: &str, clock: Clock, stripe: Double, stripe_url: &str) -> Self {
+    pub async fn at(url: &str, clock: Clock, stripe: StripeMock, stripe_url: &str) -> Self {
         let bench = Self {
             wire: Wire::default(),
             clock,
@@ -173,7 +215,11 @@ impl Bench {
 
     /// A new `stripe-webhook`.
     #[must_use]
-    pub fn stripe_webhook(&self) -> stripe_webhook::App {
+    pub fn stripe_webhook(&self) -> Gateway {
+        Gateway::new(service(stripe_webhook::routes(self.stripe_webhook_app())))
+    }
+
+    fn stripe_webhook_app(&self) -> stripe_webhook::App {
         let taken = Rotating {
             current: STRIPE_SECRET.to_owned().into(),
             previous: Some("whsec_before".to_owned().into()),
@@ -208,7 +254,11 @@ impl Bench {
 
     /// A new `webhook-ingest`, as after a cold start.
     #[must_use]
-    pub fn ingest(&self) -> webhook_ingest::App {
+    pub fn ingest(&self) -> Gateway {
+        Gateway::new(service(webhook_ingest::routes(self.ingest_app())))
+    }
+
+    fn ingest_app(&self) -> webhook_ingest::App {
         webhook_ingest::App::new(
             self.intake(),
             Keyrings::given(Self::keyring()),
@@ -252,38 +302,26 @@ impl Bench {
     }
 
     async fn answer_with(&self, keyring: Keyring, function: &str, event: &str) -> HttpAnswer {
-        let api = self.api_with(keyring);
-        let event: HttpEvent = serde_json::from_str(event).unwrap();
+        let routes = self.routes(self.api_with(keyring), function);
+        respond(&Gateway::new(service(routes)), event).await
+    }
+
+    /// The routes of a function, which authenticates by `api`.
+    #[must_use]
+    pub fn routes(&self, api: Api, function: &str) -> OpenApiRouter {
+        let (blobs, queue) = (self.blobs(), self.queue());
         match function {
-            "webhook-ingest" => webhook_ingest::handle(&self.ingest(), event).await,
-            "webhook-endpoints" => {
-                webhook_endpoints::handle(&webhook_endpoints::App { api }, event).await
-            }
-            "workflows" => {
-                workflows::handle(
-                    &workflows::App::new(api, self.blobs(), self.queue(), sandbox()),
-                    event,
-                )
-                .await
-            }
-            "runs" => {
-                runs::handle(
-                    &runs::App::new(api, self.blobs(), self.queue(), sandbox()),
-                    event,
-                )
-                .await
-            }
-            "artifacts" => artifacts::handle(&artifacts::App::new(api, self.blobs()), event).await,
-            "tenants" => tenants::handle(&tenants::App { api }, event).await,
-            "stripe-webhook" => stripe_webhook::handle(&self.stripe_webhook(), event).await,
-            "billing" => {
-                let app = billing::App::new(api, self.stripe());
-                billing::handle(&app, event).await
-            }
+            "webhook-ingest" => webhook_ingest::routes(self.ingest_app()),
+            "webhook-endpoints" => webhook_endpoints::routes(webhook_endpoints::App::new(api)),
+            "workflows" => workflows::routes(workflows::App::new(api, blobs, queue, sandbox())),
+            "runs" => runs::routes(runs::App::new(api, blobs, queue, sandbox())),
+            "artifacts" => artifacts::routes(artifacts::App::new(api, blobs)),
+            "tenants" => tenants::routes(tenants::App::new(api)),
+            "stripe-webhook" => stripe_webhook::routes(self.stripe_webhook_app()),
+            "billing" => billing::routes(billing::App::new(api, self.stripe())),
             "diagnostics" => {
                 let keyrings = Keyrings::given(Self::keyring());
-                let app = diagnostics::App::new(self.store(), self.blobs(), self.queue(), keyrings);
-                diagnostics::handle(&app, event).await
+                diagnostics::routes(diagnostics::App::new(self.store(), blobs, queue, keyrings))
             }
             other => panic!("no function {other}"),
         }
@@ -387,14 +425,14 @@ impl Bench {
     }
 
     /// Posts a webhook to an app.
-    pub async fn post(&self, app: &webhook_ingest::App, event_id: &str, body: &str) -> HttpAnswer {
+    pub async fn post(&self, ingest: &Gateway, event_id: &str, body: &str) -> HttpAnswer {
         let event = json!({
             "rawPath": format!("/api/webhooks/{TENANT}/{}", "A".repeat(43)),
             "headers": {"content-type": "application/json", "idempotency-key": event_id, "user-agent": "bench"},
             "body": body,
             "requestContext": {"requestId": "r", "http": {"method": "POST"}},
         });
-        webhook_ingest::handle(app, serde_json::from_value(event).unwrap()).await
+        respond(ingest, &event.to_string()).await
     }
 
     /// What the owner gets for a request.
@@ -430,17 +468,17 @@ impl Bench {
     }
 
     /// What Stripe gets for an event, signed now.
-    pub async fn tell(&self, app: &stripe_webhook::App, event: &Value) -> HttpAnswer {
+    pub async fn tell(&self, stripe_webhook: &Gateway, event: &Value) -> HttpAnswer {
         let body = event.to_string();
         let at = self.clock.now().as_second();
-        let signature = Double::sign(STRIPE_SECRET, at, &body);
+        let signature = StripeMock::sign(STRIPE_SECRET, at, &body);
         let event = json!({
             "rawPath": "/api/stripe/webhook",
             "headers": {"content-type": "application/json", "stripe-signature": signature},
             "body": body,
             "requestContext": {"requestId": "r", "http": {"method": "POST"}},
         });
-        stripe_webhook::handle(app, serde_json::from_value(event).unwrap()).await
+        respond(stripe_webhook, &event.to_string()).await
     }
 
     /// Wakes a new reconciler, as the schedule does.

@@ -13,6 +13,8 @@ use aias_testkit::{
 use serde_json::{Value, json};
 use ureq::{Agent, http};
 
+use crate::api::{self, Exchange};
+
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
@@ -86,11 +88,28 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> A
         .limit(64 * 1024 * 1024)
         .read_to_vec()
         .unwrap();
-    Answer {
+    let answer = Answer {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
         body,
-    }
+    };
+    hold_to_document(method, url, &answer);
+    answer
+}
+
+/// Holds a response of the API, not of another host, to the API's description.
+fn hold_to_document(method: &str, url: &str, answer: &Answer) {
+    let own = stack::get().and_then(|stack| url.strip_prefix(stack.url()));
+    let Some(path) = own.filter(|path| path.starts_with("/api/")) else {
+        return;
+    };
+    api::check(&Exchange {
+        method,
+        path: path.split('?').next().unwrap_or_default(),
+        status: answer.status,
+        content_type: answer.header("content-type"),
+        body: &answer.body,
+    });
 }
 
 /// A tenant of one test's own, and its owner's API key.
@@ -234,7 +253,7 @@ for group in logs.describe_log_groups()["logGroups"]:
             print(event["message"])
 "#;
         let printed = self.stack.python(program, &[self.stack.url()]);
-        assert!(printed.contains("the request was answered"), "no log");
+        assert!(printed.contains("request_answered"), "no log");
         printed.into_bytes()
     }
 

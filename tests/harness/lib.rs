@@ -9,6 +9,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+pub mod api;
 pub mod bench;
 pub mod client;
 pub mod cloud;

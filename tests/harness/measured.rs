@@ -4,16 +4,14 @@
 use std::collections::HashMap;
 
 use aias_platform::clock::Clock;
-use aias_testkit::{
-    hosts::Hosts,
-    stripe::{Double, Price, subscription},
-};
+use aias_testkit::hosts::Hosts;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use stripe_mock::{Price, StripeMock, subscription};
 
 use crate::{
-    bench::{Bench, KEYRING, OWNERS_KEY, STRIPE_KEY, STRIPE_SECRET, TENANT, json_of},
+    bench::{Bench, KEYRING, OWNERS_KEY, STRIPE_KEY, STRIPE_SECRET, TENANT, json_of, respond},
     cloud::Cloud,
 };
 
@@ -186,9 +184,9 @@ impl World {
             ("stripe-webhook".to_owned(), secret(STRIPE_SECRET)),
         ]);
         let cloud = Cloud::start(secrets).await;
-        let double = Double::new(STRIPE_KEY, None);
-        let stripe = double.start().await;
-        let bench = Bench::at(&cloud.url, Clock::system(), double, &stripe).await;
+        let stripe_mock = StripeMock::new(STRIPE_KEY, None);
+        let stripe = stripe_mock.start().await;
+        let bench = Bench::at(&cloud.url, Clock::system(), stripe_mock, &stripe).await;
         let host = Hosts::default().start().await;
         let mut world = Self {
             cloud,
@@ -319,8 +317,7 @@ impl World {
         let _ = self.cloud.messages();
         for _ in 0..batch {
             let event = self.webhook(workflow);
-            let answer = webhook_ingest::handle(&ingest, serde_json::from_value(event).unwrap());
-            let answer = answer.await;
+            let answer = respond(&ingest, &event.to_string()).await;
             assert_eq!(answer.status_code, 202, "{}", answer.body);
         }
         let messages = self.cloud.messages();
@@ -345,7 +342,7 @@ impl World {
             "data": {"object": object},
         });
         let body = event.to_string();
-        let signature = Double::sign(STRIPE_SECRET, now, &body);
+        let signature = StripeMock::sign(STRIPE_SECRET, now, &body);
         let headers = [
             ("content-type", "application/json"),
             ("stripe-signature", signature.as_str()),

@@ -287,17 +287,17 @@ fn every_answer_follows_the_conventions() {
     for (method, path, status, allow) in [
         ("GET", "/api/nothing", 404, ""),
         ("GET", "/api/", 404, ""),
-        ("POST", "/api/runs", 405, "GET"),
-        ("DELETE", "/api/health", 405, "GET"),
-        ("HEAD", "/api/runs", 405, "GET"),
+        ("POST", "/api/runs", 405, "GET,HEAD"),
+        ("DELETE", "/api/health", 405, "GET,HEAD"),
+        ("HEAD", "/api/runs", 401, ""),
         (
             "PUT",
             "/api/webhook-endpoints/whe_1",
             405,
-            "GET, PATCH, DELETE",
+            "GET,HEAD,PATCH,DELETE",
         ),
-        ("GET", "/api/workflows/execute", 401, ""),
-        ("BREW", "/api/runs", 405, "GET"),
+        ("GET", "/api/workflows/execute", 405, "POST"),
+        ("BREW", "/api/runs", 405, "GET,HEAD"),
     ] {
         let answer = send(method, &format!("{url}{path}"), &[], b"");
         assert_eq!(

@@ -1,9 +1,9 @@
 //! Credentials: what is not good is `401`, in the same words.
 
-use aias_platform::http::{HttpEvent, Issuer};
+use aias_platform::http::{Gateway, Issuer, service};
 use aias_testkit::issuer;
 use aias_tests::{
-    bench::{Bench, TENANT},
+    bench::{Bench, TENANT, respond},
     client::{Client, send, token},
 };
 use serde_json::{Value, json};
@@ -278,9 +278,8 @@ async fn an_issuer_that_cannot_be_trusted_lets_nobody_in() {
     let mut waiting = Vec::new();
     for wrong in issuer::WRONGS {
         let issuer = Issuer::new(&format!("{url}/{wrong}"), "aias").unwrap();
-        let app = tenants::App {
-            api: bench.api_of(Some(issuer.clone())),
-        };
+        let api = bench.api_of(Some(issuer.clone()));
+        let tenants = Gateway::new(service(bench.routes(api, "tenants")));
         let claims = json!({
             "sub": "a", "iss": issuer.url, "aud": "aias", "exp": 4_000_000_000_u64,
         });
@@ -292,7 +291,7 @@ async fn an_issuer_that_cannot_be_trusted_lets_nobody_in() {
                 ("ES256", "k1"),
             ] {
                 let token = forged(&json!({"alg": alg, "kid": kid}), &claims, Some(&shared[..]));
-                let answer = tenants::handle(&app, get(&token, "192.0.2.1")).await;
+                let answer = respond(&tenants, &get(&token, "192.0.2.1")).await;
                 // It is not to be told whose fault it is: an issuer that does not answer may later.
                 let fits = match wrong {
                     _ if alg == "HS256" => answer.status_code == 401,
@@ -311,12 +310,12 @@ async fn an_issuer_that_cannot_be_trusted_lets_nobody_in() {
     futures_util::future::join_all(waiting.into_iter().map(Box::pin)).await;
 }
 
-fn get(token: &str, source_ip: &str) -> HttpEvent {
+fn get(token: &str, source_ip: &str) -> String {
     let event = json!({
         "rawPath": "/api/tenants", "headers": {"authorization": format!("Bearer {token}")},
         "requestContext": {"http": {"method": "GET", "sourceIp": source_ip}},
     });
-    serde_json::from_value(event).unwrap()
+    event.to_string()
 }
 
 #[tokio::test]
@@ -324,13 +323,11 @@ async fn failed_attempts_of_an_address_are_bounded() {
     let Some(bench) = Bench::new().await else {
         return;
     };
-    let app = tenants::App {
-        api: bench.api_of(None),
-    };
+    let tenants = Gateway::new(service(bench.routes(bench.api_of(None), "tenants")));
     let good = format!("aias_{}_{}", &TENANT[4..], "B".repeat(43));
     let bad = format!("aias_{}_{}", &TENANT[4..], "C".repeat(43));
     let status = async |token: &str, ip: &str| {
-        let answer = tenants::handle(&app, get(token, ip)).await;
+        let answer = respond(&tenants, &get(token, ip)).await;
         answer.status_code
     };
     // What is good never counts.
@@ -342,7 +339,7 @@ async fn failed_attempts_of_an_address_are_bounded() {
         assert_eq!(status(token, "192.0.2.1").await, 401);
     }
     bench.wire.reset();
-    let refused = tenants::handle(&app, get(&bad, "192.0.2.1")).await;
+    let refused = respond(&tenants, &get(&bad, "192.0.2.1")).await;
     assert_eq!(refused.status_code, 429);
     assert!(refused.body.contains("too-many-attempts"));
     assert!(

@@ -4,8 +4,8 @@
 use aias_domain::{id::TenantId, secret::SecretName};
 use aias_platform::{
     clock::{Clock, random_id},
-    narrow,
     store::{Proof, Store},
+    tenant_credentials,
 };
 use aias_testkit::{
     aws,
@@ -189,12 +189,12 @@ async fn a_tenant_that_is_warm_costs_no_call() {
     let tenants = tenants();
     let role = program(stack, "copy", "TenantsTenantRole", tenants);
     let wire = Wire::default();
-    let config = narrow::narrowed(&aws::config(stack.url(), &wire), role);
+    let config = tenant_credentials::scoped(&aws::config(stack.url(), &wire), role);
     let store = Store::new(&config, stack.output("TableName").to_owned());
     let name: SecretName = "s".parse().unwrap();
     let read = |as_whom: TenantId, whose: TenantId| {
         let (store, name) = (&store, &name);
-        narrow::as_tenant(as_whom, async move {
+        tenant_credentials::as_tenant(as_whom, async move {
             let own = store.tenant(Proof::for_tests(whose));
             own.secret(name).await
         })

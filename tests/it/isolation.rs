@@ -1,152 +1,26 @@
-//! Every route of the template, as the wrong tenant, with too low a role, and with no credential. A
-//! route without a row here fails.
+//! Every operation of the API, as the wrong tenant, with too low a role, and without a credential. The
+//! operations and their roles are those that the handlers declare.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
-use aias_tests::client::{Client, send};
+use aias_tests::{
+    api::{Operation, operations},
+    client::{Client, send},
+};
 use serde_json::{Value, json};
 
-/// Who may call a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
-    /// Anybody: it has no credential, or its own.
-    Anybody,
-    /// Anybody who is somebody.
-    Caller,
-    /// A member with this role.
-    Member(&'static str),
+/// The operations that a member may call, each with the least role.
+fn for_members() -> Vec<(Operation, String)> {
+    let all = operations().into_iter();
+    all.filter_map(|operation| {
+        let role = operation.role.clone().filter(|role| role != "any")?;
+        Some((operation, role))
+    })
+    .collect()
 }
-
-use Who::{Anybody, Caller, Member};
-
-const ROUTES: [(&str, &str, Who); 57] = [
-    ("POST", "/api/webhooks/{tenant_id}/{secret}", Anybody),
-    ("GET", "/api/webhooks/{tenant_id}/{secret}", Anybody),
-    ("POST", "/api/stripe/webhook", Anybody),
-    ("GET", "/api/billing/subscription", Member("owner")),
-    ("GET", "/api/billing/invoices", Member("owner")),
-    ("GET", "/api/billing/usage", Member("owner")),
-    ("POST", "/api/billing/checkout", Member("owner")),
-    ("POST", "/api/billing/portal", Member("owner")),
-    ("GET", "/api/entitlements/check", Member("viewer")),
-    ("GET", "/api/health", Anybody),
-    ("GET", "/api/openapi.json", Anybody),
-    ("GET", "/api/tenants", Caller),
-    ("POST", "/api/tenants", Caller),
-    ("GET", "/api/webhook-endpoints", Member("viewer")),
-    ("POST", "/api/webhook-endpoints", Member("admin")),
-    ("GET", "/api/webhook-endpoints/{id}", Member("viewer")),
-    ("PATCH", "/api/webhook-endpoints/{id}", Member("admin")),
-    ("DELETE", "/api/webhook-endpoints/{id}", Member("admin")),
-    (
-        "POST",
-        "/api/webhook-endpoints/{id}/rotate-secret",
-        Member("admin"),
-    ),
-    ("GET", "/api/workflows", Member("viewer")),
-    ("POST", "/api/workflows", Member("editor")),
-    ("POST", "/api/workflows/execute", Member("editor")),
-    ("GET", "/api/workflows/{id}", Member("viewer")),
-    ("PUT", "/api/workflows/{id}", Member("editor")),
-    ("PATCH", "/api/workflows/{id}", Member("editor")),
-    ("DELETE", "/api/workflows/{id}", Member("editor")),
-    ("GET", "/api/workflows/{id}/versions", Member("viewer")),
-    (
-        "GET",
-        "/api/workflows/{id}/versions/{number}",
-        Member("viewer"),
-    ),
-    ("POST", "/api/workflows/{id}/execute", Member("editor")),
-    ("POST", "/api/workflows/{id}/test", Member("editor")),
-    ("GET", "/api/runs", Member("viewer")),
-    ("GET", "/api/runs/{id}", Member("viewer")),
-    ("GET", "/api/runs/{id}/logs", Member("viewer")),
-    ("GET", "/api/runs/{id}/input", Member("viewer")),
-    ("POST", "/api/runs/{id}/cancel", Member("editor")),
-    ("POST", "/api/runs/{id}/retry", Member("editor")),
-    ("POST", "/api/runs/{id}/replay", Member("editor")),
-    ("POST", "/api/runs/{id}/verify", Member("editor")),
-    ("GET", "/api/runs/{id}/events", Member("viewer")),
-    ("GET", "/api/artifacts", Member("viewer")),
-    ("GET", "/api/artifacts/{id}", Member("viewer")),
-    ("GET", "/api/artifacts/{id}/download", Member("viewer")),
-    ("GET", "/api/tenants/{id}", Member("viewer")),
-    ("PATCH", "/api/tenants/{id}", Member("admin")),
-    ("DELETE", "/api/tenants/{id}", Member("owner")),
-    ("GET", "/api/tenants/{id}/members", Member("viewer")),
-    ("POST", "/api/tenants/{id}/members", Member("admin")),
-    (
-        "PATCH",
-        "/api/tenants/{id}/members/{user_id}",
-        Member("admin"),
-    ),
-    (
-        "DELETE",
-        "/api/tenants/{id}/members/{user_id}",
-        Member("admin"),
-    ),
-    ("GET", "/api/tenants/{id}/api-keys", Member("admin")),
-    ("POST", "/api/tenants/{id}/api-keys", Member("admin")),
-    (
-        "DELETE",
-        "/api/tenants/{id}/api-keys/{key_id}",
-        Member("admin"),
-    ),
-    ("GET", "/api/tenants/{id}/audit-log", Member("admin")),
-    ("GET", "/api/secrets", Member("admin")),
-    ("GET", "/api/secrets/{name}", Member("admin")),
-    ("PUT", "/api/secrets/{name}", Member("admin")),
-    ("DELETE", "/api/secrets/{name}", Member("admin")),
-];
 
 fn template() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")).unwrap()
-}
-
-fn routes_of_the_template() -> BTreeSet<(String, String)> {
-    let text = template();
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let pairs = lines.windows(2).filter_map(|pair| {
-        Some((
-            pair[0].strip_prefix("Method: ")?.to_owned(),
-            pair[1].strip_prefix("Path: ")?.to_owned(),
-        ))
-    });
-    pairs.collect()
-}
-
-#[test]
-fn every_route_of_the_template_has_a_row_and_a_description() {
-    let rows: BTreeSet<_> = ROUTES
-        .iter()
-        .map(|(m, p, _)| ((*m).to_owned(), (*p).to_owned()))
-        .collect();
-    assert_eq!(rows, routes_of_the_template());
-    let openapi: Value = serde_json::from_str(diagnostics::OPENAPI).unwrap();
-    let mut described = BTreeSet::new();
-    for (path, operations) in openapi["paths"].as_object().unwrap() {
-        for method in operations
-            .as_object()
-            .unwrap()
-            .keys()
-            .filter(|name| *name != "parameters")
-        {
-            described.insert((method.to_uppercase(), path.clone()));
-        }
-    }
-    assert_eq!(described, rows);
-}
-
-#[test]
-fn the_local_loop_has_the_same_routes() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let text = fs::read_to_string(root).unwrap();
-    for (method, path, _) in ROUTES {
-        assert!(
-            text.contains(&format!("\"{path}\"")),
-            "{method} {path} is not in the router of Cargo.toml"
-        );
-    }
 }
 
 /// A tenant with one of everything.
@@ -225,12 +99,13 @@ impl Furnished {
 }
 
 #[test]
-fn without_a_credential_nothing_opens() {
+fn request_without_credential_is_refused() {
     let Some(own) = furnished() else { return };
-    for (method, route, who) in ROUTES {
-        if who == Anybody {
+    for operation in operations() {
+        if operation.role.is_none() {
             continue;
         }
+        let (method, route) = (operation.method.as_str(), operation.path.as_str());
         let url = format!("{}{}", own.owner.stack.url(), own.path(route));
         let headers = [("x-tenant-id", own.owner.tenant.as_str())];
         let answer = send(method, &url, &headers, b"").expect(401);
@@ -242,7 +117,7 @@ fn without_a_credential_nothing_opens() {
 }
 
 #[test]
-fn another_tenants_things_are_not_there() {
+fn another_tenants_objects_are_not_found() {
     let (Some(own), Some(other)) = (furnished(), Client::new()) else {
         return;
     };
@@ -250,8 +125,8 @@ fn another_tenants_things_are_not_there() {
         other.stack,
         &json!({"sub": "stranger"}),
     ));
-    for (method, route, who) in ROUTES {
-        let Member(_) = who else { continue };
+    for (operation, _) in for_members() {
+        let (method, route) = (operation.method.as_str(), operation.path.as_str());
         let (path, body) = (own.path(route), own.body(method, route));
         // By a key of another tenant: of this tenant's things, none is there.
         let answer = other.json(method, &path, &body);
@@ -304,15 +179,15 @@ fn another_tenants_things_are_not_there() {
 }
 
 #[test]
-fn a_role_that_is_too_low_is_refused() {
+fn too_low_role_is_refused() {
     let Some(own) = furnished() else { return };
     let roles = ["viewer", "editor", "admin", "owner"];
     let clients: Vec<Client> = roles
         .iter()
         .map(|role| own.owner.with(own.owner.key(role)))
         .collect();
-    for (method, route, who) in ROUTES {
-        let Member(least) = who else { continue };
+    for (operation, least) in for_members() {
+        let (method, route) = (operation.method.as_str(), operation.path.as_str());
         let least = roles.iter().position(|role| *role == least).unwrap();
         let (path, body) = (own.path(route), own.body(method, route));
         for (rank, client) in clients.iter().enumerate().take(least) {
@@ -334,7 +209,7 @@ fn a_role_that_is_too_low_is_refused() {
 }
 
 #[test]
-fn every_role_is_narrow() {
+fn every_iam_role_is_narrow() {
     let text = template();
     for line in text.lines().map(str::trim) {
         if line.starts_with("Action:") {

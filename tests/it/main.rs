@@ -18,6 +18,7 @@ mod figures;
 mod fuzz;
 mod iam;
 mod isolation;
+mod openapi;
 mod outbound;
 mod plan;
 mod run;
@@ -29,6 +30,23 @@ mod stripe;
 mod suspended;
 mod webhook;
 mod zips;
+
+/// The manifests of the functions have their test targets off.
+#[test]
+fn no_function_has_tests_that_would_not_run() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert!(!text.contains("#[cfg(test)]"), "{}", path.display());
+            }
+        }
+    }
+}
 
 /// A file that is forgotten here has tests that never run.
 #[test]

@@ -455,7 +455,7 @@ async fn a_sender_is_told_what_is_left_by_the_write_that_counted() {
         .enterprise(&json!({"runs_per_month": 50, "events_per_second": 1}))
         .await;
     let app = bench.ingest();
-    let head = |answer: &aias_platform::http::HttpAnswer, name: &str| answer.headers[name].clone();
+    let head = |answer: &aias_tests::bench::HttpAnswer, name: &str| answer.headers[name].clone();
     let first = bench.post(&app, "evt_0", "{}").await;
     // 1 of 10 in this window, 1 of 50 in this month, which turns in 9.5 days.
     assert_eq!(

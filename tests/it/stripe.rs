@@ -8,12 +8,12 @@ use std::{
 
 use aias_billing::Stripe;
 use aias_platform::secrets::{Rotating, Secret};
-use aias_testkit::stripe::{Double, Price, subscription};
 use aias_tests::{
     bench::{Bench, TENANT},
     client::{Answer, Client, send},
 };
 use serde_json::{Value, json};
+use stripe_mock::{Price, StripeMock, subscription};
 use tokio::net::TcpListener;
 
 use crate::{billing::event, client::answering};
@@ -161,7 +161,7 @@ fn a_checkout_through_the_deployed_stack_gives_the_plan() {
 
 const DRIVE: &str = "
 import sys, json, stripe
-stripe.api_key, stripe.api_base = 'sk_test_double', sys.argv[1].rstrip('/')
+stripe.api_key, stripe.api_base = 'sk_test_mock', sys.argv[1].rstrip('/')
 customer = stripe.Customer.create(metadata={'tenant_id': 'ten_1'}, idempotency_key='k')
 again = stripe.Customer.create(metadata={'tenant_id': 'ten_1'}, idempotency_key='k')
 assert customer.id == again.id, 'an idempotency key is replayed'
@@ -195,11 +195,11 @@ except stripe.AuthenticationError:
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_official_package_drives_the_double() {
+async fn official_package_drives_the_mock() {
     let Some(stack) = aias_testkit::stack::get() else {
         return;
     };
-    let url = Double::new("sk_test_double", None).start().await;
+    let url = StripeMock::new("sk_test_mock", None).start().await;
     let driven = tokio::task::spawn_blocking(move || stack.python(DRIVE, &[&url])).await;
     assert_eq!(driven.unwrap(), "driven");
 }

@@ -1,4 +1,6 @@
-//! Artifacts: what runs made.
+//! Artifacts: the outputs of runs.
+
+use std::sync::Arc;
 
 use aias_domain::{
     artifact::{Artifact, PREVIEW_BYTES},
@@ -11,19 +13,24 @@ use aias_platform::{
     blobs::{Blobs, Object},
     config::Env,
     http::{
-        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
+        Api, Authenticated as _, HasApi, List, PageParams, Path, Problem, Result, Viewer, openapi,
+        response::{found, object},
     },
     runs::{expiry, read_artifact},
     store::{Listing, Page, RunFilter, StoredRun, TenantStore},
 };
+use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tracing::{Span, field::display};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes take.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
-    /// The table, who calls, and the time.
-    pub api: Api,
+    /// The table, authentication and the time.
+    pub api: Arc<Api>,
     blobs: Blobs,
 }
 
@@ -32,60 +39,68 @@ impl App {
     #[must_use]
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
-        Self {
-            api: Api::load(aws, tenants, env),
-            blobs,
-        }
+        Self::new(Api::load(aws, tenants, env), blobs)
     }
 
-    /// Of its parts.
+    /// From its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs) -> Self {
+        let api = Arc::new(api);
         Self { api, blobs }
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen: SeenCell| async move {
-        let route = |caller| route(app, caller, &request, &seen);
-        app.api.auth.as_caller(&request, &seen, route).await
-    })
-    .await
-}
-
-async fn route(
-    app: &App,
-    caller: Caller,
-    request: &Request,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let store = &app.api.store.tenant(caller.proof());
-    match (request.method, request.path().as_slice()) {
-        (Method::Get, ["api", "artifacts"]) => list(app, store, &caller, request).await,
-        (Method::Get, ["api", "artifacts", id]) => one(app, store, id, seen).await,
-        (Method::Get, ["api", "artifacts", id, "download"]) => download(app, store, id, seen).await,
-        _ => Err(Problem::not_found()),
+impl HasApi for App {
+    fn api(&self) -> &Api {
+        &self.api
     }
 }
 
-#[derive(Serialize)]
-struct View {
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    let api = Arc::clone(&app.api);
+    OpenApiRouter::new()
+        .routes(routes!(list_artifacts))
+        .routes(routes!(get_artifact))
+        .routes(routes!(download_artifact))
+        .in_named_tenant(&api)
+        .with_state(Arc::new(app))
+}
+
+/// An artifact.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Artifact)]
+struct ArtifactView {
     id: ArtifactId,
     run_id: RunId,
     workflow_id: WorkflowId,
     name: String,
+    #[schema(example = "application/json")]
     content_type: String,
     size_bytes: u64,
+    /// Of the artifact's bytes.
+    #[schema(pattern = "^sha256:[0-9a-f]{64}$")]
     digest: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    /// When retention deletes it.
+    #[schema(format = DateTime)]
     expires_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preview: Option<Option<String>>,
 }
 
-fn view(artifact: Artifact, workflow_id: WorkflowId, expires_at: Timestamp) -> View {
-    View {
+/// An artifact with a preview.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ArtifactWithPreview)]
+struct ArtifactWithPreview {
+    #[serde(flatten)]
+    artifact: ArtifactView,
+    /// The first 4 KiB, if it is text.
+    preview: Option<String>,
+}
+
+fn view(artifact: Artifact, workflow_id: WorkflowId, expires_at: Timestamp) -> ArtifactView {
+    ArtifactView {
         id: artifact.id,
         run_id: artifact.id.run_id,
         workflow_id,
@@ -95,30 +110,37 @@ fn view(artifact: Artifact, workflow_id: WorkflowId, expires_at: Timestamp) -> V
         digest: artifact.digest,
         created_at: text_of(artifact.created_at),
         expires_at: text_of(expires_at),
-        preview: None,
     }
 }
 
-async fn list(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    let now = app.api.clock.now();
-    let kept = SignedDuration::from_hours(24 * i64::from(caller.limits.retention_days));
-    let views = |run: Run| -> Vec<View> {
-        let expires_at = expiry(run.created_at, caller.limits.retention_days);
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ArtifactFilter {
+    /// Only the artifacts of this run.
+    run_id: Option<RunId>,
+}
+
+/// List artifacts
+#[utoipa::path(
+    get,
+    path = "/api/artifacts",
+    tag = "artifacts",
+    params(ArtifactFilter, PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<ArtifactView>)),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
+    let (store, now) = (ctx.store(), ctx.now);
+    let retention_days = ctx.caller.limits.retention_days;
+    let views = |run: Run| -> Vec<ArtifactView> {
+        let expires_at = expiry(run.created_at, retention_days);
         let view = |artifact| view(artifact, run.workflow_id, expires_at);
         run.artifacts.into_iter().map(view).collect()
     };
     let fetch = async |listing: Listing| {
-        let page = match request.parameter("run_id") {
-            Some(text) => {
-                let run_id: RunId = text.parse().map_err(|_| {
-                    Problem::bad_request("bad-parameter", "Bad query parameter")
-                        .detail("`run_id` is malformed")
-                })?;
+        let page = match ctx.query.filter.run_id {
+            Some(run_id) => {
                 let run = store.run(run_id).await?.map(|run| run.run.value);
                 Page {
                     items: run.into_iter().collect(),
@@ -126,13 +148,14 @@ async fn list(
                 }
             }
             None => {
-                // A run makes one artifact, so a page of runs that made something is a page of
+                // A run has one artifact at most, so a page of runs with artifacts is a page of
                 // artifacts.
                 let filter = RunFilter {
                     with_artifacts: true,
                     ..RunFilter::default()
                 };
-                let span = (caller.tenant.created_at.max(now - kept), now);
+                let kept = SignedDuration::from_hours(24 * i64::from(retention_days));
+                let span = (ctx.caller.tenant.created_at.max(now - kept), now);
                 store
                     .runs(&filter, listing.limit, listing.after.as_ref(), span)
                     .await?
@@ -144,71 +167,78 @@ async fn list(
             next: page.next,
         })
     };
-    app.api
-        .list(store, request, &["run_id"], fetch, |view| view)
-        .await
+    ctx.page(fetch, |view| view).await
 }
 
 /// An artifact, and the run that made it.
-async fn find(
-    store: &TenantStore<'_>,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<(Artifact, StoredRun), Problem> {
-    let id: ArtifactId = id.parse().map_err(|_| Problem::not_found())?;
-    seen.note(|seen| seen.run(id.run_id));
+async fn find(store: &TenantStore<'_>, id: ArtifactId) -> Result<(Artifact, StoredRun)> {
+    Span::current().record("run_id", display(id.run_id));
     let run = store.run(id.run_id).await?.ok_or_else(Problem::not_found)?;
     let mut artifacts = run.run.value.artifacts.iter();
     let artifact = artifacts.find(|artifact| artifact.id == id).cloned();
     Ok((artifact.ok_or_else(Problem::not_found)?, run))
 }
 
-async fn one(
-    app: &App,
-    store: &TenantStore<'_>,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let (artifact, run) = find(store, id, seen).await?;
+/// Get an artifact
+#[utoipa::path(
+    get,
+    path = "/api/artifacts/{id}",
+    tag = "artifacts",
+    params(("id" = ArtifactId, Path)),
+    responses((
+        status = 200, description = "The artifact", body = ArtifactWithPreview,
+        headers(("etag" = String)),
+        links(("download" = (operation_id = "download_artifact", parameters(("id" = "$response.body#/id"))))),
+    )),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn get_artifact(ctx: Viewer<App>, Path(id): Path<ArtifactId>) -> Result {
+    let store = ctx.store();
+    let (artifact, run) = find(&store, id).await?;
     let preview = if artifact.is_text() {
-        read_artifact(store, &app.blobs, &run, &artifact, PREVIEW_BYTES)
+        read_artifact(&store, &ctx.app.blobs, &run, &artifact, PREVIEW_BYTES)
             .await?
             .map(|bytes| text_start(&bytes))
     } else {
         None
     };
-    Response::object(
-        200,
-        &View {
-            preview: Some(preview),
-            ..view(artifact, run.run.value.workflow_id, run.expires_at)
-        },
-    )
+    let artifact = view(artifact, run.run.value.workflow_id, run.expires_at);
+    object(StatusCode::OK, &ArtifactWithPreview { artifact, preview })
 }
 
 /// The text of bytes that may end in the middle of a character.
 fn text_start(bytes: &[u8]) -> String {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
-        Err(e) => std::str::from_utf8(bytes.get(..e.valid_up_to()).unwrap_or_default())
+        Err(error) => std::str::from_utf8(bytes.get(..error.valid_up_to()).unwrap_or_default())
             .unwrap_or_default(),
     };
     text.to_owned()
 }
 
-async fn download(
-    app: &App,
-    store: &TenantStore<'_>,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let (artifact, run) = find(store, id, seen).await?;
-    let object = Object::artifact(store, artifact.id, &artifact.digest);
+/// Download an artifact
+///
+/// Redirects to a URL that serves the artifact's bytes for five minutes.
+#[utoipa::path(
+    get,
+    path = "/api/artifacts/{id}/download",
+    tag = "artifacts",
+    params(("id" = ArtifactId, Path)),
+    responses((
+        status = 302, description = "Where the bytes are",
+        headers(("location" = String, description = "A presigned URL")),
+    )),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn download_artifact(ctx: Viewer<App>, Path(id): Path<ArtifactId>) -> Result {
+    let (store, blobs) = (ctx.store(), &ctx.app.blobs);
+    let (artifact, run) = find(&store, id).await?;
+    let stored = Object::artifact(&store, artifact.id, &artifact.digest);
     if let Some(bytes) = run.artifact {
-        // A URL opens what is in the bucket; its key names its bytes, so once is enough.
-        let put = app.blobs.put(&object, bytes, &artifact.content_type);
-        put.await?;
+        // The artifact is in its run's item; a URL serves objects of the bucket. The key names the
+        // bytes, so that writing it twice is harmless.
+        blobs.put(&stored, bytes, &artifact.content_type).await?;
     }
     let file = format!("{}-{}", artifact.id, artifact.name);
-    Ok(Response::found(app.blobs.presigned(&object, &file).await?))
+    Ok(found(blobs.presigned(&stored, &file).await?))
 }

@@ -4,36 +4,91 @@ use aias_billing::NewCheckout;
 use aias_domain::{plan::PlanName, subscription::Subscription};
 use aias_platform::{
     clock::random_secret,
-    http::{Caller, Problem, Request, Response, parse_body},
-    store::{Refused, TenantStore},
+    http::{
+        JsonBody, Owner, Problem, RequestBody, Result, kinds, openapi, response::json,
+        retry_on_conflict,
+    },
 };
-use serde::Deserialize;
-use serde_json::json;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::App;
 
 /// The longest URL that is passed on, in bytes.
 const MAX_URL: usize = 2_048;
 
-/// How often a customer is stored while others change the account.
-const ATTEMPTS: usize = 5;
-
-#[derive(Deserialize)]
+/// A plan to be bought.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Checkout {
-    plan: PlanName,
+pub(crate) struct Checkout {
+    plan: BuyablePlan,
+    /// Where Stripe sends the buyer after the purchase.
+    #[schema(
+        format = "uri",
+        max_length = 2048,
+        pattern = "^https://[!-~]+$",
+        example = "https://app.example/bought"
+    )]
     success_url: String,
+    /// Where Stripe sends the buyer who does not buy.
+    #[schema(
+        format = "uri",
+        max_length = 2048,
+        pattern = "^https://[!-~]+$",
+        example = "https://app.example/plans"
+    )]
     cancel_url: String,
 }
 
-#[derive(Default, Deserialize)]
+/// A plan that Stripe sells. The enterprise plan is agreed on with the operator.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum BuyablePlan {
+    Pro,
+    Business,
+}
+
+impl From<BuyablePlan> for PlanName {
+    fn from(plan: BuyablePlan) -> Self {
+        match plan {
+            BuyablePlan::Pro => Self::Pro,
+            BuyablePlan::Business => Self::Business,
+        }
+    }
+}
+
+impl RequestBody for Checkout {}
+
+/// A visit of the customer portal.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Portal {
+pub(crate) struct PortalVisit {
+    /// Where Stripe sends the visitor back to.
+    #[schema(
+        format = "uri",
+        max_length = 2048,
+        pattern = "^https://[!-~]+$",
+        example = "https://app.example/plans"
+    )]
     return_url: Option<String>,
 }
 
+impl RequestBody for PortalVisit {
+    fn empty() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+/// A page of Stripe's.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StripePage {
+    #[schema(format = "uri")]
+    url: String,
+}
+
 /// A URL that a browser may be sent to: `https`, or this machine's own.
-fn check_url(pointer: &str, url: &str) -> Result<(), Problem> {
+fn check_url(pointer: &str, url: &str) -> Result<()> {
     let secure = url.starts_with("https://");
     let local = ["http://localhost", "http://127.0.0.1"]
         .into_iter()
@@ -49,10 +104,10 @@ fn check_url(pointer: &str, url: &str) -> Result<(), Problem> {
     Err(Problem::invalid_member(pointer, detail))
 }
 
-/// Names a wish: the caller's own name for it, or a new one.
-fn key(caller: &Caller, request: &Request, what: &str) -> String {
-    let tenant = caller.tenant.id;
-    match request.header("idempotency-key") {
+/// The idempotency key of a request to Stripe: derived from the caller's own, or a new one.
+fn stripe_key(ctx: &Owner<App>, what: &str) -> String {
+    let tenant = ctx.caller.tenant.id;
+    match ctx.head.header("idempotency-key") {
         Some(own) => {
             let digest = aias_domain::canonical::digest(own.as_bytes());
             format!("aias-{what}-{tenant}-{digest}")
@@ -61,71 +116,78 @@ fn key(caller: &Caller, request: &Request, what: &str) -> String {
     }
 }
 
-pub(crate) async fn checkout(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    let body: Checkout = parse_body(request)?;
-    if body.plan.lookup_keys().is_empty() {
-        return Err(Problem::invalid_member(
-            "/plan",
-            "nothing is to be paid for this plan",
-        ));
-    }
-    check_url("/success_url", &body.success_url)?;
-    check_url("/cancel_url", &body.cancel_url)?;
-    let account = store.account().await?.value;
+/// Buy a plan
+#[utoipa::path(
+    post,
+    path = "/api/billing/checkout",
+    tag = "billing",
+    params(openapi::IdempotencyKey),
+    request_body = Checkout,
+    responses((status = 200, description = "Where the plan is paid for", body = StripePage)),
+    extensions(
+        ("x-role" = json!("owner")),
+        ("x-problems" = json!(["conflict", "idempotency-key-reused", "subscription-exists"])),
+    ),
+)]
+pub(crate) async fn create_checkout(ctx: Owner<App>, body: JsonBody<Checkout>) -> Result {
+    let checkout = &body.value;
+    check_url("/success_url", &checkout.success_url)?;
+    check_url("/cancel_url", &checkout.cancel_url)?;
+    let account = ctx.store().account().await?.value;
     let live = |own: &Subscription| own.state.status.is_live();
     if account.entitled().subscription.is_some_and(live) {
-        let title = "The tenant has a subscription";
-        return Err(Problem::conflict("subscription-exists", title)
+        return Err(Problem::new(&kinds::SUBSCRIPTION_EXISTS)
             .detail("change its plan in the portal: POST /api/billing/portal"));
     }
-    let customer_id = customer(app, store).await?;
+    let customer_id = customer(&ctx).await?;
     let new = NewCheckout {
-        tenant_id: caller.tenant.id,
+        tenant_id: ctx.caller.tenant.id,
         customer_id: &customer_id,
-        plan: body.plan,
-        success_url: &body.success_url,
-        cancel_url: &body.cancel_url,
-        key: &key(caller, request, "checkout"),
+        plan: checkout.plan.into(),
+        success_url: &checkout.success_url,
+        cancel_url: &checkout.cancel_url,
+        key: &stripe_key(&ctx, "checkout"),
     };
-    let url = app.stripe.checkout(new).await.map_err(refused)?;
-    Response::json(200, &json!({ "url": url }))
+    let url = ctx.app.stripe.checkout(new).await.map_err(refused)?;
+    json(StatusCode::OK, &StripePage { url })
 }
 
-pub(crate) async fn portal(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    let body: Portal = if request.body.is_empty() {
-        Portal::default()
-    } else {
-        parse_body(request)?
-    };
-    if let Some(url) = &body.return_url {
+/// Visit the customer portal
+///
+/// There the owner changes or cancels the subscription, and sees invoices.
+#[utoipa::path(
+    post,
+    path = "/api/billing/portal",
+    tag = "billing",
+    params(openapi::IdempotencyKey),
+    request_body = Option<PortalVisit>,
+    responses((status = 200, description = "Where the portal is", body = StripePage)),
+    extensions(
+        ("x-role" = json!("owner")),
+        ("x-problems" = json!(["idempotency-key-reused", "no-customer"])),
+    ),
+)]
+pub(crate) async fn create_portal_session(ctx: Owner<App>, body: JsonBody<PortalVisit>) -> Result {
+    let return_url = body.value.return_url.as_deref();
+    if let Some(url) = return_url {
         check_url("/return_url", url)?;
     }
-    let customer_id = store.account().await?.value.customer_id.ok_or_else(|| {
-        let title = "The tenant has never bought anything";
-        Problem::conflict("no-customer", title)
+    let account = ctx.store().account().await?.value;
+    let customer_id = account.customer_id.ok_or_else(|| {
+        Problem::new(&kinds::NO_CUSTOMER)
             .detail("a checkout comes first: POST /api/billing/checkout")
     })?;
-    let key = key(caller, request, "portal");
-    let return_url = body.return_url.as_deref();
-    let url = app.stripe.portal(&customer_id, return_url, &key).await;
-    Response::json(200, &json!({ "url": url.map_err(refused)? }))
+    let key = stripe_key(&ctx, "portal");
+    let url = ctx.app.stripe.portal(&customer_id, return_url, &key).await;
+    let url = url.map_err(refused)?;
+    json(StatusCode::OK, &StripePage { url })
 }
 
-/// What Stripe refuses of a caller's wish is the caller's to mend where it is about a key of theirs.
+/// A refusal by Stripe that is about the caller's own key is the caller's to fix.
 fn refused(error: aias_billing::Error) -> Problem {
     match &error {
         aias_billing::Error::Refused { code, .. } if code == "idempotency_error" => {
-            Problem::idempotency_key_reused()
+            Problem::new(&kinds::IDEMPOTENCY_KEY_REUSED)
         }
         aias_billing::Error::Refused { .. }
         | aias_billing::Error::Unavailable(_)
@@ -135,25 +197,24 @@ fn refused(error: aias_billing::Error) -> Problem {
     }
 }
 
-/// The tenant's customer; made when it has none. Whoever asks at once gets the same one: Stripe
-/// makes one for a name, and the table keeps the first. Should the process die in between, the next
-/// one gets it from Stripe again.
-async fn customer(app: &App, store: &TenantStore<'_>) -> Result<String, Problem> {
-    for _ in 0..ATTEMPTS {
+/// The tenant's customer at Stripe, which is created at the first checkout.
+///
+/// Stripe creates one customer for a key, and the table keeps the first: requests side by side get the
+/// same one. If the process dies in between, the next request gets it from Stripe again.
+async fn customer(ctx: &Owner<App>) -> Result<String> {
+    let (store, stripe) = (ctx.store(), &ctx.app.stripe);
+    retry_on_conflict(|| async {
         let mut account = store.account().await?;
         if let Some(known) = account.value.customer_id {
             return Ok(known);
         }
         let generation = account.value.generation();
         let tenant = store.tenant_id();
-        let made = app.stripe.create_customer(tenant, generation).await?;
-        account.value.adopt(&made);
-        match store.save_customer(&account, &made).await {
-            Ok(()) => return Ok(made),
-            // Somebody else stored it, or an event changed the account.
-            Err(Refused::Conflict) => {}
-            Err(refused) => return Err(Problem::refused(refused, &aias_domain::plan::ceiling())),
-        }
-    }
-    Err(Problem::unavailable(aias_platform::store::Error::Conflict))
+        let created = stripe.create_customer(tenant, generation).await?;
+        account.value.adopt(&created);
+        let saved = store.save_customer(&account, &created).await;
+        saved.map_err(|refused| Problem::refused(refused, &ctx.caller.limits))?;
+        Ok(created)
+    })
+    .await
 }

@@ -5,22 +5,28 @@ use aias_domain::{
     plan::{self, Limits, PlanName},
 };
 use aias_platform::{
-    http::{Caller, Problem, Request, Response},
-    store::{Count, TenantStore},
+    http::{Parameters, Problem, Result, Viewer, kinds, openapi, response::json, whole_list},
+    store::Count,
 };
-use serde::Serialize;
-use serde_json::json;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::App;
 
-#[derive(Serialize)]
-struct Entitlement {
+/// What the plan allows of a feature, and how much of it is used.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Entitlement {
+    #[schema(value_type = String, example = "runs")]
     feature: &'static str,
+    /// Whether one more is allowed.
     allowed: bool,
     limit: u64,
-    /// None for a size or a time, which is used anew each time.
+    /// `null` for a size or a time, which each use has to itself.
     used: Option<u64>,
     remaining: Option<u64>,
+    /// When `used` becomes 0 again.
+    #[schema(format = DateTime)]
     resets_at: Option<String>,
     plan: PlanName,
 }
@@ -51,15 +57,51 @@ impl Entitlement {
     }
 }
 
-/// One feature, or all of them.
-pub(crate) async fn check(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    request.only_parameters(&["feature"])?;
-    let (limits, now) = (&caller.limits, app.api.clock.now());
+/// The features that are counted.
+const COUNTED: [Count; 5] = [
+    Count::Endpoints,
+    Count::Workflows,
+    Count::Members,
+    Count::ApiKeys,
+    Count::Secrets,
+];
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FeatureQuery {
+    /// One feature; all of them by default.
+    #[param(
+        pattern = "^(runs|suspended_runs|concurrent_runs|endpoints|workflows|members|api_keys|secrets|events_per_second|body_bytes|steps_per_run|run_seconds|artifact_bytes|retention_days)$"
+    )]
+    feature: Option<String>,
+}
+
+/// An entitlement, or all of them.
+#[derive(ToSchema)]
+#[schema(as = EntitlementOrList)]
+#[expect(dead_code, reason = "describes a response")]
+#[serde(untagged)]
+pub(crate) enum EntitlementOrList {
+    /// Of `feature`.
+    One(Entitlement),
+    /// All of them.
+    All(openapi::Page<Entitlement>),
+}
+
+/// Check entitlements
+#[utoipa::path(
+    get,
+    path = "/api/entitlements/check",
+    tag = "billing",
+    params(FeatureQuery),
+    responses((
+        status = 200, description = "The entitlement, or all of them", body = EntitlementOrList,
+    )),
+    extensions(("x-role" = json!("viewer")), ("x-problems" = json!(["bad-feature"]))),
+)]
+pub(crate) async fn check_entitlements(ctx: Viewer<App, Parameters<FeatureQuery>>) -> Result {
+    let (store, limits, now) = (ctx.store(), &ctx.caller.limits, ctx.now);
     let (usage, counts, running) = tokio::join!(store.usage(now), store.counts(), store.running());
     let (usage, counts, running) = (usage?, counts?, running?);
     let turn = || Some(text_of(plan::month_end(now)));
@@ -72,13 +114,7 @@ pub(crate) async fn check(
         monthly("suspended_runs", limits.suspended_runs, usage.suspended),
         Entitlement::counted("concurrent_runs", limits.concurrent_runs, running, limits),
     ];
-    for count in [
-        Count::Endpoints,
-        Count::Workflows,
-        Count::Members,
-        Count::ApiKeys,
-        Count::Secrets,
-    ] {
+    for count in COUNTED {
         let (limit, used) = (count.limit(limits), counts.of(count));
         all.push(Entitlement::counted(count.feature(), limit, used, limits));
     }
@@ -91,14 +127,14 @@ pub(crate) async fn check(
         ("retention_days", u64::from(limits.retention_days)),
     ];
     all.extend(fixed.map(|(feature, limit)| Entitlement::fixed(feature, limit, limits)));
-    let Some(wanted) = request.parameter("feature") else {
-        return Response::json(200, &json!({"data": all, "next_cursor": null}));
+    let Some(wanted) = &ctx.query.0.feature else {
+        return whole_list(&all);
     };
     match all.iter().find(|one| one.feature == wanted) {
-        Some(one) => Response::json(200, one),
+        Some(one) => json(StatusCode::OK, one),
         None => {
             let known: Vec<&str> = all.iter().map(|one| one.feature).collect();
-            Err(Problem::bad_request("bad-feature", "No such feature")
+            Err(Problem::new(&kinds::BAD_FEATURE)
                 .detail(format!("`feature` is one of {}", known.join(", "))))
         }
     }

@@ -7,21 +7,27 @@ mod entitlements;
 mod usage;
 mod view;
 
+use std::sync::Arc;
+
 use aias_billing::Stripe;
-use aias_domain::tenant::Role;
 use aias_platform::{
     aws::SdkConfig,
     config::Env,
-    http::{Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, serve},
+    http::{
+        Api, Authenticated as _, HasApi, List, NoFilter, Owner, PageParams, Result, openapi,
+        response::object,
+    },
     secrets::Secret,
-    store::{Cursor, Listing, Page, TenantStore},
+    store::{Cursor, Listing, Page},
 };
+use axum::http::StatusCode;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes take.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
-    /// The table, who calls, and the time.
-    pub api: Api,
+    /// The table, authentication and the time.
+    pub api: Arc<Api>,
     stripe: Stripe,
 }
 
@@ -34,56 +40,65 @@ impl App {
         Self::new(Api::load(aws, tenants, env), stripe)
     }
 
-    /// Of its parts.
+    /// From its parts.
     #[must_use]
     pub fn new(api: Api, stripe: Stripe) -> Self {
+        let api = Arc::new(api);
         Self { api, stripe }
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen| async move {
-        let route = |caller| route(app, caller, &request);
-        app.api.auth.as_caller(&request, &seen, route).await
-    })
-    .await
-}
-
-async fn route(app: &App, caller: Caller, request: &Request) -> Result<Response, Problem> {
-    let store = &app.api.store.tenant(caller.proof());
-    let path = request.path();
-    if let ["api", "billing", ..] = path.as_slice() {
-        caller.require(Role::Owner)?;
-    }
-    match (request.method, path.as_slice()) {
-        (Method::Get, ["api", "entitlements", "check"]) => {
-            entitlements::check(app, store, &caller, request).await
-        }
-        (Method::Get, ["api", "billing", "subscription"]) => subscription(store, &caller).await,
-        (Method::Get, ["api", "billing", "invoices"]) => invoices(app, store, request).await,
-        (Method::Get, ["api", "billing", "usage"]) => usage::usage(app, store).await,
-        (Method::Post, ["api", "billing", "checkout"]) => {
-            checkout::checkout(app, store, &caller, request).await
-        }
-        (Method::Post, ["api", "billing", "portal"]) => {
-            checkout::portal(app, store, &caller, request).await
-        }
-        _ => Err(Problem::not_found()),
+impl HasApi for App {
+    fn api(&self) -> &Api {
+        &self.api
     }
 }
 
-async fn subscription(store: &TenantStore<'_>, caller: &Caller) -> Result<Response, Problem> {
-    let account = store.account().await?.value;
-    Response::object(200, &view::subscription(&account, caller.limits.plan))
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    let api = Arc::clone(&app.api);
+    OpenApiRouter::new()
+        .routes(routes!(get_subscription))
+        .routes(routes!(list_invoices))
+        .routes(routes!(usage::get_usage))
+        .routes(routes!(checkout::create_checkout))
+        .routes(routes!(checkout::create_portal_session))
+        .routes(routes!(entitlements::check_entitlements))
+        .in_named_tenant(&api)
+        .with_state(Arc::new(app))
 }
 
-async fn invoices(
-    app: &App,
-    store: &TenantStore<'_>,
-    request: &Request,
-) -> Result<Response, Problem> {
-    let customer_id = store.account().await?.value.customer_id;
+/// Get the subscription
+#[utoipa::path(
+    get,
+    path = "/api/billing/subscription",
+    tag = "billing",
+    responses((
+        status = 200, description = "The subscription, and the plan that it gives",
+        body = view::SubscriptionView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("owner"))),
+)]
+async fn get_subscription(ctx: Owner<App>) -> Result {
+    let account = ctx.store().account().await?.value;
+    let view = view::subscription(&account, ctx.caller.limits.plan);
+    object(StatusCode::OK, &view)
+}
+
+/// List invoices
+#[utoipa::path(
+    get,
+    path = "/api/billing/invoices",
+    tag = "billing",
+    params(PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<view::InvoiceView>)),
+    extensions(("x-role" = json!("owner"))),
+)]
+async fn list_invoices(ctx: Owner<App, List<NoFilter>>) -> Result {
+    let customer_id = ctx.store().account().await?.value.customer_id;
+    let stripe = &ctx.app.stripe;
     let fetch = async |listing: Listing| {
         let Some(customer_id) = customer_id else {
             return Ok(Page {
@@ -92,17 +107,12 @@ async fn invoices(
             });
         };
         let after = listing.after.as_ref().map(Cursor::position);
-        let (items, more) = app
-            .stripe
-            .invoices(&customer_id, listing.limit, after)
-            .await?;
+        let (items, more) = stripe.invoices(&customer_id, listing.limit, after).await?;
         let next = items
             .last()
             .filter(|_| more)
             .map(|last| Cursor::at(last.invoice.id.clone()));
         Ok(Page { items, next })
     };
-    app.api
-        .list(store, request, &[], fetch, |own| view::invoice(&own))
-        .await
+    ctx.page(fetch, |invoice| view::invoice(&invoice)).await
 }

@@ -1,16 +1,16 @@
 //! Billing and entitlements: what a tenant pays for, and what it gets.
 
-use aias_platform::{aws, config::Env, http, narrow, telemetry};
-use billing::{App, handle};
+use aias_platform::{aws, config::Env, http, telemetry, tenant_credentials};
+use billing::{App, routes};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
     let aws = aws::load(&env);
-    let tenants = narrow::config(&aws, &env);
-    let app = &App::load(&aws, &tenants, &env);
+    let tenants = tenant_credentials::config(&aws, &env);
+    let app = App::load(&aws, &tenants, &env);
     env.finish()?;
     app.api.warm().await;
-    http::run(|event| handle(app, event)).await
+    http::run(http::service(routes(app))).await
 }

@@ -1,30 +1,47 @@
-//! What was reported of the month's runs, by our own books and by Stripe's.
+//! The metered usage of the month, by our own books and by Stripe's.
 
 use aias_domain::{event::text_of, plan::month_start};
 use aias_platform::{
-    http::{Problem, Response},
-    store::{Hour, TenantStore},
+    http::{Owner, Result, response::json},
+    store::Hour,
 };
+use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::App;
 
-#[derive(Serialize)]
-struct Usage {
+/// The metered usage of the month.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Usage)]
+pub(crate) struct UsageView {
+    #[schema(format = DateTime)]
     from: String,
+    #[schema(format = DateTime)]
     to: String,
-    /// Completed runs that were reported.
+    /// Completed runs that were reported to Stripe.
     reported: u64,
-    /// What Stripe counted of them; it takes a while. None without a meter or a customer.
+    /// What Stripe counted of them, which takes a while; `null` without a meter or a customer.
     stripe: Option<u64>,
-    /// The one less the other.
+    /// `reported` less `stripe`.
     difference: Option<i64>,
 }
 
-/// Reports are dated when they are made, so those of this month may be about the hours of the last.
-pub(crate) async fn usage(app: &App, store: &TenantStore<'_>) -> Result<Response, Problem> {
-    let to = app.api.clock.now();
+/// Get the metered usage of the month
+///
+/// Reports are dated when they are made, so those of this month may be about the last hours of the month
+/// before.
+#[utoipa::path(
+    get,
+    path = "/api/billing/usage",
+    tag = "billing",
+    responses((status = 200, description = "The usage", body = UsageView)),
+    extensions(("x-role" = json!("owner"))),
+)]
+pub(crate) async fn get_usage(ctx: Owner<App>) -> Result {
+    let (store, app) = (ctx.store(), &ctx.app);
+    let to = ctx.now;
     let from = month_start(to);
     let before = from - SignedDuration::from_hours(1);
     let (this, last, account) = tokio::join!(
@@ -38,14 +55,14 @@ pub(crate) async fn usage(app: &App, store: &TenantStore<'_>) -> Result<Response
         Some(customer) => app.stripe.metered(&customer, from, to).await?,
     };
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let view = Usage {
+    let view = UsageView {
         from: text_of(from),
         to: text_of(to),
         reported,
         stripe,
         difference: stripe.map(|theirs| signed(reported) - signed(theirs)),
     };
-    Response::json(200, &view)
+    json(StatusCode::OK, &view)
 }
 
 fn reported(hours: &[Hour], from: Timestamp) -> u64 {

@@ -1,6 +1,6 @@
 //! Billing as the API shows it.
 
-use aias_billing::InvoiceView;
+use aias_billing::InvoiceView as StripeInvoice;
 use aias_domain::{
     event::text_of,
     plan::PlanName,
@@ -8,32 +8,51 @@ use aias_domain::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
+/// The subscription, and the plan that it gives.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Subscription)]
 pub(crate) struct SubscriptionView {
-    /// What the tenant has now.
+    /// The tenant's plan.
     plan: PlanName,
-    /// What the subscription is, in Stripe's words; `none` without one.
+    /// The subscription's status, as Stripe names it; `none` without a subscription.
+    #[schema(value_type = String, example = "active")]
     status: &'static str,
-    /// What it buys.
+    /// The plan that the subscription is for.
     subscribed_plan: Option<PlanName>,
+    #[schema(format = DateTime)]
     current_period_end: Option<String>,
+    #[schema(format = DateTime)]
     cancel_at: Option<String>,
+    #[schema(format = DateTime)]
     past_due_since: Option<String>,
+    /// When the grace after a failed payment ends.
+    #[schema(format = DateTime)]
     grace_ends_at: Option<String>,
-    latest_invoice: Option<Invoice>,
+    latest_invoice: Option<InvoiceView>,
 }
 
-#[derive(Serialize)]
-pub(crate) struct Invoice {
+/// An invoice.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Invoice)]
+pub(crate) struct InvoiceView {
     id: String,
+    /// As Stripe names it.
+    #[schema(example = "paid")]
     status: String,
+    /// In the currency's smallest unit.
     amount_due: i64,
+    /// In the currency's smallest unit.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     amount_paid: Option<i64>,
+    #[schema(example = "eur")]
     currency: String,
+    #[schema(format = "uri")]
     hosted_invoice_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
     created_at: Option<String>,
 }
 
@@ -61,7 +80,7 @@ pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionVie
     let state = own.map(|own| &own.state);
     let status = match state.map(|state| state.status) {
         None => "none",
-        // A payment is told before the subscription's new state is.
+        // Stripe reports a payment before the subscription's new status.
         Some(Status::Active | Status::Trialing) if entitled.past_due_since.is_some() => "past_due",
         Some(Status::PastDue | Status::Unpaid) if entitled.past_due_since.is_none() => "active",
         Some(status) => word(status),
@@ -74,7 +93,7 @@ pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionVie
         cancel_at: state.and_then(|state| at(state.cancel_at?)),
         past_due_since: entitled.past_due_since.map(text_of),
         grace_ends_at: entitled.until.map(text_of),
-        latest_invoice: account.latest_invoice.as_ref().map(|own| Invoice {
+        latest_invoice: account.latest_invoice.as_ref().map(|own| InvoiceView {
             id: own.id.clone(),
             status: own.status.clone(),
             amount_due: own.amount_due,
@@ -86,9 +105,9 @@ pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionVie
     }
 }
 
-pub(crate) fn invoice(own: &InvoiceView) -> Invoice {
+pub(crate) fn invoice(own: &StripeInvoice) -> InvoiceView {
     let invoice = &own.invoice;
-    Invoice {
+    InvoiceView {
         id: invoice.id.clone(),
         status: invoice.status.clone(),
         amount_due: invoice.amount_due,

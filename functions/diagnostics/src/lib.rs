@@ -1,36 +1,42 @@
-//! Health, the API's own description, and the answer to what no route takes.
+//! Health, and the API's own description.
 
-mod routes;
-
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aias_platform::{
     aws::SdkConfig,
     blobs::Blobs,
     config::Env,
-    http::{HttpAnswer, HttpEvent, Method, Problem, Request, Response, serve},
+    http::{
+        Result, WithHeader as _,
+        response::{json, text},
+    },
     queue::Queue,
     secrets::Keyrings,
     store::Store,
     telemetry::Chain,
 };
-use serde_json::json;
+use axum::{
+    extract::State,
+    http::{StatusCode, header::RETRY_AFTER},
+};
+use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// `OpenAPI` 3.1 of all routes.
-pub const OPENAPI: &str = include_str!("../openapi.json");
+/// `OpenAPI` 3.1 of all routes. `make openapi` writes it.
+pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
-/// How long a dependency may take to say that it is there.
+/// How long a dependency may take to respond.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What these routes take.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     store: Store,
     blobs: Blobs,
     queue: Queue,
     keyrings: Keyrings,
-    routes: routes::Routes,
 }
 
 impl App {
@@ -44,64 +50,91 @@ impl App {
         Self::new(store, blobs, queue, keyrings)
     }
 
-    /// Of its parts.
+    /// From its parts.
     #[must_use]
     pub fn new(store: Store, blobs: Blobs, queue: Queue, keyrings: Keyrings) -> Self {
-        let routes = routes::Routes::read(OPENAPI);
         Self {
             store,
             blobs,
             queue,
             keyrings,
-            routes,
         }
     }
 
-    /// Reads the keyring, so that no request waits for it.
+    /// Reads the keyring, so that no request waits for it. When that fails, the health check reports
+    /// why.
     pub async fn warm(&self) {
-        // The health check says why it cannot be read.
         let _ = self.keyrings.get().await;
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(
-        event,
-        |request, _| async move { route(app, &request).await },
-    )
-    .await
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(get_health))
+        .routes(routes!(get_openapi))
+        .with_state(Arc::new(app))
 }
 
-async fn route(app: &App, request: &Request) -> Result<Response, Problem> {
-    match (request.method, request.path().as_slice()) {
-        (Method::Get, ["api", "health"]) => health(app).await,
-        (Method::Get, ["api", "openapi.json"]) => Ok(Response::raw_json(200, OPENAPI.to_owned())),
-        (_, path) => match app.routes.allowed(path) {
-            Some(allow) => Err(Problem::method_not_allowed(allow)),
-            None => Err(Problem::not_found()),
-        },
-    }
+/// Whether a dependency works.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum CheckStatus {
+    Ok,
+    Failing,
+}
+
+/// Whether AIAS works.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    status: CheckStatus,
+    #[schema(value_type = String)]
+    version: &'static str,
+    checks: Checks,
+}
+
+/// The dependencies.
+#[derive(Serialize, ToSchema)]
+struct Checks {
+    store: CheckStatus,
+    queue: CheckStatus,
+    blobs: CheckStatus,
+    secrets: CheckStatus,
 }
 
 async fn check<E: std::error::Error + 'static>(
     name: &str,
-    call: impl Future<Output = Result<(), E>>,
-) -> &'static str {
+    call: impl Future<Output = std::result::Result<(), E>>,
+) -> CheckStatus {
     match timeout(CHECK_TIMEOUT, call).await {
-        Ok(Ok(())) => "ok",
+        Ok(Ok(())) => CheckStatus::Ok,
         Ok(Err(error)) => {
-            tracing::error!(check = name, error = %Chain(&error), "a dependency fails");
-            "failing"
+            tracing::error!(event = "check_failed", check = name, error = %Chain(&error));
+            CheckStatus::Failing
         }
         Err(_) => {
-            tracing::error!(check = name, "a dependency does not answer");
-            "failing"
+            tracing::error!(event = "check_timed_out", check = name);
+            CheckStatus::Failing
         }
     }
 }
 
-async fn health(app: &App) -> Result<Response, Problem> {
+/// Check the health of AIAS and its dependencies
+#[utoipa::path(
+    get,
+    path = "/api/health",
+    tag = "operations",
+    security(()),
+    responses(
+        (status = 200, description = "All dependencies work", body = Health),
+        (
+            status = 503, description = "A dependency does not work", body = Health,
+            headers(("retry-after" = String)),
+        ),
+    ),
+)]
+async fn get_health(State(app): State<Arc<App>>) -> Result {
     let keyring = async { app.keyrings.get().await.map(|_| ()) };
     let (store, queue, blobs, secrets) = tokio::join!(
         check("store", app.store.check()),
@@ -109,18 +142,36 @@ async fn health(app: &App) -> Result<Response, Problem> {
         check("blobs", app.blobs.check()),
         check("secrets", keyring)
     );
-    let healthy = [store, queue, blobs, secrets]
-        .iter()
-        .all(|state| *state == "ok");
-    let view = json!({
-        "status": if healthy { "ok" } else { "failing" },
-        "version": env!("CARGO_PKG_VERSION"),
-        "checks": {"store": store, "queue": queue, "blobs": blobs, "secrets": secrets},
-    });
-    let response = Response::json(if healthy { 200 } else { 503 }, &view)?;
-    Ok(if healthy {
-        response
-    } else {
-        response.header("retry-after", "5")
-    })
+    let checks = [store, queue, blobs, secrets];
+    let healthy = checks.iter().all(|status| *status == CheckStatus::Ok);
+    let health = |status| Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        checks: Checks {
+            store,
+            queue,
+            blobs,
+            secrets,
+        },
+    };
+    if healthy {
+        return json(StatusCode::OK, &health(CheckStatus::Ok));
+    }
+    let response = json(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &health(CheckStatus::Failing),
+    )?;
+    Ok(response.with(RETRY_AFTER, "5"))
+}
+
+/// Get this description of the API
+#[utoipa::path(
+    get,
+    path = "/api/openapi.json",
+    tag = "operations",
+    security(()),
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)),
+)]
+async fn get_openapi() -> Result {
+    Ok(text(StatusCode::OK, "application/json", OPENAPI.to_owned()))
 }

@@ -1,15 +1,15 @@
 //! `/api/health`, `/api/openapi.json`, and what no route takes
 
 use aias_platform::{aws, config::Env, http, telemetry};
-use diagnostics::{App, handle};
+use diagnostics::{App, routes};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
     let aws = aws::load(&env);
-    let app = &App::load(&aws, &env);
+    let app = App::load(&aws, &env);
     env.finish()?;
     app.warm().await;
-    http::run(|event| handle(app, event)).await
+    http::run(http::service(routes(app))).await
 }

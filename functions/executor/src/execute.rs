@@ -10,7 +10,7 @@ use aias_domain::{
     run::{RunError, Status, TransitionError},
 };
 use aias_platform::{
-    batch::{SqsRecord, Verdict},
+    batch::{Disposition, SqsMessage, receive_count, sent_at_ms},
     blobs,
     entries::Entries,
     journal,
@@ -75,29 +75,26 @@ const ORPHAN_AFTER_MS: i64 = 15 * 60 * 1000;
 pub(crate) async fn execute<'a>(
     app: &'a App,
     reads: &Reads<'a>,
-    record: SqsRecord,
+    record: SqsMessage,
     deadline: SystemTime,
-) -> Verdict {
+) -> Disposition {
     let began = std::time::Instant::now();
-    let message_id = record.message_id.as_str();
-    let message = match RunMessage::read(&record.body) {
+    let message_id = record.message_id.as_deref().unwrap_or_default();
+    let message = match RunMessage::read(record.body.as_deref().unwrap_or_default()) {
         Ok(message) => message,
         Err(error) => {
             // It goes to the dead-letter queue, where people can look at it.
             tracing::error!(message_id, error = %error, "a message cannot be read");
-            return Verdict::Again;
+            return Disposition::Redeliver;
         }
     };
-    // What comes again is begun later than the rest of its batch.
-    let anew = Reads::default();
-    let reads = if record.receive_count() > 1 {
-        &anew
-    } else {
-        reads
-    };
+    let received = receive_count(&record);
+    // A redelivered message is handled after the rest of its batch, and reads for itself.
+    let own = Reads::default();
+    let reads = if received > 1 { &own } else { reads };
     let result = Box::pin(work(app, reads, &record, &message, deadline)).await;
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (tenant_id, run_id, received) = (message.tenant_id, message.run_id, record.receive_count());
+    let (tenant_id, run_id) = (message.tenant_id, message.run_id);
     match result {
         Ok(done) => {
             let outcome = match done {
@@ -112,12 +109,12 @@ pub(crate) async fn execute<'a>(
                 Done::NoRoom => "no room",
             };
             tracing::info!(message_id, %tenant_id, %run_id, received, outcome, duration_ms, "the message was handled");
-            Verdict::Done
+            Disposition::Delete
         }
         Err(error) => {
             let error = Chain(&error).to_string();
             tracing::error!(message_id, %tenant_id, %run_id, received, error, duration_ms, "the message comes again");
-            Verdict::Again
+            Disposition::Redeliver
         }
     }
 }
@@ -125,7 +122,7 @@ pub(crate) async fn execute<'a>(
 async fn work<'a>(
     app: &'a App,
     reads: &Reads<'a>,
-    record: &SqsRecord,
+    record: &SqsMessage,
     message: &RunMessage,
     deadline: SystemTime,
 ) -> Result<Done, Error> {
@@ -136,7 +133,7 @@ async fn work<'a>(
         reads.tenant(*store)
     );
     let Some(run) = run? else {
-        let sent = record.sent_at_ms().unwrap_or(i64::MAX);
+        let sent = sent_at_ms(record).unwrap_or(i64::MAX);
         let age = app.clock.now().as_millisecond().saturating_sub(sent);
         return if age > ORPHAN_AFTER_MS {
             Ok(Done::NoRun)
@@ -153,7 +150,7 @@ async fn work<'a>(
         // It goes on by a message of its own.
         return Ok(Done::HeldBack);
     }
-    if run.run.value.status == Status::Running && record.receive_count() <= 1 {
+    if run.run.value.status == Status::Running && receive_count(record) <= 1 {
         // Another message began it, and comes again should its executor have died.
         return Ok(Done::HadBegun);
     }
@@ -193,7 +190,7 @@ async fn work<'a>(
     if execution.is_too_late() {
         return execution.hand_on().await;
     }
-    if record.receive_count() > 1 && execution.run.run.value.status != Status::Waiting {
+    if receive_count(record) > 1 && execution.run.run.value.status != Status::Waiting {
         match execution
             .run
             .run

@@ -5,7 +5,7 @@ use aias_domain::{
     run::RunError,
 };
 use aias_platform::{
-    batch::{SqsRecord, Verdict},
+    batch::{Disposition, SqsMessage},
     queue::{self, RunMessage},
     runs::tell_parent,
     store::{Error, Stored, StoredRun},
@@ -15,24 +15,24 @@ use aias_platform::{
 use crate::App;
 
 /// Faults the run of a message that nobody could handle.
-pub(crate) async fn bury(app: &App, record: SqsRecord) -> Verdict {
-    let message_id = record.message_id.as_str();
-    let message = match RunMessage::read(&record.body) {
+pub(crate) async fn bury(app: &App, record: SqsMessage) -> Disposition {
+    let message_id = record.message_id.as_deref().unwrap_or_default();
+    let message = match RunMessage::read(record.body.as_deref().unwrap_or_default()) {
         Ok(message) => message,
         Err(error) => {
             tracing::error!(message_id, error = %error, "a dead message cannot be read, and stays");
-            return Verdict::Again;
+            return Disposition::Redeliver;
         }
     };
     let (tenant_id, run_id) = (message.tenant_id, message.run_id);
     match Box::pin(fault(app, &message)).await {
         Ok(outcome) => {
             tracing::warn!(message_id, %tenant_id, %run_id, outcome, "a dead message was handled");
-            Verdict::Done
+            Disposition::Delete
         }
         Err(error) => {
             tracing::error!(message_id, %tenant_id, %run_id, error = %Chain(&error), "a dead message comes again");
-            Verdict::Again
+            Disposition::Redeliver
         }
     }
 }

@@ -1,167 +1,202 @@
-//! What can be done with a run: cancel it, retry it, replay its input.
+//! Acting on a run: cancel it, retry it, replay its input.
 
 use aias_domain::{
     id::RunId,
     run::{Run, Status, TransitionError, Trigger},
-    tenant::Role,
     workflow::Workflow,
 };
 use aias_platform::{
     clock::random_id,
-    http::{Caller, Once, Problem, Request, Response, SeenCell, parse_body},
+    http::{
+        Editor, JsonBody, Once, Path, Problem, RequestBody, Response, Result, WithHeader as _,
+        kinds, openapi,
+        response::{json, object},
+        retry_on_conflict,
+    },
     journal,
     runs::{Prepared, RunView, expiry, new_run, read_input, tell_parent},
-    store::{Error, Scope, Stored, StoredRun, TenantStore},
+    store::{Stored, StoredRun, TenantStore},
 };
-use serde::Deserialize;
-use serde_json::json;
+use axum::http::{StatusCode, header::LOCATION};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{App, find};
 
-/// How often a change is tried when the run changes under it.
-const ATTEMPTS: usize = 5;
-
 fn refuse(error: TransitionError) -> Problem {
-    let (code, title) = match error {
-        TransitionError::Ended(_) => ("run-ended", "The run has ended"),
-        TransitionError::NotFaulted(_) => ("run-not-faulted", "The run has not faulted"),
-        TransitionError::NotSuspended(_) => ("run-not-suspended", "The run is not held back"),
-        TransitionError::Exhausted => ("run-exhausted", "The run was begun too often"),
+    let kind = match error {
+        TransitionError::Ended(_) => &kinds::RUN_ENDED,
+        TransitionError::NotFaulted(_) => &kinds::RUN_NOT_FAULTED,
+        TransitionError::NotSuspended(_) => &kinds::RUN_NOT_SUSPENDED,
+        TransitionError::Exhausted => &kinds::RUN_EXHAUSTED,
     };
-    Problem::conflict(code, title).detail(error.to_string())
+    Problem::new(kind).detail(error.to_string())
 }
 
-/// Changes a run that the executor may be changing too.
-async fn change(
-    store: &TenantStore<'_>,
-    id: &str,
-    seen: &SeenCell,
-    change: impl AsyncFn(&StoredRun) -> Result<Run, Problem>,
-) -> Result<StoredRun, Problem> {
-    for _ in 0..ATTEMPTS {
-        let read = find(store, id, seen).await?;
-        let value = change(&read).await?;
-        let run = StoredRun {
-            run: Stored {
-                value,
-                version: read.run.version,
-            },
-            ..read
-        };
-        match store.save_run(&run).await {
-            Ok(()) => return Ok(run),
-            Err(Error::Conflict) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// Writes a run that was read before, changed.
+async fn save(store: &TenantStore<'_>, read: StoredRun, value: Run) -> Result<StoredRun> {
+    let run = StoredRun {
+        run: Stored {
+            value,
+            version: read.run.version,
+        },
+        ..read
+    };
+    store.save_run(&run).await?;
+    Ok(run)
+}
+
+/// Cancel a run
+#[utoipa::path(
+    post,
+    path = "/api/runs/{id}/cancel",
+    tag = "runs",
+    params(("id" = RunId, Path)),
+    responses((
+        status = 200, description = "The cancelled run", body = RunView<'static>,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("editor")), ("x-problems" = json!(["conflict", "run-ended"]))),
+)]
+pub(crate) async fn cancel_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result {
+    let (store, queue) = (ctx.store(), &ctx.app.intake.queue);
+    let cancelled = retry_on_conflict(|| async {
+        let read = find(&store, id).await?;
+        let run = read.run.value.clone().cancel(ctx.now).map_err(refuse)?;
+        save(&store, read, run).await
+    })
+    .await;
+    if cancelled.is_err() {
+        // The process that ended the run may have died before it sent the message to the parent run.
+        let ended = find(&store, id).await?;
+        tell_parent(queue, &store, &ended.run.value).await?;
     }
-    Err(Error::Conflict.into())
+    let cancelled = cancelled?;
+    tell_parent(queue, &store, &cancelled.run.value).await?;
+    object(StatusCode::OK, &RunView::new(&cancelled.run.value))
 }
 
-pub(crate) async fn cancel(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let now = app.api.clock.now();
-    let run = change(store, id, seen, async |stored| {
-        let run = stored.run.value.clone();
-        run.cancel(now).map_err(refuse)
-    });
-    let run = run.await;
-    if run.is_err() {
-        // One that had ended may wait to be heard of: whoever ended it may have died before.
-        let ended = find(store, id, seen).await?;
-        tell_parent(&app.intake.queue, store, &ended.run.value).await?;
-    }
-    let run = run?;
-    tell_parent(&app.intake.queue, store, &run.run.value).await?;
-    Response::object(200, &RunView::new(&run.run.value))
-}
-
-/// Should the process end between the run and its message, the caller's next try sends it.
-pub(crate) async fn retry(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let now = app.api.clock.now();
-    let run = change(store, id, seen, async |stored| {
-        let run = stored.run.value.clone();
+/// Retry a faulted run
+///
+/// It continues from its journal: what succeeded is not repeated. If the process dies between the
+/// change of the run and its message, repeating the request sends the message.
+#[utoipa::path(
+    post,
+    path = "/api/runs/{id}/retry",
+    tag = "runs",
+    params(("id" = RunId, Path)),
+    responses((
+        status = 202, description = "The run, pending again", body = RunView<'static>,
+        headers(("etag" = String), ("location" = String)),
+    )),
+    extensions(
+        ("x-role" = json!("editor")),
+        ("x-problems" = json!(["conflict", "run-not-faulted", "journal-gone"])),
+    ),
+)]
+pub(crate) async fn retry_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result {
+    let (store, intake, now) = (ctx.store(), &ctx.app.intake, ctx.now);
+    let expires_at = expiry(now, ctx.caller.limits.retention_days);
+    let run = retry_on_conflict(|| async {
+        let read = find(&store, id).await?;
+        let run = &read.run.value;
         if run.status == Status::Pending && run.retries > 0 {
             // An earlier retry whose message may not have been sent.
-            return Ok(run);
+            return Ok(read);
         }
-        let written = store.log_length(stored).await?;
-        let (id, expires_at) = (run.id, expiry(now, caller.limits.retention_days));
-        let run = run.retry(written).map_err(refuse)?;
+        let written = store.log_length(&read).await?;
+        let run = run.clone().retry(written).map_err(refuse)?;
         // Before the run: once it is pending, an executor reads its journal.
-        journal::retry(store, &app.intake.blobs, id, now, expires_at).await?;
-        Ok(run)
+        journal::retry(&store, &intake.blobs, id, now, expires_at).await?;
+        save(&store, read, run).await
     })
     .await?;
-    app.intake.enqueue(store, &run).await?;
-    Ok(Response::object(202, &RunView::new(&run.run.value))?
-        .header("location", format!("/api/runs/{id}")))
+    intake.enqueue(&store, &run).await?;
+    let view = RunView::new(&run.run.value);
+    Ok(object(StatusCode::ACCEPTED, &view)?.with(LOCATION, format!("/api/runs/{id}")))
 }
 
-#[derive(Default, Deserialize)]
+/// A replay.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Replay {
+pub(crate) struct Replay {
+    /// The version that runs; the newest one by default.
+    #[schema(minimum = 1)]
     workflow_version: Option<u32>,
 }
 
-pub(crate) async fn replay(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let original = find(store, id, seen).await?;
-    let scope = Scope::Tenant(caller.tenant.id);
-    let make = async |once: Once<'_>| {
-        let now = app.api.clock.now();
-        let body: Replay = if request.body.is_empty() {
-            Replay::default()
-        } else {
-            parse_body(request)?
-        };
+impl RequestBody for Replay {
+    fn empty() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+/// A new run.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RunAccepted {
+    run_id: RunId,
+    status: Status,
+}
+
+/// Replay a run's input
+///
+/// Starts a new run on the stored input.
+#[utoipa::path(
+    post,
+    path = "/api/runs/{id}/replay",
+    tag = "runs",
+    params(("id" = RunId, Path), openapi::IdempotencyKey),
+    request_body = Option<Replay>,
+    responses((
+        status = 202, description = "The new run", body = RunAccepted,
+        headers(("location" = String)),
+        links(("run" = (operation_id = "get_run", parameters(("id" = "$response.body#/run_id"))))),
+    )),
+    extensions(
+        ("x-role" = json!("editor")),
+        ("x-problems" = json!(["workflow-disabled", "input-gone", "plan-limit-exceeded"])),
+    ),
+)]
+pub(crate) async fn replay_run(
+    ctx: Editor<App>,
+    Path(id): Path<RunId>,
+    body: JsonBody<Replay>,
+) -> Result {
+    let (store, intake, limits) = (ctx.store(), &ctx.app.intake, &ctx.caller.limits);
+    let original = find(&store, id).await?;
+    let create = async |once: Once<'_>| {
         let workflow_id = original.run.value.workflow_id;
         let head = store.workflow(workflow_id).await?.map(|head| head.value);
-        let head = head.filter(Workflow::is_on).ok_or_else(|| {
-            Problem::conflict("workflow-disabled", "The workflow is disabled or deleted")
-        })?;
-        let version = body.workflow_version.unwrap_or(head.latest);
+        let head = head
+            .filter(Workflow::is_on)
+            .ok_or_else(|| Problem::new(&kinds::WORKFLOW_DISABLED))?;
+        let version = body.value.workflow_version.unwrap_or(head.latest);
         if !(1..=head.latest).contains(&version) {
-            let detail = "there is no such version";
+            let detail = format!("the workflow has the versions 1 to {}", head.latest);
             return Err(Problem::invalid_member("/workflow_version", detail));
         }
-        let input = read_input(store, &app.intake.blobs, &original.input).await?;
-        app.intake.admit(store, &caller.limits, now).await??;
+        let input = read_input(&store, &intake.blobs, &original.input).await?;
+        intake.admit(&store, limits, ctx.now).await??;
         let input = Prepared::new(&input)?;
-        let run_id = RunId::new(now, random_id());
+        let run_id = RunId::new(ctx.now, random_id());
         let trigger = Trigger::Replay {
             replay_of: original.run.value.id,
         };
         let digest = input.digest.clone();
         let run = Run::pending(run_id, workflow_id, Some(version), trigger, digest);
-        // Placed anew, so that it is kept as long as the new run.
-        let input = app.intake.place(store, input).await?;
-        let run = new_run(run, input, caller.limits.retention_days);
-        let view = json!({"run_id": run_id, "status": "pending"});
-        let response =
-            Response::json(202, &view)?.header("location", format!("/api/runs/{run_id}"));
-        let kept = once.keep(&response)?;
-        let made = app.intake.begin_once(store, &run, kept).await?;
-        once.finish(made, response, &caller.limits)
+        // Stored again, so that it is kept as long as the new run.
+        let input = intake.place(&store, input).await?;
+        let run = new_run(run, input, limits.retention_days);
+        let response = accepted(run_id)?;
+        let sealed = once.sealed(&response)?;
+        let begun = intake.begin_once(&store, &run, sealed).await?;
+        once.finish(begun, response, limits)
     };
-    app.api.once(scope, request, make).await
+    ctx.once(&body.bytes, create).await
+}
+
+fn accepted(run_id: RunId) -> Result<Response> {
+    let status = Status::Pending;
+    let response = json(StatusCode::ACCEPTED, &RunAccepted { run_id, status })?;
+    Ok(response.with(LOCATION, format!("/api/runs/{run_id}")))
 }

@@ -1,9 +1,14 @@
-//! Runs: looking at them, and what can be done with one.
+//! Runs: reading them, and acting on one.
 
 mod actions;
 mod verify;
 
-use aias_domain::{id::RunId, run::Status};
+use std::{collections::HashMap, sync::Arc};
+
+use aias_domain::{
+    id::{EndpointId, RunId, WorkflowId},
+    run::Status,
+};
 use aias_platform::{
     aws::SdkConfig,
     blobs::{Blobs, Object},
@@ -11,21 +16,28 @@ use aias_platform::{
     definitions::Definitions,
     entries::EntryView,
     http::{
-        Api, Caller, HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve,
+        Api, Authenticated as _, Context, HasApi, List, NoFilter, PageParams, Path, Problem,
+        Result, Viewer, openapi,
+        response::{found, object, text},
     },
     queue::Queue,
     runs::{Intake, RunView, read_input},
     store::{Cursor, Input, Listing, Page, RunFilter, StoredRun, TenantStore},
 };
 use aias_sandbox::Sandbox;
+use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tracing::{Span, field::display};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes take.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
-    /// The table, who calls, and the time.
-    pub api: Api,
+    /// The table, authentication and the time.
+    pub api: Arc<Api>,
     intake: Intake,
     definitions: Definitions,
     sandbox: Sandbox,
@@ -37,20 +49,16 @@ impl App {
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
-        Self::new(
-            Api::load(aws, tenants, env),
-            blobs,
-            queue,
-            Sandbox::of_this_binary(),
-        )
+        let api = Api::load(aws, tenants, env);
+        Self::new(api, blobs, queue, Sandbox::of_this_binary())
     }
 
-    /// Of its parts.
+    /// From its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue, sandbox: Sandbox) -> Self {
         let intake = Intake::new(api.store.clone(), blobs, queue);
         Self {
-            api,
+            api: Arc::new(api),
             intake,
             definitions: Definitions::default(),
             sandbox,
@@ -58,184 +66,206 @@ impl App {
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen| async move {
-        let route = |caller| route(app, caller, &request, &seen);
-        app.api.auth.as_caller(&request, &seen, route).await
-    })
-    .await
-}
-
-async fn route(
-    app: &App,
-    caller: Caller,
-    request: &Request,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let store = &app.api.store.tenant(caller.proof());
-    match (request.method, request.path().as_slice()) {
-        (Method::Get, ["api", "runs"]) => list(app, store, &caller, request).await,
-        (Method::Get, ["api", "runs", id]) => one(store, id, seen).await,
-        (Method::Get, ["api", "runs", id, "logs"]) => logs(app, store, request, id, seen).await,
-        (Method::Get, ["api", "runs", id, "events"]) => events(app, store, request, id, seen).await,
-        (Method::Post, ["api", "runs", id, "verify"]) => {
-            verify::verify(app, store, &caller, id, seen).await
-        }
-        (Method::Get, ["api", "runs", id, "input"]) => input(app, store, id, seen).await,
-        (Method::Post, ["api", "runs", id, "cancel"]) => {
-            actions::cancel(app, store, &caller, id, seen).await
-        }
-        (Method::Post, ["api", "runs", id, "retry"]) => {
-            actions::retry(app, store, &caller, id, seen).await
-        }
-        (Method::Post, ["api", "runs", id, "replay"]) => {
-            actions::replay(app, store, &caller, request, id, seen).await
-        }
-        _ => Err(Problem::not_found()),
+impl HasApi for App {
+    fn api(&self) -> &Api {
+        &self.api
     }
 }
 
-pub(crate) async fn find(
-    store: &TenantStore<'_>,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<StoredRun, Problem> {
-    let id: RunId = id.parse().map_err(|_| Problem::not_found())?;
-    seen.note(|seen| seen.run(id));
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    let api = Arc::clone(&app.api);
+    OpenApiRouter::new()
+        .routes(routes!(list_runs))
+        .routes(routes!(get_run))
+        .routes(routes!(list_logs))
+        .routes(routes!(list_events))
+        .routes(routes!(get_input))
+        .routes(routes!(actions::cancel_run))
+        .routes(routes!(actions::retry_run))
+        .routes(routes!(actions::replay_run))
+        .routes(routes!(verify::verify_run))
+        .in_named_tenant(&api)
+        .with_state(Arc::new(app))
+}
+
+/// A run, whose id goes into the request log.
+async fn find(store: &TenantStore<'_>, id: RunId) -> Result<StoredRun> {
+    Span::current().record("run_id", display(id));
     store.run(id).await?.ok_or_else(Problem::not_found)
 }
 
-fn parse<T>(
-    request: &Request,
-    name: &'static str,
-    read: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, Problem> {
-    let Some(text) = request.parameter(name) else {
-        return Ok(None);
-    };
-    let value = read(&text).ok_or_else(|| {
-        Problem::bad_request("bad-parameter", "Bad query parameter")
-            .detail(format!("`{name}` is malformed"))
-    })?;
-    Ok(Some(value))
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RunQuery {
+    /// Only the runs of this workflow.
+    workflow_id: Option<WorkflowId>,
+    /// Only the runs of this endpoint's events.
+    endpoint_id: Option<EndpointId>,
+    /// Only the runs with this status.
+    status: Option<Status>,
+    /// Only the runs created at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Only the runs created at this time or earlier.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<Timestamp>,
 }
 
-fn status(text: &str) -> Option<Status> {
-    serde_json::from_value(text.into()).ok()
-}
-
-async fn list(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
+/// List runs
+#[utoipa::path(
+    get,
+    path = "/api/runs",
+    tag = "runs",
+    params(RunQuery, PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<RunView<'static>>)),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn list_runs(ctx: Viewer<App, List<RunQuery>>) -> Result {
+    let query = &ctx.query.filter;
     let filter = RunFilter {
-        workflow_id: parse(request, "workflow_id", |text| text.parse().ok())?,
-        endpoint_id: parse(request, "endpoint_id", |text| text.parse().ok())?,
-        status: parse(request, "status", status)?,
-        from: parse(request, "from", |text| text.parse().ok())?,
-        to: parse(request, "to", |text| text.parse().ok())?,
+        workflow_id: query.workflow_id,
+        endpoint_id: query.endpoint_id,
+        status: query.status,
+        from: query.from,
+        to: query.to,
         with_artifacts: false,
     };
-    let span = kept_span(caller, app.api.clock.now());
+    let store = ctx.store();
     let fetch = async |listing: Listing| {
-        Ok(store
-            .runs(&filter, listing.limit, listing.after.as_ref(), span)
-            .await?)
+        let (limit, after) = (listing.limit, listing.after.as_ref());
+        Ok(store.runs(&filter, limit, after, kept_span(&ctx)).await?)
     };
     let view = |run| serde_json::to_value(RunView::new(&run)).unwrap_or_default();
-    let own = ["workflow_id", "endpoint_id", "status", "from", "to"];
-    app.api.list(store, request, &own, fetch, view).await
+    ctx.page(fetch, view).await
 }
 
-/// From when on there can be runs: the tenant's beginning, or its retention's.
-fn kept_span(caller: &Caller, now: Timestamp) -> (Timestamp, Timestamp) {
-    let kept = SignedDuration::from_hours(24 * i64::from(caller.limits.retention_days));
-    (caller.tenant.created_at.max(now - kept), now)
+/// The time in which there can be runs: since the tenant was created, or since retention's limit.
+fn kept_span<Q>(ctx: &Context<App, Q>) -> (Timestamp, Timestamp) {
+    let days = i64::from(ctx.caller.limits.retention_days);
+    let kept = SignedDuration::from_hours(24 * days);
+    (ctx.caller.tenant.created_at.max(ctx.now - kept), ctx.now)
 }
 
-async fn one(store: &TenantStore<'_>, id: &str, seen: &SeenCell) -> Result<Response, Problem> {
-    let run = find(store, id, seen).await?;
-    Response::object(200, &RunView::new(&run.run.value))
+/// Get a run
+#[utoipa::path(
+    get,
+    path = "/api/runs/{id}",
+    tag = "runs",
+    params(("id" = RunId, Path)),
+    responses((
+        status = 200, description = "The run", body = RunView<'static>,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn get_run(ctx: Viewer<App>, Path(id): Path<RunId>) -> Result {
+    let run = find(&ctx.store(), id).await?;
+    object(StatusCode::OK, &RunView::new(&run.run.value))
 }
 
-async fn input(
-    app: &App,
-    store: &TenantStore<'_>,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let run = find(store, id, seen).await?;
-    let input = read_input(store, &app.intake.blobs, &run.input).await?;
-    let text = input.to_string();
-    let answer = serde_json::to_string(&text).map_err(Problem::internal)?;
+/// Get a run's input
+///
+/// An input that is too large for a response of Lambda is a redirect to a URL that serves it for five
+/// minutes.
+#[utoipa::path(
+    get,
+    path = "/api/runs/{id}/input",
+    tag = "runs",
+    params(("id" = RunId, Path)),
+    responses(
+        (status = 200, description = "The input", body = Value, content_type = "application/json"),
+        (
+            status = 302, description = "Where the input is",
+            headers(("location" = String, description = "A presigned URL")),
+        ),
+    ),
+    extensions(("x-role" = json!("viewer")), ("x-problems" = json!(["input-gone"]))),
+)]
+async fn get_input(ctx: Viewer<App>, Path(id): Path<RunId>) -> Result {
+    let (store, blobs) = (ctx.store(), &ctx.app.intake.blobs);
+    let run = find(&store, id).await?;
+    let input = read_input(&store, blobs, &run.input).await?.to_string();
+    let escaped = serde_json::to_string(&input).map_err(Problem::internal)?;
     match &run.input {
-        // Such an input is in the bucket, and can be had from there.
-        Input::Blob(key) if answer.len() > MAX_ANSWER_BYTES => {
-            let object = Object::stored(store, key).ok_or_else(Problem::not_found)?;
-            let url = app
-                .intake
-                .blobs
-                .presigned(&object, &format!("{id}-input.json"))
-                .await?;
-            Ok(Response::found(url))
+        // Such an input is in the bucket, and a URL can serve it.
+        Input::Blob(key) if escaped.len() > MAX_RESPONSE_BYTES => {
+            let stored = Object::stored(&store, key).ok_or_else(Problem::not_found)?;
+            let file = format!("{id}-input.json");
+            Ok(found(blobs.presigned(&stored, &file).await?))
         }
-        Input::Blob(_) | Input::Inline(_) => Ok(Response::raw_json(200, text)),
+        Input::Blob(_) | Input::Inline(_) => Ok(text(StatusCode::OK, "application/json", input)),
     }
 }
 
-/// Lambda sends at most 6 MB, the body as a JSON string with its escapes; the rest is for headers.
-const MAX_ANSWER_BYTES: usize = 6_000_000;
+/// Lambda sends at most 6 MB, the body as an escaped JSON string; the rest is for headers.
+const MAX_RESPONSE_BYTES: usize = 6_000_000;
 
-async fn events(
-    app: &App,
-    store: &TenantStore<'_>,
-    request: &Request,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let run = find(store, id, seen).await?;
-    let fetch = async |listing: Listing| {
-        let limit = listing.limit;
-        let from = listing
-            .after
-            .and_then(|after| after.position().parse().ok());
-        let found = store.events(run.run.value.id, from.unwrap_or(0), limit + 1);
-        let mut items = found.await?;
-        let next = items
-            .get(limit)
-            .map(|(number, _)| Cursor::at(number.to_string()));
-        items.truncate(limit);
-        Ok(Page { items, next })
-    };
-    let view = |(_, event): (u32, Value)| event;
-    app.api.list(store, request, &[], fetch, view).await
+/// A page of a list whose items are numbered from 0: `items` reads some from a number on.
+async fn numbered<T>(
+    listing: Listing,
+    items: impl AsyncFnOnce(u32, usize) -> Result<Vec<T>>,
+    number: impl Fn(&T) -> u32,
+) -> Result<Page<T>> {
+    let limit = listing.limit;
+    let from = listing
+        .after
+        .and_then(|after| after.position().parse().ok());
+    let mut items = items(from.unwrap_or(0), limit + 1).await?;
+    let next = items
+        .get(limit)
+        .map(|item| Cursor::at(number(item).to_string()));
+    items.truncate(limit);
+    Ok(Page { items, next })
 }
 
-async fn logs(
-    app: &App,
-    store: &TenantStore<'_>,
-    request: &Request,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let run = find(store, id, seen).await?;
-    let fetch = async |listing: Listing| {
-        let limit = listing.limit;
-        let from = listing
-            .after
-            .and_then(|after| after.position().parse().ok());
-        let found = store.log(&run, from.unwrap_or(0), limit + 1).await;
-        let mut items = found?;
-        let next = items
-            .get(limit)
-            .map(|entry| Cursor::at(entry.seq.to_string()));
-        items.truncate(limit);
-        Ok(Page { items, next })
-    };
-    app.api
-        .list(store, request, &[], fetch, EntryView::from)
-        .await
+/// A `CloudEvent` that a workflow emitted.
+#[derive(ToSchema, Serialize)]
+#[schema(as = CloudEvent)]
+struct EmittedEvent {
+    #[schema(example = "1.0")]
+    specversion: String,
+    id: String,
+    source: String,
+    #[serde(rename = "type")]
+    kind: String,
+    /// The other attributes, and `data`.
+    #[serde(flatten)]
+    attributes: HashMap<String, Value>,
+}
+
+/// List the events that a run emitted, in the order of their emission
+#[utoipa::path(
+    get,
+    path = "/api/runs/{id}/events",
+    tag = "runs",
+    params(("id" = RunId, Path), PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<EmittedEvent>)),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn list_events(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) -> Result {
+    let store = ctx.store();
+    let run = find(&store, id).await?.run.value.id;
+    let events = async |from, limit| Ok(store.events(run, from, limit).await?);
+    let fetch = async |listing| numbered(listing, events, |(number, _)| *number).await;
+    ctx.page(fetch, |(_, event): (u32, Value)| event).await
+}
+
+/// List a run's log, oldest entries first
+#[utoipa::path(
+    get,
+    path = "/api/runs/{id}/logs",
+    tag = "runs",
+    params(("id" = RunId, Path), PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<EntryView>)),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn list_logs(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) -> Result {
+    let store = ctx.store();
+    let run = find(&store, id).await?;
+    let entries = async |from, limit| Ok(store.log(&run, from, limit).await?);
+    let fetch = async |listing| numbered(listing, entries, |entry| entry.seq).await;
+    ctx.page(fetch, EntryView::from).await
 }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use aias_platform::{aws, config::Env, http, narrow, telemetry};
-use runs::{App, handle};
+use aias_platform::{aws, config::Env, http, telemetry, tenant_credentials};
+use runs::{App, routes};
 
 fn main() -> Result<ExitCode, lambda_runtime::Error> {
     aias_sandbox::serve().map_or_else(|| start().map(|()| ExitCode::SUCCESS), Ok)
@@ -14,9 +14,9 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
     let aws = aws::load(&env);
-    let tenants = narrow::config(&aws, &env);
-    let app = &App::load(&aws, &tenants, &env);
+    let tenants = tenant_credentials::config(&aws, &env);
+    let app = App::load(&aws, &tenants, &env);
     env.finish()?;
     app.api.warm().await;
-    http::run(async |event| handle(app, event).await).await
+    http::run(http::service(routes(app))).await
 }

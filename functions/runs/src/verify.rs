@@ -1,22 +1,23 @@
-//! Whether a run comes to the same again: computed anew from its version, its input and its journal,
-//! with nothing called.
+//! Whether a run is reproducible: computed again from its version, its input and its journal, with
+//! nothing called.
 
 use std::time::Duration;
 
 use aias_domain::{
     canonical,
+    id::RunId,
     run::{RunError, Status},
-    tenant::Role,
 };
 use aias_platform::{
-    http::{Caller, Problem, Response, SeenCell},
+    http::{Editor, Path, Problem, Result, kinds, response::object},
     journal,
     runs::read_input,
-    store::TenantStore,
 };
 use aias_sandbox::{Computation, Given, Told};
+use axum::http::StatusCode;
 use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use crate::{App, find};
 
@@ -26,77 +27,94 @@ const MOST: Duration = Duration::from_secs(20);
 /// The largest journal that it computes from, in bytes of JSON: this function has 256 MB.
 const MAX_JOURNAL_BYTES: usize = 16 * 1024 * 1024;
 
-#[derive(Serialize)]
-struct Verdict {
+/// The result of a verification.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RunVerification {
+    /// Whether the two digests are equal.
     reproducible: bool,
+    /// Of the run's output, or of its error.
     expected_digest: String,
+    /// Of what was computed; `null` if the computation needs more than the journal has.
     actual_digest: Option<String>,
 }
 
-/// What a fault is compared by.
+/// What errors are compared by.
 fn digest_of(error: &RunError) -> String {
     let value = serde_json::to_value(error).unwrap_or_default();
     canonical::digest(&canonical::to_vec(&value))
 }
 
-pub(crate) async fn verify(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    id: &str,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let found = find(store, id, seen).await?;
+fn not_verifiable(detail: impl Into<String>) -> Problem {
+    Problem::new(&kinds::RUN_NOT_VERIFIABLE).detail(detail)
+}
+
+/// Verify that a run is reproducible
+///
+/// Computes the run again from its journal. Nothing is called and nothing is stored.
+#[utoipa::path(
+    post,
+    path = "/api/runs/{id}/verify",
+    tag = "runs",
+    params(("id" = RunId, Path)),
+    responses((
+        status = 200, description = "Whether the run is reproducible", body = RunVerification,
+        headers(("etag" = String)),
+    )),
+    extensions(
+        ("x-role" = json!("editor")),
+        ("x-problems" = json!(["run-not-verifiable", "input-gone", "journal-gone"])),
+    ),
+)]
+pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result {
+    let (store, blobs) = (ctx.store(), &ctx.app.intake.blobs);
+    let found = find(&store, id).await?;
     let run = &found.run.value;
     let expected = match (run.status, &run.output_digest, &run.error) {
         (Status::Completed, Some(digest), _) => digest.clone(),
-        // What ended it from outside is not in its journal.
+        // An error without an instance has a cause outside of the workflow, which no journal holds.
         (Status::Faulted, _, Some(error)) if error.instance.is_some() => digest_of(error),
         _ => {
-            let title = "The run has no result that could be computed again";
-            return Err(Problem::conflict("run-not-verifiable", title));
+            return Err(not_verifiable(
+                "the run has no output and no error of its workflow",
+            ));
         }
     };
     let version = run.workflow_version.unwrap_or_default();
     let (definition, input, journal) = tokio::join!(
-        app.definitions.get(store, run.workflow_id, version),
-        read_input(store, &app.intake.blobs, &found.input),
-        journal::read(store, &app.intake.blobs, run.id)
+        ctx.app.definitions.get(&store, run.workflow_id, version),
+        read_input(&store, blobs, &found.input),
+        journal::read(&store, blobs, run.id)
     );
-    let definition = definition?.map_err(|error| {
-        Problem::conflict("run-not-verifiable", "The run's workflow version is gone")
-            .detail(error.detail.unwrap_or_default())
-    })?;
+    let definition =
+        definition?.map_err(|error| not_verifiable(error.detail.unwrap_or(error.title)))?;
     let (journal, bytes) = journal?;
     if bytes > MAX_JOURNAL_BYTES {
-        let title = "The run got more from outside than fits into a request";
-        return Err(Problem::conflict("run-not-verifiable", title));
+        return Err(not_verifiable(
+            "the run's journal is too large for a request",
+        ));
     }
     let given = Given {
         definition,
         run_id: run.id.to_string(),
         input: input?,
         started_at: run.created_at,
-        max_steps: caller.limits.steps_per_run,
-        computing: caller.limits.computing,
+        max_steps: ctx.caller.limits.steps_per_run,
+        computing: ctx.caller.limits.computing,
         journal,
         mark: run.mark.clone().unwrap_or_default(),
     };
-    let actual = actual(Computation::new(&app.sandbox, given)).await?;
-    Response::object(
-        200,
-        &Verdict {
-            reproducible: actual.as_ref() == Some(&expected),
-            expected_digest: expected,
-            actual_digest: actual,
-        },
-    )
+    let actual = actual(Computation::new(&ctx.app.sandbox, given)).await?;
+    let verification = RunVerification {
+        reproducible: actual.as_ref() == Some(&expected),
+        expected_digest: expected,
+        actual_digest: actual,
+    };
+    object(StatusCode::OK, &verification)
 }
 
-/// The digest of what a computation comes to; none when it asks for more than its journal has.
-async fn actual(mut computation: Computation<'_>) -> Result<Option<String>, Problem> {
-    let listening = async {
+/// The digest of what a computation results in; none when it needs more than its journal has.
+async fn actual(mut computation: Computation<'_>) -> Result<Option<String>> {
+    let computed = async {
         loop {
             match computation.next().await {
                 Told::Step(_) | Told::Emitted(..) => {}
@@ -105,19 +123,17 @@ async fn actual(mut computation: Computation<'_>) -> Result<Option<String>, Prob
                     return match *outcome {
                         Ok(output) => Ok(Some(canonical::digest(&canonical::to_vec(&output)))),
                         Err(error) if error.instance.is_some() => Ok(Some(digest_of(&error))),
-                        // Not the workflow's own: it says nothing about the run.
+                        // The error's cause is outside of the workflow: it says nothing of the run.
                         Err(error) => Err(error),
                     };
                 }
             }
         }
     };
-    let Ok(actual) = timeout(MOST, listening).await else {
-        let title = "The run takes longer to compute than a request may";
-        return Err(Problem::conflict("run-not-verifiable", title));
+    let Ok(actual) = timeout(MOST, computed).await else {
+        return Err(not_verifiable(
+            "the run takes longer to compute than a request may",
+        ));
     };
-    actual.map_err(|error| {
-        let title = "The run could not be computed again";
-        Problem::conflict("run-not-verifiable", title).detail(error.detail.unwrap_or(error.title))
-    })
+    actual.map_err(|error| not_verifiable(error.detail.unwrap_or(error.title)))
 }

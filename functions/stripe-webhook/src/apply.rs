@@ -4,13 +4,15 @@ use aias_billing::event::Event;
 use aias_domain::{
     audit::Actor,
     plan::{self, Plan},
-    subscription::{Account, Applied},
+    subscription::{Account, Applied, Fact},
 };
 use aias_platform::{
-    http::{Problem, SeenCell, shown},
+    http::{Problem, Result, kinds, retry_on_conflict, shown},
     settle::settle,
     store::{Change, Customer, Refused, Stored, TenantChange, plan_entry},
 };
+
+use tracing::{Span, field::display};
 
 use crate::App;
 
@@ -48,76 +50,77 @@ impl Outcome {
     }
 }
 
-/// How often an event is applied while others change the same account.
-const ATTEMPTS: usize = 6;
-
 /// Applies an event, and settles what follows from it.
-pub(crate) async fn apply(app: &App, event: &Event, seen: &SeenCell) -> Result<Outcome, Problem> {
+pub(crate) async fn apply(app: &App, event: &Event) -> Result<Outcome> {
     let Some(fact) = &event.fact else {
         return Ok(Outcome::Ignored);
     };
-    for _ in 0..ATTEMPTS {
-        let known = app.store.customer(fact.customer_id()).await?;
-        let (customer, link) = assign(app, event, &known).await?;
-        let Some(proof) = customer.proof() else {
-            let mut value = customer;
-            value.account.apply(event.created, fact);
-            let own = Stored {
-                value,
-                version: known.version,
-            };
-            match write(app, event, Some(&own), None).await? {
-                Some(Outcome::Applied) => return Ok(Outcome::Unassigned),
-                Some(outcome) => return Ok(outcome),
-                None => continue,
-            }
-        };
-        let store = app.store.tenant(proof);
-        seen.note(|seen| seen.tenant(store.tenant_id()));
-        let (account, tenant) = tokio::join!(store.account(), store.tenant());
-        let (mut account, tenant) = (account?, tenant?);
-        if link {
-            account.value.merge(known.value.account.clone());
-            if !event.is_reference {
-                account.value.adopt(fact.customer_id());
-            }
+    let applied = retry_on_conflict(|| attempt(app, event, fact)).await;
+    applied.map_err(|problem| {
+        if problem.kind() == &kinds::CONFLICT {
+            // Stripe sends the event again.
+            Problem::unavailable(aias_platform::store::Error::Conflict)
+        } else {
+            problem
         }
-        take_in(app, event, &mut account.value).await?;
-        let now = app.clock.now();
-        let plan = tenant.and_then(|tenant| {
-            let before = tenant.value.plan;
-            let plan = changed(before, &account.value, now)?;
-            let actor = Actor::Stripe {
-                id: event.id.clone(),
-            };
-            let (before, after) = (shown(&before), shown(&plan));
-            Some((plan, plan_entry(actor, tenant.value.id, now, before, after)))
-        });
+    })
+}
+
+/// Reads the account, decides and writes. Reports a conflict if the account changes meanwhile.
+async fn attempt(app: &App, event: &Event, fact: &Fact) -> Result<Outcome> {
+    let known = app.store.customer(fact.customer_id()).await?;
+    let (customer, link) = assign(app, event, &known).await?;
+    let Some(proof) = customer.proof() else {
+        let mut value = customer;
+        value.account.apply(event.created, fact);
         let own = Stored {
-            value: customer,
+            value,
             version: known.version,
         };
-        let change = TenantChange {
-            proof,
-            account: &account,
-            plan: plan.as_ref().map(|(plan, entry)| (*plan, entry)),
-        };
-        let Some(outcome) = write(app, event, link.then_some(&own), Some(change)).await? else {
-            continue;
-        };
-        // A duplicate too: the delivery before may have died here.
-        settle(&store, app.clock.now()).await?;
-        return Ok(outcome);
+        return Ok(match write(app, event, Some(&own), None).await? {
+            Outcome::Applied => Outcome::Unassigned,
+            outcome => outcome,
+        });
+    };
+    let store = app.store.tenant(proof);
+    Span::current().record("tenant_id", display(store.tenant_id()));
+    let (account, tenant) = tokio::join!(store.account(), store.tenant());
+    let (mut account, tenant) = (account?, tenant?);
+    if link {
+        account.value.merge(known.value.account.clone());
+        if !event.is_reference {
+            account.value.adopt(fact.customer_id());
+        }
     }
-    Err(Problem::unavailable(aias_platform::store::Error::Conflict))
+    take_in(app, event, &mut account.value).await?;
+    let now = app.clock.now();
+    let plan = tenant.and_then(|tenant| {
+        let before = tenant.value.plan;
+        let plan = changed(before, &account.value, now)?;
+        let actor = Actor::Stripe {
+            id: event.id.clone(),
+        };
+        let (before, after) = (shown(&before), shown(&plan));
+        let entry = plan_entry(actor, tenant.value.id, now, before, after);
+        Some((plan, entry))
+    });
+    let own = Stored {
+        value: customer,
+        version: known.version,
+    };
+    let change = TenantChange {
+        proof,
+        account: &account,
+        plan: plan.as_ref().map(|(plan, entry)| (*plan, entry)),
+    };
+    let outcome = write(app, event, link.then_some(&own), Some(change)).await?;
+    // After a duplicate too: the process that applied the event may have died before this.
+    settle(&store, app.clock.now()).await?;
+    Ok(outcome)
 }
 
 /// The customer as it is to be, and whether it gets its tenant by this event.
-async fn assign(
-    app: &App,
-    event: &Event,
-    known: &Stored<Customer>,
-) -> Result<(Customer, bool), Problem> {
+async fn assign(app: &App, event: &Event, known: &Stored<Customer>) -> Result<(Customer, bool)> {
     if known.value.tenant_id.is_some() {
         return Ok((known.value.clone(), false));
     }
@@ -135,7 +138,7 @@ async fn assign(
 }
 
 /// The account takes the event in. Where it leaves a doubt, Stripe is asked.
-async fn take_in(app: &App, event: &Event, account: &mut Account) -> Result<(), Problem> {
+async fn take_in(app: &App, event: &Event, account: &mut Account) -> Result<()> {
     let Some(fact) = &event.fact else {
         return Ok(());
     };
@@ -163,13 +166,13 @@ fn changed(current: Plan, account: &Account, now: jiff::Timestamp) -> Option<Pla
     Some(current.followed_by(entitled.plan, entitled.until, now))
 }
 
-/// Writes it all. `None` when something has changed since it was read.
+/// Writes the event and its effect in one transaction.
 async fn write(
     app: &App,
     event: &Event,
     customer: Option<&Stored<Customer>>,
     tenant: Option<TenantChange<'_>>,
-) -> Result<Option<Outcome>, Problem> {
+) -> Result<Outcome> {
     let id = event.fact.as_ref().map_or("", |fact| fact.customer_id());
     let change = Change {
         event_id: &event.id,
@@ -178,9 +181,8 @@ async fn write(
         tenant,
     };
     match app.store.apply(change).await {
-        Ok(()) => Ok(Some(Outcome::Applied)),
-        Err(Refused::Before) => Ok(Some(Outcome::Duplicate)),
-        Err(Refused::Conflict) => Ok(None),
+        Ok(()) => Ok(Outcome::Applied),
+        Err(Refused::Before) => Ok(Outcome::Duplicate),
         Err(refused) => Err(Problem::refused(refused, &plan::ceiling())),
     }
 }

@@ -28,14 +28,17 @@ use aias_platform::{
     aws::SdkConfig,
     clock::Clock,
     config::Env,
-    http::{HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, serve},
+    http::{Head, Problem, RawBody, Result, kinds, response::json},
     secrets::{Rotating, Secret},
     store::Store,
 };
-use serde_json::json;
-use std::time::Duration;
+use axum::{extract::State, http::StatusCode};
+use serde::Serialize;
+use std::{sync::Arc, time::Duration};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What taking an event takes.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     store: Store,
@@ -63,7 +66,7 @@ impl App {
         )
     }
 
-    /// Of its parts.
+    /// From its parts.
     #[must_use]
     pub fn new(store: Store, stripe: Stripe, secrets: Secret<Rotating>, clock: Clock) -> Self {
         Self {
@@ -81,52 +84,89 @@ impl App {
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen| async move {
-        route(app, &request, &seen).await
-    })
-    .await
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(receive_stripe_event))
+        .with_state(Arc::new(app))
 }
 
-async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
-    match (request.method, request.path().as_slice()) {
-        (Method::Post, ["api", "stripe", "webhook"]) => take(app, request, seen).await,
-        (_, ["api", "stripe", "webhook"]) => Err(Problem::method_not_allowed("POST")),
-        _ => Err(Problem::not_found()),
-    }
+/// An event that was received.
+#[derive(Serialize, ToSchema)]
+struct StripeEventReceived {
+    received: bool,
+    /// `applied`, `duplicate`, `ignored` or `unassigned`.
+    #[schema(value_type = String, example = "applied")]
+    outcome: &'static str,
 }
 
-async fn take(app: &App, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
-    if request.body.len() > MAX_BODY {
+/// Stripe's signature of the body.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header")]
+struct StripeSignature {
+    #[param(
+        rename = "Stripe-Signature",
+        example = "t=1732190000,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd"
+    )]
+    signature: String,
+}
+
+/// Receive an event of Stripe's
+///
+/// `200` only once the event's effect is stored; each event has its effect once.
+#[utoipa::path(
+    post,
+    path = "/api/stripe/webhook",
+    tag = "billing",
+    security(()),
+    params(StripeSignature),
+    request_body(content = Object, content_type = "application/json"),
+    responses((status = 200, description = "Its effect is stored", body = StripeEventReceived)),
+    extensions(("x-problems" = json!(["bad-event", "bad-signature", "body-too-large", "conflict", "unavailable", "internal"]))),
+)]
+async fn receive_stripe_event(
+    State(app): State<Arc<App>>,
+    head: Head,
+    RawBody(body): RawBody,
+) -> Result {
+    if body.len() > MAX_BODY {
         return Err(Problem::too_large(MAX_BODY));
     }
-    verify(app, request).await?;
-    let event = event::read(&request.body).map_err(|error| {
+    verify(&app, &head, &body).await?;
+    let event = event::read(&body).map_err(|error| {
         tracing::error!(code = "stripe-event-unreadable", error = %error, "a signed event cannot be read");
-        Problem::bad_request("bad-event", "The event cannot be read")
+        Problem::new(&kinds::BAD_EVENT)
     })?;
-    let outcome = apply::apply(app, &event, seen).await?;
+    let outcome = apply::apply(&app, &event).await?;
     tracing::info!(
         code = outcome.code(),
         event_id = event.id,
         event_type = event.kind,
-        "an event was taken"
+        "an event was received"
     );
-    Response::json(200, &json!({"received": true, "outcome": outcome.as_str()}))
+    let outcome = outcome.as_str();
+    json(
+        StatusCode::OK,
+        &StripeEventReceived {
+            received: true,
+            outcome,
+        },
+    )
 }
 
-async fn verify(app: &App, request: &Request) -> Result<(), Problem> {
-    let header = request.header("stripe-signature").unwrap_or_default();
+async fn verify(app: &App, head: &Head, body: &[u8]) -> Result<()> {
+    let header = head.header("stripe-signature").unwrap_or_default();
     let now = app.clock.now();
     let known = app.secrets.get().await?;
-    let mut verified = event::verify(known.all(), &request.body, header, now);
+    let mut verified = event::verify(known.all(), body, header, now);
     if verified == Err(BadSignature::Signature) {
         let fresh = app.secrets.get_within(FRESH).await?;
-        verified = event::verify(fresh.all(), &request.body, header, now);
+        verified = event::verify(fresh.all(), body, header, now);
     }
     verified.map_err(|reason| {
         tracing::warn!(code = "stripe-signature-refused", reason = %reason, "an event did not prove itself");
-        Problem::bad_request("bad-signature", "The signature does not hold")
+        Problem::new(&kinds::BAD_STRIPE_SIGNATURE)
     })
 }

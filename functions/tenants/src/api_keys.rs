@@ -1,100 +1,128 @@
-//! API keys: shown once, kept as a keyed hash.
+//! API keys: shown once, stored as a keyed hash.
 
 use aias_domain::{
-    id::KeyId,
+    id::{KeyId, TenantId},
     tenant::{ApiKey, Role, may_manage},
     text::Name,
 };
 use aias_platform::{
     clock::{random_id, random_secret},
-    http::{Caller, Changed, Once, Problem, Request, Response, TOKEN_PREFIX, parse_body, shown},
+    http::{
+        Admin, Change, JsonBody, List, NoFilter, Once, PageParams, Path, Problem, RequestBody,
+        Result, TOKEN_PREFIX, openapi,
+        response::{no_content, object},
+        shown,
+    },
     secrets::Purpose,
-    store::{Listing, Scope, TenantStore},
+    store::Listing,
 };
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{App, view};
 
-pub(crate) async fn list(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
+/// List API keys
+#[utoipa::path(
+    get,
+    path = "/api/tenants/{id}/api-keys",
+    tag = "tenants",
+    params(("id" = TenantId, Path), PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<view::KeyView>)),
+    extensions(("x-role" = json!("admin"))),
+)]
+pub(crate) async fn list_api_keys(ctx: Admin<App, List<NoFilter>>) -> Result {
+    let store = ctx.store();
     let fetch = async |listing: Listing| Ok(store.api_keys(&listing).await?);
-    app.api
-        .list(store, request, &[], fetch, |key| view::api_key(&key))
-        .await
+    ctx.page(fetch, |key| view::api_key(&key)).await
 }
 
-#[derive(Deserialize)]
+/// A new API key.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(crate) struct ApiKeyInput {
+    #[schema(inline)]
     name: Name,
     role: Role,
+    /// When the key stops being valid; never by default.
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }
 
-pub(crate) async fn create(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let make = async |once: Once<'_>| {
-        let now = app.api.clock.now();
-        let body: Create = parse_body(request)?;
-        may_manage(caller.role, body.role).map_err(|e| Problem::forbidden(e.to_string()))?;
-        if body.expires_at.is_some_and(|at| at <= now) {
+impl RequestBody for ApiKeyInput {}
+
+fn manage(caller: Role, role: Role) -> Result<()> {
+    may_manage(caller, role).map_err(|error| Problem::forbidden(error.to_string()))
+}
+
+/// Create an API key
+///
+/// Its token is shown this once.
+#[utoipa::path(
+    post,
+    path = "/api/tenants/{id}/api-keys",
+    tag = "tenants",
+    params(("id" = TenantId, Path), openapi::IdempotencyKey),
+    request_body = ApiKeyInput,
+    responses((
+        status = 201, description = "The key", body = view::NewKeyView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "plan-limit-exceeded"]))),
+)]
+pub(crate) async fn create_api_key(ctx: Admin<App>, body: JsonBody<ApiKeyInput>) -> Result {
+    let create = async |once: Once<'_>| {
+        let input = &body.value;
+        manage(ctx.caller.role, input.role)?;
+        if input.expires_at.is_some_and(|at| at <= ctx.now) {
             return Err(Problem::invalid_member(
                 "/expires_at",
                 "must be in the future",
             ));
         }
-        let tenant = caller.tenant.id.ulid();
+        let tenant = ctx.caller.tenant.id.ulid();
         let secret = random_secret();
         let parts = [tenant.as_bytes(), secret.as_bytes()];
         let key = ApiKey {
-            id: KeyId::new(now, random_id()),
-            name: body.name,
-            role: body.role,
-            created_at: now,
-            valid_until: body.expires_at,
+            id: KeyId::new(ctx.now, random_id()),
+            name: input.name.clone(),
+            role: input.role,
+            created_at: ctx.now,
+            valid_until: input.expires_at,
             token_hash: once.keyring().hash(Purpose::ApiKey, &parts),
             disabled_by_plan: false,
         };
         let token = format!("{TOKEN_PREFIX}{tenant}_{secret}");
-        let response = Response::object(201, &view::new_api_key(&key, token))?;
-        let kept = once.keep(&response)?;
-        let changed = Changed::created("api_key", &key.id, shown(&view::api_key(&key)));
-        let entry = caller.tells(request, now, changed);
-        let made = store
-            .audited(&entry)
-            .create_api_key(&key, caller.limits.api_keys, kept)
-            .await;
-        once.finish(made, response, &caller.limits)
+        let response = object(StatusCode::CREATED, &view::new_api_key(&key, token))?;
+        let change = Change::created("api_key", &key.id, shown(&view::api_key(&key)));
+        let limit = ctx.caller.limits.api_keys;
+        ctx.create(&once, change, response, async |store, sealed| {
+            store.create_api_key(&key, limit, sealed).await
+        })
+        .await
     };
-    let scope = Scope::Tenant(caller.tenant.id);
-    app.api.once(scope, request, make).await
+    ctx.once(&body.bytes, create).await
 }
 
-pub(crate) async fn delete(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let id: KeyId = id.parse().map_err(|_| Problem::not_found())?;
-    let read = store.api_key(id).await?.ok_or_else(Problem::not_found)?;
-    may_manage(caller.role, read.value.role).map_err(|e| Problem::forbidden(e.to_string()))?;
-    let changed = Changed::deleted("api_key", &id, shown(&view::api_key(&read.value)));
-    let entry = caller.tells(request, app.api.clock.now(), changed);
-    let deleted = store.audited(&entry).delete_api_key(&read).await;
-    deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Ok(Response::no_content())
+/// Delete an API key
+#[utoipa::path(
+    delete,
+    path = "/api/tenants/{id}/api-keys/{key_id}",
+    tag = "tenants",
+    params(("id" = TenantId, Path), ("key_id" = KeyId, Path)),
+    responses((status = 204, description = "The key is not valid any more")),
+    extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict"]))),
+)]
+pub(crate) async fn delete_api_key(
+    ctx: Admin<App>,
+    Path((_, id)): Path<(TenantId, KeyId)>,
+) -> Result {
+    let read = ctx.store().api_key(id).await?;
+    let read = read.ok_or_else(Problem::not_found)?;
+    manage(ctx.caller.role, read.value.role)?;
+    let change = Change::deleted("api_key", &id, shown(&view::api_key(&read.value)));
+    ctx.change(change, async |store| store.delete_api_key(&read).await)
+        .await?;
+    Ok(no_content())
 }

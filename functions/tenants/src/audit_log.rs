@@ -3,28 +3,34 @@
 use aias_domain::{
     audit::{Actor, Entry, Target},
     event::text_of,
-    id::AuditId,
-    tenant::Role,
+    id::{AuditId, TenantId},
 };
 use aias_platform::{
-    http::{Caller, Problem, Request, Response},
-    store::{Listing, TenantStore},
+    http::{Admin, List, NoFilter, PageParams, Result, openapi},
+    store::Listing,
 };
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::App;
 
-#[derive(Serialize)]
-struct EntryView {
+/// Who changed what, and how.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
+pub(crate) struct EntryView {
     id: AuditId,
+    #[schema(format = DateTime)]
     time: String,
     actor: Actor,
+    #[schema(example = "endpoint.updated")]
     action: String,
     target: Target,
     source_ip: Option<String>,
     request_id: Option<String>,
+    /// The object as the API showed it before; `null` for a new one.
     before: Value,
+    /// The object as the API shows it since; `null` for a deleted one.
     after: Value,
 }
 
@@ -42,14 +48,17 @@ fn view(entry: Entry) -> EntryView {
     }
 }
 
-pub(crate) async fn list(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let (since, now) = (caller.tenant.created_at, app.api.clock.now());
-    let fetch = async |listing: Listing| Ok(store.audit_log(&listing, since, now).await?);
-    app.api.list(store, request, &[], fetch, view).await
+/// List the audit log
+#[utoipa::path(
+    get,
+    path = "/api/tenants/{id}/audit-log",
+    tag = "tenants",
+    params(("id" = TenantId, Path), PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<EntryView>)),
+    extensions(("x-role" = json!("admin"))),
+)]
+pub(crate) async fn list_audit_log(ctx: Admin<App, List<NoFilter>>) -> Result {
+    let (store, since) = (ctx.store(), ctx.caller.tenant.created_at);
+    let fetch = async |listing: Listing| Ok(store.audit_log(&listing, since, ctx.now).await?);
+    ctx.page(fetch, view).await
 }

@@ -6,6 +6,8 @@ mod members;
 mod secrets;
 mod view;
 
+use std::sync::Arc;
+
 use aias_domain::{
     id::TenantId,
     plan::limits,
@@ -18,252 +20,259 @@ use aias_platform::{
     clock::random_id,
     config::Env,
     http::{
-        Actor, Api, Caller, Changed, HttpAnswer, HttpEvent, Identity, Method, Once, Problem,
-        Request, Response, SeenCell, entry, parse_body, serve, shown,
+        Actor, Admin, Api, Authenticated as _, Change, DeletingOwner, HasApi, Identified, Identity,
+        JsonBody, Once, Problem, RequestBody, Result, Viewer, kinds, openapi,
+        response::{created, no_content, object},
+        shown, whole_list,
     },
     runs::expiry,
-    store::{Listing, Scope, Stored, TenantStore},
+    store::{Listing, Refused, Scope, Stored},
 };
+use axum::http::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
+use tracing::{Span, field::display};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes take.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
-    /// The table, who calls, and the time.
-    pub api: Api,
+    /// The table, authentication and the time.
+    pub api: Arc<Api>,
 }
 
 impl App {
     /// From the settings of [`Api::load`].
     #[must_use]
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
-        Self {
-            api: Api::load(aws, tenants, env),
-        }
+        Self::new(Api::load(aws, tenants, env))
+    }
+
+    /// From its parts.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        let api = Arc::new(api);
+        Self { api }
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen| async move {
-        route(app, &request, &seen).await
-    })
-    .await
-}
-
-async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
-    match request.path().as_slice() {
-        ["api", "tenants"] => {
-            let route = |identity| of_somebody(app, request, identity, seen);
-            app.api.auth.as_somebody(request, route).await
-        }
-        ["api", "tenants", tenant, ..] => {
-            let route = |caller| in_tenant(app, caller, request);
-            app.api.auth.as_member(request, seen, tenant, route).await
-        }
-        ["api", "secrets", ..] => {
-            let route = |caller| of_secrets(app, caller, request);
-            app.api.auth.as_caller(request, seen, route).await
-        }
-        _ => Err(Problem::not_found()),
+impl HasApi for App {
+    fn api(&self) -> &Api {
+        &self.api
     }
 }
 
-async fn of_secrets(app: &App, caller: Caller, request: &Request) -> Result<Response, Problem> {
-    let store = &app.api.store.tenant(caller.proof());
-    match (request.method, request.path().as_slice()) {
-        (Method::Get, ["api", "secrets"]) => secrets::list(store, &caller, request).await,
-        (Method::Get, ["api", "secrets", name]) => secrets::one(store, &caller, name).await,
-        (Method::Put, ["api", "secrets", name]) => {
-            secrets::put(app, store, &caller, request, name).await
-        }
-        (Method::Delete, ["api", "secrets", name]) => {
-            secrets::delete(app, store, &caller, request, name).await
-        }
-        _ => Err(Problem::not_found()),
-    }
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    let api = Arc::clone(&app.api);
+    let outside = OpenApiRouter::new()
+        .routes(routes!(list_tenants, create_tenant))
+        .outside_tenants(&api);
+    let in_path_tenant = OpenApiRouter::new()
+        .routes(routes!(get_tenant, rename_tenant, delete_tenant))
+        .routes(routes!(members::list_members, members::add_member))
+        .routes(routes!(members::change_member, members::remove_member))
+        .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
+        .routes(routes!(api_keys::delete_api_key))
+        .routes(routes!(audit_log::list_audit_log))
+        .in_path_tenant(&api);
+    let in_named_tenant = OpenApiRouter::new()
+        .routes(routes!(secrets::list_secrets))
+        .routes(routes!(
+            secrets::get_secret,
+            secrets::put_secret,
+            secrets::delete_secret
+        ))
+        .in_named_tenant(&api);
+    outside
+        .merge(in_path_tenant)
+        .merge(in_named_tenant)
+        .with_state(Arc::new(app))
 }
 
-async fn of_somebody(
-    app: &App,
-    request: &Request,
-    identity: Identity,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    match (request.method, identity) {
-        (Method::Get, Identity::User(user)) => mine(app, request, &user).await,
-        (Method::Get, Identity::Key(caller)) => {
-            let own = view::tenant(&caller.tenant, caller.role, app.api.clock.now());
-            Response::json(200, &json!({"data": [own], "next_cursor": null}))
+/// List my tenants
+///
+/// Those that the caller is a member of; for an API key, its one tenant.
+#[utoipa::path(
+    get,
+    path = "/api/tenants",
+    tag = "tenants",
+    responses((status = 200, description = "All of them", body = openapi::Page<view::TenantView>)),
+    extensions(("x-role" = json!("any"))),
+)]
+async fn list_tenants(ctx: Identified<App>) -> Result {
+    let user = match &ctx.identity {
+        Identity::User(user) => user,
+        Identity::Key(caller) => {
+            return whole_list(&[view::tenant(&caller.tenant, caller.role, ctx.now)]);
         }
-        (Method::Post, Identity::User(user)) => create(app, request, user, seen).await,
-        (Method::Post, Identity::Key(_)) => {
-            Err(Problem::forbidden("an API key belongs to its one tenant"))
-        }
-        _ => Err(Problem::not_found()),
-    }
-}
-
-async fn in_tenant(app: &App, caller: Caller, request: &Request) -> Result<Response, Problem> {
-    let store = &app.api.store.tenant(caller.proof());
-    let path = request.path();
-    let deleting = caller.tenant.deleted_at.is_some();
-    match (request.method, path.as_slice()) {
-        (Method::Delete, ["api", "tenants", _]) => delete(app, store, &caller, request).await,
-        // Of a tenant that is being deleted nothing else is there.
-        _ if deleting => Err(Problem::not_found()),
-        (Method::Get, ["api", "tenants", _]) => Response::object(
-            200,
-            &view::tenant(&caller.tenant, caller.role, app.api.clock.now()),
-        ),
-        (Method::Patch, ["api", "tenants", _]) => rename(app, store, &caller, request).await,
-        (Method::Get, ["api", "tenants", _, "members"]) => members::list(app, store, request).await,
-        (Method::Post, ["api", "tenants", _, "members"]) => {
-            members::create(app, store, &caller, request).await
-        }
-        (Method::Patch, ["api", "tenants", _, "members", user]) => {
-            members::change(app, store, &caller, request, user).await
-        }
-        (Method::Delete, ["api", "tenants", _, "members", user]) => {
-            members::delete(app, store, &caller, request, user).await
-        }
-        (Method::Get, ["api", "tenants", _, "api-keys"]) => {
-            api_keys::list(app, store, &caller, request).await
-        }
-        (Method::Post, ["api", "tenants", _, "api-keys"]) => {
-            api_keys::create(app, store, &caller, request).await
-        }
-        (Method::Get, ["api", "tenants", _, "audit-log"]) => {
-            audit_log::list(app, store, &caller, request).await
-        }
-        (Method::Delete, ["api", "tenants", _, "api-keys", key]) => {
-            api_keys::delete(app, store, &caller, request, key).await
-        }
-        _ => Err(Problem::not_found()),
-    }
-}
-
-async fn mine(app: &App, request: &Request, user: &UserId) -> Result<Response, Problem> {
-    request.only_parameters(&["limit"])?;
-    // A person is in few tenants: one page of them.
+    };
+    // A person is a member of few tenants: one page of them.
     let listing = Listing {
         limit: 100,
         after: None,
     };
-    let page = app.api.store.tenants_of(user, &listing).await?;
-    let now = app.api.clock.now();
-    let living = page
+    let page = ctx.app.api.store.tenants_of(user, &listing).await?;
+    let existing = page
         .items
         .iter()
         .filter(|(tenant, _)| tenant.deleted_at.is_none());
-    let data: Vec<_> = living
-        .map(|(tenant, member)| view::tenant(tenant, member.role, now))
+    let views: Vec<_> = existing
+        .map(|(tenant, member)| view::tenant(tenant, member.role, ctx.now))
         .collect();
-    Response::json(200, &json!({"data": data, "next_cursor": null}))
+    whole_list(&views)
 }
 
-#[derive(Deserialize)]
+/// A tenant's name.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct TenantInput {
+    #[schema(inline)]
     name: Name,
 }
 
-async fn create(
-    app: &App,
-    request: &Request,
-    user: UserId,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let scope = Scope::User(user.clone());
-    let make = async |once: Once<'_>| {
-        let now = app.api.clock.now();
-        let body: Named = parse_body(request)?;
-        let tenant = Tenant::new(TenantId::new(now, random_id()), body.name, now);
-        seen.note(|seen| seen.tenant(tenant.id));
-        let actor = Actor::User(user.clone()).told();
+impl RequestBody for TenantInput {}
+
+/// Create a tenant
+///
+/// The caller becomes its owner. Only a person can.
+#[utoipa::path(
+    post,
+    path = "/api/tenants",
+    tag = "tenants",
+    params(openapi::IdempotencyKey),
+    request_body = TenantInput,
+    responses((
+        status = 201, description = "The tenant", body = view::TenantView,
+        headers(("etag" = String), ("location" = String)),
+        links(("tenant" = (operation_id = "get_tenant", parameters(("id" = "$response.body#/id"))))),
+    )),
+    extensions(("x-role" = json!("any")), ("x-problems" = json!(["conflict", "forbidden"]))),
+)]
+async fn create_tenant(ctx: Identified<App>, body: JsonBody<TenantInput>) -> Result {
+    let user: UserId = ctx.user()?.clone();
+    let (api, now) = (&ctx.app.api, ctx.now);
+    let create = async |once: Once<'_>| {
+        let tenant = Tenant::new(
+            TenantId::new(now, random_id()),
+            body.value.name.clone(),
+            now,
+        );
+        Span::current().record("tenant_id", display(tenant.id));
         let owner = Member {
-            user_id: user,
+            user_id: user.clone(),
             role: Role::Owner,
             created_at: now,
             disabled_by_plan: false,
         };
-        let after = view::tenant(&tenant, Role::Owner, now);
-        let changed = Changed::created("tenant", &tenant.id, shown(&after));
-        let entry = entry(actor, request, now, changed);
-        let response = Response::object(201, &after)?
-            .header("location", format!("/api/tenants/{}", tenant.id));
-        let kept = once.keep(&response)?;
-        let store = &app.api.store;
-        let made = store.create_tenant(&tenant, &owner, &entry, kept).await;
+        let view = view::tenant(&tenant, Role::Owner, now);
+        let change = Change::created("tenant", &tenant.id, shown(&view));
+        let entry = change.entry(Actor::User(user.clone()).audited(), &ctx.head, now);
+        let response = created(format!("/api/tenants/{}", tenant.id), &view)?;
+        let sealed = once.sealed(&response)?;
+        let made = api
+            .store
+            .create_tenant(&tenant, &owner, &entry, sealed)
+            .await;
         once.finish(made, response, &limits(&tenant, now))
     };
-    app.api.once(scope, request, make).await
+    let scope = Scope::User(user.clone());
+    api.once(scope, &ctx.head, &body.bytes, create).await
 }
 
-async fn rename(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let read: Stored<Tenant> = store.tenant().await?.ok_or_else(Problem::not_found)?;
-    let now = app.api.clock.now();
-    let before = view::tenant(&read.value, caller.role, now);
-    request.check_if_match(&before)?;
-    let body: Named = parse_body(request)?;
+/// Get a tenant
+#[utoipa::path(
+    get,
+    path = "/api/tenants/{id}",
+    tag = "tenants",
+    params(("id" = TenantId, Path)),
+    responses((
+        status = 200, description = "The tenant", body = view::TenantView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn get_tenant(ctx: Viewer<App>) -> Result {
+    let view = view::tenant(&ctx.caller.tenant, ctx.caller.role, ctx.now);
+    object(StatusCode::OK, &view)
+}
+
+/// Rename a tenant
+#[utoipa::path(
+    patch,
+    path = "/api/tenants/{id}",
+    tag = "tenants",
+    params(("id" = TenantId, Path), openapi::IfMatch),
+    request_body = TenantInput,
+    responses((
+        status = 200, description = "The tenant", body = view::TenantView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "precondition-failed"]))),
+)]
+async fn rename_tenant(ctx: Admin<App>, body: JsonBody<TenantInput>) -> Result {
+    let read = ctx.store().tenant().await?.ok_or_else(Problem::not_found)?;
+    let before = view::tenant(&read.value, ctx.caller.role, ctx.now);
+    ctx.head.check_if_match(&before)?;
     let value = Tenant {
-        name: body.name,
-        updated_at: now,
+        name: body.value.name,
+        updated_at: ctx.now,
         ..read.value
     };
-    let changed = Stored {
+    let renamed = Stored {
         value,
         version: read.version,
     };
-    let after = view::tenant(&changed.value, caller.role, now);
-    let told = Changed::updated("tenant", &caller.tenant.id, shown(&before), shown(&after));
-    let entry = caller.tells(request, now, told);
-    store.audited(&entry).save_tenant(&changed).await?;
-    Response::object(200, &after)
+    let after = view::tenant(&renamed.value, ctx.caller.role, ctx.now);
+    let id = ctx.caller.tenant.id;
+    let change = Change::updated("tenant", &id, shown(&before), shown(&after));
+    ctx.change(change, async |store| {
+        Ok(store.save_tenant(&renamed).await?)
+    })
+    .await?;
+    object(StatusCode::OK, &after)
 }
 
-/// First the tenant is marked, which shuts every door but this one; then its items go, its owners
-/// last. When it ends half-way, the owner asks again and it goes on.
-async fn delete(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Owner)?;
+/// Delete a tenant
+///
+/// From the first request on, nothing of the tenant can be used any more. If the response is not
+/// `204`, repeat the request: it continues the deletion.
+#[utoipa::path(
+    delete,
+    path = "/api/tenants/{id}",
+    tag = "tenants",
+    params(("id" = TenantId, Path)),
+    responses((status = 204, description = "It is deleted")),
+    extensions(("x-role" = json!("owner")), ("x-problems" = json!(["conflict", "subscription-active"]))),
+)]
+async fn delete_tenant(ctx: DeletingOwner<App>) -> Result {
+    let store = ctx.store();
     let read = store.tenant().await?.ok_or_else(Problem::not_found)?;
     let account = store.account().await?.value;
     let live = |own: &Subscription| own.state.status.is_live();
     if account.entitled().subscription.is_some_and(live) {
-        let title = "The tenant has a subscription";
-        return Err(Problem::conflict("subscription-active", title)
-            .detail("cancel it first: POST /api/billing/portal leads there"));
+        return Err(Problem::new(&kinds::SUBSCRIPTION_ACTIVE)
+            .detail("cancel the subscription first, in the portal of POST /api/billing/portal"));
     }
-    let now = app.api.clock.now();
     if read.value.deleted_at.is_none() {
-        let before = shown(&view::tenant(&read.value, caller.role, now));
-        let changed = Changed::deleted("tenant", &caller.tenant.id, before);
-        let entry = caller.tells(request, now, changed);
+        let before = shown(&view::tenant(&read.value, ctx.caller.role, ctx.now));
         let value = Tenant {
-            deleted_at: Some(now),
-            updated_at: now,
+            deleted_at: Some(ctx.now),
+            updated_at: ctx.now,
             ..read.value
         };
-        let version = read.version;
-        store
-            .audited(&entry)
-            .save_tenant(&Stored { value, version })
-            .await?;
-    }
-    store
-        .purge(expiry(now, caller.limits.retention_days))
+        let deleted = Stored {
+            value,
+            version: read.version,
+        };
+        let change = Change::deleted("tenant", &ctx.caller.tenant.id, before);
+        ctx.change(change, async |store| {
+            Ok::<_, Refused>(store.save_tenant(&deleted).await?)
+        })
         .await?;
-    Ok(Response::no_content())
+    }
+    let retired_until = expiry(ctx.now, ctx.caller.limits.retention_days);
+    store.purge(retired_until).await?;
+    Ok(no_content())
 }

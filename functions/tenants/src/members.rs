@@ -1,136 +1,184 @@
-//! Members: nobody gives, takes or changes a role above their own.
+//! Members: nobody grants, removes or changes a role above their own.
 
-use aias_domain::tenant::{Member, Role, UserId, may_manage};
-use aias_platform::{
-    http::{Actor, Caller, Changed, Once, Problem, Request, Response, parse_body, shown},
-    store::{Listing, Refused, Scope, Stored, TenantStore},
+use aias_domain::{
+    id::TenantId,
+    tenant::{Member, Role, UserId, may_manage},
 };
+use aias_platform::{
+    http::{
+        Actor, Admin, Caller, Change, JsonBody, List, NoFilter, Once, PageParams, Path, Problem,
+        RequestBody, Result, Viewer, kinds, openapi,
+        response::{no_content, object},
+        shown,
+    },
+    store::{Listing, Refused, Stored, TenantStore},
+};
+use axum::http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{App, view};
 
-pub(crate) async fn list(
-    app: &App,
-    store: &TenantStore<'_>,
-    request: &Request,
-) -> Result<Response, Problem> {
+/// List members
+#[utoipa::path(
+    get,
+    path = "/api/tenants/{id}/members",
+    tag = "tenants",
+    params(("id" = TenantId, Path), PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<view::MemberView>)),
+    extensions(("x-role" = json!("viewer"))),
+)]
+pub(crate) async fn list_members(ctx: Viewer<App, List<NoFilter>>) -> Result {
+    let store = ctx.store();
     let fetch = async |listing: Listing| Ok(store.members(&listing).await?);
-    app.api
-        .list(store, request, &[], fetch, |m| view::member(&m))
-        .await
+    ctx.page(fetch, |member| view::member(&member)).await
 }
 
-async fn find(store: &TenantStore<'_>, user: &str) -> Result<Stored<Member>, Problem> {
-    let user: UserId = user.parse().map_err(|_| Problem::not_found())?;
-    store.member(&user).await?.ok_or_else(Problem::not_found)
+async fn find(store: &TenantStore<'_>, user: &UserId) -> Result<Stored<Member>> {
+    store.member(user).await?.ok_or_else(Problem::not_found)
 }
 
-fn manage(caller: &Caller, role: Role) -> Result<(), Problem> {
-    may_manage(caller.role, role).map_err(|e| Problem::forbidden(e.to_string()))
+fn manage(caller: &Caller, role: Role) -> Result<()> {
+    may_manage(caller.role, role).map_err(|error| Problem::forbidden(error.to_string()))
 }
 
-#[derive(Deserialize)]
+/// A new member.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(crate) struct NewMember {
+    /// The subject (`sub`) of the member's tokens.
+    #[schema(inline)]
     user_id: UserId,
     role: Role,
 }
 
-pub(crate) async fn create(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let make = async |once: Once<'_>| {
-        let body: Create = parse_body(request)?;
-        manage(caller, body.role)?;
+impl RequestBody for NewMember {}
+
+/// Add a member
+#[utoipa::path(
+    post,
+    path = "/api/tenants/{id}/members",
+    tag = "tenants",
+    params(("id" = TenantId, Path), openapi::IdempotencyKey),
+    request_body = NewMember,
+    responses((
+        status = 201, description = "The member", body = view::MemberView,
+        headers(("etag" = String)),
+    )),
+    extensions(
+        ("x-role" = json!("admin")),
+        ("x-problems" = json!(["conflict", "member-exists", "plan-limit-exceeded"])),
+    ),
+)]
+pub(crate) async fn add_member(ctx: Admin<App>, body: JsonBody<NewMember>) -> Result {
+    let create = async |once: Once<'_>| {
+        manage(&ctx.caller, body.value.role)?;
         let member = Member {
-            user_id: body.user_id,
-            role: body.role,
-            created_at: app.api.clock.now(),
+            user_id: body.value.user_id.clone(),
+            role: body.value.role,
+            created_at: ctx.now,
             disabled_by_plan: false,
         };
-        let response = Response::object(201, &view::member(&member))?;
-        let kept = once.keep(&response)?;
-        let told = Changed::created("member", &member.user_id, shown(&view::member(&member)));
-        let entry = caller.tells(request, member.created_at, told);
-        match store
-            .audited(&entry)
-            .create_member(&member, caller.limits.members, kept)
-            .await
-        {
-            Err(Refused::Conflict) => Err(Problem::conflict(
-                "member-exists",
-                "They are a member already",
-            )),
-            made => once.finish(made, response, &caller.limits),
-        }
+        let view = view::member(&member);
+        let response = object(StatusCode::CREATED, &view)?;
+        let change = Change::created("member", &member.user_id, shown(&view));
+        let limit = ctx.caller.limits.members;
+        let created = ctx.create(&once, change, response, async |store, sealed| {
+            store.create_member(&member, limit, sealed).await
+        });
+        created.await.map_err(|problem| {
+            if problem.kind() == &kinds::CONFLICT {
+                Problem::new(&kinds::MEMBER_EXISTS)
+            } else {
+                problem
+            }
+        })
     };
-    let scope = Scope::Tenant(caller.tenant.id);
-    app.api.once(scope, request, make).await
+    ctx.once(&body.bytes, create).await
 }
 
-#[derive(Deserialize)]
+/// A member's new role.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Change {
+pub(crate) struct MemberChange {
     role: Role,
 }
 
-pub(crate) async fn change(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    user: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let read = find(store, user).await?;
+impl RequestBody for MemberChange {}
+
+/// Change a member's role
+#[utoipa::path(
+    patch,
+    path = "/api/tenants/{id}/members/{user_id}",
+    tag = "tenants",
+    params(("id" = TenantId, Path), ("user_id" = inline(UserId), Path), openapi::IfMatch),
+    request_body = MemberChange,
+    responses((
+        status = 200, description = "The member", body = view::MemberView,
+        headers(("etag" = String)),
+    )),
+    extensions(
+        ("x-role" = json!("admin")),
+        ("x-problems" = json!(["conflict", "last-owner", "plan-limit-exceeded", "precondition-failed"])),
+    ),
+)]
+pub(crate) async fn change_member(
+    ctx: Admin<App>,
+    Path((_, user)): Path<(TenantId, UserId)>,
+    body: JsonBody<MemberChange>,
+) -> Result {
+    let read = find(&ctx.store(), &user).await?;
     let before = view::member(&read.value);
-    request.check_if_match(&before)?;
-    let body: Change = parse_body(request)?;
-    manage(caller, read.value.role)?;
-    manage(caller, body.role)?;
+    ctx.head.check_if_match(&before)?;
+    let role = body.value.role;
+    manage(&ctx.caller, read.value.role)?;
+    manage(&ctx.caller, role)?;
     if read.value.disabled_by_plan {
-        let limits = &caller.limits;
+        let limits = &ctx.caller.limits;
+        let members = limits.members;
         return Err(Problem::plan_limit(
             "members",
-            limits.members,
-            limits.members,
+            members,
+            members,
             limits.plan,
         ));
     }
-    let role = body.role;
     let after = view::member(&Member {
         role,
         ..read.value.clone()
     });
-    let told = Changed::updated("member", &read.value.user_id, shown(&before), shown(&after));
-    let entry = caller.tells(request, app.api.clock.now(), told);
-    let saved = store.audited(&entry).save_member(&read, role).await;
-    let member = saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Response::object(200, &view::member(&member))
+    let change = Change::updated("member", &user, shown(&before), shown(&after));
+    let member = ctx
+        .change(change, async |store| store.save_member(&read, role).await)
+        .await?;
+    object(StatusCode::OK, &view::member(&member))
 }
 
-/// An admin removes a member; anybody may leave.
-pub(crate) async fn delete(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    user: &str,
-) -> Result<Response, Problem> {
-    let leaves = matches!(&caller.actor, Actor::User(own) if own.as_str() == user);
+/// Remove a member
+///
+/// An admin removes another member; every member may leave.
+#[utoipa::path(
+    delete,
+    path = "/api/tenants/{id}/members/{user_id}",
+    tag = "tenants",
+    params(("id" = TenantId, Path), ("user_id" = inline(UserId), Path)),
+    responses((status = 204, description = "The user is no member any more")),
+    extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "last-owner"]))),
+)]
+pub(crate) async fn remove_member(
+    ctx: Viewer<App>,
+    Path((_, user)): Path<(TenantId, UserId)>,
+) -> Result {
+    let leaves = matches!(&ctx.caller.actor, Actor::User(own) if *own == user);
     if !leaves {
-        caller.require(Role::Admin)?;
+        ctx.caller.require(Role::Admin)?;
     }
-    let read = find(store, user).await?;
-    manage(caller, read.value.role)?;
-    let before = shown(&view::member(&read.value));
-    let told = Changed::deleted("member", &read.value.user_id, before);
-    let entry = caller.tells(request, app.api.clock.now(), told);
-    let deleted = store.audited(&entry).delete_member(&read).await;
-    deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Ok(Response::no_content())
+    let read = find(&ctx.store(), &user).await?;
+    manage(&ctx.caller, read.value.role)?;
+    let change = Change::deleted("member", &user, shown(&view::member(&read.value)));
+    ctx.change(change, async |store| -> std::result::Result<(), Refused> {
+        store.delete_member(&read).await
+    })
+    .await?;
+    Ok(no_content())
 }

@@ -1,24 +1,37 @@
-//! `/api/secrets…`: values go in and never come out.
+//! `/api/secrets…`: workflow secrets. A value is written and never shown.
 
 use aias_domain::{
     event::text_of,
+    plan::Limits,
     secret::{self, MAX_VALUE_BYTES, SecretItem, SecretName},
-    tenant::Role,
 };
 use aias_platform::{
-    http::{Caller, Changed, Problem, Request, Response, parse_body_of, shown},
+    http::{
+        Admin, Change, JsonBody, Path, Problem, RequestBody, Result, openapi,
+        response::{no_content, object},
+        shown, whole_list,
+    },
     store::{Stored, TenantStore},
     tenant_secrets,
 };
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, OneOfBuilder, Schema, schema::Type},
+};
 
 use crate::App;
 
-#[derive(Serialize)]
-struct SecretView {
+/// A workflow secret, without its value.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Secret)]
+pub(crate) struct SecretView {
     name: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -30,99 +43,150 @@ fn view(secret: &SecretItem) -> SecretView {
     }
 }
 
-fn name_of(text: &str) -> Result<SecretName, Problem> {
-    text.parse().map_err(|_| Problem::not_found())
+async fn find(store: &TenantStore<'_>, name: &SecretName) -> Result<Stored<SecretItem>> {
+    store.secret(name).await?.ok_or_else(Problem::not_found)
 }
 
-async fn find(store: &TenantStore<'_>, name: &str) -> Result<Stored<SecretItem>, Problem> {
-    let found = store.secret(&name_of(name)?).await?;
-    found.ok_or_else(Problem::not_found)
+/// List workflow secrets
+#[utoipa::path(
+    get,
+    path = "/api/secrets",
+    tag = "secrets",
+    responses((status = 200, description = "All of them", body = openapi::Page<SecretView>)),
+    extensions(("x-role" = json!("admin"))),
+)]
+pub(crate) async fn list_secrets(ctx: Admin<App>) -> Result {
+    let secrets = ctx.store().secrets().await?;
+    let views: Vec<_> = secrets.iter().map(view).collect();
+    whole_list(&views)
 }
 
-pub(crate) async fn list(
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    request.only_parameters(&[])?;
-    let secrets = store.secrets().await?;
-    let data: Vec<_> = secrets.iter().map(view).collect();
-    Response::json(200, &json!({"data": data, "next_cursor": null}))
+/// Get a workflow secret
+#[utoipa::path(
+    get,
+    path = "/api/secrets/{name}",
+    tag = "secrets",
+    params(("name" = inline(SecretName), Path)),
+    responses((
+        status = 200, description = "The secret, without its value", body = SecretView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("admin"))),
+)]
+pub(crate) async fn get_secret(ctx: Admin<App>, Path(name): Path<SecretName>) -> Result {
+    object(
+        StatusCode::OK,
+        &view(&find(&ctx.store(), &name).await?.value),
+    )
 }
 
-pub(crate) async fn one(
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    name: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    Response::object(200, &view(&find(store, name).await?.value))
-}
-
-#[derive(Deserialize)]
+/// A workflow secret's value.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Put {
+pub(crate) struct SecretInput {
+    /// A string of at least 8 bytes, or an object: the configuration of an authentication policy. At
+    /// most 8 KiB.
+    #[schema(schema_with = value_schema)]
     value: Value,
 }
 
-/// What the member around a value takes.
+fn value_schema() -> Schema {
+    let text = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(8))
+        .max_length(Some(2_000));
+    let object = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .min_properties(Some(1))
+        .max_properties(Some(10));
+    OneOfBuilder::new().item(text).item(object).into()
+}
+
+/// What the JSON around a value adds to it, in bytes.
 const ENVELOPE_BYTES: usize = 1024;
 
-pub(crate) async fn put(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    name: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
+impl RequestBody for SecretInput {
+    fn max_bytes(_: Option<&Limits>) -> usize {
+        MAX_VALUE_BYTES + ENVELOPE_BYTES
+    }
+}
+
+/// Set a workflow secret
+#[utoipa::path(
+    put,
+    path = "/api/secrets/{name}",
+    tag = "secrets",
+    params(("name" = inline(SecretName), Path), openapi::IfMatch),
+    request_body = SecretInput,
+    responses(
+        (
+            status = 200, description = "The changed secret", body = SecretView,
+            headers(("etag" = String)),
+        ),
+        (
+            status = 201, description = "The new secret", body = SecretView,
+            headers(("etag" = String)),
+        ),
+    ),
+    extensions(
+        ("x-role" = json!("admin")),
+        ("x-problems" = json!(["conflict", "plan-limit-exceeded", "precondition-failed"])),
+    ),
+)]
+pub(crate) async fn put_secret(
+    ctx: Admin<App>,
+    Path(name): Path<String>,
+    body: JsonBody<SecretInput>,
+) -> Result {
     let name: SecretName = name
         .parse()
-        .map_err(|e: secret::NameError| Problem::invalid_member("/name", e.to_string()))?;
-    let body: Put = parse_body_of(request, MAX_VALUE_BYTES + ENVELOPE_BYTES)?;
-    secret::check_value(&body.value)
-        .map_err(|e| Problem::invalid_member("/value", e.to_string()))?;
-    let (keyring, now) = (app.api.auth.keyring().await?, app.api.clock.now());
-    let before = store.secret(&name).await?;
+        .map_err(|error: secret::NameError| Problem::invalid_member("/name", error.to_string()))?;
+    let (value, now) = (&body.value.value, ctx.now);
+    secret::check_value(value)
+        .map_err(|error| Problem::invalid_member("/value", error.to_string()))?;
+    let keyring = ctx.app.api.auth.keyring().await?;
+    let before = ctx.store().secret(&name).await?;
     if let Some(before) = &before {
-        request.check_if_match(&view(&before.value))?;
+        ctx.head.check_if_match(&view(&before.value))?;
     }
     let created_at = before.as_ref().map_or(now, |read| read.value.created_at);
-    let times = (created_at, now);
-    let sealed = tenant_secrets::seal(&keyring, caller.tenant.id, &name, &body.value, times)?;
+    let tenant = ctx.caller.tenant.id;
+    let sealed = tenant_secrets::seal(&keyring, tenant, &name, value, (created_at, now))?;
     let own = Stored {
         version: before.as_ref().map_or(0, |read| read.version),
         value: sealed,
     };
     let after = shown(&view(&own.value));
-    let (status, changed) = match &before {
-        None => (201, Changed::created("secret", &name, after)),
+    let (status, change) = match &before {
+        None => (StatusCode::CREATED, Change::created("secret", &name, after)),
         Some(before) => {
             let before = shown(&view(&before.value));
-            (200, Changed::updated("secret", &name, before, after))
+            (
+                StatusCode::OK,
+                Change::updated("secret", &name, before, after),
+            )
         }
     };
-    let entry = caller.tells(request, now, changed);
-    let saved = store.audited(&entry);
-    let saved = saved.save_secret(&own, caller.limits.secrets).await;
-    saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Response::object(status, &view(&own.value))
+    let limit = ctx.caller.limits.secrets;
+    ctx.change(change, async |store| store.save_secret(&own, limit).await)
+        .await?;
+    object(status, &view(&own.value))
 }
 
-pub(crate) async fn delete(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    name: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let read = find(store, name).await?;
-    request.check_if_match(&view(&read.value))?;
-    let changed = Changed::deleted("secret", &read.value.name, shown(&view(&read.value)));
-    let entry = caller.tells(request, app.api.clock.now(), changed);
-    let deleted = store.audited(&entry).delete_secret(&read).await;
-    deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Ok(Response::no_content())
+/// Delete a workflow secret
+#[utoipa::path(
+    delete,
+    path = "/api/secrets/{name}",
+    tag = "secrets",
+    params(("name" = inline(SecretName), Path), openapi::IfMatch),
+    responses((status = 204, description = "It is deleted")),
+    extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "precondition-failed"]))),
+)]
+pub(crate) async fn delete_secret(ctx: Admin<App>, Path(name): Path<SecretName>) -> Result {
+    let read = find(&ctx.store(), &name).await?;
+    ctx.head.check_if_match(&view(&read.value))?;
+    let change = Change::deleted("secret", &name, shown(&view(&read.value)));
+    ctx.change(change, async |store| store.delete_secret(&read).await)
+        .await?;
+    Ok(no_content())
 }

@@ -8,14 +8,20 @@ use aias_domain::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
+/// A tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tenant)]
 pub(crate) struct TenantView {
     id: TenantId,
     name: String,
     plan: PlanName,
+    /// The caller's role.
     role: Role,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -30,11 +36,16 @@ pub(crate) fn tenant(tenant: &Tenant, role: Role, now: Timestamp) -> TenantView 
     }
 }
 
-#[derive(Serialize)]
+/// A member of a tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
 pub(crate) struct MemberView {
+    /// The subject (`sub`) of the member's tokens.
     user_id: String,
     role: Role,
+    #[schema(format = DateTime)]
     created_at: String,
+    /// Why the member may not call: `plan` if the tenant's plan allows fewer.
     disabled_reason: Option<&'static str>,
 }
 
@@ -47,16 +58,30 @@ pub(crate) fn member(member: &Member) -> MemberView {
     }
 }
 
-#[derive(Serialize)]
+/// An API key, without its token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub(crate) struct KeyView {
     id: KeyId,
     name: String,
     role: Role,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
+    /// Why the key is not valid: `plan` if the tenant's plan allows fewer.
     disabled_reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+}
+
+/// A new API key, with its token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewApiKey)]
+pub(crate) struct NewKeyView {
+    #[serde(flatten)]
+    own: KeyView,
+    /// The token, shown this once.
+    #[schema(pattern = "^aias_[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9_-]{43}$")]
+    key: String,
 }
 
 pub(crate) fn api_key(key: &ApiKey) -> KeyView {
@@ -67,14 +92,12 @@ pub(crate) fn api_key(key: &ApiKey) -> KeyView {
         created_at: text_of(key.created_at),
         expires_at: key.valid_until.map(text_of),
         disabled_reason: plan::disabled_reason(key.disabled_by_plan),
-        key: None,
     }
 }
 
-/// With its token, which is shown this once.
-pub(crate) fn new_api_key(key: &ApiKey, token: String) -> KeyView {
-    KeyView {
-        key: Some(token),
-        ..api_key(key)
+pub(crate) fn new_api_key(key: &ApiKey, token: String) -> NewKeyView {
+    NewKeyView {
+        own: api_key(key),
+        key: token,
     }
 }

@@ -1,14 +1,15 @@
-//! Webhook endpoints: making them, changing them, rotating their secrets.
+//! Webhook endpoints: creating them, changing them, rotating their secrets.
 
 mod rotate;
 mod secret;
 mod verification;
 mod view;
 
+use std::sync::Arc;
+
 use aias_domain::{
     endpoint::{Endpoint, Secret},
     id::{EndpointId, WorkflowId},
-    tenant::Role,
     text::Name,
 };
 use aias_platform::{
@@ -16,90 +17,117 @@ use aias_platform::{
     clock::random_id,
     config::Env,
     http::{
-        Api, Caller, Changed, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response,
-        SeenCell, parse_body, serve, shown,
+        Admin, Api, Authenticated as _, Change, HasApi, JsonBody, List, NoFilter, Once, PageParams,
+        Path, Problem, RequestBody, Result, Viewer, openapi,
+        response::{created, no_content, object},
+        shown,
     },
-    store::{Listing, Scope, Stored, TenantStore},
+    store::{Listing, Stored, TenantStore},
 };
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use verification::VerificationInput;
 
-/// What these routes take.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
-    /// The table, who calls, and the time.
-    pub api: Api,
+    /// The table, authentication and the time.
+    pub api: Arc<Api>,
 }
 
 impl App {
     /// From the settings of [`Api::load`].
     #[must_use]
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
-        Self {
-            api: Api::load(aws, tenants, env),
-        }
+        Self::new(Api::load(aws, tenants, env))
+    }
+
+    /// From its parts.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        let api = Arc::new(api);
+        Self { api }
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen: SeenCell| async move {
-        let route = |caller| route(app, caller, &request);
-        app.api.auth.as_caller(&request, &seen, route).await
-    })
-    .await
-}
-
-async fn route(app: &App, caller: Caller, request: &Request) -> Result<Response, Problem> {
-    let store = &app.api.store.tenant(caller.proof());
-    match (request.method, request.path().as_slice()) {
-        (Method::Get, ["api", "webhook-endpoints"]) => list(app, store, request).await,
-        (Method::Post, ["api", "webhook-endpoints"]) => create(app, store, &caller, request).await,
-        (Method::Get, ["api", "webhook-endpoints", id]) => one(store, id).await,
-        (Method::Patch, ["api", "webhook-endpoints", id]) => {
-            change(app, store, &caller, request, id).await
-        }
-        (Method::Delete, ["api", "webhook-endpoints", id]) => {
-            delete(app, store, &caller, request, id).await
-        }
-        (Method::Post, ["api", "webhook-endpoints", id, "rotate-secret"]) => {
-            rotate::rotate(app, store, &caller, request, id).await
-        }
-        _ => Err(Problem::not_found()),
+impl HasApi for App {
+    fn api(&self) -> &Api {
+        &self.api
     }
 }
 
-async fn find(store: &TenantStore<'_>, id: &str) -> Result<Stored<Endpoint>, Problem> {
-    let id: EndpointId = id.parse().map_err(|_| Problem::not_found())?;
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    let api = Arc::clone(&app.api);
+    OpenApiRouter::new()
+        .routes(routes!(list_endpoints, create_endpoint))
+        .routes(routes!(get_endpoint, change_endpoint, delete_endpoint))
+        .routes(routes!(rotate::rotate_secret))
+        .in_named_tenant(&api)
+        .with_state(Arc::new(app))
+}
+
+async fn find(store: &TenantStore<'_>, id: EndpointId) -> Result<Stored<Endpoint>> {
     store.endpoint(id).await?.ok_or_else(Problem::not_found)
 }
 
 /// An endpoint as the audit log shows it.
-pub(crate) fn told(endpoint: &Endpoint) -> Value {
+fn audited(endpoint: &Endpoint) -> Value {
     shown(&view::endpoint(endpoint))
 }
 
-async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
+/// List webhook endpoints
+#[utoipa::path(
+    get,
+    path = "/api/webhook-endpoints",
+    tag = "webhook-endpoints",
+    params(PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<view::EndpointView>)),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn list_endpoints(ctx: Viewer<App, List<NoFilter>>) -> Result {
+    let store = ctx.store();
     let fetch = async |listing: Listing| Ok(store.endpoints(&listing).await?);
-    app.api
-        .list(store, request, &[], fetch, |e| view::endpoint(&e))
-        .await
+    ctx.page(fetch, |endpoint| view::endpoint(&endpoint)).await
 }
 
-async fn one(store: &TenantStore<'_>, id: &str) -> Result<Response, Problem> {
-    Response::object(200, &view::endpoint(&find(store, id).await?.value))
+/// Get a webhook endpoint
+#[utoipa::path(
+    get,
+    path = "/api/webhook-endpoints/{id}",
+    tag = "webhook-endpoints",
+    params(("id" = EndpointId, Path)),
+    responses((
+        status = 200, description = "The endpoint, without its secrets", body = view::EndpointView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn get_endpoint(ctx: Viewer<App>, Path(id): Path<EndpointId>) -> Result {
+    let endpoint = find(&ctx.store(), id).await?;
+    object(StatusCode::OK, &view::endpoint(&endpoint.value))
 }
 
-#[derive(Deserialize)]
+/// A new webhook endpoint.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Create {
+struct EndpointInput {
+    #[schema(inline)]
     name: Name,
     workflow_id: WorkflowId,
-    verification: Option<verification::Given>,
+    /// `none` by default: every request is accepted.
+    verification: Option<VerificationInput>,
+    /// `true` by default.
     enabled: Option<bool>,
 }
 
-async fn must_exist(store: &TenantStore<'_>, id: WorkflowId) -> Result<(), Problem> {
+impl RequestBody for EndpointInput {}
+
+async fn must_exist(store: &TenantStore<'_>, id: WorkflowId) -> Result<()> {
     match store.workflow(id).await? {
         Some(_) => Ok(()),
         None => Err(Problem::invalid_member(
@@ -109,33 +137,45 @@ async fn must_exist(store: &TenantStore<'_>, id: WorkflowId) -> Result<(), Probl
     }
 }
 
-async fn create(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let tenant = caller.tenant.id;
-    let make = async |once: Once<'_>| {
-        let (keyring, now) = (once.keyring(), app.api.clock.now());
-        let body: Create = parse_body(request)?;
-        let given = body.verification.unwrap_or_default().read()?;
-        must_exist(store, body.workflow_id).await?;
+/// Create a webhook endpoint
+///
+/// Its URL and its path secret are shown this once, as is a signing secret that AIAS made.
+#[utoipa::path(
+    post,
+    path = "/api/webhook-endpoints",
+    tag = "webhook-endpoints",
+    params(openapi::IdempotencyKey),
+    request_body = EndpointInput,
+    responses((
+        status = 201, description = "The endpoint, with its secrets", body = view::NewEndpointView,
+        headers(("etag" = String), ("location" = String)),
+        links(("endpoint" = (operation_id = "get_endpoint", parameters(("id" = "$response.body#/id"))))),
+    )),
+    extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "plan-limit-exceeded"]))),
+)]
+async fn create_endpoint(
+    ctx: Admin<App>,
+    JsonBody { value, bytes }: JsonBody<EndpointInput>,
+) -> Result {
+    let (tenant, now) = (ctx.caller.tenant.id, ctx.now);
+    let create = async |once: Once<'_>| {
+        let keyring = once.keyring();
+        let verification = value.verification.unwrap_or_default().read()?;
+        must_exist(&ctx.store(), value.workflow_id).await?;
         let id = EndpointId::new(now, random_id());
-        let url = secret::UrlSecret::make(keyring, tenant);
-        let signing = given
+        let path_secret = secret::PathSecret::new(keyring, tenant);
+        let signing = verification
             .secret
             .map(|secret| secret.seal(keyring, tenant, id))
             .transpose()?;
         let endpoint = Endpoint {
             id,
-            name: body.name,
-            workflow_id: body.workflow_id,
-            enabled: body.enabled.unwrap_or(true),
+            name: value.name,
+            workflow_id: value.workflow_id,
+            enabled: value.enabled.unwrap_or(true),
             disabled_by_plan: false,
-            verification: given.verification,
-            url_secrets: vec![Secret::new(url.hash.clone(), now)],
+            verification: verification.verification,
+            url_secrets: vec![Secret::new(path_secret.hash.clone(), now)],
             signing_secrets: signing
                 .map(|sealed| Secret::new(sealed, now))
                 .into_iter()
@@ -143,98 +183,116 @@ async fn create(
             created_at: now,
             updated_at: now,
         };
-        let made = given.made.as_deref();
-        let shown = view::created(&endpoint, &url, made, &request.base_url(), tenant);
-        let response = Response::object(201, &shown)?
-            .header("location", format!("/api/webhook-endpoints/{id}"));
-        let kept = once.keep(&response)?;
-        let changed = Changed::created("endpoint", &id, told(&endpoint));
-        let entry = caller.tells(request, now, changed);
-        let made = store
-            .audited(&entry)
-            .create_endpoint(&endpoint, caller.limits.endpoints, kept)
-            .await;
-        once.finish(made, response, &caller.limits)
+        let made = verification.made.as_deref();
+        let view = view::created(&endpoint, &path_secret, made, &ctx.head.base_url(), tenant);
+        let response = created(format!("/api/webhook-endpoints/{id}"), &view)?;
+        let change = Change::created("endpoint", &id, audited(&endpoint));
+        let limit = ctx.caller.limits.endpoints;
+        ctx.create(&once, change, response, async |store, sealed| {
+            store.create_endpoint(&endpoint, limit, sealed).await
+        })
+        .await
     };
-    app.api.once(Scope::Tenant(tenant), request, make).await
+    ctx.once(&bytes, create).await
 }
 
-#[derive(Deserialize)]
+/// A change of a webhook endpoint: the members that are there.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Change {
+struct EndpointChange {
+    #[schema(inline)]
     name: Option<Name>,
     workflow_id: Option<WorkflowId>,
-    verification: Option<verification::Given>,
+    verification: Option<VerificationInput>,
     enabled: Option<bool>,
 }
 
-async fn change(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let mut endpoint = find(store, id).await?;
-    request.check_if_match(&view::endpoint(&endpoint.value))?;
-    let before = told(&endpoint.value);
-    let body: Change = parse_body(request)?;
-    let now = app.api.clock.now();
+impl RequestBody for EndpointChange {}
+
+/// Change a webhook endpoint
+///
+/// Another `verification` replaces the signing secrets.
+#[utoipa::path(
+    patch,
+    path = "/api/webhook-endpoints/{id}",
+    tag = "webhook-endpoints",
+    params(("id" = EndpointId, Path), openapi::IfMatch),
+    request_body = EndpointChange,
+    responses((
+        status = 200, description = "The endpoint, with a signing secret that AIAS made",
+        body = view::EndpointView,
+        headers(("etag" = String)),
+    )),
+    extensions(
+        ("x-role" = json!("admin")),
+        ("x-problems" = json!(["conflict", "plan-limit-exceeded", "precondition-failed"])),
+    ),
+)]
+async fn change_endpoint(
+    ctx: Admin<App>,
+    Path(id): Path<EndpointId>,
+    JsonBody { value, .. }: JsonBody<EndpointChange>,
+) -> Result {
+    let (store, now) = (ctx.store(), ctx.now);
+    let mut endpoint = find(&store, id).await?;
+    ctx.head.check_if_match(&view::endpoint(&endpoint.value))?;
+    let before = audited(&endpoint.value);
     let own = &mut endpoint.value;
     let mut made = None;
-    if let Some(given) = body.verification {
-        let given = given.read()?;
-        let keyring = app.api.auth.keyring().await?;
-        let sealed = given
+    if let Some(verification) = value.verification {
+        let verification = verification.read()?;
+        let keyring = ctx.app.api.auth.keyring().await?;
+        let sealed = verification
             .secret
-            .map(|s| s.seal(&keyring, caller.tenant.id, own.id))
+            .map(|secret| secret.seal(&keyring, ctx.caller.tenant.id, id))
             .transpose()?;
-        own.verification = given.verification;
+        own.verification = verification.verification;
         own.signing_secrets = sealed
             .map(|sealed| Secret::new(sealed, now))
             .into_iter()
             .collect();
-        made = given.made;
+        made = verification.made;
     }
-    if let Some(workflow_id) = body.workflow_id {
-        must_exist(store, workflow_id).await?;
+    if let Some(workflow_id) = value.workflow_id {
+        must_exist(&store, workflow_id).await?;
         own.workflow_id = workflow_id;
     }
-    if let Some(name) = body.name {
+    if let Some(name) = value.name {
         own.name = name;
     }
-    if let Some(enabled) = body.enabled {
+    if let Some(enabled) = value.enabled {
         own.enabled = enabled;
     }
     own.updated_at = now;
-    let comes_back = own.disabled_by_plan && body.enabled == Some(true);
+    let comes_back = own.disabled_by_plan && value.enabled == Some(true);
     own.disabled_by_plan &= !comes_back;
-    let changed = Changed::updated("endpoint", &own.id, before, told(own));
-    let entry = caller.tells(request, now, changed);
-    let store = &store.audited(&entry);
-    let saved = if comes_back {
-        let limit = caller.limits.endpoints;
-        store.enable_endpoint(&endpoint, limit).await
-    } else {
-        store.save_endpoint(&endpoint, None, &[]).await
-    };
-    saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Response::object(200, &view::changed(&endpoint.value, made.as_deref()))
+    let change = Change::updated("endpoint", &id, before, audited(own));
+    let limit = ctx.caller.limits.endpoints;
+    ctx.change(change, async |store| {
+        if comes_back {
+            store.enable_endpoint(&endpoint, limit).await
+        } else {
+            store.save_endpoint(&endpoint, None, &[]).await
+        }
+    })
+    .await?;
+    let view = view::changed(&endpoint.value, made.as_deref());
+    object(StatusCode::OK, &view)
 }
 
-async fn delete(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let endpoint = find(store, id).await?;
-    let changed = Changed::deleted("endpoint", &endpoint.value.id, told(&endpoint.value));
-    let entry = caller.tells(request, app.api.clock.now(), changed);
-    let deleted = store.audited(&entry).delete_endpoint(&endpoint).await;
-    deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Ok(Response::no_content())
+/// Delete a webhook endpoint
+#[utoipa::path(
+    delete,
+    path = "/api/webhook-endpoints/{id}",
+    tag = "webhook-endpoints",
+    params(("id" = EndpointId, Path)),
+    responses((status = 204, description = "Its URL is not found any more")),
+    extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict"]))),
+)]
+async fn delete_endpoint(ctx: Admin<App>, Path(id): Path<EndpointId>) -> Result {
+    let endpoint = find(&ctx.store(), id).await?;
+    let change = Change::deleted("endpoint", &id, audited(&endpoint.value));
+    ctx.change(change, async |store| store.delete_endpoint(&endpoint).await)
+        .await?;
+    Ok(no_content())
 }

@@ -1,122 +1,141 @@
-//! Rotating a secret: the new one opens at once, the old one until its overlap ends.
+//! Rotating a secret: the new one is valid at once, the old one until its overlap ends.
 
 use aias_domain::{
-    endpoint::{MAX_OVERLAP_SECONDS, Secret, Which, rotate as rotate_secrets},
-    tenant::Role,
+    endpoint::{MAX_OVERLAP_SECONDS, Secret, Which, rotate},
+    id::EndpointId,
 };
 use aias_platform::{
-    http::{Caller, Changed, Problem, Request, Response, parse_body},
+    http::{
+        Admin, Change, JsonBody, Path, Problem, RequestBody, Result, kinds, openapi, response::json,
+    },
     signing::SigningSecret,
-    store::TenantStore,
 };
+use axum::http::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
+use utoipa::ToSchema;
 
-use crate::{App, find, secret::UrlSecret, told, verification::signing_secret, view};
+use crate::{
+    App, audited, find,
+    secret::PathSecret,
+    verification::signing_secret,
+    view::{self, RotatedEndpointView},
+};
 
-#[derive(Default, Deserialize)]
+/// A rotation.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(crate) struct Rotation {
+    /// How long the old secret stays valid; a day by default.
+    #[schema(maximum = 2_592_000, default = 86_400)]
     overlap_seconds: Option<u32>,
+    /// `url` by default.
     #[serde(default)]
     which: Which,
+    /// The new signing secret, where the provider gives it.
+    #[schema(min_length = 1, max_length = 512)]
     secret: Option<String>,
+}
+
+impl RequestBody for Rotation {
+    fn empty() -> Option<Self> {
+        Some(Self::default())
+    }
 }
 
 /// One day: what a person needs to change a URL in a provider's settings.
 const DEFAULT_OVERLAP_SECONDS: u32 = 86_400;
 
-pub(crate) async fn rotate(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Admin)?;
-    let mut endpoint = find(store, id).await?;
-    request.check_if_match(&view::endpoint(&endpoint.value))?;
-    let body: Body = if request.body.is_empty() {
-        Body::default()
-    } else {
-        parse_body(request)?
-    };
-    let overlap = body.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
+const _: () = assert!(MAX_OVERLAP_SECONDS == 2_592_000, "`Rotation` says so");
+
+/// Rotate a secret of a webhook endpoint
+///
+/// The new secret is valid at once, and shown this once.
+#[utoipa::path(
+    post,
+    path = "/api/webhook-endpoints/{id}/rotate-secret",
+    tag = "webhook-endpoints",
+    params(("id" = EndpointId, Path), openapi::IfMatch),
+    request_body = Option<Rotation>,
+    responses((
+        status = 200, description = "The endpoint, with its new secret", body = RotatedEndpointView,
+    )),
+    extensions(
+        ("x-role" = json!("admin")),
+        ("x-problems" = json!(["conflict", "no-signing-secret", "precondition-failed"])),
+    ),
+)]
+pub(crate) async fn rotate_secret(
+    ctx: Admin<App>,
+    Path(id): Path<EndpointId>,
+    JsonBody { value, .. }: JsonBody<Rotation>,
+) -> Result {
+    let mut endpoint = find(&ctx.store(), id).await?;
+    ctx.head.check_if_match(&view::endpoint(&endpoint.value))?;
+    let overlap = value.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
     if overlap > MAX_OVERLAP_SECONDS {
         return Err(Problem::invalid_member(
             "/overlap_seconds",
             format!("at most {MAX_OVERLAP_SECONDS}"),
         ));
     }
-    let now = app.api.clock.now();
-    let keyring = app.api.auth.keyring().await?;
-    let tenant = caller.tenant.id;
-    let before = told(&endpoint.value);
+    let now = ctx.now;
+    let keyring = ctx.app.api.auth.keyring().await?;
+    let tenant = ctx.caller.tenant.id;
+    let before = audited(&endpoint.value);
     let own = &mut endpoint.value;
     own.updated_at = now;
-    let (shown, added, gone) = match body.which {
+    let mut added = None;
+    let mut removed = Vec::new();
+    let (secret, url) = match value.which {
         Which::Url => {
-            if body.secret.is_some() {
+            if value.secret.is_some() {
                 return Err(Problem::invalid_member(
                     "/secret",
-                    "the secret in the URL is always made here",
+                    "AIAS makes the path secret itself",
                 ));
             }
-            let secret = UrlSecret::make(&keyring, tenant);
-            let added = Secret::new(secret.hash.clone(), now);
-            let gone = rotate_secrets(&mut own.url_secrets, added.clone(), overlap, now);
-            let url = view::url(&request.base_url(), tenant, &secret);
-            (
-                json!({"secret": secret.text, "url": url}),
-                Some(added),
-                gone,
-            )
+            let secret = PathSecret::new(&keyring, tenant);
+            let new = Secret::new(secret.hash.clone(), now);
+            removed = rotate(&mut own.url_secrets, new.clone(), overlap, now);
+            added = Some(new);
+            let url = view::url(&ctx.head.base_url(), tenant, &secret);
+            (secret.text, Some(url))
         }
         Which::Signing => {
             let scheme = own.verification.scheme().map_err(Problem::internal)?;
-            let signature = scheme.signature.ok_or_else(|| {
-                Problem::conflict(
-                    "no-signing-secret",
-                    "The endpoint's scheme has no signing secret",
-                )
-            })?;
-            let (text, _) = signing_secret(signature.origin, signature.key, body.secret)
+            let signature = scheme
+                .signature
+                .ok_or_else(|| Problem::new(&kinds::NO_SIGNING_SECRET))?;
+            let (text, _) = signing_secret(signature.origin, signature.key, value.secret)
                 .map_err(|detail| Problem::invalid_member("/secret", detail))?;
             let token = match own.signing_secrets.first() {
                 None => None,
                 Some(newest) => {
-                    let opened = SigningSecret::open(&keyring, tenant, own.id, &newest.value)?;
+                    let opened = SigningSecret::open(&keyring, tenant, id, &newest.value)?;
                     opened.verify_token().map(str::to_owned)
                 }
             };
-            let sealed = SigningSecret::new(text.clone(), token).seal(&keyring, tenant, own.id)?;
-            rotate_secrets(
+            let sealed = SigningSecret::new(text.clone(), token).seal(&keyring, tenant, id)?;
+            rotate(
                 &mut own.signing_secrets,
                 Secret::new(sealed, now),
                 overlap,
                 now,
             );
-            (json!({ "secret": text }), None, Vec::new())
+            (text, None)
         }
     };
-    let changed = Changed {
-        verb: "rotated",
-        ..Changed::updated(
-            "endpoint",
-            &endpoint.value.id,
-            before,
-            told(&endpoint.value),
-        )
+    let change = Change::rotated("endpoint", &id, before, audited(&endpoint.value));
+    ctx.change(change, async |store| {
+        let saved = store.save_endpoint(&endpoint, added.as_ref(), &removed);
+        saved.await
+    })
+    .await?;
+    let rotated = RotatedEndpointView {
+        own: view::endpoint(&endpoint.value),
+        which: value.which,
+        secret,
+        url,
     };
-    let entry = caller.tells(request, now, changed);
-    let store = store.audited(&entry);
-    let saved = store.save_endpoint(&endpoint, added.as_ref(), &gone).await;
-    saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    let mut answer =
-        serde_json::to_value(view::endpoint(&endpoint.value)).map_err(Problem::internal)?;
-    if let (Some(answer), Some(shown)) = (answer.as_object_mut(), shown.as_object()) {
-        answer.extend(shown.clone());
-        answer.insert("which".to_owned(), json!(body.which));
-    }
-    Response::json(200, &answer)
+    json(StatusCode::OK, &rotated)
 }

@@ -1,4 +1,4 @@
-//! The secret in a webhook URL.
+//! The path secret of a webhook URL.
 
 use aias_domain::id::TenantId;
 use aias_platform::{
@@ -6,19 +6,18 @@ use aias_platform::{
     secrets::{Keyring, Purpose},
 };
 
-/// A new one: its text, which is shown once, and its hash, which is kept.
-pub(crate) struct UrlSecret {
+/// A new path secret: its text, which is shown once, and its hash, which is stored.
+pub(crate) struct PathSecret {
     pub(crate) text: String,
     pub(crate) hash: String,
 }
 
-impl UrlSecret {
-    pub(crate) fn make(keyring: &Keyring, tenant: TenantId) -> Self {
+impl PathSecret {
+    pub(crate) fn new(keyring: &Keyring, tenant: TenantId) -> Self {
         let text = random_secret();
-        let hash = keyring.hash(
-            Purpose::UrlSecret,
-            &[tenant.ulid().as_bytes(), text.as_bytes()],
-        );
+        let parts = [tenant.ulid().into_bytes(), text.clone().into_bytes()];
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        let hash = keyring.hash(Purpose::UrlSecret, &parts);
         Self { text, hash }
     }
 }

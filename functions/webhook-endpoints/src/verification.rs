@@ -1,27 +1,42 @@
-//! `verification` in a request: a scheme, its options, and its secret.
+//! `verification` in a request: a scheme, its options and its secret.
 
 use aias_domain::verification::{
     Algorithm, Encoding, Handshake, HmacOptions, KeyForm, SecretOrigin, Verification, key_bytes,
 };
-use aias_platform::{clock::random_secret, http::Problem, signing::SigningSecret};
+use aias_platform::{
+    clock::random_secret,
+    http::{Problem, Result},
+    signing::SigningSecret,
+};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-/// As the caller gives it.
-#[derive(Default, Deserialize)]
+/// How an endpoint's requests are to be verified.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Given {
+pub(crate) struct VerificationInput {
+    /// `none`, `hmac`, `standard-webhooks` or a provider: `github`, `stripe`, `slack`, `shopify`,
+    /// `meta`. `none` by default.
+    #[schema(example = "github")]
     scheme: Option<String>,
+    /// The signing secret. Some providers give it; for the others AIAS makes one by default.
     secret: Option<String>,
+    /// Of `meta`: the token that the provider sends when it validates the URL.
     verify_token: Option<String>,
+    /// Of `hmac`: the header that carries the signature.
     header: Option<String>,
+    /// Of `hmac`: the hash; `sha256` by default.
     algorithm: Option<Algorithm>,
+    /// Of `hmac`: the encoding; `hex` by default.
     encoding: Option<Encoding>,
+    /// Of `hmac`: what precedes the signature in its header.
     prefix: Option<String>,
+    /// Of `hmac`: the header that carries the event's id.
     event_id_header: Option<String>,
 }
 
-/// As it is kept.
-pub(crate) struct Read {
+/// A valid verification, as it is stored.
+pub(crate) struct ValidVerification {
     pub(crate) verification: Verification,
     pub(crate) secret: Option<SigningSecret>,
     /// The secret's text when AIAS made it, to be shown once.
@@ -35,9 +50,9 @@ fn fault(member: &str, detail: impl Into<String>) -> Problem {
     Problem::invalid_member(&format!("/verification/{member}"), detail)
 }
 
-impl Given {
-    /// Checks it, and makes the secret where the owner leaves that to AIAS.
-    pub(crate) fn read(self) -> Result<Read, Problem> {
+impl VerificationInput {
+    /// Validates it, and makes a secret where the provider gives none.
+    pub(crate) fn read(self) -> Result<ValidVerification> {
         let verification = Verification {
             scheme: self.scheme.unwrap_or_else(|| "none".to_owned()),
             hmac: HmacOptions {
@@ -53,7 +68,7 @@ impl Given {
             .map_err(|e| fault(e.member(), e.to_string()))?;
         let Some(signature) = &scheme.signature else {
             return match (self.secret, self.verify_token) {
-                (None, None) => Ok(Read {
+                (None, None) => Ok(ValidVerification {
                     verification,
                     secret: None,
                     made: None,
@@ -83,7 +98,7 @@ impl Given {
         };
         let (text, made) = signing_secret(signature.origin, signature.key, self.secret)
             .map_err(|detail| fault("secret", detail))?;
-        Ok(Read {
+        Ok(ValidVerification {
             verification,
             secret: Some(SigningSecret::new(text, verify_token)),
             made,
@@ -91,13 +106,13 @@ impl Given {
     }
 }
 
-/// A secret's text, and again when AIAS made it.
+/// A signing secret's text, and the same text again when AIAS made it.
 pub(crate) fn signing_secret(
     origin: SecretOrigin,
     form: KeyForm,
-    given: Option<String>,
-) -> Result<(String, Option<String>), &'static str> {
-    match (given, origin) {
+    secret: Option<String>,
+) -> std::result::Result<(String, Option<String>), &'static str> {
+    match (secret, origin) {
         (Some(text), _) if key_bytes(form, &text).is_some() => Ok((text, None)),
         (Some(_), _) => Err(match form {
             KeyForm::Text => "a secret has 1 to 512 characters",

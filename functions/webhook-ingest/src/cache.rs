@@ -1,9 +1,8 @@
-//! Endpoints, ready to verify, kept for a moment.
+//! Endpoints that are ready to verify, cached for a moment.
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -16,7 +15,11 @@ use aias_domain::{
     verification::{Scheme, key_bytes},
 };
 use aias_platform::{
-    http::Problem, secrets::Purpose, signing::SigningSecret, store::CachedEndpoint,
+    cache::{self, Cache},
+    http::{Problem, Result},
+    secrets::Purpose,
+    signing::SigningSecret,
+    store::CachedEndpoint,
 };
 use jiff::Timestamp;
 
@@ -25,12 +28,11 @@ use crate::App;
 /// How long an endpoint is used as it was read: a change takes this long to reach every webhook.
 pub const ENDPOINT_TTL: Duration = Duration::from_secs(2);
 
-/// How many endpoints are kept.
-const MAX_KEPT: usize = 10_000;
+const MAX_ENDPOINTS: usize = 10_000;
 
 /// An endpoint with its secrets opened.
 #[derive(Debug)]
-pub(crate) struct Ready {
+pub(crate) struct ReadyEndpoint {
     pub(crate) found: CachedEndpoint,
     pub(crate) limits: Limits,
     pub(crate) scheme: Scheme,
@@ -40,7 +42,7 @@ pub(crate) struct Ready {
     noted: AtomicBool,
 }
 
-impl Ready {
+impl ReadyEndpoint {
     /// The secrets whose use is to be noted: at most once for what was read.
     pub(crate) fn due(&self, signing: Option<usize>, now: Timestamp) -> Vec<(Which, usize)> {
         let endpoint = &self.found.endpoint.value;
@@ -70,10 +72,15 @@ impl Ready {
     }
 }
 
-type Kept = HashMap<(TenantId, String), (Timestamp, Arc<Ready>)>;
+/// Endpoints by the tenant and the path secret, and when each was read.
+#[derive(Debug)]
+pub(crate) struct Endpoints(Cache<(TenantId, String), (Timestamp, Arc<ReadyEndpoint>)>);
 
-#[derive(Debug, Default)]
-pub(crate) struct Endpoints(Mutex<Kept>);
+impl Default for Endpoints {
+    fn default() -> Self {
+        Self(cache::bounded(MAX_ENDPOINTS))
+    }
+}
 
 impl App {
     /// The endpoint that a path secret opens.
@@ -81,13 +88,13 @@ impl App {
         &self,
         tenant: TenantId,
         secret: &str,
-    ) -> Result<Option<Arc<Ready>>, Problem> {
+    ) -> Result<Option<Arc<ReadyEndpoint>>> {
         let now = self.clock.now();
         let key = (tenant, secret.to_owned());
-        if let Some((read_at, ready)) = self.kept().get(&key)
-            && now.duration_since(*read_at).unsigned_abs() < ENDPOINT_TTL
+        if let Some((read_at, ready)) = self.endpoints.0.get(&key)
+            && now.duration_since(read_at).unsigned_abs() < ENDPOINT_TTL
         {
-            return Ok(Some(Arc::clone(ready)));
+            return Ok(Some(ready));
         }
         let keyring = self.keyrings.get().await?;
         let hashes = keyring.hashes(
@@ -95,7 +102,7 @@ impl App {
             &[tenant.ulid().as_bytes(), secret.as_bytes()],
         );
         let Some(found) = self.intake.store.hook(tenant, &hashes, now).await? else {
-            self.kept().remove(&key);
+            self.endpoints.0.remove(&key);
             return Ok(None);
         };
         let endpoint = &found.endpoint.value;
@@ -114,7 +121,7 @@ impl App {
             );
             verify_tokens.extend(opened.verify_token().map(str::to_owned));
         }
-        let ready = Arc::new(Ready {
+        let ready = Arc::new(ReadyEndpoint {
             limits: plan::limits(&found.tenant, now),
             scheme,
             keys,
@@ -122,18 +129,7 @@ impl App {
             noted: AtomicBool::new(false),
             found,
         });
-        let mut kept = self.kept();
-        if kept.len() >= MAX_KEPT {
-            kept.clear();
-        }
-        kept.insert(key, (now, Arc::clone(&ready)));
+        self.endpoints.0.insert(key, (now, Arc::clone(&ready)));
         Ok(Some(ready))
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.endpoints
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,32 +1,27 @@
-//! What providers ask of a URL before they send events.
+//! Answers to the challenges that providers send before they send events.
 
 use aias_domain::{event, verification::Handshake};
-use aias_platform::http::{Problem, Request, Response};
+use aias_platform::{
+    http::{Problem, Result, kinds, response::plain},
+    secrets::is_equal,
+};
 
-use crate::cache::Ready;
+use crate::cache::ReadyEndpoint;
 
-/// What an endpoint's URL answers.
-pub(crate) fn allowed(endpoint: &Ready) -> &'static str {
-    match endpoint.scheme.handshake {
-        Handshake::HubChallenge => "GET, POST",
-        Handshake::None | Handshake::SlackChallenge => "POST",
-    }
-}
-
-/// A `GET`: the challenge of a scheme that has one.
-pub(crate) fn get(endpoint: &Ready, request: &Request) -> Result<Response, Problem> {
+/// The response to a `GET`: the challenge of a scheme that has one.
+pub(crate) fn answer(endpoint: &ReadyEndpoint, query: &str) -> Result {
     if endpoint.scheme.handshake != Handshake::HubChallenge {
-        return Err(Problem::method_not_allowed(allowed(endpoint)));
+        return Err(Problem::method_not_allowed("POST"));
     }
-    let (token, challenge) = event::hub_challenge(&request.query).ok_or_else(|| {
-        Problem::bad_request("bad-challenge", "Bad challenge")
+    let (token, challenge) = event::hub_challenge(query).ok_or_else(|| {
+        Problem::new(&kinds::BAD_CHALLENGE)
             .detail("hub.mode=subscribe, hub.verify_token and hub.challenge are needed")
     })?;
     let known = endpoint.verify_tokens.iter().fold(false, |known, own| {
-        known | aias_platform::secrets::is_equal(own.as_bytes(), token.as_bytes())
+        known | is_equal(own.as_bytes(), token.as_bytes())
     });
     if !known || !endpoint.found.endpoint.value.is_on() {
         return Err(Problem::bad_signature());
     }
-    Ok(Response::plain(challenge.0))
+    Ok(plain(challenge.0))
 }

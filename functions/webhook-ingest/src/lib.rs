@@ -1,46 +1,54 @@
-//! Takes webhooks: verified, recorded once, answered `202` only when durable.
+//! Ingests webhooks: verified, stored once, answered `202` only when durable.
 //!
 //! ```text
 //! endpoint (cached 2 s) ─▶ signature ─▶ ┬ admission ─┐    ┌ the run ─────┐
 //!                                       ├ claim ─────┼──▶ │              ├──▶ 202
 //!                                       └ large input┘    └ the message ─┘
 //! ```
-//! Every step after the claim can be done again for the same run. When the process dies between
-//! two calls, the provider got no `202` and sends the event again:
+//! Every step after the claim can be repeated for the same run. When the process dies between two
+//! calls, the provider got no `202` and sends the event again:
 //!
-//! | died after | is left | the next delivery |
+//! | died after | what is left | the next delivery |
 //! |---|---|---|
-//! | admission | a run counted that never came | counts again: the month is one run short |
-//! | the claim | a claim without a run | finds it, and makes the claim's own run |
-//! | the run | a pending run without a message | finds it, and sends the message |
-//! | the message | a message without a run | finds the claim, and makes the run |
+//! | admission | a counted run that does not exist | counts again: the month is one run short |
+//! | the claim | a claim without a run | finds the claim, and creates its run |
+//! | the run | a pending run without a message | finds the run, and sends the message |
+//! | the message | a message without a run | finds the claim, and creates its run |
 //!
-//! What nobody sends again, the reconciler finishes. An event that the month has no room for is
-//! taken as a run that is held back, up to the plan's grace: the run and its place in the list of
-//! held ones are one transaction, and the wish to look at the list follows it. A process that dies
-//! before the wish gave no `202`; the next delivery finds the run, and wishes.
+//! If the provider does not send the event again, the reconciler finishes the run. An event beyond the
+//! monthly run quota becomes a suspended run, up to the plan's grace: the run and its place in the
+//! list of suspended runs are one transaction, and the task that resumes them is scheduled afterwards.
+//! A process that dies before it schedules the task gave no `202`; the next delivery finds the run,
+//! and schedules the task.
 
 mod cache;
 mod handshake;
-mod rate;
-mod take;
+mod ingest_event;
+mod rate_limit;
 
+use std::sync::Arc;
+
+use aias_domain::id::{RunId, TenantId};
 use aias_platform::{
     blobs::Blobs,
     clock::Clock,
     config::Env,
-    http::{
-        HttpAnswer, HttpEvent, Method, Problem, Request, Response, SeenCell, is_secret_form, serve,
-    },
+    http::{Head, Path, Problem, RawBody, Result, is_secret_form},
     queue::Queue,
     runs::Intake,
     secrets::Keyrings,
     store::Store,
 };
+use axum::extract::State;
+use cache::ReadyEndpoint;
+use serde::Serialize;
+use tracing::{Span, field::display};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use cache::ENDPOINT_TTL;
 
-/// What taking a webhook takes.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     intake: Intake,
@@ -62,7 +70,7 @@ impl App {
         Self::new(intake, keyrings, Clock::system())
     }
 
-    /// Of its parts.
+    /// From its parts.
     #[must_use]
     pub fn new(intake: Intake, keyrings: Keyrings, clock: Clock) -> Self {
         Self {
@@ -73,10 +81,9 @@ impl App {
         }
     }
 
-    /// Reads the keyring and opens a connection to the table and the queue, so that the first
-    /// webhook waits for neither.
+    /// Reads the keyring and opens connections to the table and the queue, so that the first webhook
+    /// waits for neither. When that fails, the first request that needs them reports why.
     pub async fn warm(&self) {
-        // What cannot be reached now is said by the first request that needs it.
         let _ = tokio::join!(
             self.keyrings.get(),
             self.intake.store.check(),
@@ -85,34 +92,110 @@ impl App {
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen| async move {
-        route(app, &request, &seen).await
-    })
-    .await
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(receive_webhook, answer_challenge))
+        .with_state(Arc::new(app))
 }
 
-async fn route(app: &App, request: &Request, seen: &SeenCell) -> Result<Response, Problem> {
-    let path = request.path();
-    let ["api", "webhooks", tenant, secret] = path.as_slice() else {
-        return Err(Problem::not_found());
-    };
-    let tenant = tenant
+/// The run of a webhook.
+#[derive(Serialize, ToSchema)]
+struct WebhookAccepted {
+    run_id: RunId,
+    status: aias_domain::run::Status,
+    /// Whether an event with the same id was accepted before: then the run is that event's.
+    duplicate: bool,
+}
+
+/// Receive a webhook
+///
+/// `202` only once the event is stored. An event is the same as an earlier one if it has the same id,
+/// for seven days; the id is the provider's, by the endpoint's scheme, else the `Idempotency-Key`.
+#[utoipa::path(
+    post,
+    path = "/api/webhooks/{tenant_id}/{secret}",
+    tag = "webhooks",
+    security(()),
+    params(
+        ("tenant_id" = TenantId, Path),
+        ("secret" = String, Path, pattern = "^[A-Za-z0-9_-]{43}$", description = "The path secret"),
+    ),
+    request_body(content(
+        (serde_json::Value = "application/json"),
+        (String = "application/x-www-form-urlencoded"),
+        (String = "text/plain"),
+    )),
+    responses(
+        (
+            status = 202, description = "Stored. Its run follows, or is suspended until the plan or the next month has room for it",
+            body = WebhookAccepted,
+            headers(
+                ("location" = String), ("ratelimit" = String), ("ratelimit-policy" = String),
+            ),
+            links(("run" = (operation_id = "get_run", parameters(("id" = "$response.body#/run_id"))))),
+        ),
+        (
+            status = 200, description = "Stored before, or the challenge of a provider",
+            content((WebhookAccepted = "application/json"), (String = "text/plain")),
+            headers(("location" = String)),
+        ),
+    ),
+    extensions(("x-problems" = json!([
+        "bad-event-id", "bad-signature", "body-too-large", "endpoint-disabled", "event-id-reused",
+        "invalid-body", "not-found", "rate-limited", "runs-exhausted", "too-many-fields",
+        "unsupported-media-type", "conflict",
+    ]))),
+)]
+async fn receive_webhook(
+    State(app): State<Arc<App>>,
+    Path((tenant, secret)): Path<(String, String)>,
+    head: Head,
+    RawBody(body): RawBody,
+) -> Result {
+    let endpoint = find(&app, &tenant, &secret).await?;
+    ingest_event::ingest(&app, &endpoint, &head, &body).await
+}
+
+/// Answer the challenge by which a provider validates the URL
+#[utoipa::path(
+    get,
+    path = "/api/webhooks/{tenant_id}/{secret}",
+    tag = "webhooks",
+    security(()),
+    params(
+        ("tenant_id" = TenantId, Path),
+        ("secret" = String, Path, pattern = "^[A-Za-z0-9_-]{43}$", description = "The path secret"),
+        ("hub.mode" = Option<String>, Query),
+        ("hub.verify_token" = Option<String>, Query),
+        ("hub.challenge" = Option<String>, Query),
+    ),
+    responses((
+        status = 200, description = "The challenge", body = String, content_type = "text/plain",
+    )),
+    extensions(("x-problems" = json!([
+        "bad-challenge", "bad-signature", "method-not-allowed", "not-found",
+    ]))),
+)]
+async fn answer_challenge(
+    State(app): State<Arc<App>>,
+    Path((tenant, secret)): Path<(String, String)>,
+    head: Head,
+) -> Result {
+    let endpoint = find(&app, &tenant, &secret).await?;
+    handshake::answer(&endpoint, head.query())
+}
+
+/// The endpoint of a URL. A wrong tenant and a wrong secret are the same `404`.
+async fn find(app: &App, tenant: &str, secret: &str) -> Result<Arc<ReadyEndpoint>> {
+    let tenant: TenantId = tenant
         .parse()
         .ok()
         .filter(|_| is_secret_form(secret))
         .ok_or_else(Problem::not_found)?;
-    let endpoint = app
-        .endpoint(tenant, secret)
-        .await?
-        .ok_or_else(Problem::not_found)?;
-    seen.note(|seen| seen.tenant(tenant));
-    match request.method {
-        Method::Post => take::take(app, &endpoint, request, seen).await,
-        Method::Get => handshake::get(&endpoint, request),
-        Method::Put | Method::Patch | Method::Delete | Method::Other => {
-            Err(Problem::method_not_allowed(handshake::allowed(&endpoint)))
-        }
-    }
+    let endpoint = app.endpoint(tenant, secret).await?;
+    let endpoint = endpoint.ok_or_else(Problem::not_found)?;
+    Span::current().record("tenant_id", display(tenant));
+    Ok(endpoint)
 }

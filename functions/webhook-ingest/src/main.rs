@@ -1,15 +1,15 @@
 //! The way in: `POST` and `GET /api/webhooks/{tenant_id}/{secret}`.
 
 use aias_platform::{aws, config::Env, http, telemetry};
-use webhook_ingest::{App, handle};
+use webhook_ingest::{App, routes};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
     let aws = aws::load(&env);
-    let app = &App::load(&aws, &env);
+    let app = App::load(&aws, &env);
     env.finish()?;
     app.warm().await;
-    http::run(|event| handle(app, event)).await
+    http::run(http::service(routes(app))).await
 }

@@ -8,11 +8,14 @@ use aias_engine::{
     self as engine,
     definition::{self, Format, digest},
 };
-use aias_platform::http::{Fault, Problem, Request, parse_body_of};
+use aias_platform::http::{Context, Fault, Head, Problem, Result, parse};
 use aias_sandbox::{Lost, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::App;
 
 /// A definition that can run.
 pub(crate) struct Definition {
@@ -23,36 +26,68 @@ pub(crate) struct Definition {
     digest: String,
 }
 
-#[derive(Deserialize)]
+/// A definition.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(crate) struct DefinitionInput {
+    /// A document of the CNCF Serverless Workflow DSL 1.0, of at most 256 KiB.
+    #[schema(value_type = Object, example = json!({
+        "document": {"dsl": "1.0.3", "namespace": "shop", "name": "order", "version": "1.0.0"},
+        "do": [{"report": {"set": {"total": "${ [.body.line_items[].price] | add }"}}}],
+    }))]
     definition: Value,
 }
 
-/// What the member around a definition takes.
+/// What the JSON around a definition adds to it, in bytes.
 const ENVELOPE_BYTES: usize = 1024;
 
-/// Reads the request's definition and compiles it.
-pub(crate) async fn read(
+/// The example of a definition in YAML.
+pub(crate) const EXAMPLE_YAML: &str =
+    "document: {dsl: '1.0.3', namespace: shop, name: order, version: '1.0.0'}
+do:
+  - report: {set: {total: '${ [.body.line_items[].price] | add }'}}
+";
+
+/// Reads the definition of a request's body and compiles it.
+pub(crate) async fn read<Q>(ctx: &Context<App, Q>, body: &[u8]) -> Result<Definition> {
+    let (value, prefix) = value(&ctx.head, body)?;
+    compile(&ctx.app.sandbox, ctx.caller.limits.computing, value, prefix).await
+}
+
+/// The definition, and the pointer of its place in the body.
+fn value(head: &Head, body: &[u8]) -> Result<(Value, &'static str)> {
+    let content_type = head.header("content-type").unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let check_length = |max| {
+        if body.len() > max {
+            return Err(Problem::too_large(max));
+        }
+        Ok(())
+    };
+    match media_type.to_ascii_lowercase().as_str() {
+        "application/yaml" | "application/x-yaml" | "text/yaml" => {
+            check_length(MAX_DEFINITION_BYTES)?;
+            let value = definition::read(body, Format::Yaml)
+                .map_err(|fault| Problem::invalid_member(&fault.pointer, fault.detail))?;
+            Ok((value, ""))
+        }
+        "application/json" => {
+            check_length(MAX_DEFINITION_BYTES + ENVELOPE_BYTES)?;
+            let input: DefinitionInput = parse(head, body)?;
+            Ok((input.definition, "/definition"))
+        }
+        _ => Err(Problem::unsupported_media_type(
+            "a definition is application/json or application/yaml",
+        )),
+    }
+}
+
+async fn compile(
     sandbox: &Sandbox,
     computing: Computing,
-    request: &Request,
-) -> Result<Definition, Problem> {
-    let content_type = request.header("content-type").unwrap_or_default();
-    let media_type = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    let (value, prefix) = match media_type.as_str() {
-        "application/yaml" | "application/x-yaml" | "text/yaml" => (yaml(request)?, ""),
-        "application/json" => (json(request)?, "/definition"),
-        _ => {
-            let detail = "a definition is application/json or application/yaml";
-            return Err(Problem::unsupported_media_type(detail));
-        }
-    };
+    value: Value,
+    prefix: &str,
+) -> Result<Definition> {
     let text = serde_json::to_string(&value).map_err(Problem::internal)?;
     if text.len() > MAX_DEFINITION_BYTES {
         return Err(Problem::too_large(MAX_DEFINITION_BYTES));
@@ -60,16 +95,16 @@ pub(crate) async fn read(
     let compiled = match sandbox.compile(&text, computing).await {
         Err(lost @ (Lost::Computing | Lost::Memory | Lost::Depth)) => Err(vec![engine::Fault {
             pointer: String::new(),
-            detail: format!("it does not compile within its limits: {lost}"),
+            detail: format!("the definition does not compile within the limits: {lost}"),
         }]),
         compiled => compiled.map_err(Problem::internal)?,
     };
     compiled.map_err(|faults| {
-        let told = faults.into_iter().map(|fault| Fault {
+        let faults = faults.into_iter().map(|fault| Fault {
             pointer: format!("{prefix}{}", fault.pointer),
             detail: fault.detail,
         });
-        Problem::invalid_workflow(told.collect())
+        Problem::invalid_workflow(faults.collect())
     })?;
     let named = |member: &str| {
         let named = value["document"][member].as_str();
@@ -82,19 +117,6 @@ pub(crate) async fn read(
         digest: digest(&value),
         text,
     })
-}
-
-fn yaml(request: &Request) -> Result<Value, Problem> {
-    if request.body.len() > MAX_DEFINITION_BYTES {
-        return Err(Problem::too_large(MAX_DEFINITION_BYTES));
-    }
-    definition::read(&request.body, Format::Yaml)
-        .map_err(|fault| Problem::invalid_member(&fault.pointer, fault.detail))
-}
-
-fn json(request: &Request) -> Result<Value, Problem> {
-    let body: Body = parse_body_of(request, MAX_DEFINITION_BYTES + ENVELOPE_BYTES)?;
-    Ok(body.definition)
 }
 
 impl Definition {

@@ -3,21 +3,27 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aias_domain::{canonical, run::RunError, run::Status, tenant::Role};
+use aias_domain::{
+    canonical,
+    id::{RunId, WorkflowId},
+    plan::Limits,
+    run::{RunError, Status},
+};
 use aias_engine::journal::{
     Answer, Asked, Body, Effect, Entry, Failure, HttpResponse, Request as Wish, What,
 };
 use aias_platform::{
     clock::{Clock, new_mark, random_id},
     entries::{Entries, EntryView},
-    http::{Caller, Problem, Request, Response, parse_body_of},
-    store::TenantStore,
+    http::{Editor, JsonBody, Path, Problem, RequestBody, Result, response::object},
 };
 use aias_sandbox::{Computation, Definition, Given, Told};
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use crate::{App, find};
 
@@ -28,39 +34,66 @@ const MOST: Duration = Duration::from_secs(20);
 const MAX_LOGS: usize = 1_000;
 const MAX_EVENTS: usize = 100;
 
-#[derive(Deserialize)]
+/// An input and stand-ins for effects.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(crate) struct DryRun {
+    /// Any JSON value; `null` by default.
     #[serde(default)]
     input: Value,
-    /// By task reference.
+    /// By task reference: what a call returns instead of being made. The content of a response, a
+    /// whole response (`statusCode`, `headers`, `content`), or an `error` (`type`, `status`).
     #[serde(default)]
+    #[schema(example = json!({"/do/0/getPet": {"id": 1}}))]
     responses: HashMap<String, Value>,
 }
 
-#[derive(Serialize)]
-struct Tested {
+impl RequestBody for DryRun {
+    fn max_bytes(limits: Option<&Limits>) -> usize {
+        limits.map_or(0, |limits| limits.body_bytes)
+    }
+}
+
+/// The result of a dry run.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DryRunResult {
     status: Status,
-    output: Option<Value>,
+    /// The output; `null` for a faulted run.
+    output: Value,
     error: Option<RunError>,
+    /// The log, at most 1,000 entries.
     logs: Vec<EntryView>,
+    /// The `CloudEvents` that the workflow emitted, at most 100.
     events: Vec<Value>,
 }
 
-pub(crate) async fn dry_run(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let head = find(store, id).await?.value;
-    let wanted: Wanted = parse_body_of(request, caller.limits.body_bytes)?;
+/// Try a workflow out
+///
+/// Runs the newest version. Nothing is stored, nothing is called, and no time passes: a wait ends at
+/// once.
+#[utoipa::path(
+    post,
+    path = "/api/workflows/{id}/test",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path)),
+    request_body = DryRun,
+    responses((
+        status = 200, description = "What the run would be", body = DryRunResult,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("editor"))),
+)]
+pub(crate) async fn test_workflow(
+    ctx: Editor<App>,
+    Path(id): Path<WorkflowId>,
+    JsonBody { value: wanted, .. }: JsonBody<DryRun>,
+) -> Result {
+    let (store, caller) = (ctx.store(), &ctx.caller);
+    let head = find(&store, id).await?.value;
     let version = store.version(head.id, head.latest).await?;
     let version = version.ok_or_else(Problem::not_found)?;
-    let now = app.api.clock.now();
-    let run_id = aias_domain::id::RunId::new(now, random_id()).to_string();
+    let (app, now) = (&ctx.app, ctx.now);
+    let run_id = RunId::new(now, random_id()).to_string();
     let input_digest = canonical::digest(&canonical::to_vec(&wanted.input));
     let given = Given {
         definition: Definition::new(version.definition),
@@ -83,32 +116,26 @@ pub(crate) async fn dry_run(
         events: Vec::new(),
     };
     let ended = world.follow(computation).await;
-    let (output, error) = match ended {
+    let (status, output, error) = match ended {
         Ok(output) => {
             let digest = canonical::digest(&canonical::to_vec(&output));
             world.entries.completed(&digest, app.api.clock.now());
-            (Some(output), None)
+            (Status::Completed, output, None)
         }
         Err(error) => {
             world.entries.faulted(&error, app.api.clock.now());
-            (None, Some(error))
+            (Status::Faulted, Value::Null, Some(error))
         }
     };
     let logs = world.entries.take().into_iter().take(MAX_LOGS);
-    Response::object(
-        200,
-        &Tested {
-            status: if error.is_none() {
-                Status::Completed
-            } else {
-                Status::Faulted
-            },
-            output,
-            error,
-            logs: logs.map(EntryView::from).collect(),
-            events: world.events,
-        },
-    )
+    let result = DryRunResult {
+        status,
+        output,
+        error,
+        logs: logs.map(EntryView::from).collect(),
+        events: world.events,
+    };
+    object(StatusCode::OK, &result)
 }
 
 struct World<'a> {
@@ -120,7 +147,10 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    async fn follow(&mut self, mut computation: Computation<'_>) -> Result<Value, RunError> {
+    async fn follow(
+        &mut self,
+        mut computation: Computation<'_>,
+    ) -> std::result::Result<Value, RunError> {
         let listening = async {
             loop {
                 match computation.next().await {
@@ -147,7 +177,7 @@ impl World<'_> {
 
     /// What comes of what was asked for: the first effect that a response stands in for, else the
     /// time that was waited for.
-    fn next(&mut self, asked: &Asked) -> Result<Entry, RunError> {
+    fn next(&mut self, asked: &Asked) -> std::result::Result<Entry, RunError> {
         let answered = asked.effects.iter().find_map(|effect| {
             let response = self.responses.get(&effect.key.task)?;
             Some((effect, answer(effect, response)))

@@ -1,146 +1,209 @@
-//! Executing a workflow by a call.
+//! Executing a workflow by a request.
 
 use std::time::Duration;
 
 use aias_domain::{
     id::{RunId, WorkflowId},
-    run::{Run, Trigger},
-    tenant::Role,
+    plan::Limits,
+    run::{Run, Status, Trigger},
 };
 use aias_platform::{
     clock::random_id,
-    http::{Caller, Once, Problem, Request, Response, SeenCell, parse_body_of},
+    http::{
+        Editor, JsonBody, Once, Path, Problem, RequestBody, Response, Result, WithHeader as _,
+        kinds, openapi,
+        response::{json, object},
+    },
     runs::{Prepared, RunView, new_run},
-    store::{Scope, StoredRun, TenantStore},
+    store::{StoredRun, TenantStore},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::{
+    body::Bytes,
+    http::{HeaderName, StatusCode, header::LOCATION},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use tracing::{Span, field::display};
+use utoipa::ToSchema;
 
 use crate::{App, find};
 
 /// The longest wait for a run, in seconds: the gateway itself waits 30.
 const MAX_WAIT_SECONDS: u64 = 25;
 
-#[derive(Deserialize)]
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// A workflow and its input.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Named {
+pub(crate) struct NamedExecution {
     workflow_id: WorkflowId,
+    /// Any JSON value; `null` by default.
     #[serde(default)]
     input: Value,
 }
 
-#[derive(Deserialize)]
+impl RequestBody for NamedExecution {
+    fn max_bytes(limits: Option<&Limits>) -> usize {
+        limits.map_or(0, |limits| limits.body_bytes)
+    }
+}
+
+/// A workflow's input.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Unnamed {
+pub(crate) struct Execution {
+    /// Any JSON value; `null` by default.
     #[serde(default)]
+    #[schema(example = json!({"body": {"line_items": [{"price": 42.5}]}}))]
     input: Value,
 }
 
-pub(crate) async fn named_in_body(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let body: Named = parse_body_of(request, caller.limits.body_bytes)?;
-    execute(
-        app,
-        store,
-        caller,
-        request,
-        seen,
-        &body.workflow_id.to_string(),
-        body.input,
-    )
-    .await
+impl RequestBody for Execution {
+    fn max_bytes(limits: Option<&Limits>) -> usize {
+        limits.map_or(0, |limits| limits.body_bytes)
+    }
+
+    fn empty() -> Option<Self> {
+        Some(Self::default())
+    }
 }
 
-pub(crate) async fn named_in_path(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    seen: &SeenCell,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let body: Unnamed = if request.body.is_empty() {
-        Unnamed { input: Value::Null }
-    } else {
-        parse_body_of(request, caller.limits.body_bytes)?
-    };
-    execute(app, store, caller, request, seen, id, body.input).await
+/// A new run.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RunAccepted {
+    run_id: RunId,
+    status: Status,
 }
 
-async fn execute(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    seen: &SeenCell,
-    id: &str,
-    input: Value,
-) -> Result<Response, Problem> {
-    let scope = Scope::Tenant(caller.tenant.id);
-    let make = async |once: Once<'_>| {
-        let now = app.api.clock.now();
-        let head = find(store, id).await?.value;
+/// How long a response may wait for the run.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header")]
+pub(crate) struct PreferWait {
+    /// `wait=20` waits up to 20 seconds (at most 25) for the run to end (RFC 7240).
+    #[param(rename = "Prefer", pattern = "^wait=[0-9]{1,2}$", example = "wait=20")]
+    prefer: Option<String>,
+}
+
+/// Execute the workflow that the body names
+#[utoipa::path(
+    post,
+    path = "/api/workflows/execute",
+    tag = "workflows",
+    params(openapi::IdempotencyKey, PreferWait),
+    request_body = NamedExecution,
+    responses(
+        (
+            status = 202, description = "The run has been accepted", body = RunAccepted,
+            headers(("location" = String)),
+            links(("run" = (operation_id = "get_run", parameters(("id" = "$response.body#/run_id"))))),
+        ),
+        (
+            status = 200, description = "The run has ended within the time to wait",
+            body = RunView<'static>,
+            headers(("etag" = String), ("preference-applied" = String)),
+        ),
+    ),
+    extensions(
+        ("x-role" = json!("editor")),
+        ("x-problems" = json!(["plan-limit-exceeded", "workflow-disabled"])),
+    ),
+)]
+pub(crate) async fn execute_named_workflow(
+    ctx: Editor<App>,
+    JsonBody { value, bytes }: JsonBody<NamedExecution>,
+) -> Result {
+    execute(&ctx, value.workflow_id, &value.input, &bytes).await
+}
+
+/// Execute a workflow
+#[utoipa::path(
+    post,
+    path = "/api/workflows/{id}/execute",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path), openapi::IdempotencyKey, PreferWait),
+    request_body = Option<Execution>,
+    responses(
+        (
+            status = 202, description = "The run has been accepted", body = RunAccepted,
+            headers(("location" = String)),
+            links(("run" = (operation_id = "get_run", parameters(("id" = "$response.body#/run_id"))))),
+        ),
+        (
+            status = 200, description = "The run has ended within the time to wait",
+            body = RunView<'static>,
+            headers(("etag" = String), ("preference-applied" = String)),
+        ),
+    ),
+    extensions(
+        ("x-role" = json!("editor")),
+        ("x-problems" = json!(["plan-limit-exceeded", "workflow-disabled"])),
+    ),
+)]
+pub(crate) async fn execute_workflow(
+    ctx: Editor<App>,
+    Path(id): Path<WorkflowId>,
+    JsonBody { value, bytes }: JsonBody<Execution>,
+) -> Result {
+    execute(&ctx, id, &value.input, &bytes).await
+}
+
+async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes) -> Result {
+    let (store, intake, limits) = (ctx.store(), &ctx.app.intake, &ctx.caller.limits);
+    let create = async |once: Once<'_>| {
+        let head = find(&store, id).await?.value;
         if !head.is_on() {
-            return Err(Problem::conflict(
-                "workflow-disabled",
-                "The workflow is disabled",
-            ));
+            return Err(Problem::new(&kinds::WORKFLOW_DISABLED));
         }
-        app.intake.admit(store, &caller.limits, now).await??;
-        let input = Prepared::new(&input)?;
-        let run_id = RunId::new(now, random_id());
-        seen.note(|seen| seen.run(run_id));
+        intake.admit(&store, limits, ctx.now).await??;
+        let input = Prepared::new(input)?;
+        let run_id = RunId::new(ctx.now, random_id());
+        Span::current().record("run_id", display(run_id));
         let digest = input.digest.clone();
         let run = Run::pending(run_id, head.id, Some(head.latest), Trigger::Api, digest);
-        let input = app.intake.place(store, input).await?;
-        let run = new_run(run, input, caller.limits.retention_days);
+        let input = intake.place(&store, input).await?;
+        let run = new_run(run, input, limits.retention_days);
         let response = accepted(run_id)?;
-        let kept = once.keep(&response)?;
-        let made = app.intake.begin_once(store, &run, kept).await?;
-        let response = once.finish(made, response, &caller.limits)?;
-        let Some(wait) = preferred_wait(request) else {
+        let sealed = once.sealed(&response)?;
+        let begun = intake.begin_once(&store, &run, sealed).await?;
+        let response = once.finish(begun, response, limits)?;
+        let Some(wait) = preferred_wait(ctx.head.header("prefer")) else {
             return Ok(response);
         };
-        match ended_within(store, run_id, wait).await? {
+        match ended_within(&store, run_id, wait).await? {
             None => Ok(response),
             Some(run) => {
                 let applied = format!("wait={}", wait.as_secs());
                 let view = RunView::new(&run.run.value);
-                Ok(Response::object(200, &view)?.header("preference-applied", applied))
+                Ok(object(StatusCode::OK, &view)?.with(PREFERENCE_APPLIED, applied))
             }
         }
     };
-    app.api.once(scope, request, make).await
+    ctx.once(body, create).await
 }
 
-fn accepted(run_id: RunId) -> Result<Response, Problem> {
-    let view = json!({"run_id": run_id, "status": "pending"});
-    Ok(Response::json(202, &view)?.header("location", format!("/api/runs/{run_id}")))
+fn accepted(run_id: RunId) -> Result<Response> {
+    let status = Status::Pending;
+    let response = json(StatusCode::ACCEPTED, &RunAccepted { run_id, status })?;
+    Ok(response.with(LOCATION, format!("/api/runs/{run_id}")))
 }
 
 /// `Prefer: wait=n` (RFC 7240), in seconds.
-fn preferred_wait(request: &Request) -> Option<Duration> {
-    let preferences = request.header("prefer")?;
-    let seconds: u64 = preferences
-        .split(',')
-        .find_map(|one| one.trim().strip_prefix("wait=")?.parse().ok())?;
+fn preferred_wait(preferences: Option<&str>) -> Option<Duration> {
+    let mut preferences = preferences?.split(',');
+    let seconds: u64 =
+        preferences.find_map(|one| one.trim().strip_prefix("wait=")?.parse().ok())?;
     (seconds > 0).then(|| Duration::from_secs(seconds.min(MAX_WAIT_SECONDS)))
 }
 
-/// The run, when it ends in time. Looks often at first, since most runs are short.
+/// The run, when it ends in time. Reads often at first, since most runs are short.
 async fn ended_within(
     store: &TenantStore<'_>,
     id: RunId,
     wait: Duration,
-) -> Result<Option<StoredRun>, Problem> {
+) -> Result<Option<StoredRun>> {
     let until = Instant::now() + wait;
     let mut pause = Duration::from_millis(25);
     while Instant::now() + pause < until {

@@ -5,9 +5,10 @@ mod dry_run;
 mod execute;
 mod view;
 
+use std::sync::Arc;
+
 use aias_domain::{
     id::WorkflowId,
-    tenant::Role,
     workflow::{Version, Workflow},
 };
 use aias_platform::{
@@ -16,22 +17,28 @@ use aias_platform::{
     clock::random_id,
     config::Env,
     http::{
-        Api, Caller, Changed, HttpAnswer, HttpEvent, Method, Once, Problem, Request, Response,
-        SeenCell, parse_body, serve, shown,
+        Api, Authenticated as _, Change, Editor, HasApi, JsonBody, List, NoFilter, Once,
+        PageParams, Path, Problem, RawBody, RequestBody, Result, Viewer, kinds, openapi,
+        response::{created, no_content, object},
+        shown,
     },
     queue::Queue,
     runs::Intake,
-    store::{Listing, Scope, Stored, TenantStore},
+    store::{Listing, Stored, TenantStore},
 };
 use aias_sandbox::Sandbox;
+use axum::http::StatusCode;
+use definition::DefinitionInput;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes take.
+/// What these routes need.
 #[derive(Debug)]
 pub struct App {
-    /// The table, who calls, and the time.
-    pub api: Api,
+    /// The table, authentication and the time.
+    pub api: Arc<Api>,
     intake: Intake,
     sandbox: Sandbox,
 }
@@ -42,256 +49,316 @@ impl App {
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
-        Self::new(
-            Api::load(aws, tenants, env),
-            blobs,
-            queue,
-            Sandbox::of_this_binary(),
-        )
+        let api = Api::load(aws, tenants, env);
+        Self::new(api, blobs, queue, Sandbox::of_this_binary())
     }
 
-    /// Of its parts.
+    /// From its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue, sandbox: Sandbox) -> Self {
         let intake = Intake::new(api.store.clone(), blobs, queue);
         Self {
-            api,
+            api: Arc::new(api),
             intake,
             sandbox,
         }
     }
 }
 
-/// Answers an event.
-pub async fn handle(app: &App, event: HttpEvent) -> HttpAnswer {
-    serve(event, |request, seen| async move {
-        let route = |caller| route(app, caller, &request, &seen);
-        app.api.auth.as_caller(&request, &seen, route).await
-    })
-    .await
-}
-
-async fn route(
-    app: &App,
-    caller: Caller,
-    request: &Request,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
-    let store = &app.api.store.tenant(caller.proof());
-    match (request.method, request.path().as_slice()) {
-        (Method::Get, ["api", "workflows"]) => list(app, store, request).await,
-        (Method::Post, ["api", "workflows"]) => create(app, store, &caller, request).await,
-        (Method::Post, ["api", "workflows", "execute"]) => {
-            execute::named_in_body(app, store, &caller, request, seen).await
-        }
-        (Method::Get, ["api", "workflows", id]) => one(store, id).await,
-        (Method::Put, ["api", "workflows", id]) => replace(app, store, &caller, request, id).await,
-        (Method::Patch, ["api", "workflows", id]) => enable(app, store, &caller, request, id).await,
-        (Method::Delete, ["api", "workflows", id]) => {
-            delete(app, store, &caller, request, id).await
-        }
-        (Method::Get, ["api", "workflows", id, "versions"]) => {
-            versions(app, store, request, id).await
-        }
-        (Method::Get, ["api", "workflows", id, "versions", number]) => {
-            version(store, id, number).await
-        }
-        (Method::Post, ["api", "workflows", id, "execute"]) => {
-            execute::named_in_path(app, store, &caller, request, seen, id).await
-        }
-        (Method::Post, ["api", "workflows", id, "test"]) => {
-            dry_run::dry_run(app, store, &caller, request, id).await
-        }
-        _ => Err(Problem::not_found()),
+impl HasApi for App {
+    fn api(&self) -> &Api {
+        &self.api
     }
 }
 
-async fn find(store: &TenantStore<'_>, id: &str) -> Result<Stored<Workflow>, Problem> {
-    let id: WorkflowId = id.parse().map_err(|_| Problem::not_found())?;
+/// The routes.
+#[must_use]
+pub fn routes(app: App) -> OpenApiRouter {
+    let api = Arc::clone(&app.api);
+    OpenApiRouter::new()
+        .routes(routes!(list_workflows, create_workflow))
+        .routes(routes!(execute::execute_named_workflow))
+        .routes(routes!(
+            get_workflow,
+            replace_workflow,
+            enable_workflow,
+            delete_workflow
+        ))
+        .routes(routes!(list_versions))
+        .routes(routes!(get_version))
+        .routes(routes!(execute::execute_workflow))
+        .routes(routes!(dry_run::test_workflow))
+        .in_named_tenant(&api)
+        .with_state(Arc::new(app))
+}
+
+async fn find(store: &TenantStore<'_>, id: WorkflowId) -> Result<Stored<Workflow>> {
     store.workflow(id).await?.ok_or_else(Problem::not_found)
 }
 
-async fn with_latest(store: &TenantStore<'_>, head: &Workflow) -> Result<view::Whole, Problem> {
-    let version = store
-        .version(head.id, head.latest)
-        .await?
-        .ok_or_else(Problem::not_found)?;
-    view::whole(head, &version)
+async fn with_latest(store: &TenantStore<'_>, head: &Workflow) -> Result<view::WorkflowView> {
+    let version = store.version(head.id, head.latest).await?;
+    view::workflow(head, &version.ok_or_else(Problem::not_found)?)
 }
 
 /// A workflow as the audit log shows it: its definition by its digest.
-fn told(head: &Workflow, digest: &str) -> Value {
-    let mut told = shown(&view::head(head));
+fn audited(head: &Workflow, digest: &str) -> Value {
+    let mut audited = shown(&view::head(head));
     if !digest.is_empty() {
-        told["digest"] = digest.into();
+        audited["digest"] = digest.into();
     }
-    told
+    audited
 }
 
-async fn list(app: &App, store: &TenantStore<'_>, request: &Request) -> Result<Response, Problem> {
+/// List workflows
+#[utoipa::path(
+    get,
+    path = "/api/workflows",
+    tag = "workflows",
+    params(PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<view::WorkflowHead>)),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn list_workflows(ctx: Viewer<App, List<NoFilter>>) -> Result {
+    let store = ctx.store();
     let fetch = async |listing: Listing| Ok(store.workflows(&listing).await?);
-    app.api
-        .list(store, request, &[], fetch, |w| view::head(&w))
-        .await
+    ctx.page(fetch, |workflow| view::head(&workflow)).await
 }
 
-async fn create(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let scope = Scope::Tenant(caller.tenant.id);
-    let make = async |once: Once<'_>| {
-        let now = app.api.clock.now();
-        let read = definition::read(&app.sandbox, caller.limits.computing, request).await?;
-        let version = read.version(1, now);
+/// Create a workflow
+///
+/// The definition is a document of the CNCF Serverless Workflow DSL 1.0: as JSON in `definition`, or
+/// itself as YAML.
+#[utoipa::path(
+    post,
+    path = "/api/workflows",
+    tag = "workflows",
+    params(openapi::IdempotencyKey),
+    request_body(content(
+        (DefinitionInput = "application/json"),
+        (String = "application/yaml", example = json!(definition::EXAMPLE_YAML)),
+    )),
+    responses((
+        status = 201, description = "The workflow", body = view::WorkflowView,
+        headers(("etag" = String), ("location" = String)),
+        links(
+            ("workflow" = (operation_id = "get_workflow", parameters(("id" = "$response.body#/id")))),
+            ("execute" = (operation_id = "execute_workflow", parameters(("id" = "$response.body#/id")))),
+        ),
+    )),
+    extensions(
+        ("x-role" = json!("editor")),
+        ("x-problems" = json!(["conflict", "invalid-workflow", "plan-limit-exceeded"])),
+    ),
+)]
+async fn create_workflow(ctx: Editor<App>, RawBody(body): RawBody) -> Result {
+    let create = async |once: Once<'_>| {
+        let now = ctx.now;
+        let definition = definition::read(&ctx, &body).await?;
+        let version = definition.version(1, now);
         let workflow = Workflow {
             id: WorkflowId::new(now, random_id()),
-            name: read.name,
-            namespace: read.namespace,
+            name: definition.name,
+            namespace: definition.namespace,
             latest: 1,
             enabled: true,
             disabled_by_plan: false,
             created_at: now,
             updated_at: now,
         };
-        let response = Response::object(201, &view::whole(&workflow, &version)?)?
-            .header("location", format!("/api/workflows/{}", workflow.id));
-        let kept = once.keep(&response)?;
-        let limit = caller.limits.workflows;
-        let after = told(&workflow, &version.digest);
-        let changed = Changed::created("workflow", &workflow.id, after);
-        let entry = caller.tells(request, now, changed);
-        let made = store
-            .audited(&entry)
-            .create_workflow(&workflow, &version, limit, kept)
-            .await;
-        once.finish(made, response, &caller.limits)
+        let path = format!("/api/workflows/{}", workflow.id);
+        let response = created(path, &view::workflow(&workflow, &version)?)?;
+        let after = audited(&workflow, &version.digest);
+        let change = Change::created("workflow", &workflow.id, after);
+        let limit = ctx.caller.limits.workflows;
+        ctx.create(&once, change, response, async |store, sealed| {
+            let created = store.create_workflow(&workflow, &version, limit, sealed);
+            created.await
+        })
+        .await
     };
-    app.api.once(scope, request, make).await
+    ctx.once(&body, create).await
 }
 
-async fn one(store: &TenantStore<'_>, id: &str) -> Result<Response, Problem> {
-    let head = find(store, id).await?;
-    Response::object(200, &with_latest(store, &head.value).await?)
+/// Get a workflow
+#[utoipa::path(
+    get,
+    path = "/api/workflows/{id}",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path)),
+    responses((
+        status = 200, description = "The workflow, with the definition of its newest version",
+        body = view::WorkflowView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn get_workflow(ctx: Viewer<App>, Path(id): Path<WorkflowId>) -> Result {
+    let store = ctx.store();
+    let head = find(&store, id).await?;
+    object(StatusCode::OK, &with_latest(&store, &head.value).await?)
 }
 
-async fn replace(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let mut head = find(store, id).await?;
-    let before = with_latest(store, &head.value).await?;
-    request.check_if_match(&before)?;
-    let before = told(&head.value, before.digest());
-    let read = definition::read(&app.sandbox, caller.limits.computing, request).await?;
-    let now = app.api.clock.now();
-    let version: Version = read.version(head.value.latest + 1, now);
+/// Replace a workflow's definition
+///
+/// This makes a new version. Versions never change.
+#[utoipa::path(
+    put,
+    path = "/api/workflows/{id}",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path), openapi::IfMatch),
+    request_body(content(
+        (DefinitionInput = "application/json"),
+        (String = "application/yaml", example = json!(definition::EXAMPLE_YAML)),
+    )),
+    responses((
+        status = 200, description = "The workflow, with its new version", body = view::WorkflowView,
+        headers(("etag" = String)),
+    )),
+    extensions(
+        ("x-role" = json!("editor")),
+        ("x-problems" = json!(["conflict", "invalid-workflow", "precondition-failed"])),
+    ),
+)]
+async fn replace_workflow(
+    ctx: Editor<App>,
+    Path(id): Path<WorkflowId>,
+    RawBody(body): RawBody,
+) -> Result {
+    let store = ctx.store();
+    let mut head = find(&store, id).await?;
+    let before = with_latest(&store, &head.value).await?;
+    ctx.head.check_if_match(&before)?;
+    let before = audited(&head.value, before.digest());
+    let definition = definition::read(&ctx, &body).await?;
+    let version: Version = definition.version(head.value.latest + 1, ctx.now);
     head.value.latest = version.number;
-    head.value.name = read.name;
-    head.value.namespace = read.namespace;
-    head.value.updated_at = now;
-    let after = told(&head.value, &version.digest);
-    let changed = Changed::updated("workflow", &head.value.id, before, after);
-    let entry = caller.tells(request, now, changed);
-    let saved = store.audited(&entry);
-    let saved = saved.save_workflow(&head, Some(&version)).await;
-    saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Response::object(200, &view::whole(&head.value, &version)?)
+    head.value.name = definition.name;
+    head.value.namespace = definition.namespace;
+    head.value.updated_at = ctx.now;
+    let after = audited(&head.value, &version.digest);
+    let change = Change::updated("workflow", &id, before, after);
+    ctx.change(change, async |store| {
+        store.save_workflow(&head, Some(&version)).await
+    })
+    .await?;
+    object(StatusCode::OK, &view::workflow(&head.value, &version)?)
 }
 
-#[derive(Deserialize)]
+/// What of a workflow can be changed without a new version.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Patch {
+struct WorkflowChange {
+    /// A disabled workflow starts no runs.
     enabled: bool,
 }
 
-async fn enable(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let mut head = find(store, id).await?;
-    let before = with_latest(store, &head.value).await?;
-    request.check_if_match(&before)?;
-    let patch: Patch = parse_body(request)?;
-    if head.value.is_on() == patch.enabled && head.value.enabled == patch.enabled {
-        return Response::object(200, &before);
+impl RequestBody for WorkflowChange {}
+
+/// Enable or disable a workflow
+#[utoipa::path(
+    patch,
+    path = "/api/workflows/{id}",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path), openapi::IfMatch),
+    request_body = WorkflowChange,
+    responses((
+        status = 200, description = "The workflow", body = view::WorkflowView,
+        headers(("etag" = String)),
+    )),
+    extensions(
+        ("x-role" = json!("editor")),
+        ("x-problems" = json!(["conflict", "plan-limit-exceeded", "precondition-failed"])),
+    ),
+)]
+async fn enable_workflow(
+    ctx: Editor<App>,
+    Path(id): Path<WorkflowId>,
+    body: JsonBody<WorkflowChange>,
+) -> Result {
+    let (store, enabled) = (ctx.store(), body.value.enabled);
+    let mut head = find(&store, id).await?;
+    let before = with_latest(&store, &head.value).await?;
+    ctx.head.check_if_match(&before)?;
+    if head.value.is_on() == enabled && head.value.enabled == enabled {
+        return object(StatusCode::OK, &before);
     }
-    let was = told(&head.value, before.digest());
-    let now = app.api.clock.now();
-    head.value.enabled = patch.enabled;
-    head.value.updated_at = now;
-    let comes_back = head.value.disabled_by_plan && patch.enabled;
+    let was = audited(&head.value, before.digest());
+    head.value.enabled = enabled;
+    head.value.updated_at = ctx.now;
+    let comes_back = head.value.disabled_by_plan && enabled;
     head.value.disabled_by_plan &= !comes_back;
-    let is = told(&head.value, before.digest());
-    let changed = Changed::updated("workflow", &head.value.id, was, is);
-    let entry = caller.tells(request, now, changed);
-    let store = &store.audited(&entry);
-    let saved = if comes_back {
-        store.enable_workflow(&head, caller.limits.workflows).await
-    } else {
-        store.save_workflow(&head, None).await
-    };
-    saved.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Response::object(200, &with_latest(store, &head.value).await?)
+    let is = audited(&head.value, before.digest());
+    let change = Change::updated("workflow", &id, was, is);
+    let limit = ctx.caller.limits.workflows;
+    ctx.change(change, async |store| {
+        if comes_back {
+            store.enable_workflow(&head, limit).await
+        } else {
+            store.save_workflow(&head, None).await
+        }
+    })
+    .await?;
+    object(StatusCode::OK, &with_latest(&store, &head.value).await?)
 }
 
-async fn delete(
-    app: &App,
-    store: &TenantStore<'_>,
-    caller: &Caller,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    caller.require(Role::Editor)?;
-    let head = find(store, id).await?;
-    if let Some(endpoint) = store.endpoint_of(head.value.id).await? {
-        return Err(
-            Problem::conflict("workflow-in-use", "An endpoint runs this workflow").detail(format!(
-                "give {} another workflow, or delete it",
-                endpoint.id
-            )),
-        );
+/// Delete a workflow
+#[utoipa::path(
+    delete,
+    path = "/api/workflows/{id}",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path)),
+    responses((status = 204, description = "It is deleted")),
+    extensions(("x-role" = json!("editor")), ("x-problems" = json!(["conflict", "workflow-in-use"]))),
+)]
+async fn delete_workflow(ctx: Editor<App>, Path(id): Path<WorkflowId>) -> Result {
+    let store = ctx.store();
+    let head = find(&store, id).await?;
+    if let Some(endpoint) = store.endpoint_of(id).await? {
+        return Err(Problem::new(&kinds::WORKFLOW_IN_USE).detail(format!(
+            "give {} another workflow, or delete it",
+            endpoint.id
+        )));
     }
-    let before = told(&head.value, "");
-    let changed = Changed::deleted("workflow", &head.value.id, before);
-    let entry = caller.tells(request, app.api.clock.now(), changed);
-    let deleted = store.audited(&entry).delete_workflow(&head).await;
-    deleted.map_err(|refused| Problem::refused(refused, &caller.limits))?;
-    Ok(Response::no_content())
+    let change = Change::deleted("workflow", &id, audited(&head.value, ""));
+    ctx.change(change, async |store| store.delete_workflow(&head).await)
+        .await?;
+    Ok(no_content())
 }
 
-async fn versions(
-    app: &App,
-    store: &TenantStore<'_>,
-    request: &Request,
-    id: &str,
-) -> Result<Response, Problem> {
-    let head = find(store, id).await?;
-    let fetch = async |listing: Listing| Ok(store.versions(head.value.id, &listing).await?);
-    app.api
-        .list(store, request, &[], fetch, |version| {
-            view::version_head(&version)
-        })
+/// List a workflow's versions
+#[utoipa::path(
+    get,
+    path = "/api/workflows/{id}/versions",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path), PageParams),
+    responses((status = 200, description = "A page", body = openapi::Page<view::VersionHead>)),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn list_versions(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<WorkflowId>) -> Result {
+    let store = ctx.store();
+    find(&store, id).await?;
+    let fetch = async |listing: Listing| Ok(store.versions(id, &listing).await?);
+    ctx.page(fetch, |version| view::version_head(&version))
         .await
 }
 
-async fn version(store: &TenantStore<'_>, id: &str, number: &str) -> Result<Response, Problem> {
-    let head = find(store, id).await?;
-    let number: u32 = number.parse().map_err(|_| Problem::not_found())?;
-    let version = store
-        .version(head.value.id, number)
-        .await?
-        .ok_or_else(Problem::not_found)?;
-    Response::object(200, &view::version(&version)?)
+/// Get a version of a workflow
+#[utoipa::path(
+    get,
+    path = "/api/workflows/{id}/versions/{number}",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path), ("number" = u32, Path, minimum = 1)),
+    responses((
+        status = 200, description = "The version", body = view::VersionView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("viewer"))),
+)]
+async fn get_version(ctx: Viewer<App>, Path((id, number)): Path<(WorkflowId, u32)>) -> Result {
+    let store = ctx.store();
+    find(&store, id).await?;
+    let version = store.version(id, number).await?;
+    let version = version.ok_or_else(Problem::not_found)?;
+    object(StatusCode::OK, &view::version(&version)?)
 }

@@ -6,24 +6,32 @@ use aias_domain::{
     plan,
     workflow::{Version, Workflow},
 };
-use aias_platform::http::Problem;
+use aias_platform::http::{Problem, Result};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-pub(crate) struct Head {
+/// A workflow, without its definition.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WorkflowHead {
     id: WorkflowId,
+    /// The definition's `document.name`.
     name: String,
+    /// The definition's `document.namespace`.
     namespace: String,
+    /// The newest version.
     version: u32,
     enabled: bool,
+    /// Why it is disabled, if its owner did not do so: `plan` if the plan allows fewer.
     disabled_reason: Option<&'static str>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
-pub(crate) fn head(workflow: &Workflow) -> Head {
-    Head {
+pub(crate) fn head(workflow: &Workflow) -> WorkflowHead {
+    WorkflowHead {
         id: workflow.id,
         name: workflow.name.clone(),
         namespace: workflow.namespace.clone(),
@@ -35,33 +43,41 @@ pub(crate) fn head(workflow: &Workflow) -> Head {
     }
 }
 
-#[derive(Serialize)]
-pub(crate) struct Whole {
+/// A workflow.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Workflow)]
+pub(crate) struct WorkflowView {
     #[serde(flatten)]
-    head: Head,
+    head: WorkflowHead,
+    /// Of the definition's canonical JSON (RFC 8785).
+    #[schema(pattern = "^sha256:[0-9a-f]{64}$")]
     digest: String,
-    definition: Value,
+    definition: Map<String, Value>,
 }
 
-impl Whole {
+impl WorkflowView {
     /// The definition's digest.
     pub(crate) fn digest(&self) -> &str {
         &self.digest
     }
 }
 
-pub(crate) fn whole(workflow: &Workflow, version: &Version) -> Result<Whole, Problem> {
-    Ok(Whole {
+pub(crate) fn workflow(workflow: &Workflow, version: &Version) -> Result<WorkflowView> {
+    Ok(WorkflowView {
         head: head(workflow),
         digest: version.digest.clone(),
         definition: parse(version)?,
     })
 }
 
-#[derive(Serialize)]
+/// A version of a workflow, without its definition.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct VersionHead {
+    #[schema(minimum = 1)]
     version: u32,
+    #[schema(pattern = "^sha256:[0-9a-f]{64}$")]
     digest: String,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
@@ -73,20 +89,22 @@ pub(crate) fn version_head(version: &Version) -> VersionHead {
     }
 }
 
-#[derive(Serialize)]
-pub(crate) struct OneVersion {
+/// A version of a workflow.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Version)]
+pub(crate) struct VersionView {
     #[serde(flatten)]
     head: VersionHead,
-    definition: Value,
+    definition: Map<String, Value>,
 }
 
-pub(crate) fn version(version: &Version) -> Result<OneVersion, Problem> {
-    Ok(OneVersion {
+pub(crate) fn version(version: &Version) -> Result<VersionView> {
+    Ok(VersionView {
         head: version_head(version),
         definition: parse(version)?,
     })
 }
 
-fn parse(version: &Version) -> Result<Value, Problem> {
+fn parse(version: &Version) -> Result<Map<String, Value>> {
     serde_json::from_str(&version.definition).map_err(Problem::internal)
 }

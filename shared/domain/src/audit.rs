@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::id::AuditId;
 
@@ -11,7 +12,8 @@ use crate::id::AuditId;
 pub const KEPT_DAYS: i64 = 400;
 
 /// Who changed something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuditActor)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Actor {
     /// A person.
@@ -34,7 +36,8 @@ pub enum Actor {
 }
 
 /// What was changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuditTarget)]
 pub struct Target {
     /// What it is: `member`, `api_key`, `secret`, `endpoint`, `workflow`, `tenant`, `plan`.
     #[serde(rename = "type")]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     id::{EndpointId, WorkflowId},
@@ -94,8 +95,9 @@ impl Endpoint {
 }
 
 /// Which of an endpoint's secrets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = SecretKind)]
 pub enum Which {
     /// The one in the URL.
     #[default]

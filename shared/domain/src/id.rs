@@ -8,6 +8,10 @@ use std::{fmt, str::FromStr};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ulid::Ulid;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 /// Why a text is not an id of the kind that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,9 +35,22 @@ fn in_time(ulid: Ulid) -> bool {
     i64::try_from(ulid.timestamp_ms()).is_ok_and(|ms| Timestamp::from_millisecond(ms).is_ok())
 }
 
+/// The schema of an id: a prefix and a ULID.
+fn id_schema(description: &str, prefix: &str, suffix: (&str, &str)) -> RefOr<Schema> {
+    let (pattern, example) = suffix;
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description.trim()))
+        .pattern(Some(format!(
+            "^{prefix}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}{pattern}$"
+        )))
+        .examples([format!("{prefix}_01JD3V4ZK8QW5R7T9X1B3C5D7F{example}")])
+        .into()
+}
+
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal),* $(,)?) => {$(
-        $(#[$doc])*
+    ($(#[doc = $doc:literal] $name:ident = $prefix:literal),* $(,)?) => {$(
+        #[doc = $doc]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Ulid);
 
@@ -99,6 +116,14 @@ macro_rules! ids {
                 s.collect_str(self)
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                id_schema($doc, $prefix, ("", ""))
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -182,6 +207,19 @@ impl FromStr for ArtifactId {
         parse().ok_or(ParseError { prefix: "art" })
     }
 }
+
+impl PartialSchema for ArtifactId {
+    fn schema() -> RefOr<Schema> {
+        let suffix = ("_(0|[1-9][0-9]{0,4})", "_0");
+        id_schema(
+            "An artifact: its run and its number in the run.",
+            "art",
+            suffix,
+        )
+    }
+}
+
+impl ToSchema for ArtifactId {}
 
 impl Serialize for ArtifactId {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {

@@ -7,12 +7,24 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::tenant::Tenant;
 
 /// A row of the table. A later one allows at least as much of everything.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum PlanName {

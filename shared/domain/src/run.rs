@@ -14,6 +14,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     artifact::Artifact,
@@ -24,16 +25,17 @@ use crate::{
 pub const MAX_ATTEMPTS: u32 = 3;
 
 /// A phase of the DSL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = RunStatus)]
 pub enum Status {
-    /// Accepted, not begun.
+    /// Accepted, not started.
     Pending,
-    /// Begun.
+    /// Started.
     Running,
-    /// Waiting for time or an event.
+    /// Waiting for a time, another run or another execution environment.
     Waiting,
-    /// Held back until the plan allows it.
+    /// Suspended until the plan or the next month has room for it.
     Suspended,
     /// Ended by a caller.
     Cancelled,
@@ -65,16 +67,17 @@ impl Status {
     }
 }
 
-/// What began a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What started a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Trigger {
     /// A provider's event.
     Webhook {
-        /// The endpoint that took it.
+        /// The endpoint that received it.
         endpoint_id: EndpointId,
         /// The provider's id, where the request had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         event_id: Option<String>,
     },
     /// An `execute` call.
@@ -131,8 +134,9 @@ impl Trigger {
     }
 }
 
-/// A run that a task of another one began.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A run that a task of another run started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChildRun)]
 pub struct Child {
     /// Its id.
     pub run_id: RunId,
@@ -141,7 +145,7 @@ pub struct Child {
 }
 
 /// Why a run faulted: Problem Details (RFC 9457), as the DSL has them, and a stable code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunError {
     /// Stable, kebab-case.
     pub code: String,
@@ -154,9 +158,11 @@ pub struct RunError {
     pub status: u16,
     /// This occurrence in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub detail: Option<String>,
     /// A JSON pointer to the task in the definition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub instance: Option<String>,
 }
 

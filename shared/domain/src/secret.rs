@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// The longest value, in bytes of JSON.
 pub const MAX_VALUE_BYTES: usize = 8 * 1024;
@@ -24,8 +25,9 @@ pub const MIN_TEXT_BYTES: usize = 8;
 pub struct NameError;
 
 /// A secret's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", examples("crm.token"))]
 pub struct SecretName(String);
 
 impl SecretName {

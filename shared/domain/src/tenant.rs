@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     id::{KeyId, TenantId},
@@ -55,7 +56,7 @@ fn nobody() -> TenantId {
 }
 
 /// What a caller may do; each includes the ones before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Reads.
@@ -85,8 +86,9 @@ impl fmt::Display for Role {
 pub struct UserIdError;
 
 /// An OIDC subject (`sub`): at most 255 ASCII characters (`OpenID` Connect Core 1.0, section 2).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(pattern = "^[!-~]{1,255}$", examples("auth0|5f7c8ec7c33c6c004bbafe82"))]
 pub struct UserId(String);
 
 impl UserId {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 /// What a [`Name`] may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,8 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct NameError;
 
 /// A name that a person gave: 1 to 128 characters after trimming, no control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(
+    min_length = 1,
+    max_length = 128,
+    pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$",
+    examples("Orders")
+)]
 pub struct Name(String);
 
 impl Name {
@@ -26,9 +33,9 @@ impl Name {
     /// # Errors
     /// When nothing is left, or too much, or a control character.
     pub fn new(text: &str) -> Result<Self, NameError> {
+        let fits = text.chars().count() <= Self::MAX_CHARS && !text.chars().any(char::is_control);
         let text = text.trim();
-        let fits = (1..=Self::MAX_CHARS).contains(&text.chars().count());
-        if fits && !text.chars().any(char::is_control) {
+        if fits && !text.is_empty() {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError)

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
 
 /// How far a signed time may be from ours, in seconds, before and after.
 pub const TOLERANCE_SECONDS: i64 = 300;
@@ -22,7 +23,7 @@ pub const TOLERANCE_SECONDS: i64 = 300;
 const MAX_SIGNATURES: usize = 8;
 
 /// The hash under the HMAC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
     /// HMAC-SHA1, for providers that have nothing better.
@@ -34,7 +35,7 @@ pub enum Algorithm {
 }
 
 /// How the signature is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// Base 16, either case.

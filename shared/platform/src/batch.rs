@@ -1,107 +1,59 @@
 //! A batch of SQS messages, each handled by itself: what fails is redelivered, its neighbours are
 //! not (`ReportBatchItemFailures`).
 
-use std::future::Future;
-
+pub use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 
-/// An SQS event, as much of it as is used.
-#[derive(Debug, Clone, Deserialize)]
-pub struct SqsEvent {
-    /// The messages.
-    #[serde(rename = "Records")]
-    pub records: Vec<SqsRecord>,
+/// How often a message was received, this time included.
+#[must_use]
+pub fn receive_count(message: &SqsMessage) -> u32 {
+    let count = message.attributes.get("ApproximateReceiveCount");
+    count.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// A message.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SqsRecord {
-    /// Its id.
-    pub message_id: String,
-    /// Its text.
-    pub body: String,
-    /// What SQS knows of it.
-    #[serde(default)]
-    pub attributes: SqsAttributes,
-}
-
-/// What SQS knows of a message.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct SqsAttributes {
-    approximate_receive_count: Option<String>,
-    sent_timestamp: Option<String>,
-}
-
-impl SqsRecord {
-    /// How often the message was received, this time included.
-    #[must_use]
-    pub fn receive_count(&self) -> u32 {
-        let count = self.attributes.approximate_receive_count.as_deref();
-        count.and_then(|text| text.parse().ok()).unwrap_or(1)
-    }
-
-    /// When the message was sent, in milliseconds since 1970.
-    #[must_use]
-    pub fn sent_at_ms(&self) -> Option<i64> {
-        self.attributes.sent_timestamp.as_deref()?.parse().ok()
-    }
-}
-
-/// The messages that are to be redelivered.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SqsBatchResponse {
-    /// One each.
-    pub batch_item_failures: Vec<BatchItemFailure>,
-}
-
-/// A message that is to be redelivered.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchItemFailure {
-    /// The message's id.
-    pub item_identifier: String,
+/// When a message was sent, in milliseconds since 1970.
+#[must_use]
+pub fn sent_at_ms(message: &SqsMessage) -> Option<i64> {
+    message.attributes.get("SentTimestamp")?.parse().ok()
 }
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is done with.
-    Done,
-    /// It is to come again.
-    Again,
+pub enum Disposition {
+    /// SQS deletes it.
+    Delete,
+    /// SQS delivers it again.
+    Redeliver,
 }
 
-/// Handles every message: those that came for the first time side by side, then those that came
-/// before one after the other, so that one which ends the process takes the fewest with it.
-pub async fn each<F>(event: SqsEvent, handle: impl Fn(SqsRecord) -> F) -> SqsBatchResponse
+/// Handles every message: those that are delivered for the first time side by side, then those that
+/// are redelivered one after the other, so that a message which ends the process takes the fewest
+/// neighbours with it.
+pub async fn each<F>(event: SqsEvent, handle: impl Fn(SqsMessage) -> F) -> SqsBatchResponse
 where
-    F: Future<Output = Verdict>,
+    F: Future<Output = Disposition>,
 {
     let (first, again): (Vec<_>, Vec<_>) = event
         .records
         .into_iter()
-        .partition(|r| r.receive_count() <= 1);
-    let handled = |record: SqsRecord| {
-        let item_identifier = record.message_id.clone();
-        let verdict = handle(record);
+        .partition(|message| receive_count(message) <= 1);
+    let handled = |message: SqsMessage| {
+        let id = message.message_id.clone().unwrap_or_default();
+        let disposition = handle(message);
         async move {
-            match verdict.await {
-                Verdict::Done => None,
-                Verdict::Again => Some(BatchItemFailure { item_identifier }),
+            match disposition.await {
+                Disposition::Delete => None,
+                Disposition::Redeliver => Some(id),
             }
         }
     };
-    let mut failures = join_all(first.into_iter().map(&handled)).await;
-    for record in again {
-        failures.push(handled(record).await);
+    let mut failed = join_all(first.into_iter().map(&handled)).await;
+    for message in again {
+        failed.push(handled(message).await);
     }
-    SqsBatchResponse {
-        batch_item_failures: failures.into_iter().flatten().collect(),
-    }
+    let mut response = SqsBatchResponse::default();
+    response.set_failures(failed.into_iter().flatten());
+    response
 }
 
 #[cfg(test)]
@@ -109,21 +61,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_what_fails_comes_again() {
+    async fn failed_message_is_redelivered_and_its_neighbours_are_not() {
         let event = r#"{"Records": [
             {"messageId": "a", "body": "ok"},
             {"messageId": "b", "body": "bad", "attributes": {"ApproximateReceiveCount": "2"}},
             {"messageId": "c", "body": "bad"}
         ]}"#;
         let event: SqsEvent = serde_json::from_str(event).unwrap();
-        let verdict = |record: SqsRecord| async move {
-            if record.body == "ok" {
-                Verdict::Done
+        let disposition = |message: SqsMessage| async move {
+            if message.body.as_deref() == Some("ok") {
+                Disposition::Delete
             } else {
-                Verdict::Again
+                Disposition::Redeliver
             }
         };
-        let response = serde_json::to_string(&each(event, verdict).await).unwrap();
+        let response = serde_json::to_string(&each(event, disposition).await).unwrap();
         assert_eq!(
             response,
             r#"{"batchItemFailures":[{"itemIdentifier":"c"},{"itemIdentifier":"b"}]}"#

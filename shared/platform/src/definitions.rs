@@ -1,9 +1,6 @@
-//! Definitions of workflow versions, kept: a version never changes.
+//! Definitions of workflow versions, cached: a version never changes.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use aias_domain::{
     id::{TenantId, WorkflowId},
@@ -11,16 +8,24 @@ use aias_domain::{
 };
 use aias_sandbox::Definition;
 
-use crate::store::{self, TenantStore};
+use crate::{
+    cache::{self, Cache},
+    store::{self, TenantStore},
+};
 
-/// How many are kept; beyond that all are read anew.
-const MAX_KEPT: usize = 256;
+const MAX_DEFINITIONS: usize = 256;
 
 type Key = (TenantId, WorkflowId, u32);
 
 /// Definitions.
-#[derive(Debug, Default)]
-pub struct Definitions(Mutex<HashMap<Key, Arc<Definition>>>);
+#[derive(Debug)]
+pub struct Definitions(Cache<Key, Arc<Definition>>);
+
+impl Default for Definitions {
+    fn default() -> Self {
+        Self(cache::bounded(MAX_DEFINITIONS))
+    }
+}
 
 impl Definitions {
     /// A version's definition; or why the run cannot have it.
@@ -34,8 +39,7 @@ impl Definitions {
         version: u32,
     ) -> Result<Result<Arc<Definition>, RunError>, store::Error> {
         let key = (store.tenant_id(), workflow, version);
-        let kept = self.kept().get(&key).cloned();
-        if let Some(definition) = kept {
+        if let Some(definition) = self.0.get(&key) {
             return Ok(Ok(definition));
         }
         let Some(found) = store.version(workflow, version).await? else {
@@ -47,15 +51,7 @@ impl Definitions {
             )));
         };
         let definition = Definition::new(found.definition);
-        let mut kept = self.kept();
-        if kept.len() >= MAX_KEPT {
-            kept.clear();
-        }
-        kept.insert(key, Arc::clone(&definition));
+        self.0.insert(key, Arc::clone(&definition));
         Ok(Ok(definition))
-    }
-
-    fn kept(&self) -> MutexGuard<'_, HashMap<Key, Arc<Definition>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@ use aias_domain::{
 use aias_engine::{Event, Record};
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Entries that are not written yet, and the next number.
 #[derive(Debug)]
@@ -118,22 +119,31 @@ impl Entries {
     }
 }
 
-/// An entry as the API shows it.
-#[derive(Debug, Serialize)]
+/// An entry of a run's log as the API shows it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogEntry)]
 pub struct EntryView {
+    /// Counts up from 0, without a gap.
     seq: u32,
+    #[schema(format = DateTime)]
     time: String,
     level: Level,
+    /// The task's reference, a JSON pointer into the definition.
+    #[schema(example = "/do/0/report")]
     task: Option<String>,
+    #[schema(example = "task.completed")]
     event: String,
     message: String,
     attempt: u32,
     duration_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     input_digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     output_digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<RunError>,
 }
 

@@ -9,9 +9,10 @@
 //! | [`clock`] | the time and random bytes |
 //! | [`secrets`] | the keyring: keyed hashes, sealed texts |
 //! | [`signing`] | signing secrets, sealed for their endpoint |
+//! | [`tenant_credentials`] | credentials scoped to one tenant |
 //! | [`tenant_secrets`] | secrets of workflows, sealed for their tenant |
-//! | [`narrow`] | credentials that reach one tenant |
 //! | [`store`] | the table |
+//! | [`cache`] | bounded caches in memory |
 //! | [`blobs`] | the bucket |
 //! | [`queue`] | the runs queue and its messages |
 //! | [`runs`] | accepting a run: admission, input, item, message |
@@ -20,11 +21,12 @@
 //! | [`entries`] | the log of a run, numbered |
 //! | [`outbound`] | calls to hosts that a tenant names |
 //! | [`batch`] | a batch of messages, each handled by itself |
-//! | [`http`] | requests, answers, problems, who calls |
+//! | [`http`] | routers, authentication, problems, the server behind API Gateway |
 
 pub mod aws;
 pub mod batch;
 pub mod blobs;
+pub mod cache;
 pub mod client;
 pub mod clock;
 pub mod config;
@@ -32,7 +34,6 @@ pub mod definitions;
 pub mod entries;
 pub mod http;
 pub mod journal;
-pub mod narrow;
 pub mod outbound;
 pub mod queue;
 pub mod runs;
@@ -41,4 +42,5 @@ pub mod settle;
 pub mod signing;
 pub mod store;
 pub mod telemetry;
+pub mod tenant_credentials;
 pub mod tenant_secrets;

@@ -20,6 +20,7 @@ use aias_domain::{
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{
     blobs::{self, Blobs, Object},
@@ -318,30 +319,53 @@ pub async fn read_artifact(
 }
 
 /// A run as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Run)]
 pub struct RunView<'a> {
     id: RunId,
     status: Status,
     workflow_id: WorkflowId,
+    /// The version that runs; `null` until the run starts.
     workflow_version: Option<u32>,
+    #[schema(value_type = Trigger)]
     trigger: &'a Trigger,
+    /// Of the input's canonical JSON (RFC 8785).
+    #[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
     input_digest: &'a str,
+    /// Of the output's canonical JSON (RFC 8785); `null` until the run completes.
+    #[schema(value_type = Option<String>, pattern = "^sha256:[0-9a-f]{64}$")]
     output_digest: Option<&'a str>,
+    /// Why the run faulted.
+    #[schema(value_type = Option<RunError>)]
     error: Option<&'a RunError>,
+    /// How often an executor started the run, since it last waited.
     attempts: u32,
-    artifacts: Vec<ArtifactRef<'a>>,
+    #[schema(value_type = Vec<ArtifactSummary>)]
+    artifacts: Vec<ArtifactSummary<'a>>,
+    /// The runs that this run's tasks started.
+    #[schema(value_type = Vec<Child>)]
     children: &'a [Child],
+    /// When a waiting run continues, where it waits for a time.
+    #[schema(format = DateTime)]
     wakes_at: Option<String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
+    /// From the start to the end, in milliseconds.
+    #[schema(minimum = 0)]
     duration_ms: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
-struct ArtifactRef<'a> {
+/// An artifact as its run shows it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ArtifactSummary<'a> {
     id: ArtifactId,
+    #[schema(value_type = String)]
     name: &'a str,
+    #[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
     digest: &'a str,
     size_bytes: u64,
 }
@@ -354,7 +378,7 @@ impl<'a> RunView<'a> {
             .started_at
             .zip(run.ended_at)
             .map(|(from, to)| to.as_millisecond() - from.as_millisecond());
-        let artifact = |a: &'a Artifact| ArtifactRef {
+        let artifact = |a: &'a Artifact| ArtifactSummary {
             id: a.id,
             name: &a.name,
             digest: &a.digest,

@@ -3,24 +3,24 @@
 use std::{error::Error, fmt};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, fmt::layer, prelude::*, registry};
+use tracing_subscriber::{filter::Targets, prelude::*, registry};
 
 use crate::config::Env;
 
-/// Writes JSON lines to standard output from now on, each with the name of this function.
-/// `LOG_LEVEL` is a filter such as `info`.
+/// Writes JSON lines to standard output from now on, each with the name of this function and the fields
+/// of its spans. `LOG_LEVEL` is a filter such as `info`.
 pub fn init(function: &'static str) {
     let info = Targets::new().with_default(LevelFilter::INFO);
     let filter = quiet(Env::of_process().parsed("LOG_LEVEL", info));
-    let lines = layer()
-        .json()
+    let lines = json_subscriber::layer()
         .flatten_event(true)
         .with_current_span(false)
-        .with_span_list(true)
+        .with_span_list(false)
+        .flatten_span_list_on_top_level(true)
         .with_target(false);
     // A second call, as in tests, changes nothing.
     let _ = registry().with(lines).with(filter).try_init();
-    // Entered for as long as the process lives.
+    // Entered until the process ends.
     std::mem::forget(tracing::error_span!("lambda", function).entered());
 }
 

@@ -1,12 +1,7 @@
 //! A child, from outside.
 
 use std::{
-    fs,
-    io::Read as _,
-    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
-    path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
-    time::Duration,
+    fs, io, os::unix::process::ExitStatusExt as _, path::Path, process::Stdio, time::Duration,
 };
 
 use aias_domain::plan::Computing;
@@ -15,7 +10,8 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::unix::pipe::{Receiver, Sender},
-    time::{Instant, sleep_until},
+    process::{Child, ChildStderr, Command},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
@@ -74,15 +70,14 @@ const FIRST_OTHER: i32 = 3;
 /// How many bytes are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How long a child may take to end that has closed its pipes.
-const END_PAUSE: Duration = Duration::from_millis(5);
-const END_LOOKS: u32 = 100;
+/// How long a child that has closed its pipes may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How much of a dead child's last words is read, in bytes.
 const LAST_WORDS: usize = 1024;
 
 impl Process {
-    pub(crate) fn begin(binary: &Path, computing: Computing) -> std::io::Result<Self> {
+    pub(crate) fn begin(binary: &Path, computing: Computing) -> io::Result<Self> {
         // What this process inherited itself is not to go on to the child.
         close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
         let mut child = Command::new(binary)
@@ -93,15 +88,16 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .kill_on_drop(true)
             .spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(orders), Some(words), Some(last)) = pipes else {
-            return Err(std::io::Error::other("a child without pipes"));
+            return Err(io::Error::other("a child without pipes"));
         };
         Ok(Self {
             child,
-            orders: Sender::from_owned_fd(OwnedFd::from(orders))?,
-            words: Receiver::from_owned_fd(OwnedFd::from(words))?,
+            orders: Sender::from_owned_fd(orders.into_owned_fd()?)?,
+            words: Receiver::from_owned_fd(words.into_owned_fd()?)?,
             last,
             room: vec![0; READ_BYTES].into_boxed_slice(),
             heard: Vec::new(),
@@ -152,7 +148,7 @@ impl Process {
         frame::write(&mut bytes, order, MAX_ORDER).map_err(|_| Lost::TooLarge)?;
         match self.orders.write_all(&bytes).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(self.end(false)),
+            Err(_) => Err(self.end(false).await),
         }
     }
 
@@ -165,7 +161,7 @@ impl Process {
         loop {
             let bytes = self.heard.get(self.done..).unwrap_or_default();
             let Ok(found) = frame::first(bytes, MAX_WORD) else {
-                return Err(self.garbage());
+                return Err(self.garbage().await);
             };
             if let Some(frame) = found {
                 let length = HEAD + frame.len();
@@ -175,7 +171,10 @@ impl Process {
                     self.heard.clear();
                     self.done = 0;
                 }
-                return word.map_err(|_| self.garbage());
+                return match word {
+                    Ok(word) => Ok(word),
+                    Err(frame::Garbage) => Err(self.garbage().await),
+                };
             }
             self.listen().await?;
         }
@@ -199,7 +198,7 @@ impl Process {
             tokio::select! {
                 // It knows of a read that was short that there is no more.
                 count = self.words.read(&mut self.room) => match count {
-                    Ok(0) | Err(_) => return Err(self.end(false)),
+                    Ok(0) | Err(_) => return Err(self.end(false).await),
                     Ok(count) => {
                         self.take_in(count);
                         return Ok(());
@@ -211,7 +210,7 @@ impl Process {
                     let segment = Duration::from_millis(self.computing.segment_ms.into());
                     let left = segment.saturating_sub(computed.saturating_sub(since));
                     if left.is_zero() {
-                        return Err(self.end(true));
+                        return Err(self.end(true).await);
                     }
                     self.silence = Some(Silence {
                         look_at: Instant::now() + left.max(FIRST_LOOK / 5),
@@ -229,13 +228,13 @@ impl Process {
         while begun.elapsed() < SHORT {
             tokio::task::yield_now().await;
             match rustix::io::read(&self.words, &mut *self.room) {
-                Ok(0) => return Err(self.end(false)),
+                Ok(0) => return Err(self.end(false).await),
                 Ok(count) => {
                     self.take_in(count);
                     return Ok(true);
                 }
                 Err(Errno::AGAIN | Errno::INTR) => std::thread::yield_now(),
-                Err(_) => return Err(self.end(false)),
+                Err(_) => return Err(self.end(false).await),
             }
         }
         Ok(false)
@@ -255,7 +254,7 @@ impl Process {
 
     /// `proc_pid_stat(5)`: `utime` and `stime`.
     fn told_by_kernel(&self) -> Option<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()?)).ok()?;
         let after_name = stat.rsplit_once(')')?.1;
         let mut fields = after_name.split_whitespace().skip(11);
         let ticks: u64 =
@@ -264,35 +263,29 @@ impl Process {
         Some(Duration::from_millis(ticks * 1_000 / per_second))
     }
 
-    fn garbage(&mut self) -> Lost {
-        let _ = self.end(false);
+    async fn garbage(&mut self) -> Lost {
+        let _ = self.end(false).await;
         Lost::Garbage
     }
 
-    /// Ends it, and says why it was lost.
-    fn end(&mut self, out_of_time: bool) -> Lost {
+    /// Waits for its exit, or kills it, and reports why it was lost.
+    async fn end(&mut self, out_of_time: bool) -> Lost {
         if out_of_time {
-            let _ = self.child.kill();
-        }
-        let status = match self.child.try_wait() {
-            Ok(None) => {
-                // Its pipes are closed: it is about to end, or pretends to be.
-                let ended = (0..END_LOOKS).find_map(|_| {
-                    std::thread::sleep(END_PAUSE);
-                    self.child.try_wait().ok().flatten()
-                });
-                let _ = self.child.kill();
-                ended.or_else(|| self.child.wait().ok())
-            }
-            Ok(ended) => ended,
-            Err(_) => None,
-        };
-        if out_of_time {
+            // It fails only when the child has exited.
+            let _ = self.child.kill().await;
             return Lost::Computing;
         }
+        // The child has closed its pipes: it is about to exit, unless its program is broken.
+        let status = match timeout(EXIT_TIMEOUT, self.child.wait()).await {
+            Ok(exited) => exited.ok(),
+            Err(_) => {
+                let _ = self.child.kill().await;
+                self.child.wait().await.ok()
+            }
+        };
         let mut last = [0_u8; LAST_WORDS];
-        // The pipe's other end is closed, so this ends too.
-        let count = self.last.read(&mut last).unwrap_or_default();
+        // The pipe's other end is closed, so that reading ends too.
+        let count = self.last.read(&mut last).await.unwrap_or_default();
         let last = String::from_utf8_lossy(last.get(..count).unwrap_or_default()).into_owned();
         let signal = status
             .and_then(|status| status.signal())
@@ -310,13 +303,5 @@ impl Process {
                 Lost::Failed
             }
         }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail only when it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -15,5 +15,4 @@ pub mod dynamodb;
 pub mod hosts;
 pub mod issuer;
 pub mod stack;
-pub mod stripe;
 pub mod wire;

@@ -3,10 +3,12 @@
 
 pub mod mutate;
 
-use std::sync::LazyLock;
+use std::{convert::Infallible, sync::LazyLock};
 
 use aias_domain::{
-    canonical, event, json,
+    canonical, event,
+    id::RunId,
+    json,
     verification::{self, Handshake, HmacOptions, Scheme, Verification},
 };
 use aias_engine::{
@@ -15,14 +17,20 @@ use aias_engine::{
     journal::Entry,
 };
 use aias_platform::{
-    http::{HttpEvent, Response, parts_of_key, serve},
+    http::{self, Gateway, Head, List, Path, Problem, Query as _, RawBody, parts_of_key},
     secrets::Keyring,
     store::Cursor,
 };
 use aias_sandbox::frame::{self, MAX_ORDER, MAX_WORD, Order, Word};
+use axum::{
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+    routing::get,
+};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
+use utoipa_axum::router::OpenApiRouter;
 
 /// A name, and what is done with any bytes.
 pub type Target = (&'static str, fn(&[u8]));
@@ -46,24 +54,44 @@ static KEYRING: LazyLock<Option<Keyring>> = LazyLock::new(|| {
     Keyring::read(&text.to_owned().into()).ok()
 });
 
-/// API Gateway's event: a path, headers, a query and a body, as a function takes them.
-pub fn http_event(bytes: &[u8]) {
-    let Ok(event) = serde_json::from_slice::<HttpEvent>(bytes) else {
-        return;
-    };
-    let answer = serve(event, async |request, _| {
-        let _ = (request.path().len(), request.base_url());
-        let _ = (
-            request.parameter("a"),
-            request.only_parameters(&["a"]).is_ok(),
-        );
-        for (name, _) in request.headers() {
+/// A function as far as it reads requests.
+static GATEWAY: LazyLock<Gateway> = LazyLock::new(|| {
+    let read = async |head: Head, query: AnyQuery, RawBody(body): RawBody| -> http::Result {
+        for (name, _) in head.headers() {
             assert_eq!(name, name.to_ascii_lowercase());
         }
-        Ok(Response::plain(String::new()))
-    });
-    let answered = answer.now_or_never();
-    assert!(answered.is_some_and(|answer| answer.status_code < 500));
+        let _ = (query.0.is_ok(), head.base_url());
+        let json = http::parse::<Value>(&head, &body)?;
+        http::response::json(StatusCode::OK, &json)
+    };
+    let id =
+        async |Path(id): Path<RunId>| -> http::Result { http::response::json(StatusCode::OK, &id) };
+    let routes = OpenApiRouter::new()
+        .route("/api/runs", get(read).post(read))
+        .route("/api/runs/{id}", get(id));
+    Gateway::new(http::service(routes))
+});
+
+/// The parameters of a list, or why they are refused.
+struct AnyQuery(Result<List, Problem>);
+
+impl<S: Sync> FromRequestParts<S> for AnyQuery {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(List::read(&Head::of(parts))))
+    }
+}
+
+/// API Gateway's event: the whole way from its bytes to the response.
+pub fn http_event(bytes: &[u8]) {
+    let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(bytes) else {
+        return;
+    };
+    let answered = GATEWAY.respond(&payload).now_or_never();
+    let response = serde_json::to_value(answered).unwrap_or_default();
+    let status = response["statusCode"].as_u64();
+    assert!(status.is_some_and(|status| status < 500), "{response}");
 }
 
 /// Splits an input into the fields that a request has: two lines each, up to an empty one; then the

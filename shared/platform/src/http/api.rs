@@ -1,14 +1,11 @@
-//! What every function with authenticated routes has, and running one.
-
-use std::future::Future;
+//! What every function with authenticated routes has.
 
 use aws_config::SdkConfig;
-use lambda_runtime::{LambdaEvent, service_fn};
 
-use super::{Auth, HttpAnswer, HttpEvent, Issuer};
+use super::{Auth, Issuer};
 use crate::{clock::Clock, config::Env, secrets::Keyrings, store::Store};
 
-/// The table, who calls, and the time.
+/// The table, authentication and the time.
 #[derive(Debug)]
 pub struct Api {
     /// The table.
@@ -19,9 +16,16 @@ pub struct Api {
     pub clock: Clock,
 }
 
+/// The state of a function with authenticated routes.
+pub trait HasApi: Send + Sync + 'static {
+    /// Its [`Api`].
+    fn api(&self) -> &Api;
+}
+
 impl Api {
     /// From `TABLE_NAME`, `KEYRING_SECRET_ARN`, `OIDC_ISSUER` and `OIDC_AUDIENCE`. Without an issuer
-    /// only API keys open. `tenants` is for what belongs to them ([`crate::narrow`]).
+    /// only API keys are valid. `tenants` is the configuration of
+    /// [`crate::tenant_credentials`], for items that belong to a tenant.
     #[must_use]
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         let store = Store::new(tenants, env.text("TABLE_NAME"));
@@ -35,32 +39,16 @@ impl Api {
         Self::new(store, keyrings, issuer, Clock::system())
     }
 
-    /// Of its parts.
+    /// From its parts.
     #[must_use]
     pub fn new(store: Store, keyrings: Keyrings, issuer: Option<Issuer>, clock: Clock) -> Self {
         let auth = Auth::new(store.clone(), keyrings, issuer, clock.clone());
         Self { store, auth, clock }
     }
 
-    /// Reads the keyring, so that no request waits for it. When it cannot be read now, a request
-    /// tries again.
+    /// Reads the keyring, so that no request waits for it. When that fails, the first request that
+    /// needs the keyring tries again and reports why.
     pub async fn warm(&self) {
-        // A request that needs it says why it cannot be read.
         let _ = self.auth.keyring().await;
     }
-}
-
-/// Answers events until the environment ends.
-///
-/// # Errors
-/// When the Lambda runtime itself fails.
-pub async fn run<F>(handle: impl Fn(HttpEvent) -> F) -> Result<(), lambda_runtime::Error>
-where
-    F: Future<Output = HttpAnswer>,
-{
-    let handle = &handle;
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<HttpEvent>| {
-        Ok::<_, std::convert::Infallible>(handle(event.payload).await)
-    }))
-    .await
 }

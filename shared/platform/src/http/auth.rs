@@ -1,27 +1,40 @@
-//! Who calls: the one place where a credential becomes a [`Caller`], before any path or body is
-//! looked at. Nothing else gives a [`Proof`] of a tenant to a route.
+//! Who calls: the one place where a credential becomes a [`Caller`], before any query, path or body
+//! is read. Nothing else gives a [`Proof`] of a tenant to a handler.
+//!
+//! ```text
+//! credential ──▶ Identity ──(tenant of the key, the header, the query or the path)──▶ Caller
+//! ```
+//! A server in front may put an [`Identity`] into the request itself, as one that has verified a
+//! session does; then no credential is read.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aias_domain::{
+    audit,
     id::{KeyId, TenantId},
     plan::{self, Limits},
     tenant::{Role, Tenant, UserId},
 };
+use axum::{
+    extract::{FromRequestParts as _, RawPathParams, Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+};
+use tracing::{Span, field::display};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    SeenCell,
+    api::Api,
     oidc::{Oidc, TokenError},
-    problem::Problem,
-    rate::{Attempts, Rate, RateState},
-    request::Request,
-    response::Response,
+    problem::{Problem, kinds},
+    rate_limit::{FailedAttempts, RateState, RequestCounts},
+    request::Head,
 };
 use crate::{
     clock::Clock,
-    narrow,
     secrets::{Keyring, Keyrings, Purpose},
     store::{Proof, Store},
+    tenant_credentials,
 };
 
 pub use super::oidc::Issuer;
@@ -35,6 +48,21 @@ pub enum Actor {
     Key(KeyId),
 }
 
+impl Actor {
+    /// As the audit log names it.
+    #[must_use]
+    pub fn audited(&self) -> audit::Actor {
+        match self {
+            Self::User(user) => audit::Actor::User {
+                id: user.to_string(),
+            },
+            Self::Key(key) => audit::Actor::ApiKey {
+                id: key.to_string(),
+            },
+        }
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -44,7 +72,7 @@ impl fmt::Display for Actor {
     }
 }
 
-/// A caller whose credential is good, in their tenant.
+/// A caller with a valid credential, in a tenant.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The tenant.
@@ -80,23 +108,23 @@ impl Caller {
     }
 }
 
-/// A credential that is good, before a tenant is chosen.
+/// A valid credential's owner, before a tenant is chosen.
 #[derive(Debug, Clone)]
 pub enum Identity {
-    /// A person, who may be in many tenants.
+    /// A person, who may be a member of many tenants.
     User(UserId),
     /// A program, in its one tenant.
-    Key(Box<Caller>),
+    Key(Arc<Caller>),
 }
 
-/// What authentication takes.
+/// Authenticates requests.
 #[derive(Debug)]
 pub struct Auth {
     store: Store,
     keyrings: Keyrings,
     oidc: Oidc,
-    rate: Rate,
-    attempts: Attempts,
+    requests: RequestCounts,
+    failures: FailedAttempts,
     clock: Clock,
 }
 
@@ -131,8 +159,8 @@ impl Auth {
             store,
             keyrings,
             oidc: Oidc::new(issuer),
-            rate: Rate::default(),
-            attempts: Attempts::default(),
+            requests: RequestCounts::default(),
+            failures: FailedAttempts::default(),
             clock,
         }
     }
@@ -141,106 +169,44 @@ impl Auth {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn keyring(&self) -> Result<std::sync::Arc<Keyring>, Problem> {
+    pub async fn keyring(&self) -> Result<Arc<Keyring>, Problem> {
         Ok(self.keyrings.get().await?)
     }
 
-    /// Answers a request of a caller in a tenant: finds out who calls, lets `endpoint` answer, and
-    /// puts the rate onto whatever the answer is.
-    ///
-    /// # Errors
-    /// `401`, `429`, or what `endpoint` says.
-    pub async fn as_caller<F>(
-        &self,
-        request: &Request,
-        seen: &SeenCell,
-        endpoint: impl FnOnce(Caller) -> F,
-    ) -> Result<Response, Problem>
-    where
-        F: Future<Output = Result<Response, Problem>>,
-    {
-        let caller = self.caller(request).await?;
-        seen.note(|seen| seen.caller(&caller));
-        let rate = caller.rate;
-        rated(rate, endpoint(caller)).await
-    }
-
-    /// Answers a request of somebody who has not named a tenant.
-    ///
-    /// # Errors
-    /// `401`, `429`, or what `endpoint` says.
-    pub async fn as_somebody<F>(
-        &self,
-        request: &Request,
-        endpoint: impl FnOnce(Identity) -> F,
-    ) -> Result<Response, Problem>
-    where
-        F: Future<Output = Result<Response, Problem>>,
-    {
-        let identity = self.identity(request).await?;
-        let rate = match &identity {
-            Identity::Key(caller) => caller.rate,
-            Identity::User(user) => {
-                self.rate
-                    .count(user.as_str(), &plan::ceiling(), self.clock.now())?
-            }
-        };
-        rated(rate, endpoint(identity)).await
-    }
-
-    /// The same for a path that names the tenant itself.
-    ///
-    /// # Errors
-    /// `401`, `404` for a tenant that is not the caller's, `429`, or what `endpoint` says.
-    pub async fn as_member<F>(
-        &self,
-        request: &Request,
-        seen: &SeenCell,
-        tenant: &str,
-        endpoint: impl FnOnce(Caller) -> F,
-    ) -> Result<Response, Problem>
-    where
-        F: Future<Output = Result<Response, Problem>>,
-    {
-        let caller = match self.identity(request).await? {
-            Identity::Key(caller) if caller.tenant.id.to_string() == tenant => *caller,
-            Identity::Key(_) => return Err(Problem::not_found()),
-            Identity::User(user) => {
-                let tenant = tenant.parse().map_err(|_| Problem::not_found())?;
-                self.member(tenant, user).await?
-            }
-        };
-        seen.note(|seen| seen.caller(&caller));
-        let rate = caller.rate;
-        rated(rate, endpoint(caller)).await
-    }
-
-    /// Who calls, in the tenant that the request or the key names.
-    async fn caller(&self, request: &Request) -> Result<Caller, Problem> {
-        let named = tenant_named(request);
+    /// The caller, in the tenant of the key, or the one that the header or the query names.
+    async fn caller_in_named_tenant(&self, request: &Credentials) -> Result<Arc<Caller>, Problem> {
+        let named = request.named_tenant.as_deref();
         match self.identity(request).await? {
             Identity::Key(caller) => match named {
                 Some(named) if named != caller.tenant.id.to_string() => Err(Problem::not_found()),
-                _ => Ok(*caller),
+                _ => Ok(caller),
             },
             Identity::User(user) => {
                 let named = named.ok_or_else(|| {
-                    Problem::bad_request("tenant-missing", "No tenant named")
+                    Problem::new(&kinds::TENANT_MISSING)
                         .detail("name the tenant in X-Tenant-Id or ?tenant_id=")
                 })?;
-                let tenant_id = named.parse().map_err(|_| Problem::not_found())?;
-                let caller = self.member(tenant_id, user).await?;
-                // Only its deletion can still be asked for.
-                if caller.tenant.deleted_at.is_some() {
-                    return Err(Problem::not_found());
-                }
-                Ok(caller)
+                self.member(named, user).await
             }
         }
     }
 
+    /// The caller, in the tenant that the path names.
+    async fn caller_in_tenant(
+        &self,
+        request: &Credentials,
+        tenant: &str,
+    ) -> Result<Arc<Caller>, Problem> {
+        match self.identity(request).await? {
+            Identity::Key(caller) if caller.tenant.id.to_string() == tenant => Ok(caller),
+            Identity::Key(_) => Err(Problem::not_found()),
+            Identity::User(user) => self.member(tenant, user).await,
+        }
+    }
+
     /// A person, in a tenant that they are a member of.
-    async fn member(&self, tenant_id: TenantId, user: UserId) -> Result<Caller, Problem> {
+    async fn member(&self, tenant: &str, user: UserId) -> Result<Arc<Caller>, Problem> {
+        let tenant_id: TenantId = tenant.parse().map_err(|_| Problem::not_found())?;
         let found = self.store.membership(tenant_id, &user).await?;
         let (tenant, member) = found.ok_or_else(Problem::not_found)?;
         if member.disabled_by_plan {
@@ -249,63 +215,64 @@ impl Auth {
         self.admit(tenant, member.role, Actor::User(user))
     }
 
-    fn admit(&self, tenant: Tenant, role: Role, actor: Actor) -> Result<Caller, Problem> {
+    fn admit(&self, tenant: Tenant, role: Role, actor: Actor) -> Result<Arc<Caller>, Problem> {
         let now = self.clock.now();
         let limits = plan::limits(&tenant, now);
-        narrow::enter(tenant.id);
-        let rate = self.rate.count(&tenant.id.to_string(), &limits, now)?;
-        Ok(Caller {
+        let rate = self.requests.add(&tenant.id.to_string(), &limits, now)?;
+        Ok(Arc::new(Caller {
             tenant,
             role,
             actor,
             limits,
             rate,
-        })
+        }))
     }
 
     /// Whose credential the request carries.
     ///
     /// # Errors
-    /// `401` without a good one, `429` when too many were not.
-    async fn identity(&self, request: &Request) -> Result<Identity, Problem> {
-        let who = request.source_ip.as_str();
-        self.attempts.check(who, self.clock.now())?;
-        let found = self.credential(request).await;
+    /// `401` without a valid one, `429` after too many invalid ones.
+    async fn identity(&self, request: &Credentials) -> Result<Identity, Problem> {
+        if let Some(identity) = &request.identity {
+            return Ok(identity.clone());
+        }
+        let address = request.head.origin.source_ip.as_str();
+        self.failures.check(address, self.clock.now())?;
+        let found = self.credential(&request.head).await;
         if found.as_ref().is_err_and(Problem::is_bad_credential) {
-            self.attempts.failed(who, self.clock.now());
+            self.failures.add(address, self.clock.now());
         }
         found
     }
 
-    async fn credential(&self, request: &Request) -> Result<Identity, Problem> {
-        let header = request
+    async fn credential(&self, head: &Head) -> Result<Identity, Problem> {
+        let header = head
             .header("authorization")
-            .ok_or_else(|| Problem::unauthorized("no credential"))?;
+            .ok_or_else(|| Problem::unauthorized("the request has no credential"))?;
         let token = match header.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             _ => {
                 return Err(Problem::unauthorized(
-                    "the credential has to be a Bearer token",
+                    "the credential must be a Bearer token",
                 ));
             }
         };
         if token.starts_with(TOKEN_PREFIX) {
-            return self
-                .api_key(token)
-                .await
-                .map(|caller| Identity::Key(Box::new(caller)));
+            return self.api_key(token).await.map(Identity::Key);
         }
         match self.oidc.user(token).await {
             Ok(user) => Ok(Identity::User(user)),
             Err(error @ (TokenError::Issuer(_) | TokenError::Unreachable(_))) => {
                 Err(Problem::unavailable(error))
             }
-            Err(error) => Err(invalid().because(error)),
+            Err(error) => Err(Problem::bad_credential().because(error)),
         }
     }
 
-    async fn api_key(&self, token: &str) -> Result<Caller, Problem> {
-        let refuse = |reason: &'static str| invalid().because(format!("the API key is {reason}"));
+    async fn api_key(&self, token: &str) -> Result<Arc<Caller>, Problem> {
+        let refuse = |reason: &'static str| {
+            Problem::bad_credential().because(format!("the API key is {reason}"))
+        };
         let (tenant, secret) = parts_of_key(token).ok_or_else(|| refuse("malformed"))?;
         let keyring = self.keyrings.get().await?;
         let hashes = keyring.hashes(
@@ -330,32 +297,128 @@ impl Auth {
     }
 }
 
-/// Puts the rate onto whatever the answer is.
-async fn rated(
-    rate: RateState,
-    answer: impl Future<Output = Result<Response, Problem>>,
-) -> Result<Response, Problem> {
-    match answer.await {
-        Ok(response) => Ok(rate.onto(response)),
-        Err(problem) => Err(rate.onto_problem(problem)),
-    }
-}
-
-fn invalid() -> Problem {
-    Problem::bad_credential()
-}
-
-/// A caller whom the tenant's plan has no room for.
+/// A caller whom the tenant's plan does not allow any more.
 fn disabled_by_plan() -> Problem {
     Problem::forbidden(
-        "the tenant's plan allows fewer of these; a larger plan lets this one in again",
+        "the tenant's plan allows fewer of these; upgrade the plan to enable it again",
     )
 }
 
-/// The tenant that the request names, by header or query.
-fn tenant_named(request: &Request) -> Option<String> {
-    request
-        .header("x-tenant-id")
-        .map(str::to_owned)
-        .or_else(|| request.parameter("tenant_id"))
+/// What of a request tells who calls.
+struct Credentials {
+    head: Head,
+    identity: Option<Identity>,
+    named_tenant: Option<String>,
+}
+
+impl Credentials {
+    fn of(request: Request) -> (Self, Request) {
+        let (parts, body) = request.into_parts();
+        let head = Head::of(&parts);
+        let named_in_query = || {
+            let mut pairs = form_urlencoded::parse(head.query().as_bytes());
+            let found = pairs.find(|(name, _)| name == "tenant_id");
+            found.map(|(_, value)| value.into_owned())
+        };
+        let named_in_header = head.header("x-tenant-id").map(str::to_owned);
+        let credentials = Self {
+            named_tenant: named_in_header.or_else(named_in_query),
+            identity: parts.extensions.get().cloned(),
+            head,
+        };
+        (credentials, Request::from_parts(parts, body))
+    }
+}
+
+/// Layers that put the caller into the request.
+pub trait Authenticated {
+    /// Routes in the tenant that the credential, the header or the query names.
+    #[must_use]
+    fn in_named_tenant(self, api: &Arc<Api>) -> Self;
+
+    /// Routes in the tenant that the path parameter `id` names.
+    #[must_use]
+    fn in_path_tenant(self, api: &Arc<Api>) -> Self;
+
+    /// Routes outside of any tenant.
+    #[must_use]
+    fn outside_tenants(self, api: &Arc<Api>) -> Self;
+}
+
+impl<S: Clone + Send + Sync + 'static> Authenticated for OpenApiRouter<S> {
+    fn in_named_tenant(self, api: &Arc<Api>) -> Self {
+        self.route_layer(from_fn_with_state(Arc::clone(api), in_named_tenant))
+    }
+
+    fn in_path_tenant(self, api: &Arc<Api>) -> Self {
+        self.route_layer(from_fn_with_state(Arc::clone(api), in_path_tenant))
+    }
+
+    fn outside_tenants(self, api: &Arc<Api>) -> Self {
+        self.route_layer(from_fn_with_state(Arc::clone(api), outside_tenants))
+    }
+}
+
+async fn in_named_tenant(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let (credentials, request) = Credentials::of(request);
+    match api.auth.caller_in_named_tenant(&credentials).await {
+        Ok(caller) => as_caller(caller, request, next).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn in_path_tenant(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let parameters = RawPathParams::from_request_parts(&mut parts, &())
+        .await
+        .ok();
+    let tenant = parameters.and_then(|all| {
+        let mut all = all.iter();
+        all.find(|(name, _)| *name == "id")
+            .map(|(_, value)| value.to_owned())
+    });
+    let (credentials, request) = Credentials::of(Request::from_parts(parts, body));
+    let tenant = tenant.unwrap_or_default();
+    match api.auth.caller_in_tenant(&credentials, &tenant).await {
+        Ok(caller) => as_caller(caller, request, next).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Runs the handler with the caller in the request and with credentials that reach only the caller's
+/// tenant, and adds the caller's rate to the response.
+async fn as_caller(caller: Arc<Caller>, mut request: Request, next: Next) -> Response {
+    let (tenant, rate) = (caller.tenant.id, caller.rate);
+    let span = Span::current();
+    span.record("tenant_id", display(tenant));
+    span.record("user_id", display(&caller.actor));
+    request.extensions_mut().insert(caller);
+    let mut response = tenant_credentials::as_tenant(tenant, next.run(request)).await;
+    response.headers_mut().extend(rate.headers());
+    response
+}
+
+async fn outside_tenants(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let (credentials, mut request) = Credentials::of(request);
+    let rate = match api.auth.identity(&credentials).await {
+        Ok(Identity::Key(caller)) => {
+            let rate = caller.rate;
+            request.extensions_mut().insert(Identity::Key(caller));
+            rate
+        }
+        Ok(Identity::User(user)) => {
+            let (limits, now) = (plan::ceiling(), api.clock.now());
+            match api.auth.requests.add(user.as_str(), &limits, now) {
+                Err(problem) => return problem.into_response(),
+                Ok(rate) => {
+                    request.extensions_mut().insert(Identity::User(user));
+                    rate
+                }
+            }
+        }
+        Err(problem) => return problem.into_response(),
+    };
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(rate.headers());
+    response
 }

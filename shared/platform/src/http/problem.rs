@@ -1,35 +1,50 @@
-//! Problem Details (RFC 9457): the one form of every error. `detail` only ever repeats the
+//! Problem details (RFC 9457): the one form of every error response. `detail` only ever repeats the
 //! caller's own input; causes go to the log.
 
-use std::error::Error as StdError;
+pub mod kinds;
+
+use std::{error::Error as StdError, sync::Arc};
 
 use aias_domain::plan::{Limits, PlanName};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE},
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::response::Response;
+pub use kinds::Kind;
+
 use crate::{blobs, journal, queue, runs, secrets, store};
 
-/// A fault of a request's body, and where it is (RFC 6901).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A fault in a request's body, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
-    /// Into the body.
+    /// An RFC 6901 pointer into the body.
+    #[schema(example = "/name")]
     pub pointer: String,
     /// What is wrong there.
+    #[schema(example = "missing field `name`")]
     pub detail: String,
 }
 
-/// Why a request is not answered as it wished.
-#[derive(Debug)]
-pub struct Problem {
-    status: u16,
-    code: &'static str,
-    title: &'static str,
+/// Why a request failed.
+#[derive(Debug, Clone)]
+pub struct Problem(Arc<Content>);
+
+#[derive(Debug, Clone)]
+struct Content {
+    kind: &'static Kind,
     detail: Option<String>,
     errors: Vec<Fault>,
     members: Map<String, Value>,
-    headers: Vec<(&'static str, String)>,
-    cause: Option<Box<dyn StdError + Send + Sync>>,
+    headers: HeaderMap,
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// A caller's text, cut to what a message repeats.
@@ -38,32 +53,28 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 impl Problem {
-    fn new(status: u16, code: &'static str, title: &'static str) -> Self {
-        Self {
-            status,
-            code,
-            title,
+    /// A problem of this kind.
+    #[must_use]
+    pub fn new(kind: &'static Kind) -> Self {
+        Self(Arc::new(Content {
+            kind,
             detail: None,
             errors: Vec::new(),
             members: Map::new(),
-            headers: Vec::new(),
+            headers: HeaderMap::new(),
             cause: None,
-        }
+        }))
     }
 
-    /// `400`.
-    #[must_use]
-    pub fn bad_request(code: &'static str, title: &'static str) -> Self {
-        Self::new(400, code, title)
+    fn change(mut self, change: impl FnOnce(&mut Content)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
-    /// `400` for a body whose faults are known.
+    /// `400` for a body with these faults.
     #[must_use]
     pub fn invalid(errors: Vec<Fault>) -> Self {
-        Self {
-            errors,
-            ..Self::new(400, "invalid-body", "Invalid body")
-        }
+        Self::new(&kinds::INVALID_BODY).change(|own| own.errors = errors)
     }
 
     /// `400` for one member of a body.
@@ -75,49 +86,46 @@ impl Problem {
         }])
     }
 
-    /// `401`. What exactly is wrong with a credential is for the log alone.
+    /// `401` without a credential.
     #[must_use]
     pub fn unauthorized(detail: &str) -> Self {
-        let problem = Self::new(401, "unauthorized", "Unauthorized").detail(detail);
-        problem.with_header("www-authenticate", "Bearer realm=\"aias\"")
+        let challenge = HeaderValue::from_static("Bearer realm=\"aias\"");
+        Self::new(&kinds::UNAUTHORIZED)
+            .detail(detail)
+            .with_header(WWW_AUTHENTICATE, challenge)
     }
 
-    /// `401` for a credential that is no good.
+    /// `401` for an invalid credential. What exactly is wrong with it goes to the log alone.
     #[must_use]
     pub fn bad_credential() -> Self {
-        Self::unauthorized("the credential is not valid").with_header(
-            "www-authenticate",
-            "Bearer realm=\"aias\", error=\"invalid_token\"",
-        )
+        let challenge = HeaderValue::from_static("Bearer realm=\"aias\", error=\"invalid_token\"");
+        Self::unauthorized("the credential is not valid").with_header(WWW_AUTHENTICATE, challenge)
     }
 
     pub(super) fn is_bad_credential(&self) -> bool {
-        let mut headers = self.headers.iter();
-        self.status == 401 && headers.any(|(_, value)| value.contains("invalid_token"))
+        let challenge = self.0.headers.get(WWW_AUTHENTICATE);
+        self.kind() == &kinds::UNAUTHORIZED
+            && challenge.is_some_and(|value| value.as_bytes().ends_with(b"\"invalid_token\""))
     }
 
-    /// The same with what is for the log alone.
+    /// The same problem with its cause, which goes to the log alone.
     #[must_use]
     pub fn because(self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self {
-            cause: Some(cause.into()),
-            ..self
-        }
+        self.change(|own| own.cause = Some(Arc::from(cause.into())))
     }
 
-    /// `401` for a webhook whose signature does not hold.
+    /// `401` for a webhook whose signature does not match.
     #[must_use]
     pub fn bad_signature() -> Self {
-        let problem = Self::new(401, "bad-signature", "Bad signature");
-        problem.with_header("www-authenticate", "Signature realm=\"aias\"")
+        let challenge = HeaderValue::from_static("Signature realm=\"aias\"");
+        Self::new(&kinds::BAD_SIGNATURE).with_header(WWW_AUTHENTICATE, challenge)
     }
 
-    /// `402`: the plan allows no more.
+    /// `402`: the plan allows no more of a feature.
     #[must_use]
     pub fn plan_limit(feature: &str, limit: u64, used: u64, plan: PlanName) -> Self {
-        let problem = Self::new(402, "plan-limit-exceeded", "The plan allows no more")
-            .detail(format!("the plan {plan} allows {limit} {feature}"));
-        problem
+        Self::new(&kinds::PLAN_LIMIT_EXCEEDED)
+            .detail(format!("the plan {plan} allows {limit} {feature}"))
             .member("feature", feature)
             .member("limit", limit)
             .member("used", used)
@@ -127,167 +135,147 @@ impl Problem {
     /// `403`.
     #[must_use]
     pub fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(403, "forbidden", "Forbidden").detail(detail)
+        Self::new(&kinds::FORBIDDEN).detail(detail)
     }
 
-    /// `404`, the same for what is absent and what is another tenant's.
+    /// `404`, the same for an absent object and for another tenant's.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(404, "not-found", "Not found")
+        Self::new(&kinds::NOT_FOUND)
     }
 
-    /// `405`.
+    /// `405` for a resource that takes only the methods `allow`.
     #[must_use]
-    pub fn method_not_allowed(allow: &str) -> Self {
-        let problem = Self::new(405, "method-not-allowed", "Method not allowed");
-        problem
-            .detail(format!("this path answers {allow}"))
-            .with_header("allow", allow)
-    }
-
-    /// `409`.
-    #[must_use]
-    pub fn conflict(code: &'static str, title: &'static str) -> Self {
-        Self::new(409, code, title)
-    }
-
-    /// `410`.
-    #[must_use]
-    pub fn gone(code: &'static str, title: &'static str) -> Self {
-        Self::new(410, code, title)
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self::new(&kinds::METHOD_NOT_ALLOWED).with_header(ALLOW, HeaderValue::from_static(allow))
     }
 
     /// `412`.
     #[must_use]
     pub fn precondition_failed() -> Self {
-        Self::new(412, "precondition-failed", "The object has changed")
-            .detail("If-Match names another state than the object's own")
+        Self::new(&kinds::PRECONDITION_FAILED).detail("If-Match does not match the current ETag")
     }
 
     /// `413`.
     #[must_use]
     pub fn too_large(limit: usize) -> Self {
-        Self::new(413, "body-too-large", "Body too large")
-            .detail(format!("at most {limit} bytes are taken"))
+        Self::new(&kinds::BODY_TOO_LARGE).detail(format!("the body may have at most {limit} bytes"))
     }
 
     /// `415`.
     #[must_use]
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
-        Self::new(415, "unsupported-media-type", "Unsupported media type").detail(detail)
+        Self::new(&kinds::UNSUPPORTED_MEDIA_TYPE).detail(detail)
     }
 
     /// `422`: a definition that the validator refuses.
     #[must_use]
     pub fn invalid_workflow(errors: Vec<Fault>) -> Self {
-        Self {
-            errors,
-            ..Self::new(422, "invalid-workflow", "The definition cannot run")
-        }
+        Self::new(&kinds::INVALID_WORKFLOW).change(|own| own.errors = errors)
     }
 
-    /// `429`.
+    /// The same problem with `Retry-After`, at least one second.
     #[must_use]
-    pub fn too_many(code: &'static str, title: &'static str, retry_after_seconds: i64) -> Self {
-        Self::new(429, code, title)
-            .with_header("retry-after", retry_after_seconds.max(1).to_string())
+    pub fn retry_after(self, seconds: i64) -> Self {
+        self.with_header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
-    /// `503`: a dependency is down; to ask again is right.
+    /// `503`: a dependency is down; the same request may succeed later.
     #[must_use]
     pub fn unavailable(cause: impl StdError + Send + Sync + 'static) -> Self {
-        let problem = Self::new(503, "unavailable", "Unavailable").with_header("retry-after", "2");
-        Self {
-            cause: Some(Box::new(cause)),
-            ..problem
-        }
+        Self::new(&kinds::UNAVAILABLE).retry_after(2).because(cause)
     }
 
-    /// `500`: a fault of AIAS's own.
+    /// `500`: a bug.
     #[must_use]
-    pub fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
-        Self {
-            cause: Some(Box::new(cause)),
-            ..Self::new(500, "internal", "Internal error")
-        }
+    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(&kinds::INTERNAL).because(cause)
     }
 
-    /// With a sentence about this occurrence.
+    /// The same problem with a sentence about this occurrence.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
-        Self {
-            detail: Some(detail.into()),
-            ..self
-        }
+        self.change(|own| own.detail = Some(detail.into()))
     }
 
-    /// With a member of its own.
+    /// The same problem with an extension member.
     #[must_use]
-    pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
-        self
+    pub fn member(self, name: &str, value: impl Into<Value>) -> Self {
+        self.change(|own| {
+            own.members.insert(name.to_owned(), value.into());
+        })
     }
 
-    /// With a header.
+    /// The same problem with a header.
     #[must_use]
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
+    pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.change(|own| {
+            own.headers.insert(name, value);
+        })
     }
 
-    /// The stable code.
+    /// The same problem with these headers.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.code
+    pub fn with_headers(
+        self,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Self {
+        self.change(|own| own.headers.extend(headers))
     }
 
-    /// The status code.
+    /// Its kind.
     #[must_use]
-    pub fn status(&self) -> u16 {
-        self.status
+    pub fn kind(&self) -> &'static Kind {
+        self.0.kind
     }
 
     pub(super) fn cause(&self) -> Option<&(dyn StdError + 'static)> {
-        self.cause.as_deref().map(|cause| cause as _)
+        self.0.cause.as_deref().map(|cause| cause as _)
     }
 
-    pub(super) fn answer(&self, path: &str, request_id: &str) -> Response {
+    /// The body of the response to a request for `path`.
+    pub(super) fn body(&self, path: &str, request_id: &str) -> String {
+        let own = &*self.0;
         let mut body = Map::new();
-        body.insert(
-            "type".to_owned(),
-            format!("https://aias.dev/problems/{}", self.code).into(),
-        );
-        body.insert("title".to_owned(), self.title.into());
-        body.insert("status".to_owned(), self.status.into());
-        if let Some(detail) = &self.detail {
+        let kind = format!("https://aias.dev/problems/{}", own.kind.code);
+        body.insert("type".to_owned(), kind.into());
+        body.insert("title".to_owned(), own.kind.title.into());
+        body.insert("status".to_owned(), own.kind.status.into());
+        if let Some(detail) = &own.detail {
             body.insert("detail".to_owned(), detail.as_str().into());
         }
-        body.insert("instance".to_owned(), super::loggable(path).into());
-        body.insert("code".to_owned(), self.code.into());
+        body.insert("instance".to_owned(), path.into());
+        body.insert("code".to_owned(), own.kind.code.into());
         body.insert("request_id".to_owned(), request_id.into());
-        if !self.errors.is_empty() {
-            body.insert(
-                "errors".to_owned(),
-                serde_json::to_value(&self.errors).unwrap_or_default(),
-            );
+        if !own.errors.is_empty() {
+            let errors = serde_json::to_value(&own.errors).unwrap_or_default();
+            body.insert("errors".to_owned(), errors);
         }
-        body.extend(self.members.clone());
-        let text = Value::Object(body).to_string();
-        let response = Response::text_of(self.status, "application/problem+json", text);
-        self.headers
-            .iter()
-            .fold(response, |response, (name, value)| {
-                response.header(name, value.as_str())
-            })
+        body.extend(own.members.clone());
+        Value::Object(body).to_string()
+    }
+}
+
+/// The status and headers; the layer that knows the request writes the body.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() =
+            StatusCode::from_u16(self.kind().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.headers_mut().extend(self.0.headers.clone());
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        response.extensions_mut().insert(self);
+        response
     }
 }
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Conflict => {
-                Self::conflict("conflict", "The object has changed meanwhile")
-            }
+            store::Error::Conflict => Self::new(&kinds::CONFLICT),
             store::Error::Unavailable(_) => Self::unavailable(error),
             store::Error::Broken(_) => Self::internal(error),
         }
@@ -328,7 +316,7 @@ impl From<runs::NotAdmitted> for Problem {
             }
             runs::NotAdmitted::RateFull {
                 retry_after_seconds,
-            } => Self::too_many("rate-limited", "Too many events", retry_after_seconds),
+            } => Self::new(&kinds::RATE_LIMITED).retry_after(retry_after_seconds),
         }
     }
 }
@@ -339,7 +327,7 @@ impl From<runs::Error> for Problem {
             runs::Error::Store(error) => error.into(),
             runs::Error::Blobs(error) => error.into(),
             runs::Error::Queue(error) => error.into(),
-            runs::Error::InputGone => Self::gone("input-gone", "The run's input is no longer kept"),
+            runs::Error::InputGone => Self::new(&kinds::INPUT_GONE),
         }
     }
 }
@@ -349,42 +337,26 @@ impl From<journal::Error> for Problem {
         match error {
             journal::Error::Store(error) => error.into(),
             journal::Error::Blobs(error) => error.into(),
-            journal::Error::Gone | journal::Error::TooLarge => {
-                Self::gone("journal-gone", "The run's journal is no longer kept")
-            }
+            journal::Error::Gone | journal::Error::TooLarge => Self::new(&kinds::JOURNAL_GONE),
         }
     }
 }
 
 impl Problem {
-    /// The problem of a transaction that was refused.
+    /// The problem of a refused transaction, under the limits of the caller's plan.
     #[must_use]
     pub fn refused(refused: store::Refused, limits: &Limits) -> Self {
         match refused {
-            store::Refused::Conflict => {
-                Self::conflict("conflict", "The object exists, or has changed meanwhile")
-            }
             store::Refused::Limit { count, used } => {
                 Self::plan_limit(count.feature(), count.limit(limits), used, limits.plan)
             }
-            store::Refused::Busy | store::Refused::Before => {
-                Self::conflict("conflict", "The object has changed meanwhile")
+            store::Refused::Conflict | store::Refused::Busy | store::Refused::Before => {
+                Self::new(&kinds::CONFLICT)
             }
-            store::Refused::LastOwner => {
-                Self::conflict("last-owner", "The last owner cannot leave or step down")
-            }
+            store::Refused::LastOwner => Self::new(&kinds::LAST_OWNER),
             store::Refused::NoTenant => Self::not_found(),
-            store::Refused::Answered(_) => Self::idempotency_key_reused(),
+            store::Refused::Answered(_) => Self::new(&kinds::IDEMPOTENCY_KEY_REUSED),
             store::Refused::Store(error) => error.into(),
         }
-    }
-
-    /// `409` for an `Idempotency-Key` that came with another request before.
-    #[must_use]
-    pub fn idempotency_key_reused() -> Self {
-        Self::conflict(
-            "idempotency-key-reused",
-            "The Idempotency-Key came with another request before",
-        )
     }
 }

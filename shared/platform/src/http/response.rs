@@ -1,168 +1,98 @@
-//! Answers.
-
-use std::collections::BTreeMap;
+//! Responses. Their bodies are text, so that an idempotent request can store its response.
 
 use aias_domain::canonical;
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION},
+};
 use serde::Serialize;
 
-use super::{API_VERSION, problem::Problem, request::Request};
+use super::problem::Problem;
 
-/// An answer, as API Gateway's payload format 2.0 wants it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpAnswer {
-    /// The status code.
-    pub status_code: u16,
-    /// The headers.
-    pub headers: BTreeMap<String, String>,
-    /// None; `cargo lambda watch` wants the member all the same.
-    pub cookies: [String; 0],
-    /// The body, which is always text.
-    pub body: String,
-    /// Always false.
-    pub is_base64_encoded: bool,
+/// A response with a body of text.
+pub type Response = http::Response<String>;
+
+/// What a handler returns.
+pub type Result<T = Response> = std::result::Result<T, Problem>;
+
+/// A body of this type.
+#[must_use]
+pub fn text(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }
 
-/// An answer under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
+/// A JSON body.
+///
+/// # Errors
+/// When the view cannot be written as JSON.
+pub fn json<T: Serialize>(status: StatusCode, view: &T) -> Result {
+    let body = serde_json::to_string(view).map_err(Problem::internal)?;
+    Ok(text(status, "application/json", body))
 }
 
-impl Response {
-    /// A JSON answer.
-    ///
-    /// # Errors
-    /// When the view cannot be written as JSON, which none here does.
-    pub fn json<T: Serialize>(status: u16, view: &T) -> Result<Self, Problem> {
-        let body = serde_json::to_string(view).map_err(Problem::internal)?;
-        Ok(Self::text_of(status, "application/json", body))
-    }
+/// One object, with the `ETag` of its state.
+///
+/// # Errors
+/// As [`json`].
+pub fn object<T: Serialize>(status: StatusCode, view: &T) -> Result {
+    let response = json(status, view)?;
+    let etag = etag_of(response.body());
+    Ok(response.with(ETAG, etag))
+}
 
-    /// One object, with the `ETag` of its state.
-    ///
-    /// # Errors
-    /// As [`Response::json`].
-    pub fn object<T: Serialize>(status: u16, view: &T) -> Result<Self, Problem> {
-        let response = Self::json(status, view)?;
-        let etag = etag_of(&response.body);
-        Ok(response.header("etag", etag))
-    }
+/// `201` with a new object, which lives at `path`.
+///
+/// # Errors
+/// As [`json`].
+pub fn created<T: Serialize>(path: String, view: &T) -> Result {
+    Ok(object(StatusCode::CREATED, view)?.with(LOCATION, path))
+}
 
-    pub(super) fn text_of(status: u16, content_type: &str, body: String) -> Self {
-        Self {
-            status,
-            headers: BTreeMap::new(),
-            body,
+/// `200` with a body of plain text, such as the challenge that a provider wants repeated.
+#[must_use]
+pub fn plain(body: String) -> Response {
+    text(StatusCode::OK, "text/plain; charset=utf-8", body)
+}
+
+/// `204`.
+#[must_use]
+pub fn no_content() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// `302` to this URL.
+#[must_use]
+pub fn found(url: String) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::FOUND;
+    response.with(LOCATION, url)
+}
+
+/// Adding headers.
+pub trait WithHeader: Sized {
+    /// The same response with this header. A value that no header may have is left out, and logged.
+    #[must_use]
+    fn with(self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self;
+}
+
+impl<B> WithHeader for http::Response<B> {
+    fn with(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        if let Ok(value) = value.try_into() {
+            self.headers_mut().insert(name, value);
+        } else {
+            tracing::error!(event = "header_value_invalid", name = name.as_str());
         }
-        .header("content-type", content_type)
-        .header("cache-control", "no-store")
-        .header("x-content-type-options", "nosniff")
-    }
-
-    /// A text that a provider wants to see again.
-    #[must_use]
-    pub fn plain(body: String) -> Self {
-        Self::text_of(200, "text/plain; charset=utf-8", body)
-    }
-
-    /// JSON that is already text.
-    #[must_use]
-    pub fn raw_json(status: u16, body: String) -> Self {
-        Self::text_of(status, "application/json", body)
-    }
-
-    /// Nothing to say.
-    #[must_use]
-    pub fn no_content() -> Self {
-        Self {
-            status: 204,
-            headers: BTreeMap::new(),
-            body: String::new(),
-        }
-    }
-
-    /// Elsewhere.
-    #[must_use]
-    pub fn found(url: String) -> Self {
-        Self {
-            status: 302,
-            headers: BTreeMap::new(),
-            body: String::new(),
-        }
-        .header("location", url)
-        .header("cache-control", "no-store")
-    }
-
-    /// With a header.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.insert(name.to_owned(), value.into());
         self
     }
-
-    /// The status code.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    pub(super) fn body(&self) -> &str {
-        &self.body
-    }
-
-    pub(super) fn headers(&self) -> &BTreeMap<String, String> {
-        &self.headers
-    }
-
-    pub(super) fn of_parts(status: u16, headers: BTreeMap<String, String>, body: String) -> Self {
-        Self {
-            status,
-            headers,
-            body,
-        }
-    }
-
-    pub(super) fn into_answer(self, request_id: &str, is_head: bool) -> HttpAnswer {
-        let mut headers = self.headers;
-        headers.insert("x-request-id".to_owned(), request_id.to_owned());
-        headers.insert("api-version".to_owned(), API_VERSION.to_owned());
-        HttpAnswer {
-            status_code: self.status,
-            headers,
-            cookies: [],
-            body: if is_head { String::new() } else { self.body },
-            is_base64_encoded: false,
-        }
-    }
 }
 
-fn etag_of(body: &str) -> String {
+pub(super) fn etag_of(body: &str) -> String {
     let digest = canonical::digest(body.as_bytes());
     format!("\"{}\"", digest.get(7..39).unwrap_or_default())
-}
-
-impl Request {
-    /// Refuses a change to an object whose state is not the one that `If-Match` names.
-    ///
-    /// # Errors
-    /// `412` when it is another.
-    pub fn check_if_match<T: Serialize>(&self, view: &T) -> Result<(), Problem> {
-        let Some(wanted) = self.header("if-match") else {
-            return Ok(());
-        };
-        let body = serde_json::to_string(view).map_err(Problem::internal)?;
-        let etag = etag_of(&body);
-        let matches = wanted
-            .split(',')
-            .map(str::trim)
-            .any(|one| one == "*" || one == etag);
-        if matches {
-            Ok(())
-        } else {
-            Err(Problem::precondition_failed())
-        }
-    }
 }

@@ -1,10 +1,6 @@
 //! How a request shows who sends it.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use aias_domain::id::TenantId;
 use aias_engine::journal::{Authentication, Body, HttpRequest, HttpResponse, OAuth2};
@@ -14,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Concealed, Error, Outbound, header};
+use crate::cache::{self, Cache};
 
 /// How many tokens are kept.
 const MAX_TOKENS: usize = 256;
@@ -26,8 +23,13 @@ const MARGIN: Duration = Duration::from_secs(30);
 const MAX_LIFE: Duration = Duration::from_secs(3_600);
 
 /// Tokens that were got, each tenant's own.
-#[derive(Default)]
-pub(super) struct Tokens(Mutex<HashMap<(TenantId, OAuth2), (String, Instant)>>);
+pub(super) struct Tokens(Cache<(TenantId, OAuth2), (String, Instant)>);
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self(cache::bounded(MAX_TOKENS))
+    }
+}
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,23 +39,17 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     fn kept(&self, key: &(TenantId, OAuth2)) -> Option<String> {
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (token, end) = tokens.get(key)?;
-        (*end > Instant::now()).then(|| token.clone())
+        let (token, end) = self.0.get(key)?;
+        (end > Instant::now()).then_some(token)
     }
 
     fn keep(&self, key: (TenantId, OAuth2), token: &str, life: Duration) {
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.len() >= MAX_TOKENS {
-            tokens.clear();
-        }
         let end = Instant::now() + life.min(MAX_LIFE).saturating_sub(MARGIN);
-        tokens.insert(key, (token.to_owned(), end));
+        self.0.insert(key, (token.to_owned(), end));
     }
 
     fn forget(&self, key: &(TenantId, OAuth2)) {
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.remove(key);
+        self.0.remove(key);
     }
 }
 

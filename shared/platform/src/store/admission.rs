@@ -2,9 +2,8 @@
 //! (`aias_domain::admission` has the rules).
 
 use std::{
-    collections::HashMap,
     fmt::Write as _,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock},
 };
 
 use aias_domain::{
@@ -26,7 +25,10 @@ use super::{
     items::{Item, number, number_of},
     keys,
 };
-use crate::clock::random;
+use crate::{
+    cache::{self, Cache},
+    clock::random,
+};
 
 /// Where an event was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +88,14 @@ pub struct Usage {
 
 /// Which shards are known to be used up, for as long as a window lasts, so that a tenant beyond
 /// its limits costs no writes.
-#[derive(Debug, Clone, Default)]
-pub struct Gate(Arc<Mutex<HashMap<TenantId, Full>>>);
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<Cache<TenantId, Full>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(cache::bounded(MAX_TENANTS)))
+    }
+}
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Full {
@@ -97,8 +105,8 @@ struct Full {
     rate: u16,
 }
 
-/// How many tenants a gate remembers; beyond that it begins anew.
-const MAX_REMEMBERED: usize = 10_000;
+/// How many tenants a gate remembers.
+const MAX_TENANTS: usize = 10_000;
 
 /// How often a shard is tried when its item changes in between.
 const ATTEMPTS: usize = 4;
@@ -133,7 +141,7 @@ impl Gate {
                 Tried::MonthFull => full.month |= bit,
                 Tried::RateFull => full.rate |= bit,
             }
-            self.remember(store.tenant, full);
+            self.0.insert(store.tenant, full);
         }
         let none = Left { events: 0, runs: 0 };
         if full.month.count_ones() == u32::from(limits.shards) {
@@ -149,22 +157,10 @@ impl Gate {
             limits: (limits.runs_per_month, limits.events_per_second),
             ..Full::default()
         };
-        let known = self.remembered().get(&tenant).copied();
-        known
+        self.0
+            .get(&tenant)
             .filter(|full| full.window == fresh.window && full.limits == fresh.limits)
             .unwrap_or(fresh)
-    }
-
-    fn remember(&self, tenant: TenantId, full: Full) {
-        let mut remembered = self.remembered();
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.clear();
-        }
-        remembered.insert(tenant, full);
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Full>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     keys::{self, SK},
     transaction::{Count, Refused, Transaction},
 };
-use crate::narrow;
+use crate::tenant_credentials;
 
 /// What an API key's token leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +44,6 @@ impl Store {
         audit: &Entry,
         idempotency: Option<Idempotency>,
     ) -> Result<(), Refused> {
-        // Whoever makes a tenant is in it from then on.
-        narrow::enter(tenant.id);
         let key = keys::tenant(tenant.id);
         let mut own = item(&key, "tenant", tenant)?;
         for (count, n) in [
@@ -58,7 +56,7 @@ impl Store {
         ] {
             own.insert(count.feature().to_owned(), number(n));
         }
-        Transaction::new(self)
+        let transaction = Transaction::new(self)
             .create(own)
             .create(item(
                 &keys::member(tenant.id, &owner.user_id),
@@ -67,9 +65,9 @@ impl Store {
             )?)
             .create(membership(tenant.id, &owner.user_id))
             .create(audit::item_of(tenant.id, audit)?)
-            .answer(idempotency)
-            .commit()
-            .await
+            .answer(idempotency);
+        // Only the new tenant's own credentials may write its items.
+        tenant_credentials::as_tenant(tenant.id, transaction.commit()).await
     }
 
     /// The tenants that a user is a member of, newest first.

@@ -1,4 +1,4 @@
-//! The double's objects beside Stripe's own examples: no member that Stripe's lack, and each of the
+//! The mock's objects beside Stripe's own examples: no member that Stripe's lack, and each of the
 //! same JSON type. The examples are reference data beside the checkout; without them this skips.
 
 #![expect(
@@ -10,8 +10,8 @@
 
 use std::path::Path;
 
-use aias_testkit::stripe::{Double, Price, invoice, subscription};
 use serde_json::Value;
+use stripe_mock::{Price, StripeMock, invoice, subscription};
 
 fn examples() -> Option<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -56,10 +56,10 @@ fn compare(path: &str, own: &Value, theirs: &Value) {
 }
 
 #[tokio::test]
-async fn the_doubles_objects_are_stripes() {
+async fn mock_objects_have_the_members_of_stripes() {
     let Some(examples) = examples() else { return };
-    let double = Double::new("sk_test_double", None);
-    double.put_subscription(&subscription(
+    let mock = StripeMock::new("sk_test_mock", None);
+    mock.put_subscription(&subscription(
         "sub_1",
         "cus_1",
         "active",
@@ -67,12 +67,12 @@ async fn the_doubles_objects_are_stripes() {
         1,
         Some("ten_1"),
     ));
-    let url = double.start().await;
+    let url = mock.start().await;
     let ask = |method: &'static str, path: String, form: String| {
         let url = format!("{url}v1/{path}");
         async move {
             let sent = tokio::task::spawn_blocking(move || {
-                let key = "Bearer sk_test_double";
+                let key = "Bearer sk_test_mock";
                 let answer = match method {
                     "POST" => ureq::post(&url)
                         .header("authorization", key)
@@ -136,7 +136,7 @@ async fn the_doubles_objects_are_stripes() {
         &metered,
         example("billing.meter_event"),
     );
-    assert_eq!(double.metered(id), 2);
+    assert_eq!(mock.metered(id), 2);
     let meters = ask("GET", "billing/meters".into(), String::new()).await;
     compare(
         "billing.meter",
@@ -146,7 +146,7 @@ async fn the_doubles_objects_are_stripes() {
     let form = format!("customer={id}&start_time=0&end_time=60");
     let sums = ask(
         "GET",
-        "billing/meters/mtr_double/event_summaries".into(),
+        "billing/meters/mtr_mock/event_summaries".into(),
         form,
     )
     .await;

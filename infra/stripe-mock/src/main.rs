@@ -1,12 +1,9 @@
-//! The double of Stripe's API as a process, for the local stack. Its settings are a line of JSON on
-//! its standard input: `{"port", "api_key", "webhook_url", "webhook_secret"}`.
+//! The mock of Stripe's API as a process, for local stacks. It reads its settings as one line of JSON
+//! from its standard input: `{"port", "api_key", "webhook_url", "webhook_secret"}`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a double that cannot start is not there"
-)]
+#![expect(clippy::unwrap_used, reason = "a mock that cannot start must not run")]
 
-use aias_testkit::stripe::{Double, Webhook};
+use stripe_mock::{StripeMock, Webhook};
 use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
@@ -25,7 +22,7 @@ async fn main() {
     let listener = TcpListener::bind(("127.0.0.1", port.unwrap()))
         .await
         .unwrap();
-    Double::new(&text("api_key"), Some(webhook))
+    StripeMock::new(&text("api_key"), Some(webhook))
         .serve(listener)
         .await;
 }

@@ -1,9 +1,9 @@
-//! A double of Stripe's API: what AIAS asks of it, by Stripe's wire protocol (form-encoded requests,
+//! A mock of Stripe's API: the requests that AIAS makes, in Stripe's wire protocol (form-encoded requests,
 //! Stripe's error bodies, `Idempotency-Key` replay, signed events). Its objects have Stripe's own
 //! members, as a test compares with Stripe's examples.
 //!
 //! Its checkout and portal are plain pages: opening one buys, changes, fails or ends the
-//! subscription at once, and the double sends the events that Stripe would.
+//! subscription at once, and the mock sends the events that Stripe would.
 
 mod objects;
 mod pages;
@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use objects::{Form, error, list};
 pub use objects::{Price, invoice, subscription};
 
-/// Where the double sends its events, and what it signs them with.
+/// Where the mock sends its events, and what it signs them with.
 #[derive(Debug, Clone)]
 pub struct Webhook {
     /// AIAS's own.
@@ -55,25 +55,25 @@ pub(crate) struct World {
 impl World {
     fn next(&mut self, prefix: &str) -> String {
         self.made += 1;
-        format!("{prefix}_double{:x}n{}", self.life, self.made)
+        format!("{prefix}_mock{:x}n{}", self.life, self.made)
     }
 
     /// Whether a customer was made here, in this life or one before.
     fn knows(&self, customer: &str) -> bool {
-        customer.starts_with("cus_double")
+        customer.starts_with("cus_mock")
     }
 }
 
-/// The double; copies are the same one.
+/// The mock; copies are the same one.
 #[derive(Debug, Clone)]
-pub struct Double {
+pub struct StripeMock {
     world: Arc<Mutex<World>>,
     key: Arc<Mutex<String>>,
     webhook: Option<Webhook>,
 }
 
-impl Double {
-    /// A double that takes this API key.
+impl StripeMock {
+    /// A mock that takes this API key.
     #[must_use]
     pub fn new(key: &str, webhook: Option<Webhook>) -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -209,7 +209,7 @@ fn answer(status: u16, body: &Value) -> Response {
 }
 
 async fn api(
-    State(double): State<Double>,
+    State(mock): State<StripeMock>,
     Path(path): Path<String>,
     method: Method,
     uri: Uri,
@@ -217,18 +217,15 @@ async fn api(
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    let key = double.key.lock().unwrap().clone();
+    let key = mock.key.lock().unwrap().clone();
     let given = headers.get("authorization").and_then(|h| h.to_str().ok());
-    double
-        .world()
-        .calls
-        .push(format!("{method} {}", uri.path()));
+    mock.world().calls.push(format!("{method} {}", uri.path()));
     if given != Some(&format!("Bearer {key}")) {
         let problem = error("invalid_request_error", None, "Invalid API Key provided");
         return answer(401, &problem);
     }
     {
-        let mut world = double.world();
+        let mut world = mock.world();
         if world.failures > 0 {
             world.failures -= 1;
             return answer(503, &error("api_error", None, "Try again"));
@@ -238,7 +235,7 @@ async fn api(
     // The parameters are compared, in whatever order they are written.
     let asked = format!("{method} {path} {:?}", Form::read(&body).sorted());
     if let Some(name) = name
-        && let Some((before, status, answered)) = double.world().replays.get(name)
+        && let Some((before, status, answered)) = mock.world().replays.get(name)
     {
         if *before == asked {
             return answer(*status, answered);
@@ -246,7 +243,7 @@ async fn api(
         let message = "Keys for idempotent requests can only be used with the same parameters they were first used with.";
         return answer(400, &error("idempotency_error", None, message));
     }
-    let now = double.now();
+    let now = mock.now();
     let base = headers
         .get("host")
         .and_then(|h| h.to_str().ok())
@@ -256,10 +253,10 @@ async fn api(
     } else {
         &body
     });
-    let (status, answered) = double.world().answer(&method, &path, &form, now, base);
+    let (status, answered) = mock.world().answer(&method, &path, &form, now, base);
     if let Some(name) = name {
         let kept = (asked, status, answered.clone());
-        double.world().replays.insert(name.to_owned(), kept);
+        mock.world().replays.insert(name.to_owned(), kept);
     }
     answer(status, &answered)
 }

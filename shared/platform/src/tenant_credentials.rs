@@ -1,15 +1,13 @@
-//! Credentials that reach one tenant's items and objects, and no other's.
+//! Credentials scoped to one tenant's items and objects.
 //!
 //! An API function's own role may only find out who calls. Once that is known, everything that the
-//! request still reads or writes goes out with a session of another role, tagged with the tenant; its
-//! policy lets through keys that begin with the tag (`dynamodb:LeadingKeys`), and objects under it.
-//! So code that asks for another tenant's things is refused by IAM, whatever it believes.
+//! request reads or writes uses a session of another role, tagged with the tenant. The policy of that
+//! role allows keys that begin with the tag (`dynamodb:LeadingKeys`), and objects under it. So IAM
+//! refuses a request for another tenant's items, whatever the code believes.
 //!
-//! A session is kept until shortly before its end: a tenant that is warm costs no call.
+//! A session is kept until shortly before it expires: a tenant with a session costs no call.
 
 use std::{
-    cell::Cell,
-    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -21,9 +19,11 @@ use aws_credential_types::{
     provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
 };
 use aws_sdk_sts::types::Tag;
-use tokio::sync::Mutex;
 
-use crate::config::Env;
+use crate::{
+    cache::{self, Cache},
+    config::Env,
+};
 
 /// The session tag that policies compare keys with.
 pub const TAG: &str = "tenant_id";
@@ -39,37 +39,25 @@ const MARGIN: Duration = Duration::from_secs(600);
 const MAX_SESSIONS: usize = 1_000;
 
 tokio::task_local! {
-    /// Whose things the request that is under way may reach.
-    static CURRENT: Cell<Option<TenantId>>;
+    /// The tenant that the running request acts in.
+    static TENANT: TenantId;
 }
 
-/// Runs a request, which belongs to nobody until [`enter`] says to whom.
-pub(crate) async fn scope<F: Future>(request: F) -> F::Output {
-    CURRENT.scope(Cell::new(None), request).await
-}
-
-/// From here on the request reaches this tenant's things and no others.
-pub(crate) fn enter(tenant: TenantId) {
-    // Outside of a request there is nothing to narrow.
-    let _ = CURRENT.try_with(|current| current.set(Some(tenant)));
-}
-
-/// The same for a whole future, whatever it does.
-#[cfg(feature = "testing")]
+/// Runs a future whose calls use the credentials of this tenant.
 pub async fn as_tenant<F: Future>(tenant: TenantId, work: F) -> F::Output {
-    CURRENT.scope(Cell::new(Some(tenant)), work).await
+    TENANT.scope(tenant, work).await
 }
 
-/// The configuration of clients for tenants' things: their calls go out with `TENANT_ROLE_ARN`, tagged
-/// with the request's tenant; before it is known, with the function's own role.
+/// The configuration of clients for tenants' items and objects: their calls use `TENANT_ROLE_ARN`,
+/// tagged with the tenant of [`as_tenant`]; outside of it, the function's own role.
 #[must_use]
 pub fn config(aws: &SdkConfig, env: &Env) -> SdkConfig {
-    narrowed(aws, env.text("TENANT_ROLE_ARN"))
+    scoped(aws, env.text("TENANT_ROLE_ARN"))
 }
 
 /// The same with this role.
 #[must_use]
-pub fn narrowed(aws: &SdkConfig, role_arn: String) -> SdkConfig {
+pub fn scoped(aws: &SdkConfig, role_arn: String) -> SdkConfig {
     let Some(own) = aws.credentials_provider() else {
         return aws.clone();
     };
@@ -77,23 +65,25 @@ pub fn narrowed(aws: &SdkConfig, role_arn: String) -> SdkConfig {
         own,
         sts: aws_sdk_sts::Client::new(aws),
         role_arn,
-        kept: Mutex::default(),
+        sessions: cache::bounded(MAX_SESSIONS),
     };
     aws.to_builder()
-        .credentials_provider(SharedCredentialsProvider::new(Narrowed(Arc::new(sessions))))
+        .credentials_provider(SharedCredentialsProvider::new(TenantCredentials(Arc::new(
+            sessions,
+        ))))
         // It would take one tenant's session for everybody's.
         .identity_cache(IdentityCache::no_cache())
         .build()
 }
 
 #[derive(Debug)]
-struct Narrowed(Arc<Sessions>);
+struct TenantCredentials(Arc<Sessions>);
 
 struct Sessions {
     own: SharedCredentialsProvider,
     sts: aws_sdk_sts::Client,
     role_arn: String,
-    kept: Mutex<HashMap<TenantId, Credentials>>,
+    sessions: Cache<TenantId, Credentials>,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -104,12 +94,12 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
-impl ProvideCredentials for Narrowed {
+impl ProvideCredentials for TenantCredentials {
     fn provide_credentials<'a>(&'a self) -> provider::future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
-        let tenant = CURRENT.try_with(Cell::get).ok().flatten();
+        let tenant = TENANT.try_with(|tenant| *tenant).ok();
         let sessions = &self.0;
         provider::future::ProvideCredentials::new(async move {
             match tenant {
@@ -122,18 +112,14 @@ impl ProvideCredentials for Narrowed {
 
 impl Sessions {
     async fn of(&self, tenant: TenantId) -> provider::Result {
-        let mut kept = self.kept.lock().await;
         let now = SystemTime::now();
-        let lasts = |own: &&Credentials| own.expiry().is_some_and(|end| end > now + MARGIN);
-        if let Some(own) = kept.get(&tenant).filter(lasts) {
-            return Ok(own.clone());
-        }
-        let own = self.assume(tenant).await?;
-        if kept.len() >= MAX_SESSIONS {
-            kept.clear();
-        }
-        kept.insert(tenant, own.clone());
-        Ok(own)
+        let expires = |own: &Credentials| own.expiry().is_none_or(|end| end <= now + MARGIN);
+        self.sessions.remove_if(&tenant, expires);
+        // Requests of one tenant side by side share one session; others do not wait for it.
+        let session = self
+            .sessions
+            .get_or_insert_async(&tenant, self.assume(tenant));
+        session.await
     }
 
     async fn assume(&self, tenant: TenantId) -> provider::Result {

@@ -6,16 +6,16 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Double, Price, invoice, subscription};
+use crate::{Price, StripeMock, invoice, subscription};
 
 fn gone() -> Response {
     Html("<p>There is no such page.").into_response()
 }
 
 /// Buys, and leads back.
-pub(crate) async fn checkout(State(double): State<Double>, Path(id): Path<String>) -> Response {
-    let now = double.now();
-    let Some(kept) = double.world().sessions.remove(&id) else {
+pub(crate) async fn checkout(State(mock): State<StripeMock>, Path(id): Path<String>) -> Response {
+    let now = mock.now();
+    let Some(kept) = mock.world().sessions.remove(&id) else {
         return gone();
     };
     let mut session = kept["session"].clone();
@@ -23,7 +23,7 @@ pub(crate) async fn checkout(State(double): State<Double>, Path(id): Path<String
     let price = Price::of_id(kept["price"].as_str().unwrap()).unwrap();
     let tenant = kept["tenant"].as_str().filter(|tenant| !tenant.is_empty());
     let (sub, bill) = {
-        let mut world = double.world();
+        let mut world = mock.world();
         (world.next("sub"), world.next("in"))
     };
     let state = |status| subscription(&sub, &customer, status, price, now, tenant);
@@ -32,14 +32,13 @@ pub(crate) async fn checkout(State(double): State<Double>, Path(id): Path<String
     session["payment_status"] = "paid".into();
     session["subscription"] = sub.as_str().into();
     let active = state("active");
-    double.put_subscription(&active);
-    double.world().invoices.push(paid.clone());
-    double
-        .send("customer.subscription.created", &state("incomplete"))
+    mock.put_subscription(&active);
+    mock.world().invoices.push(paid.clone());
+    mock.send("customer.subscription.created", &state("incomplete"))
         .await;
-    double.send("invoice.paid", &paid).await;
-    double.send("checkout.session.completed", &session).await;
-    double.send("customer.subscription.updated", &active).await;
+    mock.send("invoice.paid", &paid).await;
+    mock.send("checkout.session.completed", &session).await;
+    mock.send("customer.subscription.updated", &active).await;
     match session["success_url"].as_str() {
         Some(url) => Redirect::to(url).into_response(),
         None => Html("<p>Bought.").into_response(),
@@ -63,12 +62,12 @@ pub(crate) async fn portal(Path(customer): Path<String>) -> Html<String> {
 
 /// Does it.
 pub(crate) async fn change(
-    State(double): State<Double>,
+    State(mock): State<StripeMock>,
     Path((customer, change)): Path<(String, String)>,
 ) -> Response {
-    let now = double.now();
+    let now = mock.now();
     let found = {
-        let world = double.world();
+        let world = mock.world();
         let own = |s: &&Value| s["customer"] == customer.as_str() && s["status"] != "canceled";
         world.subscriptions.values().find(own).cloned()
     };
@@ -90,21 +89,21 @@ pub(crate) async fn change(
         },
     };
     let own = subscription(id, &customer, status, price, now, tenant);
-    double.put_subscription(&own);
-    let bill = double.world().next("in");
+    mock.put_subscription(&own);
+    let bill = mock.world().next("in");
     match change.as_str() {
         "fail" => {
             let open = invoice(&bill, &customer, id, "open", now);
-            double.world().invoices.push(open.clone());
-            double.send("invoice.payment_failed", &open).await;
+            mock.world().invoices.push(open.clone());
+            mock.send("invoice.payment_failed", &open).await;
         }
         "pay" => {
             let paid = invoice(&bill, &customer, id, "paid", now);
-            double.world().invoices.push(paid.clone());
-            double.send("invoice.paid", &paid).await;
+            mock.world().invoices.push(paid.clone());
+            mock.send("invoice.paid", &paid).await;
         }
         _ => {}
     }
-    double.send(kind, &own).await;
+    mock.send(kind, &own).await;
     Html(json!({"status": status, "price": price.lookup_key()}).to_string()).into_response()
 }

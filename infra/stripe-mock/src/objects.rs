@@ -55,7 +55,7 @@ impl Form {
     }
 }
 
-/// A price of the double's catalogue.
+/// A price of the mock's catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Price {
     /// 20 dollars a month.
@@ -82,7 +82,7 @@ impl Price {
     }
 
     fn id(self) -> String {
-        format!("price_double_{}", self.lookup_key())
+        format!("price_mock_{}", self.lookup_key())
     }
 
     pub(crate) fn of_id(id: &str) -> Option<Self> {
@@ -100,7 +100,7 @@ impl Price {
             "id": self.id(), "object": "price", "active": true, "billing_scheme": "per_unit",
             "created": 1_700_000_000, "currency": "usd", "livemode": false,
             "lookup_key": self.lookup_key(), "metadata": {}, "nickname": null,
-            "product": "prod_double", "type": "recurring",
+            "product": "prod_mock", "type": "recurring",
             "recurring": {"interval": "month", "interval_count": 1, "meter": null, "usage_type": "licensed"},
             "unit_amount": self.amount(), "unit_amount_decimal": self.amount().to_string(),
         })
@@ -150,7 +150,7 @@ pub(crate) fn portal(id: &str, form: &Form, now: i64, url: &str) -> Value {
     json!({
         "id": id, "object": "billing_portal.session", "created": now, "livemode": false,
         "customer": form.get("customer"), "return_url": form.text_or_null("return_url"), "url": url,
-        "configuration": "bpc_double",
+        "configuration": "bpc_mock",
     })
 }
 
@@ -200,7 +200,7 @@ pub fn invoice(id: &str, customer: &str, subscription: &str, status: &str, now: 
 
 pub(crate) fn meter(now: i64) -> Value {
     json!({
-        "id": "mtr_double", "object": "billing.meter", "created": now, "updated": now,
+        "id": "mtr_mock", "object": "billing.meter", "created": now, "updated": now,
         "display_name": "Completed runs", "event_name": "aias_runs", "livemode": false,
         "status": "active", "event_time_window": null,
         "customer_mapping": {"event_payload_key": "stripe_customer_id", "type": "by_id"},
@@ -223,7 +223,7 @@ pub(crate) fn meter_event(form: &Form, now: i64) -> Value {
 
 pub(crate) fn summary(meter: &str, form: &Form, sum: f64) -> Value {
     json!({
-        "id": "mtrsum_double", "object": "billing.meter_event_summary", "aggregated_value": sum,
+        "id": "mtrsum_mock", "object": "billing.meter_event_summary", "aggregated_value": sum,
         "start_time": form.number("start_time"), "end_time": form.number("end_time"),
         "livemode": false, "meter": meter,
     })

@@ -1,4 +1,4 @@
-//! Taking one event.
+//! Ingests one event.
 
 use aias_domain::{
     canonical,
@@ -10,44 +10,37 @@ use aias_domain::{
 };
 use aias_platform::{
     clock::random_id,
-    http::{Fault, Problem, Request, Response, SeenCell},
+    http::{Fault, Head, Problem, Response, Result, WithHeader as _, kinds, response},
     runs::{Prepared, expiry, new_run},
     store::{Admission, Claim, Claimed, StoredRun, Task, TenantStore},
 };
+use axum::http::{StatusCode, header::LOCATION};
 use jiff::Timestamp;
-use serde_json::json;
+use tracing::{Span, field::display};
 
-use crate::{App, cache::Ready, rate};
+use crate::{App, WebhookAccepted, cache::ReadyEndpoint, rate_limit};
 
-/// Verifies an event, records it and asks for its run.
-pub(crate) async fn take(
-    app: &App,
-    ready: &Ready,
-    request: &Request,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
+/// Verifies an event, stores it and requests its run.
+pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: &[u8]) -> Result {
     let endpoint = &ready.found.endpoint.value;
     if !endpoint.is_on() {
-        return Err(Problem::gone(
-            "endpoint-disabled",
-            "The endpoint is disabled",
-        ));
+        return Err(Problem::new(&kinds::ENDPOINT_DISABLED));
     }
-    if request.body.len() > ready.limits.body_bytes {
+    if body.len() > ready.limits.body_bytes {
         return Err(Problem::too_large(ready.limits.body_bytes));
     }
     let now = app.clock.now();
     let own = event::Request {
-        headers: request.headers().collect(),
-        query: &request.query,
-        body: &request.body,
+        headers: head.headers().collect(),
+        query: head.query(),
+        body,
     };
     let signing = check_signature(ready, &own, now)?;
     let body = event::read_body(&own).map_err(refuse)?;
     if ready.scheme.handshake == Handshake::SlackChallenge
         && let Some(challenge) = event::slack_challenge(&body)
     {
-        return Ok(Response::plain(challenge.0));
+        return Ok(response::plain(challenge.0));
     }
     let event_id = event::event_id(&ready.scheme, &own, &body).map_err(refuse)?;
     let run_id = RunId::new(now, random_id());
@@ -57,14 +50,14 @@ pub(crate) async fn take(
         signing,
         now,
     };
-    event.record(app, ready, &own, run_id, seen).await
+    event.store(app, ready, &own, run_id).await
 }
 
 fn check_signature(
-    ready: &Ready,
+    ready: &ReadyEndpoint,
     own: &event::Request<'_>,
     now: Timestamp,
-) -> Result<Option<usize>, Problem> {
+) -> Result<Option<usize>> {
     let Some(signature) = &ready.scheme.signature else {
         return Ok(None);
     };
@@ -88,10 +81,8 @@ fn refuse(error: EventError) -> Problem {
             pointer: e.pointer,
             detail: e.detail,
         }]),
-        EventError::TooManyFields => {
-            Problem::bad_request("too-many-fields", "Too many fields").detail(text)
-        }
-        EventError::BadEventId => Problem::bad_request("bad-event-id", "Bad event id").detail(text),
+        EventError::TooManyFields => Problem::new(&kinds::TOO_MANY_FIELDS).detail(text),
+        EventError::BadEventId => Problem::new(&kinds::BAD_EVENT_ID).detail(text),
     }
 }
 
@@ -103,14 +94,13 @@ struct Event {
 }
 
 impl Event {
-    async fn record(
+    async fn store(
         self,
         app: &App,
-        ready: &Ready,
+        ready: &ReadyEndpoint,
         own: &event::Request<'_>,
         run_id: RunId,
-        seen: &SeenCell,
-    ) -> Result<Response, Problem> {
+    ) -> Result {
         let endpoint = &ready.found.endpoint.value;
         let store = &app.intake.store.tenant(ready.found.proof);
         let now = self.now;
@@ -165,15 +155,12 @@ impl Event {
                 same_body: false, ..
             } => {
                 give_back(store, admitted).await;
-                return Err(Problem::conflict(
-                    "event-id-reused",
-                    "The event's id came with another body before",
-                ));
+                return Err(Problem::new(&kinds::EVENT_ID_REUSED));
             }
             Claimed::Before { run_id, .. } => {
                 if let Some(found) = store.run(run_id).await? {
                     give_back(store, admitted).await;
-                    return duplicate(app, store, &found, seen).await;
+                    return duplicate(app, store, &found).await;
                 }
                 run_id
             }
@@ -186,7 +173,7 @@ impl Event {
             if let (Claimed::New, Some(claim)) = (&claimed, claim) {
                 store.unclaim(claim, run_id).await?;
             }
-            return Err(rate::refuse(&ready.limits, admitted, now));
+            return Err(rate_limit::refuse(&ready.limits, admitted, now));
         };
         let run = Run {
             id: run_id,
@@ -194,29 +181,26 @@ impl Event {
             ..run
         };
         let limits = &ready.limits;
-        let response = if held {
+        let mut response = if held {
             let mut run = new_run(run.suspend(), placed?, limits.retention_days);
             // Kept as long as it may be held, and then as long as any other.
             run.expires_at = expiry(plan::month_end(now), limits.retention_days);
             app.intake.suspend(store, &run, now).await?;
-            accepted(run_id, Status::Suspended, seen)?
+            accepted(run_id, Status::Suspended)?
         } else {
             let run = new_run(run, placed?, limits.retention_days);
             app.intake.begin(store, &run).await?;
-            accepted(run_id, Status::Pending, seen)?
+            accepted(run_id, Status::Pending)?
         };
-        Ok(rate::onto(response, limits, left, now))
+        let rate = rate_limit::headers(limits, left, now);
+        response.headers_mut().extend(rate);
+        Ok(response)
     }
 }
 
-/// An event that came before. What was to make sure that its run goes on may have been lost with
-/// the process that was to do it: it is done again.
-async fn duplicate(
-    app: &App,
-    store: &TenantStore<'_>,
-    found: &StoredRun,
-    seen: &SeenCell,
-) -> Result<Response, Problem> {
+/// The response to an event that was received before. The process that received it may have died
+/// before it requested the run: request it again.
+async fn duplicate(app: &App, store: &TenantStore<'_>, found: &StoredRun) -> Result {
     let run = &found.run.value;
     match run.status {
         Status::Pending => app.intake.enqueue(store, found).await?,
@@ -230,15 +214,21 @@ async fn duplicate(
         | Status::Faulted
         | Status::Completed => {}
     }
-    seen.note(|seen| seen.run(run.id));
-    let view = json!({"run_id": run.id, "status": run.status, "duplicate": true});
-    Ok(Response::json(200, &view)?.header("location", format!("/api/runs/{}", run.id)))
+    respond(StatusCode::OK, run.id, run.status)
 }
 
-fn accepted(run_id: RunId, status: Status, seen: &SeenCell) -> Result<Response, Problem> {
-    seen.note(|seen| seen.run(run_id));
-    let view = json!({"run_id": run_id, "status": status, "duplicate": false});
-    Ok(Response::json(202, &view)?.header("location", format!("/api/runs/{run_id}")))
+fn accepted(run_id: RunId, status: Status) -> Result<Response> {
+    respond(StatusCode::ACCEPTED, run_id, status)
+}
+
+fn respond(code: StatusCode, run_id: RunId, status: Status) -> Result {
+    Span::current().record("run_id", display(run_id));
+    let view = WebhookAccepted {
+        run_id,
+        status,
+        duplicate: code == StatusCode::OK,
+    };
+    Ok(response::json(code, &view)?.with(LOCATION, format!("/api/runs/{run_id}")))
 }
 
 async fn give_back(store: &TenantStore<'_>, admitted: Admission) {

@@ -1,0 +1,52 @@
+//! Caches in memory, each bounded by a number of entries. The entries that are used least make room
+//! for new ones.
+
+use std::hash::Hash;
+
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter, sync};
+
+/// A cache.
+pub type Cache<K, V> = sync::Cache<K, V>;
+
+/// How many entries a cache has room for at first.
+const FIRST_ENTRIES: usize = 16;
+
+/// A cache of at most so many entries.
+///
+/// It has one shard, since a function has one thread, and grows as it is filled: a cold start pays
+/// for no entry.
+#[must_use]
+pub fn bounded<K: Eq + Hash, V: Clone>(most: usize) -> Cache<K, V> {
+    let most = most.max(FIRST_ENTRIES);
+    let options = OptionsBuilder::new()
+        .shards(1)
+        .estimated_items_capacity(FIRST_ENTRIES)
+        .weight_capacity(u64::try_from(most).unwrap_or(u64::MAX))
+        .build();
+    match options {
+        Ok(options) => sync::Cache::with_options(
+            options,
+            UnitWeighter,
+            DefaultHashBuilder::default(),
+            sync::DefaultLifecycle::default(),
+        ),
+        // The three options are there, which is all that is checked.
+        Err(_) => sync::Cache::new(most),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_keeps_at_most_its_number_of_entries() {
+        let cache = bounded(100);
+        for n in 0..1_000 {
+            cache.insert(n, n);
+        }
+        assert!((50..=100).contains(&cache.len()), "{}", cache.len());
+        let first: Cache<u8, u8> = bounded(10_000);
+        assert_eq!(first.len(), 0);
+    }
+}

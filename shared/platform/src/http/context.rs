@@ -1,0 +1,230 @@
+//! What a handler gets: one value with its state, its caller and its query.
+//!
+//! ```ignore
+//! async fn delete_thing(ctx: Admin<App>, Path(id): Path<ThingId>) -> Result
+//! async fn list_things(ctx: Viewer<App, List<Filter>>) -> Result
+//! ```
+//! The type names the least role that may call the handler, and the query parameters that it takes:
+//! a caller with a lower role gets `403`, and an unknown parameter `400`, before a body is read.
+
+use std::{marker::PhantomData, ops::Deref, sync::Arc};
+
+use aias_domain::{
+    audit::Entry,
+    tenant::{Role, UserId},
+};
+use axum::{body::Bytes, extract::FromRequestParts, http::request::Parts};
+use jiff::Timestamp;
+
+use super::{
+    api::HasApi,
+    audit::Change,
+    auth::{Caller, Identity},
+    idempotency::Once,
+    problem::Problem,
+    query::{NoQuery, Query},
+    request::Head,
+    response::{Response, Result},
+};
+use crate::store::{Idempotency, Refused, Scope, TenantStore};
+
+/// A request of a caller in a tenant.
+#[derive(Debug)]
+pub struct Context<A, Q = NoQuery> {
+    /// The function's state.
+    pub app: Arc<A>,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// The request without its body.
+    pub head: Head,
+    /// Its query.
+    pub query: Q,
+    /// When it came.
+    pub now: Timestamp,
+}
+
+/// What a caller must be to call a handler.
+pub trait Requirement: Send + 'static {
+    /// The least role.
+    const ROLE: Role;
+    /// Whether the tenant may be one whose deletion has started.
+    const DELETED_TENANT: bool = false;
+}
+
+/// The requirements that handlers have.
+pub(super) mod requirement {
+    use super::{Requirement, Role};
+
+    macro_rules! requirements {
+        ($($name:ident = $role:ident),*) => {$(
+            /// At least this role.
+            #[derive(Debug)]
+            pub struct $name;
+
+            impl Requirement for $name {
+                const ROLE: Role = Role::$role;
+            }
+        )*};
+    }
+
+    requirements! { Viewer = Viewer, Editor = Editor, Admin = Admin, Owner = Owner }
+
+    /// An owner, also of a tenant whose deletion has started.
+    #[derive(Debug)]
+    pub struct DeletingOwner;
+
+    impl Requirement for DeletingOwner {
+        const ROLE: Role = Role::Owner;
+        const DELETED_TENANT: bool = true;
+    }
+}
+
+/// The context of a handler that requires `R`.
+#[derive(Debug)]
+pub struct Authorized<A, R, Q = NoQuery>(Context<A, Q>, PhantomData<R>);
+
+/// The context of a handler for viewers and higher roles.
+pub type Viewer<A, Q = NoQuery> = Authorized<A, requirement::Viewer, Q>;
+/// The context of a handler for editors and higher roles.
+pub type Editor<A, Q = NoQuery> = Authorized<A, requirement::Editor, Q>;
+/// The context of a handler for admins and owners.
+pub type Admin<A, Q = NoQuery> = Authorized<A, requirement::Admin, Q>;
+/// The context of a handler for owners.
+pub type Owner<A, Q = NoQuery> = Authorized<A, requirement::Owner, Q>;
+/// The context of the handler that deletes a tenant.
+pub type DeletingOwner<A> = Authorized<A, requirement::DeletingOwner>;
+
+impl<A, R, Q> Deref for Authorized<A, R, Q> {
+    type Target = Context<A, Q>;
+
+    fn deref(&self) -> &Context<A, Q> {
+        &self.0
+    }
+}
+
+fn not_authenticated() -> Problem {
+    Problem::internal("the route has no authentication layer")
+}
+
+impl<A: HasApi, R: Requirement, Q: Query> FromRequestParts<Arc<A>> for Authorized<A, R, Q> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<A>) -> Result<Self> {
+        let caller = parts.extensions.get::<Arc<Caller>>();
+        let caller = Arc::clone(caller.ok_or_else(not_authenticated)?);
+        if caller.tenant.deleted_at.is_some() && !R::DELETED_TENANT {
+            return Err(Problem::not_found());
+        }
+        caller.require(R::ROLE)?;
+        let head = Head::of(parts);
+        let context = Context {
+            app: Arc::clone(app),
+            caller,
+            query: Q::read(&head)?,
+            now: app.api().clock.now(),
+            head,
+        };
+        Ok(Self(context, PhantomData))
+    }
+}
+
+impl<A: HasApi, Q> Context<A, Q> {
+    /// The tenant's part of the table.
+    #[must_use]
+    pub fn store(&self) -> TenantStore<'_> {
+        self.app.api().store.tenant(self.caller.proof())
+    }
+
+    fn audit_entry(&self, change: Change) -> Entry {
+        change.entry(self.caller.actor.audited(), &self.head, self.now)
+    }
+
+    /// Makes a change together with its audit entry.
+    ///
+    /// # Errors
+    /// Why the change was refused.
+    pub async fn change<T>(
+        &self,
+        change: Change,
+        write: impl AsyncFnOnce(&TenantStore<'_>) -> std::result::Result<T, Refused>,
+    ) -> Result<T> {
+        let entry = self.audit_entry(change);
+        let written = write(&self.store().audited(&entry)).await;
+        written.map_err(|refused| Problem::refused(refused, &self.caller.limits))
+    }
+
+    /// Answers a request that creates something in the tenant, once for its `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// As [`super::Api::once`].
+    pub async fn once(&self, body: &Bytes, create: impl AsyncFnOnce(Once<'_>) -> Result) -> Result {
+        let scope = Scope::Tenant(self.caller.tenant.id);
+        let api = self.app.api();
+        api.once(scope, &self.head, body, create).await
+    }
+
+    /// Creates an object together with its audit entry and the stored response.
+    ///
+    /// # Errors
+    /// Why the creation was refused.
+    pub async fn create(
+        &self,
+        once: &Once<'_>,
+        change: Change,
+        response: Response,
+        write: impl AsyncFnOnce(
+            &TenantStore<'_>,
+            Option<Idempotency>,
+        ) -> std::result::Result<(), Refused>,
+    ) -> Result {
+        let sealed = once.sealed(&response)?;
+        let entry = self.audit_entry(change);
+        let written = write(&self.store().audited(&entry), sealed).await;
+        once.finish(written, response, &self.caller.limits)
+    }
+}
+
+/// A request outside of any tenant.
+#[derive(Debug)]
+pub struct Identified<A, Q = NoQuery> {
+    /// The function's state.
+    pub app: Arc<A>,
+    /// Who calls.
+    pub identity: Identity,
+    /// The request without its body.
+    pub head: Head,
+    /// Its query.
+    pub query: Q,
+    /// When it came.
+    pub now: Timestamp,
+}
+
+impl<A: HasApi, Q: Query> FromRequestParts<Arc<A>> for Identified<A, Q> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<A>) -> Result<Self> {
+        let identity = parts.extensions.get::<Identity>();
+        let identity = identity.cloned().ok_or_else(not_authenticated)?;
+        let head = Head::of(parts);
+        Ok(Self {
+            app: Arc::clone(app),
+            identity,
+            query: Q::read(&head)?,
+            now: app.api().clock.now(),
+            head,
+        })
+    }
+}
+
+impl<A: HasApi, Q> Identified<A, Q> {
+    /// The person who calls.
+    ///
+    /// # Errors
+    /// `403` for an API key.
+    pub fn user(&self) -> Result<&UserId> {
+        match &self.identity {
+            Identity::User(user) => Ok(user),
+            Identity::Key(_) => Err(Problem::forbidden("an API key belongs to its one tenant")),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A router behind API Gateway: from the event of an HTTP API (payload format 2.0) to its response.
+//!
+//! `lambda_http` makes a request of an event, and a response of the router's. On the way it panics on
+//! a body that is not base64 although the event says so, and on a host, path or query that is no
+//! URI; an event with a header that the `http` crate refuses does not even reach it. [`Gateway`]
+//! checks for these first and answers `400`, since a panic would reach the caller as a bare `502`.
+
+use std::{convert::Infallible, future::ready, pin::Pin};
+
+use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::Request,
+    http::{Uri, header::CONTENT_LENGTH, header::HOST, request::Parts},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use lambda_http::{
+    Adapter, Body as EventBody, IntoResponse, request::LambdaRequest, tower::ServiceExt as _,
+};
+use lambda_runtime::{Context, LambdaEvent, Service as _, service_fn};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+use url::Url;
+
+use super::{
+    problem::{Problem, kinds},
+    request::{Origin, text_of},
+};
+
+/// Serves a router's requests until the execution environment ends.
+///
+/// # Errors
+/// When the Lambda runtime itself fails.
+pub async fn run(router: Router) -> Result<(), lambda_runtime::Error> {
+    let gateway = &Gateway::new(router);
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
+        Ok::<_, Infallible>(gateway.respond(&event.payload).await)
+    }))
+    .await
+}
+
+/// A router that answers events.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    router: Router,
+}
+
+impl Gateway {
+    /// Of this router.
+    #[must_use]
+    pub fn new(router: Router) -> Self {
+        Self { router }
+    }
+
+    /// The response to an event, as API Gateway wants it.
+    pub async fn respond(&self, payload: &RawValue) -> impl Serialize + use<> {
+        let (event, request) = match read(payload) {
+            Ok((event, body)) => {
+                let origin = origin_of(&event);
+                (event, ReadRequest::Taken(origin, body))
+            }
+            Err(problem) => (
+                ApiGatewayV2httpRequest::default(),
+                ReadRequest::Refused(origin_in(payload), problem),
+            ),
+        };
+        let router = self.router.clone();
+        let mut request = Some(request);
+        let mut adapter = Adapter::from(service_fn(move |event: lambda_http::Request| {
+            let (parts, _) = event.into_parts();
+            let request = request.take().unwrap_or_default().with(parts);
+            let response = router.clone().oneshot(request);
+            async move {
+                let response = response.await.unwrap_or_else(|never| match never {});
+                Ok::<_, Infallible>(EventResponse::of(response).await)
+            }
+        }));
+        // The adapter would put the invocation's trace id in place of the sender's header.
+        let context = Context::default();
+        let event = LambdaEvent::new(LambdaRequest::ApiGatewayV2(event), context);
+        adapter
+            .call(event)
+            .await
+            .unwrap_or_else(|never| match never {})
+    }
+}
+
+/// What the router gets beside the head that the adapter makes.
+#[derive(Debug, Default)]
+enum ReadRequest {
+    Taken(Origin, Bytes),
+    Refused(Origin, Problem),
+    #[default]
+    Answered,
+}
+
+impl ReadRequest {
+    fn with(self, mut parts: Parts) -> Request {
+        let body = match self {
+            Self::Taken(origin, body) => {
+                parts.extensions.insert(origin);
+                Body::from(body)
+            }
+            Self::Refused(origin, problem) => {
+                parts.extensions.insert(origin);
+                parts.extensions.insert(problem);
+                Body::empty()
+            }
+            Self::Answered => Body::empty(),
+        };
+        Request::from_parts(parts, body)
+    }
+}
+
+/// An event that the adapter can make a request of, and its body.
+fn read(payload: &RawValue) -> Result<(ApiGatewayV2httpRequest, Bytes), Problem> {
+    let refuse = |detail: &str| Problem::new(&kinds::MALFORMED_REQUEST).detail(detail);
+    let mut event: ApiGatewayV2httpRequest = serde_json::from_str(payload.get())
+        .map_err(|error| refuse("the method or a header is malformed").because(error))?;
+    let text = event.body.take().unwrap_or_default();
+    let body = if event.is_base64_encoded {
+        let bytes = STANDARD.decode(text).map_err(|error| {
+            Problem::new(&kinds::MALFORMED_BODY)
+                .detail("the body is not base64")
+                .because(error)
+        })?;
+        bytes.into()
+    } else {
+        text.into()
+    };
+    match uri_of(&event) {
+        Some(_) => Ok((event, body)),
+        None => Err(refuse("the host, the path or the query is malformed")),
+    }
+}
+
+/// The URI that the adapter makes of an event.
+fn uri_of(event: &ApiGatewayV2httpRequest) -> Option<Uri> {
+    let header = |name: &str| event.headers.get(name)?.to_str().ok();
+    let domain = event.request_context.domain_name.as_deref();
+    let host = header(HOST.as_str()).or(domain).unwrap_or("localhost");
+    let scheme = header("x-forwarded-proto").unwrap_or("https");
+    let path = event.raw_path.as_deref().unwrap_or_default();
+    let stage = event.request_context.stage.as_deref();
+    let prefix = stage.filter(|stage| *stage != "$default");
+    let prefix = prefix.map(|stage| format!("/{stage}")).unwrap_or_default();
+    let mut uri = Url::parse(&format!("{scheme}://{host}{prefix}{path}"))
+        .ok()?
+        .to_string();
+    if let Some(query) = event.raw_query_string.as_deref().filter(|q| !q.is_empty()) {
+        uri.push('?');
+        uri.push_str(query);
+    }
+    let uri: Uri = uri.parse().ok()?;
+    uri.path().starts_with('/').then_some(uri)
+}
+
+fn origin_of(event: &ApiGatewayV2httpRequest) -> Origin {
+    let context = &event.request_context;
+    Origin {
+        request_id: context.request_id.clone().unwrap_or_default(),
+        source_ip: context.http.source_ip.clone().unwrap_or_default(),
+        host: context.domain_name.clone().unwrap_or_default(),
+    }
+}
+
+/// The origin of an event that cannot be read as a whole.
+fn origin_in(payload: &RawValue) -> Origin {
+    let event: Value = serde_json::from_str(payload.get()).unwrap_or_default();
+    let context = &event["requestContext"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Origin {
+        request_id: text(&context["requestId"]),
+        source_ip: text(&context["http"]["sourceIp"]),
+        host: text(&context["domainName"]),
+    }
+}
+
+/// A response whose body is in memory: text where it is UTF-8, otherwise bytes, which API Gateway gets
+/// in base64.
+struct EventResponse(lambda_http::Response<EventBody>);
+
+impl EventResponse {
+    async fn of(response: axum::response::Response) -> Self {
+        let (mut parts, body) = response.into_parts();
+        // The handlers' bodies are in memory, so that reading one does not fail.
+        let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        parts.headers.remove(CONTENT_LENGTH);
+        // API Gateway takes header values of UTF-8 alone.
+        let invalid: Vec<_> = parts
+            .headers
+            .iter()
+            .filter(|(_, value)| text_of(value).is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in invalid {
+            parts.headers.remove(name);
+        }
+        let body = match String::from_utf8(bytes.into()) {
+            Ok(text) if text.is_empty() => EventBody::Empty,
+            Ok(text) => EventBody::Text(text),
+            Err(error) => EventBody::Binary(error.into_bytes()),
+        };
+        Self(lambda_http::Response::from_parts(parts, body))
+    }
+}
+
+type ResponseFuture = Pin<Box<dyn Future<Output = lambda_http::Response<EventBody>> + Send>>;
+
+impl IntoResponse for EventResponse {
+    fn into_response(self) -> ResponseFuture {
+        Box::pin(ready(self.0))
+    }
+}

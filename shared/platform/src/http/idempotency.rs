@@ -1,0 +1,158 @@
+//! `Idempotency-Key`: for a day, the same key and body gets the same response.
+
+use std::collections::BTreeMap;
+
+use aias_domain::plan::Limits;
+use axum::{
+    body::Bytes,
+    http::{HeaderName, StatusCode},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    api::Api,
+    problem::{Problem, kinds},
+    request::{Head, text_of},
+    response::{self, Response, WithHeader as _},
+};
+use crate::{
+    secrets::Keyring,
+    store::{Answer, Idempotency, Refused, Scope, Store},
+};
+
+/// The longest key, in bytes.
+pub(super) const MAX_KEY_BYTES: usize = 255;
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// A request that creates something, and that may have been answered before.
+#[derive(Debug)]
+pub struct Once<'a> {
+    keyring: &'a Keyring,
+    request: Option<Idempotency>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredResponse {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+impl Api {
+    /// Answers a request that creates something: a repeated request gets the response of the first.
+    ///
+    /// # Errors
+    /// `409` when the key was used with another body, or what `create` reports.
+    pub async fn once(
+        &self,
+        scope: Scope,
+        head: &Head,
+        body: &Bytes,
+        create: impl AsyncFnOnce(Once<'_>) -> response::Result,
+    ) -> response::Result {
+        let keyring = self.auth.keyring().await?;
+        let now = self.clock.now();
+        let looked_up = Once::look_up(&self.store, &keyring, &scope, head, body, now);
+        match looked_up.await? {
+            Ok(once) => create(once).await,
+            Err(earlier) => Ok(earlier),
+        }
+    }
+}
+
+impl<'a> Once<'a> {
+    /// The keyring.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        self.keyring
+    }
+
+    /// The request's stored response as `Ok(Err(…))`, if there is one.
+    async fn look_up(
+        store: &Store,
+        keyring: &'a Keyring,
+        scope: &Scope,
+        head: &Head,
+        body: &[u8],
+        now: Timestamp,
+    ) -> response::Result<Result<Self, Response>> {
+        let Some(key) = head.header("idempotency-key") else {
+            return Ok(Ok(Self {
+                keyring,
+                request: None,
+            }));
+        };
+        if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+            return Err(Problem::new(&kinds::BAD_IDEMPOTENCY_KEY).detail(format!(
+                "an Idempotency-Key has 1 to {MAX_KEY_BYTES} characters"
+            )));
+        }
+        let route = format!("{} {}", head.method, head.uri.path());
+        let request = Idempotency::new(scope, key, &route, body, now);
+        let once = Self {
+            keyring,
+            request: Some(request.clone()),
+        };
+        match store.answered(&request).await? {
+            None => Ok(Ok(once)),
+            Some(answer) => once.earlier(answer).map(Err),
+        }
+    }
+
+    /// The response, sealed, to be stored in the transaction that creates the object.
+    ///
+    /// # Errors
+    /// When the response cannot be sealed.
+    pub fn sealed(&self, response: &Response) -> response::Result<Option<Idempotency>> {
+        let Some(request) = &self.request else {
+            return Ok(None);
+        };
+        let header = |(name, value)| {
+            let name: &HeaderName = name;
+            Some((name.as_str().to_owned(), text_of(value)?.to_owned()))
+        };
+        let stored = StoredResponse {
+            status: response.status().as_u16(),
+            headers: response.headers().iter().filter_map(header).collect(),
+            body: response.body().clone(),
+        };
+        let text = serde_json::to_vec(&stored).map_err(Problem::internal)?;
+        let sealed = self.keyring.seal(&request.place(), &text)?;
+        Ok(Some(request.clone().with_answer(sealed)))
+    }
+
+    /// The response after the transaction: this one, or the one that a request side by side with this
+    /// one stored first.
+    ///
+    /// # Errors
+    /// Why the transaction was refused.
+    pub fn finish(
+        &self,
+        written: Result<(), Refused>,
+        response: Response,
+        limits: &Limits,
+    ) -> response::Result {
+        match written {
+            Ok(()) => Ok(response),
+            Err(Refused::Answered(answer)) => self.earlier(*answer),
+            Err(refused) => Err(Problem::refused(refused, limits)),
+        }
+    }
+
+    fn earlier(&self, answer: Answer) -> response::Result {
+        let (Some(request), Answer::Same(sealed)) = (&self.request, answer) else {
+            return Err(Problem::new(&kinds::IDEMPOTENCY_KEY_REUSED));
+        };
+        let text = self.keyring.open(&request.place(), &sealed)?;
+        let stored: StoredResponse = serde_json::from_slice(&text).map_err(Problem::internal)?;
+        let mut response = Response::new(stored.body);
+        *response.status_mut() = StatusCode::from_u16(stored.status).map_err(Problem::internal)?;
+        for (name, value) in stored.headers {
+            let name: HeaderName = name.parse().map_err(Problem::internal)?;
+            response = response.with(name, value);
+        }
+        Ok(response.with(REPLAYED, "true"))
+    }
+}

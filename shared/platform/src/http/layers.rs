@@ -1,0 +1,165 @@
+//! What every request passes, from the outside in: the request log, the headers of every response,
+//! the check of the API's version, and then a route.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::{IntoResponse as _, Response},
+};
+use http::{
+    HeaderName, HeaderValue, Method,
+    header::{
+        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
+        STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use tower::ServiceBuilder;
+use tower_http::{set_header::SetResponseHeaderLayer, trace::TraceLayer};
+use tracing::{Span, field::Empty};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::{
+    API_VERSION,
+    problem::{Problem, kinds},
+    request::Origin,
+    response::WithHeader as _,
+};
+use crate::telemetry::Chain;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const VERSION: HeaderName = HeaderName::from_static("api-version");
+
+/// Headers of every response that does not set them itself.
+const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
+    (CACHE_CONTROL, "no-store"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    (REFERRER_POLICY, "no-referrer"),
+    (STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
+/// A service of these routes. What no route takes is answered `404`, a method that a route does not
+/// have `405` with `Allow`.
+#[must_use]
+pub fn service(routes: OpenApiRouter) -> Router {
+    let (routes, _) = routes.split_for_parts();
+    let router = routes
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || Problem::new(&kinds::METHOD_NOT_ALLOWED))
+        .layer(from_fn(respond));
+    let router = SECURITY_HEADERS
+        .into_iter()
+        .fold(router, |router, (name, value)| {
+            let value = HeaderValue::from_static(value);
+            router.layer(SetResponseHeaderLayer::if_not_present(name, value))
+        });
+    router.layer(
+        ServiceBuilder::new().layer(
+            TraceLayer::new_for_http()
+                .make_span_with(request_span)
+                .on_request(())
+                .on_response(log_response)
+                .on_failure(()),
+        ),
+    )
+}
+
+/// Answers a request, and completes the response: the body of a problem, the request's id, the
+/// API's version.
+async fn respond(request: Request, next: Next) -> Response {
+    let origin = request.extensions().get::<Origin>();
+    let request_id = origin.map(|origin| origin.request_id.clone());
+    let request_id = request_id.unwrap_or_default();
+    let path = loggable(request.uri().path());
+    let is_head = request.method() == Method::HEAD;
+    let mut response = match refusal(&request) {
+        None => next.run(request).await,
+        Some(problem) => problem.into_response(),
+    };
+    if let Some(problem) = response.extensions().get::<Problem>() {
+        let body = problem.body(&path, &request_id);
+        response.headers_mut().remove(CONTENT_LENGTH);
+        if !is_head {
+            *response.body_mut() = Body::from(body);
+        }
+    }
+    response
+        .with(REQUEST_ID, request_id)
+        .with(VERSION, API_VERSION)
+}
+
+/// Why no route may take the request: the server in front could not read it, or it asks for a version
+/// that this is not.
+fn refusal(request: &Request) -> Option<Problem> {
+    if let Some(problem) = request.extensions().get::<Problem>() {
+        return Some(problem.clone());
+    }
+    let version = request.headers().get(VERSION)?;
+    (version != API_VERSION).then(|| {
+        Problem::new(&kinds::UNKNOWN_API_VERSION)
+            .detail(format!("this API has the version {API_VERSION}"))
+    })
+}
+
+/// The span of a request. Layers and handlers record the tenant, the user and the run in it.
+fn request_span(request: &Request) -> Span {
+    let origin = request.extensions().get::<Origin>();
+    tracing::error_span!(
+        "request",
+        request_id = origin.map(|origin| origin.request_id.as_str()),
+        method = request.method().as_str(),
+        path = loggable(request.uri().path()),
+        tenant_id = Empty,
+        user_id = Empty,
+        run_id = Empty,
+    )
+}
+
+/// The request's one log line.
+fn log_response<B>(response: &http::Response<B>, latency: Duration, _: &Span) {
+    let status = response.status().as_u16();
+    let duration_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+    let problem = response.extensions().get::<Problem>();
+    let code = problem.map(|problem| problem.kind().code);
+    let cause = problem.and_then(Problem::cause);
+    let error = cause.map(|cause| Chain(cause).to_string());
+    if status >= 500 {
+        tracing::error!(event = "request_failed", status, code, duration_ms, error);
+    } else {
+        tracing::info!(event = "request_answered", status, code, duration_ms, error);
+    }
+}
+
+/// A path without its secret: the last part of a webhook's URL.
+pub(super) fn loggable(path: &str) -> String {
+    let mut parts: Vec<&str> = path.splitn(6, '/').collect();
+    if parts.get(2) == Some(&"webhooks") && parts.len() >= 5 {
+        parts.truncate(4);
+        parts.push("…");
+    }
+    let text = parts.join("/");
+    text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_secret_is_not_logged() {
+        for (path, logged) in [
+            ("/api/webhooks/ten_1/s3cret", "/api/webhooks/ten_1/…"),
+            ("/api/webhooks/ten_1/s3cret/x/y", "/api/webhooks/ten_1/…"),
+            ("/api/runs/run_1", "/api/runs/run_1"),
+        ] {
+            assert_eq!(loggable(path), logged);
+        }
+    }
+}

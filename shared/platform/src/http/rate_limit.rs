@@ -1,0 +1,185 @@
+//! How many requests a tenant makes, counted in this execution environment: a bound on the work that
+//! one tenant can cause in it, reported in `RateLimit` headers. It costs no call; the plan's exact
+//! rate is counted where events are admitted.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aias_domain::plan::Limits;
+use axum::http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
+
+use super::problem::{Problem, kinds};
+use crate::cache::{self, Cache};
+
+/// `RateLimit` (IETF httpapi draft, "`RateLimit` header fields for HTTP").
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// `RateLimit-Policy` of the same draft.
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// How many callers are counted at once.
+const MAX_CALLERS: usize = 10_000;
+
+/// How many invalid credentials one address may try in a window.
+pub(super) const MAX_FAILURES: u32 = 100;
+
+/// What each caller did in the current window.
+#[derive(Debug)]
+struct Counts(Cache<String, Arc<Mutex<Count>>>);
+
+/// A window and how often something happened in it.
+#[derive(Debug, Default)]
+struct Count {
+    window: i64,
+    times: u32,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self(cache::bounded(MAX_CALLERS))
+    }
+}
+
+impl Counts {
+    /// Passes the caller's count in this window to `change`.
+    fn with<T>(&self, caller: &str, window: i64, change: impl FnOnce(&mut u32) -> T) -> T {
+        let own = self.0.get(caller).unwrap_or_else(|| {
+            let own = Arc::default();
+            self.0.insert(caller.to_owned(), Arc::clone(&own));
+            own
+        });
+        let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.window != window {
+            *own = Count { window, times: 0 };
+        }
+        change(&mut own.times)
+    }
+}
+
+/// The requests of each caller.
+#[derive(Debug, Default)]
+pub(super) struct RequestCounts(Counts);
+
+/// The failed attempts of each address. To guess a key of 256 bits is hopeless anyway; this bounds
+/// what trying costs.
+#[derive(Debug, Default)]
+pub(super) struct FailedAttempts(Counts);
+
+/// How much of its window a caller has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RateState {
+    quota: u32,
+    remaining: u32,
+    resets_in: i64,
+}
+
+/// The current window's number, and in how many seconds it ends.
+fn window_at(now: Timestamp) -> (i64, i64) {
+    let length = i64::from(Limits::RATE_WINDOW_SECONDS);
+    let second = now.as_second();
+    (
+        second.div_euclid(length),
+        length - second.rem_euclid(length),
+    )
+}
+
+impl FailedAttempts {
+    /// Refuses an address that has failed too often, whatever credential it sends now.
+    pub(super) fn check(&self, address: &str, now: Timestamp) -> Result<(), Problem> {
+        let (window, resets_in) = window_at(now);
+        if self.0.with(address, window, |failed| *failed) >= MAX_FAILURES {
+            return Err(Problem::new(&kinds::TOO_MANY_ATTEMPTS).retry_after(resets_in));
+        }
+        Ok(())
+    }
+
+    /// Counts a failed attempt.
+    pub(super) fn add(&self, address: &str, now: Timestamp) {
+        let (window, _) = window_at(now);
+        self.0.with(address, window, |failed| *failed += 1);
+    }
+}
+
+impl RequestCounts {
+    /// Counts a request of a tenant, or of a user who has not named one.
+    pub(super) fn add(
+        &self,
+        caller: &str,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<RateState, Problem> {
+        let (window, resets_in) = window_at(now);
+        let quota = limits.api_requests;
+        let remaining = self.0.with(caller, window, |count| {
+            let remaining = quota.checked_sub(*count)?.checked_sub(1);
+            *count += u32::from(remaining.is_some());
+            remaining
+        });
+        let state = RateState {
+            quota,
+            remaining: remaining.unwrap_or_default(),
+            resets_in,
+        };
+        if remaining.is_none() {
+            let problem = Problem::new(&kinds::RATE_LIMITED)
+                .detail(format!(
+                    "the plan allows {quota} requests in {} seconds",
+                    Limits::RATE_WINDOW_SECONDS
+                ))
+                .retry_after(resets_in);
+            return Err(problem.with_headers(state.headers()));
+        }
+        Ok(state)
+    }
+}
+
+impl RateState {
+    pub(super) fn headers(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let Self {
+            quota,
+            remaining,
+            resets_in,
+        } = self;
+        let window = Limits::RATE_WINDOW_SECONDS;
+        let texts = [
+            (
+                RATE_LIMIT,
+                format!("\"tenant\";r={remaining};t={resets_in}"),
+            ),
+            (
+                RATE_LIMIT_POLICY,
+                format!("\"tenant\";q={quota};w={window}"),
+            ),
+        ];
+        let header = |(name, text): (_, String)| Some((name, text.try_into().ok()?));
+        texts.into_iter().filter_map(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_beyond_the_quota_is_refused_until_the_window_ends() {
+        let counts = RequestCounts::default();
+        let limits = Limits {
+            api_requests: 3,
+            ..aias_domain::plan::ceiling()
+        };
+        let now = Timestamp::from_second(125).unwrap();
+        let tenant = "ten_1";
+        let left: Vec<u32> = (0..3)
+            .map(|_| counts.add(tenant, &limits, now).unwrap().remaining)
+            .collect();
+        assert_eq!(left, [2, 1, 0]);
+        let refused = counts.add(tenant, &limits, now).unwrap_err();
+        assert_eq!(refused.kind(), &kinds::RATE_LIMITED);
+        assert!(counts.add("ten_2", &limits, now).is_ok());
+        assert!(
+            counts
+                .add(tenant, &limits, Timestamp::from_second(180).unwrap())
+                .is_ok()
+        );
+    }
+}

@@ -1,0 +1,570 @@
+//! The API as the functions' own routers describe it: the document that they make together, and a
+//! check that holds a response to it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use aias_platform::{
+    aws::{self, SdkConfig},
+    config::Env,
+    http::{API_VERSION, openapi::ProblemSchema, problem::kinds},
+};
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+use utoipa::{PartialSchema as _, ToSchema as _, openapi::RefOr};
+use utoipa_axum::router::OpenApiRouter;
+
+/// The functions that have routes, each with its router.
+pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)> {
+    vec![
+        (
+            "webhook-ingest",
+            webhook_ingest::routes(webhook_ingest::App::load(aws, env)),
+        ),
+        (
+            "webhook-endpoints",
+            webhook_endpoints::routes(webhook_endpoints::App::load(aws, aws, env)),
+        ),
+        (
+            "workflows",
+            workflows::routes(workflows::App::load(aws, aws, env)),
+        ),
+        ("runs", runs::routes(runs::App::load(aws, aws, env))),
+        (
+            "artifacts",
+            artifacts::routes(artifacts::App::load(aws, aws, env)),
+        ),
+        (
+            "tenants",
+            tenants::routes(tenants::App::load(aws, aws, env)),
+        ),
+        (
+            "billing",
+            billing::routes(billing::App::load(aws, aws, env)),
+        ),
+        (
+            "stripe-webhook",
+            stripe_webhook::routes(stripe_webhook::App::load(aws, env)),
+        ),
+        (
+            "diagnostics",
+            diagnostics::routes(diagnostics::App::load(aws, env)),
+        ),
+    ]
+}
+
+/// An operation of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// The function that has it.
+    pub function: &'static str,
+    /// In upper case.
+    pub method: String,
+    /// With its parameters in braces.
+    pub path: String,
+    /// The least role that may call it; `any` for any valid credential, none for no credential.
+    pub role: Option<String>,
+}
+
+/// The functions' own descriptions. No request is made, so that the settings may be anything.
+fn described() -> Vec<(&'static str, Value)> {
+    let env = Env::new(|name| (name != "OIDC_ISSUER").then(|| "unused".to_owned()));
+    let aws = aws::load(&env);
+    routers(&aws, &env)
+        .into_iter()
+        .map(|(function, router)| (function, json!(router.into_openapi())))
+        .collect()
+}
+
+/// The operations, function by function.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    let mut all = Vec::new();
+    for (function, document) in described() {
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                all.push(Operation {
+                    function,
+                    method: method.to_uppercase(),
+                    path: path.clone(),
+                    role: operation["x-role"].as_str().map(str::to_owned),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// `docs/openapi.json`, as it has to be.
+#[must_use]
+pub fn document() -> Value {
+    let (mut paths, mut schemas) = (BTreeMap::new(), BTreeMap::new());
+    for (_, document) in described() {
+        let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
+        paths.extend(members(&document["paths"]));
+        for (name, schema) in members(&document["components"]["schemas"]) {
+            if let Some(other) = schemas.insert(name.clone(), schema.clone()) {
+                assert_eq!(other, schema, "two schemas have the name {name}");
+            }
+        }
+    }
+    schemas.insert("Problem".to_owned(), json!(ProblemSchema::schema()));
+    let mut nested: Vec<(String, RefOr<utoipa::openapi::Schema>)> = Vec::new();
+    ProblemSchema::schemas(&mut nested);
+    for (name, schema) in nested {
+        schemas.insert(name, json!(schema));
+    }
+    let mut shared = Map::new();
+    for (path, operations) in &mut paths {
+        for (method, operation) in operations.as_object_mut().unwrap() {
+            complete(path, method, operation, &mut shared);
+        }
+    }
+    shared.sort_keys();
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "AIAS",
+            "version": API_VERSION,
+            "summary": "A webhook in, a verified, recorded, reproducible result out.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "tags": [
+            {"name": "webhooks", "description": "Where providers post to."},
+            {"name": "webhook-endpoints", "description": "URLs that providers post to, and how requests are verified."},
+            {"name": "workflows", "description": "Definitions, their versions, and executing them."},
+            {"name": "runs", "description": "What happened to an event, step by step."},
+            {"name": "artifacts", "description": "The outputs of runs."},
+            {"name": "tenants", "description": "Tenants, members, API keys and the audit log."},
+            {"name": "secrets", "description": "Secrets that workflows may send."},
+            {"name": "billing", "description": "What a tenant pays for, and what it gets."},
+            {"name": "operations", "description": "Health, and this description."},
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, or a token of the OIDC issuer.",
+                },
+            },
+            "parameters": common_parameters(),
+            "headers": common_headers(),
+            "responses": shared,
+        },
+    });
+    camel_case_ids(&mut document);
+    document
+}
+
+fn common_parameters() -> Value {
+    json!({
+        "api_version": {
+            "name": "Api-Version", "in": "header", "required": false,
+            "description": "The version of the API that the caller was written for.",
+            "schema": {"type": "string", "enum": [API_VERSION]},
+        },
+        "tenant_header": {
+            "name": "X-Tenant-Id", "in": "header", "required": false,
+            "description": "The tenant. A person names it here or in the query; an API key has one tenant.",
+            "schema": {"$ref": "#/components/schemas/TenantId"},
+        },
+        "tenant_query": {
+            "name": "tenant_id", "in": "query", "required": false,
+            "description": "The tenant, where `X-Tenant-Id` does not name it.",
+            "schema": {"$ref": "#/components/schemas/TenantId"},
+        },
+    })
+}
+
+fn common_headers() -> Value {
+    let header =
+        |description: &str| json!({"description": description, "schema": {"type": "string"}});
+    json!({
+        "x-request-id": header("The request's id, for support."),
+        "api-version": header("The version of the API."),
+        "ratelimit": header("What is left of the limits, and when they reset (IETF httpapi draft)."),
+        "ratelimit-policy": header("The limits (IETF httpapi draft)."),
+        "retry-after": header("After how many seconds the same request may succeed."),
+        "www-authenticate": header("How to authenticate."),
+        "allow": header("The methods that the path has."),
+    })
+}
+
+/// Adds what all operations of a kind have in common: parameters, headers, and the problems that
+/// authentication, bodies and lists report.
+fn complete(path: &str, method: &str, operation: &mut Value, shared: &mut Map<String, Value>) {
+    let role = operation["x-role"].as_str().map(str::to_owned);
+    let parameters: Vec<Value> = operation["parameters"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+    let own = operation["x-problems"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let mut codes: Vec<String> = own
+        .iter()
+        .map(|code| code.as_str().unwrap().to_owned())
+        .collect();
+    let mut add = |all: &[&str]| codes.extend(all.iter().map(|code| (*code).to_owned()));
+    add(&[
+        "malformed-request",
+        "unknown-api-version",
+        "internal",
+        "unavailable",
+    ]);
+    if role.is_some() {
+        add(&[
+            "unauthorized",
+            "rate-limited",
+            "too-many-attempts",
+            "unknown-parameter",
+        ]);
+    }
+    let in_path_tenant = path.starts_with("/api/tenants/");
+    if role.as_deref().is_some_and(|role| role != "any") {
+        add(&["forbidden", "not-found"]);
+        if !in_path_tenant {
+            add(&["tenant-missing"]);
+        }
+    }
+    if role.is_some() && operation.get("requestBody").is_some() {
+        add(&[
+            "malformed-body",
+            "invalid-body",
+            "body-too-large",
+            "unsupported-media-type",
+        ]);
+    }
+    if operation.get("requestBody").is_some() {
+        add(&["malformed-body"]);
+    }
+    if has("Idempotency-Key") {
+        add(&["bad-idempotency-key", "idempotency-key-reused"]);
+    }
+    if has("cursor") {
+        add(&["bad-limit", "bad-cursor"]);
+    }
+    if parameters
+        .iter()
+        .any(|parameter| parameter["in"] == "query")
+    {
+        add(&["bad-parameter"]);
+    }
+    for parameter in &parameters {
+        assert!(
+            parameter["in"] != "path"
+                || path.contains(&format!("{{{}}}", parameter["name"].as_str().unwrap())),
+            "{method} {path} has no {}",
+            parameter["name"]
+        );
+    }
+    let responses = operation["responses"].as_object_mut().unwrap();
+    add_problems(method, path, responses, &codes);
+    for (status, response) in responses {
+        let headers = &mut response["headers"];
+        for name in ["x-request-id", "api-version"] {
+            headers[name] = json!({"$ref": format!("#/components/headers/{name}")});
+        }
+        if role.is_some() && status != "401" {
+            for name in ["ratelimit", "ratelimit-policy"] {
+                headers[name] = json!({"$ref": format!("#/components/headers/{name}")});
+            }
+        }
+        let more = match status.as_str() {
+            "401" => Some("www-authenticate"),
+            "405" => Some("allow"),
+            "429" | "503" => Some("retry-after"),
+            _ => None,
+        };
+        if let Some(name) = more {
+            headers[name] = json!({"$ref": format!("#/components/headers/{name}")});
+        }
+        share(response, shared);
+    }
+    let operation = operation.as_object_mut().unwrap();
+    operation.remove("x-problems");
+    let mut parameters = parameters;
+    let mut refer = |name: &str| {
+        parameters.push(json!({"$ref": format!("#/components/parameters/{name}")}));
+    };
+    refer("api_version");
+    if role.as_deref().is_some_and(|role| role != "any") && !in_path_tenant {
+        refer("tenant_header");
+        refer("tenant_query");
+    }
+    operation.insert("parameters".to_owned(), parameters.into());
+}
+
+/// Moves a response with one kind of problem to those that operations share.
+fn share(response: &mut Value, shared: &mut Map<String, Value>) {
+    let only = match response["x-problems"].as_array().map(Vec::as_slice) {
+        Some([code])
+            if response["content"]
+                .as_object()
+                .is_some_and(|all| all.len() == 1) =>
+        {
+            code
+        }
+        _ => return,
+    };
+    let name = only.as_str().unwrap().to_owned();
+    let known = shared
+        .entry(name.clone())
+        .or_insert_with(|| response.clone());
+    if known == response {
+        *response = json!({"$ref": format!("#/components/responses/{name}")});
+    }
+}
+
+/// Adds a response for each status that one of the codes has.
+fn add_problems(method: &str, path: &str, responses: &mut Map<String, Value>, codes: &[String]) {
+    let mut by_status: BTreeMap<u16, BTreeMap<&str, &str>> = BTreeMap::new();
+    for code in codes {
+        let mut found: Vec<_> = kinds::ALL.iter().filter(|kind| kind.code == code).collect();
+        // One code has two statuses: Stripe takes `400` for a bad signature, everybody else `401`.
+        if path == "/api/stripe/webhook" {
+            found.retain(|kind| *kind != &kinds::BAD_SIGNATURE);
+        } else {
+            found.retain(|kind| *kind != &kinds::BAD_STRIPE_SIGNATURE);
+        }
+        assert!(
+            !found.is_empty(),
+            "{method} {path} names no kind of problem: {code}"
+        );
+        for kind in found {
+            by_status
+                .entry(kind.status)
+                .or_default()
+                .insert(kind.code, kind.title);
+        }
+    }
+    for (status, kinds) in by_status {
+        let codes: Vec<&str> = kinds.keys().copied().collect();
+        let description: Vec<String> = kinds
+            .iter()
+            .map(|(code, title)| format!("`{code}`: {title}."))
+            .collect();
+        let schema = json!({"$ref": "#/components/schemas/Problem"});
+        let response = responses
+            .entry(status.to_string())
+            .or_insert_with(|| json!({}));
+        let before = response["description"].as_str().map(str::to_owned);
+        let description = before.into_iter().chain(description).collect::<Vec<_>>();
+        response["description"] = description.join(" ").into();
+        response["content"]["application/problem+json"] = json!({ "schema": schema });
+        response["x-problems"] = codes.into();
+    }
+}
+
+/// Operations are named as functions in code, and in camel case in the document.
+fn camel_case_ids(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(id) if name == "operationId" => *id = camel_case(id),
+                    member => camel_case_ids(member),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(camel_case_ids),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn camel_case(id: &str) -> String {
+    let mut words = id.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |all, word| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        format!("{all}{}{tail}", head.to_uppercase())
+    })
+}
+
+/// A response to be held to the document.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a> {
+    /// The request's method.
+    pub method: &'a str,
+    /// The request's path, without its query.
+    pub path: &'a str,
+    /// The response's status.
+    pub status: u16,
+    /// The response's `Content-Type`, or nothing.
+    pub content_type: &'a str,
+    /// The response's body.
+    pub body: &'a [u8],
+}
+
+/// The checked-in document.
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(diagnostics::OPENAPI).unwrap());
+
+/// The document's schemas twice: `strict` ones refuse members that they do not name, `open` ones are
+/// for use within an `allOf`.
+static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
+    let schemas = DOCUMENT["components"]["schemas"].as_object().unwrap();
+    let copy = |within| -> Map<String, Value> {
+        let copied = |(name, schema): (&String, &Value)| (name.clone(), strict(schema, within));
+        schemas.iter().map(copied).collect()
+    };
+    json!({"strict": copy(false), "open": copy(true)})
+});
+
+type Validators = Mutex<HashMap<String, Arc<Validator>>>;
+
+static VALIDATORS: LazyLock<Validators> = LazyLock::new(Validators::default);
+
+/// A schema that refuses members it does not name, unless it is within an `allOf`.
+fn strict(schema: &Value, within: bool) -> Value {
+    let Value::Object(members) = schema else {
+        return schema.clone();
+    };
+    let mut made = Map::new();
+    for (name, member) in members {
+        let member = match (name.as_str(), member) {
+            ("$ref", Value::String(target)) => {
+                let kind = if within { "open" } else { "strict" };
+                target
+                    .replace("#/components/schemas/", &format!("#/{kind}/"))
+                    .into()
+            }
+            ("allOf", Value::Array(all)) => all.iter().map(|one| strict(one, true)).collect(),
+            ("oneOf" | "anyOf", Value::Array(all)) => {
+                all.iter().map(|one| strict(one, within)).collect()
+            }
+            ("properties", Value::Object(all)) => {
+                let made = all
+                    .iter()
+                    .map(|(name, one)| (name.clone(), strict(one, false)));
+                Value::Object(made.collect())
+            }
+            ("items" | "additionalProperties", one) => strict(one, false),
+            (_, member) => member.clone(),
+        };
+        made.insert(name.clone(), member);
+    }
+    let names_members = members.contains_key("properties") || members.contains_key("allOf");
+    if names_members && !within && !members.contains_key("additionalProperties") {
+        made.insert("unevaluatedProperties".to_owned(), false.into());
+    }
+    Value::Object(made)
+}
+
+/// The operations of a path, and the path as the document has it. A path that is spelled out comes
+/// before one with a parameter.
+fn find(path: &str) -> Option<(&'static str, &'static Value)> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let fits = |template: &str| {
+        let own: Vec<&str> = template.split('/').collect();
+        own.len() == parts.len()
+            && own
+                .iter()
+                .zip(&parts)
+                .all(|(own, part)| own == part || (own.starts_with('{') && !part.is_empty()))
+    };
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .filter(|(template, _)| fits(template))
+        .min_by_key(|(template, _)| template.matches('{').count())
+        .map(|(template, operations)| (template.as_str(), operations))
+}
+
+/// Fails if the document does not say that this response may come.
+pub fn check(exchange: &Exchange<'_>) {
+    let Exchange {
+        method,
+        path,
+        status,
+        content_type,
+        body,
+    } = *exchange;
+    let place = format!(
+        "{method} {path} -> {status} {}",
+        String::from_utf8_lossy(body)
+    );
+    let Some((template, operations)) = find(path) else {
+        assert!([400, 404].contains(&status), "no such path: {place}");
+        return;
+    };
+    if method == "OPTIONS" {
+        // API Gateway answers a preflight itself.
+        return;
+    }
+    let lower = if method == "HEAD" {
+        "get"
+    } else {
+        &method.to_lowercase()
+    };
+    let Some(operation) = operations.get(lower) else {
+        assert!([400, 405, 204].contains(&status), "no such method: {place}");
+        return;
+    };
+    let response = &operation["responses"][status.to_string()];
+    let response = match response["$ref"].as_str() {
+        Some(name) => DOCUMENT.pointer(&name[1..]).unwrap(),
+        None => response,
+    };
+    assert!(response.is_object(), "an undocumented status: {place}");
+    let Some(content) = response.get("content") else {
+        assert!(body.is_empty(), "an undocumented body: {place}");
+        return;
+    };
+    if method == "HEAD" {
+        return;
+    }
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    let media = &content[media_type];
+    assert!(
+        media.is_object(),
+        "an undocumented type {content_type:?}: {place}"
+    );
+    let schema = &media["schema"];
+    let value = if media_type.ends_with("json") {
+        serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error}: {place}"))
+    } else {
+        Value::String(String::from_utf8_lossy(body).into_owned())
+    };
+    let name = format!("{method} {template} {status} {media_type}");
+    let validator = {
+        let mut all = VALIDATORS.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            all.entry(name)
+                .or_insert_with(|| Arc::new(validator(schema))),
+        )
+    };
+    if media_type == "application/problem+json" {
+        let codes = response["x-problems"].as_array().unwrap();
+        assert!(
+            codes.contains(&value["code"]),
+            "an undocumented code: {place}"
+        );
+        assert_eq!(value["status"], status, "{place}");
+    }
+    let faults: Vec<String> = validator
+        .iter_errors(&value)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(faults.is_empty(), "{}\n{place}", faults.join("\n"));
+}
+
+fn validator(schema: &Value) -> Validator {
+    let mut whole = SCHEMAS.clone();
+    whole["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    whole["response"] = strict(schema, false);
+    whole["$ref"] = "#/response".into();
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(&whole)
+        .unwrap()
+}
