@@ -47,7 +47,6 @@ const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
 
 /// A service of these routes. What no route takes is answered `404`, a method that a route does not
 /// have `405` with `Allow`.
-#[must_use]
 pub fn service(routes: OpenApiRouter) -> Router {
     let (routes, _) = routes.split_for_parts();
     let router = routes
