@@ -1,17 +1,23 @@
 # Everything that a person does here. Tools are installed into .local, each in one version.
 
+# `make run` builds the functions while it installs the local AWS.
+MAKEFLAGS += --jobs=2
+
 PYTHON ?= python3
 VENV := .local/venv
 TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run test watch check openapi bench zips clean
+.PHONY: run functions test watch check openapi bench zips clean
 
-run: $(VENV)/run.stamp
+run: functions $(VENV)/run.stamp
 	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) run
 
-test: $(VENV)/run.stamp
+functions:
+	@$(PYTHON) infra/local/build.py
+
+test: $(VENV)/run.stamp $(VENV)/test.stamp
 	@$(LOCAL) test
 
 watch: $(VENV)/run.stamp $(TOOLS)/stamp
@@ -48,6 +54,11 @@ $(VENV)/bin/python:
 
 $(VENV)/run.stamp: infra/local/requirements.txt | $(VENV)/bin/python
 	@echo "  installing the local AWS into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r $< || { echo "failed: pip could not install $<; see its message above"; exit 1; }
+	@touch $@
+
+$(VENV)/test.stamp: infra/local/requirements-test.txt | $(VENV)/run.stamp
+	@echo "  installing schemathesis into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r $< || { echo "failed: pip could not install $<; see its message above"; exit 1; }
 	@touch $@
 

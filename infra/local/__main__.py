@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 
+import contract
 import demo
 import rival
-from stack import LOCAL, ROOT, Failed, Stack, build, free_ports, say, target_folder
+from build import ROOT, Failed, build, say, target_folder
+from stack import LOCAL, Stack, free_ports
 
 
 def on_signal(*_):
@@ -30,7 +32,6 @@ def run():
         say("beginning anew")
         shutil.rmtree(state, ignore_errors=True)
         path.unlink(missing_ok=True)
-    build()
     stack = Stack("aias", port, state)
     try:
         say("starting the local AWS")
@@ -86,6 +87,7 @@ def test():
         file = state / "stack.json"
         file.write_text(json.dumps(described))
         environment = {**os.environ, "AIAS_STACK": str(file)}
+        contract.check(stack, state)
         arguments = sys.argv[2:] or ["--workspace"]
         code = subprocess.run([*runner, "run", *arguments], cwd=ROOT, env=environment).returncode
     finally:

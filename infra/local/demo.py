@@ -9,7 +9,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from stack import Failed, Stack
+from build import Failed
+from stack import Stack
 
 WORKFLOW = """\
 document: {dsl: '1.0.3', namespace: demo, name: order-total, version: '1.0.0'}

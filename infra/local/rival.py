@@ -9,7 +9,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from stack import Failed, end_with_parent, say
+from build import Failed, say
+from stack import end_with_parent
 
 VERSION = "4.1.8"
 NAME = f"Node-RED {VERSION}"

@@ -21,41 +21,14 @@ from secrets import token_hex
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from build import ROOT, Failed, say, target_folder
 from issuer import AUDIENCE, Issuer
 
-ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
 # The local AWS, the OIDC issuer, and what stands for Stripe; `make watch` takes the one in between.
 OFFSETS = (0, 1, 3)
-# What a local stack runs: the functions and the Stripe mock.
-PACKAGES = [f"--package={path.name}" for path in sorted((ROOT / "functions").iterdir())] + [
-    "--package=stripe-mock",
-    "--package=local-features",
-]
 STRIPE_API_KEY = "sk_test_local"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-
-
-class Failed(Exception):
-    """One clear line: what, why, the mend."""
-
-
-def say(text):
-    print(f"  {text}", flush=True)
-
-
-def target_folder(profile="debug") -> Path:
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / profile
-
-
-def build(packages=PACKAGES):
-    if not shutil.which("cargo"):
-        raise Failed("cargo is missing, and builds the functions: install Rust from https://rustup.rs")
-    say("building the functions (the first time takes some minutes)")
-    began = time.monotonic()
-    if subprocess.run(["cargo", "build", "--bins", *packages], cwd=ROOT).returncode != 0:
-        raise Failed("the functions do not build: see the compiler's message above")
-    say(f"built in {time.monotonic() - began:.0f} s")
 
 
 def is_free(port):

@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-use aias_platform::http::{Gateway, service};
+use aias_platform::http::{Gateway, Identity, service};
 use aias_tests::{
     api::{document, operations},
-    bench::{Bench, OWNERS_KEY, json_of, respond},
+    bench::{Bench, OWNERS_KEY, TENANT, json_of, respond},
 };
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
@@ -194,4 +194,26 @@ async fn all_routers_work_as_one() {
         (405, "GET,HEAD")
     );
     assert_eq!(ask("GET", "/api/nothing", null).await.status_code, 404);
+}
+
+/// As behind a session: what verified the caller puts an identity into the request.
+#[tokio::test]
+async fn identity_in_the_request_needs_no_credential() {
+    let Some(bench) = Bench::new().await else {
+        return;
+    };
+    let status = async |user: &str, tenant: &str| {
+        let identity = Identity::User(user.parse().unwrap());
+        let routes = bench.routes(bench.api_of(None), "runs");
+        let gateway = Gateway::new(service(routes.layer(axum::Extension(identity))));
+        let event = json!({
+            "rawPath": "/api/runs",
+            "headers": {"x-tenant-id": tenant},
+            "requestContext": {"http": {"method": "GET"}},
+        });
+        respond(&gateway, &event.to_string()).await.status_code
+    };
+    assert_eq!(status("owner", TENANT).await, 200);
+    assert_eq!(status("stranger", TENANT).await, 404);
+    assert_eq!(status("owner", "ten_01JD3V4ZK8QW5R7T9X1B3C5D7G").await, 404);
 }

@@ -8,17 +8,15 @@ use aias_domain::{
 use aias_platform::{
     clock::random_id,
     http::{
-        Editor, JsonBody, Once, Path, Problem, RequestBody, Response, Result, WithHeader as _,
-        kinds, openapi,
-        response::{json, object},
-        retry_on_conflict,
+        Editor, JsonBody, Once, Path, Problem, RequestBody, Result, WithHeader as _, kinds,
+        openapi, response::object, retry_on_conflict,
     },
     journal,
-    runs::{Prepared, RunView, expiry, new_run, read_input, tell_parent},
+    runs::{Prepared, RunAccepted, RunView, expiry, new_run, read_input, tell_parent},
     store::{Stored, StoredRun, TenantStore},
 };
 use axum::http::{StatusCode, header::LOCATION};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{App, find};
@@ -131,13 +129,6 @@ impl RequestBody for Replay {
     }
 }
 
-/// A new run.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RunAccepted {
-    run_id: RunId,
-    status: Status,
-}
-
 /// Replay a run's input
 ///
 /// Starts a new run on the stored input.
@@ -187,16 +178,10 @@ pub(crate) async fn replay_run(
         // Stored again, so that it is kept as long as the new run.
         let input = intake.place(&store, input).await?;
         let run = new_run(run, input, limits.retention_days);
-        let response = accepted(run_id)?;
+        let response = RunAccepted::respond(run_id)?;
         let sealed = once.sealed(&response)?;
         let begun = intake.begin_once(&store, &run, sealed).await?;
         once.finish(begun, response, limits)
     };
     ctx.once(&body.bytes, create).await
-}
-
-fn accepted(run_id: RunId) -> Result<Response> {
-    let status = Status::Pending;
-    let response = json(StatusCode::ACCEPTED, &RunAccepted { run_id, status })?;
-    Ok(response.with(LOCATION, format!("/api/runs/{run_id}")))
 }

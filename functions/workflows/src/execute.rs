@@ -5,23 +5,22 @@ use std::time::Duration;
 use aias_domain::{
     id::{RunId, WorkflowId},
     plan::Limits,
-    run::{Run, Status, Trigger},
+    run::{Run, Trigger},
 };
 use aias_platform::{
     clock::random_id,
     http::{
-        Editor, JsonBody, Once, Path, Problem, RequestBody, Response, Result, WithHeader as _,
-        kinds, openapi,
-        response::{json, object},
+        Editor, JsonBody, Once, Path, Problem, RequestBody, Result, WithHeader as _, kinds,
+        openapi, response::object,
     },
-    runs::{Prepared, RunView, new_run},
+    runs::{Prepared, RunAccepted, RunView, new_run},
     store::{StoredRun, TenantStore},
 };
 use axum::{
     body::Bytes,
-    http::{HeaderName, StatusCode, header::LOCATION},
+    http::{HeaderName, StatusCode},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tracing::{Span, field::display};
@@ -70,20 +69,13 @@ impl RequestBody for Execution {
     }
 }
 
-/// A new run.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RunAccepted {
-    run_id: RunId,
-    status: Status,
-}
-
 /// How long a response may wait for the run.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header")]
 pub(crate) struct PreferWait {
     /// `wait=20` waits up to 20 seconds (at most 25) for the run to end (RFC 7240).
-    #[param(rename = "Prefer", pattern = "^wait=[0-9]{1,2}$", example = "wait=20")]
+    #[param(rename = "Prefer", example = "wait=20")]
     prefer: Option<String>,
 }
 
@@ -165,7 +157,7 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
         let run = Run::pending(run_id, head.id, Some(head.latest), Trigger::Api, digest);
         let input = intake.place(&store, input).await?;
         let run = new_run(run, input, limits.retention_days);
-        let response = accepted(run_id)?;
+        let response = RunAccepted::respond(run_id)?;
         let sealed = once.sealed(&response)?;
         let begun = intake.begin_once(&store, &run, sealed).await?;
         let response = once.finish(begun, response, limits)?;
@@ -182,12 +174,6 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
         }
     };
     ctx.once(body, create).await
-}
-
-fn accepted(run_id: RunId) -> Result<Response> {
-    let status = Status::Pending;
-    let response = json(StatusCode::ACCEPTED, &RunAccepted { run_id, status })?;
-    Ok(response.with(LOCATION, format!("/api/runs/{run_id}")))
 }
 
 /// `Prefer: wait=n` (RFC 7240), in seconds.

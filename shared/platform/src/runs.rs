@@ -17,6 +17,7 @@ use aias_domain::{
     plan::{self, Limits},
     run::{Child, Run, RunError, Status, Trigger},
 };
+use axum::http::{StatusCode, header::LOCATION};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +25,7 @@ use utoipa::ToSchema;
 
 use crate::{
     blobs::{self, Blobs, Object},
+    http::{self, WithHeader as _, response},
     queue::{self, Queue, RunMessage},
     store::{
         self, Admission, Gate, Idempotency, Input, Refused, Store, Stored, StoredRun, Task,
@@ -316,6 +318,25 @@ pub async fn read_artifact(
     }
     let object = Object::artifact(store, artifact.id, &artifact.digest);
     blobs.get_start(&object, max).await
+}
+
+/// A run that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RunAccepted {
+    run_id: RunId,
+    status: Status,
+}
+
+impl RunAccepted {
+    /// The response with a new run, which is pending.
+    ///
+    /// # Errors
+    /// As [`response::json`].
+    pub fn respond(run_id: RunId) -> http::Result {
+        let status = Status::Pending;
+        let response = response::json(StatusCode::ACCEPTED, &Self { run_id, status })?;
+        Ok(response.with(LOCATION, format!("/api/runs/{run_id}")))
+    }
 }
 
 /// A run as the API shows it.
