@@ -34,7 +34,8 @@ check: $(VENV)/run.stamp $(TOOLS)/stamp
 
 # docs/openapi.json, from the handlers. A test fails when it is stale.
 openapi:
-	cargo run --quiet --package aias-tests --bin openapi > docs/openapi.json.new
+	cargo build --quiet --workspace --bins
+	"$${CARGO_TARGET_DIR:-target}/debug/openapi" > docs/openapi.json.new
 	mv docs/openapi.json.new docs/openapi.json
 
 # Figures, never tests: docs/benchmarks.md, docs/scale.md and their plots are made anew.

@@ -39,6 +39,25 @@ fn checked_in_document_is_current() {
 }
 
 #[test]
+fn every_reference_of_the_document_resolves() {
+    let document = document();
+    let mut left = vec![&document];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Object(members) => {
+                if let Some(target) = members.get("$ref").and_then(Value::as_str) {
+                    let found = target.strip_prefix('#').and_then(|at| document.pointer(at));
+                    assert!(found.is_some(), "{target}");
+                }
+                left.extend(members.values());
+            }
+            Value::Array(items) => left.extend(items),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
+#[test]
 fn every_operation_states_who_may_call_it() {
     for operation in operations() {
         let public = [

@@ -42,7 +42,6 @@ pub(crate) async fn list_api_keys(ctx: Admin<App, List<NoFilter>>) -> Result {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApiKeyInput {
-    #[schema(inline)]
     name: Name,
     role: Role,
     /// When the key stops being valid; never by default.

@@ -128,7 +128,6 @@ async fn list_tenants(ctx: Identified<App>) -> Result {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TenantInput {
-    #[schema(inline)]
     name: Name,
 }
 

@@ -47,7 +47,6 @@ fn manage(caller: &Caller, role: Role) -> Result<()> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewMember {
     /// The subject (`sub`) of the member's tokens.
-    #[schema(inline)]
     user_id: UserId,
     role: Role,
 }
@@ -111,7 +110,7 @@ impl RequestBody for MemberChange {}
     patch,
     path = "/api/tenants/{id}/members/{user_id}",
     tag = "tenants",
-    params(("id" = TenantId, Path), ("user_id" = inline(UserId), Path), openapi::IfMatch),
+    params(("id" = TenantId, Path), ("user_id" = UserId, Path), openapi::IfMatch),
     request_body = MemberChange,
     responses((
         status = 200, description = "The member", body = view::MemberView,
@@ -161,7 +160,7 @@ pub(crate) async fn change_member(
     delete,
     path = "/api/tenants/{id}/members/{user_id}",
     tag = "tenants",
-    params(("id" = TenantId, Path), ("user_id" = inline(UserId), Path)),
+    params(("id" = TenantId, Path), ("user_id" = UserId, Path)),
     responses((status = 204, description = "The user is no member any more")),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "last-owner"]))),
 )]

@@ -116,7 +116,6 @@ async fn get_endpoint(ctx: Viewer<App>, Path(id): Path<EndpointId>) -> Result {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EndpointInput {
-    #[schema(inline)]
     name: Name,
     workflow_id: WorkflowId,
     /// `none` by default: every request is accepted.
@@ -200,7 +199,6 @@ async fn create_endpoint(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EndpointChange {
-    #[schema(inline)]
     name: Option<Name>,
     workflow_id: Option<WorkflowId>,
     verification: Option<VerificationInput>,

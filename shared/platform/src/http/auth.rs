@@ -175,8 +175,9 @@ impl Auth {
 
     /// The caller, in the tenant of the key, or the one that the header or the query names.
     async fn caller_in_named_tenant(&self, request: &Credentials) -> Result<Arc<Caller>, Problem> {
-        let named = request.named_tenant.as_deref();
-        match self.identity(request).await? {
+        let identity = self.identity(request).await?;
+        let named = request.named_tenant()?;
+        match identity {
             Identity::Key(caller) => match named {
                 Some(named) if named != caller.tenant.id.to_string() => Err(Problem::not_found()),
                 _ => Ok(caller),
@@ -186,7 +187,7 @@ impl Auth {
                     Problem::new(&kinds::TENANT_MISSING)
                         .detail("name the tenant in X-Tenant-Id or ?tenant_id=")
                 })?;
-                self.member(named, user).await
+                self.member(&named, user).await
             }
         }
     }
@@ -308,25 +309,32 @@ fn disabled_by_plan() -> Problem {
 struct Credentials {
     head: Head,
     identity: Option<Identity>,
-    named_tenant: Option<String>,
 }
 
 impl Credentials {
     fn of(request: Request) -> (Self, Request) {
         let (parts, body) = request.into_parts();
         let head = Head::of(&parts);
-        let named_in_query = || {
-            let mut pairs = form_urlencoded::parse(head.query().as_bytes());
-            let found = pairs.find(|(name, _)| name == "tenant_id");
-            found.map(|(_, value)| value.into_owned())
-        };
-        let named_in_header = head.header("x-tenant-id").map(str::to_owned);
         let credentials = Self {
-            named_tenant: named_in_header.or_else(named_in_query),
             identity: parts.extensions.get().cloned(),
             head,
         };
         (credentials, Request::from_parts(parts, body))
+    }
+
+    /// The tenant that the header or the query names.
+    ///
+    /// # Errors
+    /// `404` if they name two.
+    fn named_tenant(&self) -> Result<Option<String>, Problem> {
+        let mut pairs = form_urlencoded::parse(self.head.query().as_bytes());
+        let in_query = pairs.find(|(name, _)| name == "tenant_id");
+        let in_query = in_query.map(|(_, value)| value.into_owned());
+        let in_header = self.head.header("x-tenant-id").map(str::to_owned);
+        match (in_header, in_query) {
+            (Some(header), Some(query)) if header != query => Err(Problem::not_found()),
+            (header, query) => Ok(header.or(query)),
+        }
     }
 }
 

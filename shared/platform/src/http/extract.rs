@@ -44,7 +44,7 @@ pub trait RequestBody: DeserializeOwned + Send {
         MAX_BODY_BYTES
     }
 
-    /// What an empty body is, where the body is optional.
+    /// What an empty body or `null` is, where the body is optional.
     #[must_use]
     fn empty() -> Option<Self> {
         None
@@ -68,8 +68,8 @@ impl<T: RequestBody, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let caller = parts.extensions.get::<Arc<Caller>>();
         let max = T::max_bytes(caller.map(|caller| &caller.limits));
         let bytes = read(body, max).await?;
-        let empty = bytes.is_empty().then(T::empty).flatten();
-        let value = match empty {
+        let is_empty = bytes.is_empty() || bytes.trim_ascii() == b"null";
+        let value = match is_empty.then(T::empty).flatten() {
             Some(value) => value,
             None => parse(&Head::of(&parts), &bytes)?,
         };
