@@ -65,6 +65,7 @@ def test():
     """Everything, with one deployed stack for the tests that want it. The runner speaks last."""
     build(["--workspace"])
     runner = nextest()
+    contract.check(LOCAL / "contract")
     state = LOCAL / "test"
     shutil.rmtree(state, ignore_errors=True)
     stack = Stack("aias-test", free_ports(), state)
@@ -87,7 +88,6 @@ def test():
         file = state / "stack.json"
         file.write_text(json.dumps(described))
         environment = {**os.environ, "AIAS_STACK": str(file)}
-        contract.check(stack, state)
         arguments = sys.argv[2:] or ["--workspace"]
         code = subprocess.run([*runner, "run", *arguments], cwd=ROOT, env=environment).returncode
     finally:

@@ -370,10 +370,12 @@ fn camel_case_ids(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                match member {
-                    Value::String(id) if name == "operationId" => *id = camel_case(id),
-                    member => camel_case_ids(member),
+                if name == "operationId"
+                    && let Some(id) = member.as_str()
+                {
+                    *member = camel_case(id).into();
                 }
+                camel_case_ids(member);
             }
         }
         Value::Array(items) => items.iter_mut().for_each(camel_case_ids),
@@ -449,7 +451,7 @@ fn strict(schema: &Value, within: bool) -> Value {
                 Value::Object(made.collect())
             }
             ("items" | "additionalProperties", one) => strict(one, false),
-            (_, member) => member.clone(),
+            (_, other) => other.clone(),
         };
         made.insert(name.clone(), member);
     }

@@ -77,10 +77,9 @@ async fn attempt(app: &App, event: &Event, fact: &Fact) -> Result<Outcome> {
             value,
             version: known.version,
         };
-        return Ok(match write(app, event, Some(&own), None).await? {
-            Outcome::Applied => Outcome::Unassigned,
-            outcome => outcome,
-        });
+        let written = write(app, event, Some(&own), None).await?;
+        let is_new = written == Outcome::Applied;
+        return Ok(if is_new { Outcome::Unassigned } else { written });
     };
     let store = app.store.tenant(proof);
     Span::current().record("tenant_id", display(store.tenant_id()));

@@ -5,7 +5,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    clippy::print_stdout,
     clippy::missing_panics_doc,
     reason = "a test that cannot be set up has failed"
 )]
