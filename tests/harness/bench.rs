@@ -38,7 +38,7 @@ use serde_json::{Value, json, value::RawValue};
 use stripe_mock::StripeMock;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::api::{self, Exchange};
+use crate::contract::{self, Exchange};
 
 /// The tenant's id.
 pub const TENANT: &str = "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F";
@@ -96,7 +96,7 @@ pub async fn respond(gateway: &Gateway, event: &str) -> HttpAnswer {
     let response = serde_json::to_value(gateway.respond(&payload).await).unwrap();
     let answer: HttpAnswer = serde_json::from_value(response).unwrap();
     let event: Value = serde_json::from_str(event).unwrap();
-    api::check(&Exchange {
+    contract::check(&Exchange {
         method: event["requestContext"]["http"]["method"]
             .as_str()
             .unwrap_or_default(),

@@ -13,7 +13,7 @@ use aias_testkit::{
 use serde_json::{Value, json};
 use ureq::{Agent, http};
 
-use crate::api::{self, Exchange};
+use crate::contract::{self, Exchange};
 
 /// An answer.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ fn hold_to_document(method: &str, url: &str, answer: &Answer) {
     let Some(path) = own.filter(|path| path.starts_with("/api/")) else {
         return;
     };
-    api::check(&Exchange {
+    contract::check(&Exchange {
         method,
         path: path.split('?').next().unwrap_or_default(),
         status: answer.status,

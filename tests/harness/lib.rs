@@ -13,6 +13,7 @@ pub mod api;
 pub mod bench;
 pub mod client;
 pub mod cloud;
+pub mod contract;
 pub mod figures;
 pub mod hosts;
 pub mod lambda;

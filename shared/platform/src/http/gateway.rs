@@ -2,10 +2,11 @@
 //!
 //! `lambda_http` makes a request of an event, and a response of the router's. On the way it panics on
 //! a body that is not base64 although the event says so, and on a host, path or query that is no
-//! URI; an event with a header that the `http` crate refuses does not even reach it. [`Gateway`]
-//! checks for these first and answers `400`, since a panic would reach the caller as a bare `502`.
+//! URI; an event with a header that the `http` crate refuses does not even reach it, and that crate
+//! panics on more than 24,576 headers. [`Gateway`] checks for these first and answers `400`, since a
+//! panic would reach the caller as a bare `502`.
 
-use std::{convert::Infallible, future::ready, pin::Pin};
+use std::{borrow::Cow, collections::HashMap, convert::Infallible, future::ready, pin::Pin};
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use axum::{
@@ -19,7 +20,7 @@ use lambda_http::{
     Adapter, Body as EventBody, IntoResponse, request::LambdaRequest, tower::ServiceExt as _,
 };
 use lambda_runtime::{Context, LambdaEvent, Service as _, service_fn};
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 use url::Url;
 
@@ -113,9 +114,33 @@ impl ReadRequest {
     }
 }
 
+/// How many headers an event may have. API Gateway takes 10 KB of them.
+const MAX_HEADERS: usize = 1_000;
+
+/// The headers of an event, uncounted by the `http` crate.
+#[derive(Deserialize)]
+struct Headers<'a> {
+    #[serde(borrow, default)]
+    headers: Option<HashMap<Cow<'a, str>, IgnoredAny>>,
+}
+
+/// Whether an event has too many headers. Only a large one can.
+fn has_too_many_headers(payload: &str) -> bool {
+    const FEWEST_BYTES: usize = "\"a\":\"\",".len();
+    if payload.len() < MAX_HEADERS * FEWEST_BYTES {
+        return false;
+    }
+    let event: Result<Headers<'_>, _> = serde_json::from_str(payload);
+    let headers = event.ok().and_then(|event| event.headers);
+    headers.is_some_and(|headers| headers.len() > MAX_HEADERS)
+}
+
 /// An event that the adapter can make a request of, and its body.
 fn read(payload: &RawValue) -> Result<(ApiGatewayV2httpRequest, Bytes), Problem> {
     let refuse = |detail: &str| Problem::new(&kinds::MALFORMED_REQUEST).detail(detail);
+    if has_too_many_headers(payload.get()) {
+        return Err(refuse("the request has too many headers"));
+    }
     let mut event: ApiGatewayV2httpRequest = serde_json::from_str(payload.get())
         .map_err(|error| refuse("the method or a header is malformed").because(error))?;
     let text = event.body.take().unwrap_or_default();
@@ -211,5 +236,34 @@ type ResponseFuture = Pin<Box<dyn Future<Output = lambda_http::Response<EventBod
 impl IntoResponse for EventResponse {
     fn into_response(self) -> ResponseFuture {
         Box::pin(ready(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use utoipa_axum::router::OpenApiRouter;
+
+    use super::*;
+    use crate::http::service;
+
+    #[tokio::test]
+    async fn request_with_too_many_headers_is_refused() {
+        let gateway = Gateway::new(service(OpenApiRouter::new()));
+        let status = async |headers: usize| {
+            let all: serde_json::Map<String, Value> = (0..headers)
+                .map(|number| (format!("x-{number}"), "".into()))
+                .collect();
+            let event = json!({
+                "rawPath": "/", "headers": all, "requestContext": {"http": {"method": "GET"}},
+            });
+            let payload = RawValue::from_string(event.to_string()).unwrap();
+            let response = serde_json::to_value(gateway.respond(&payload).await).unwrap();
+            response["statusCode"].as_u64().unwrap()
+        };
+        assert_eq!(status(1_000).await, 404);
+        assert_eq!(status(1_001).await, 400);
+        // The `http` crate panics on so many.
+        assert_eq!(status(40_000).await, 400);
     }
 }

@@ -137,7 +137,7 @@ fn log_response<B>(response: &http::Response<B>, latency: Duration, _: &Span) {
 }
 
 /// A path without its secret: the last part of a webhook's URL.
-pub(super) fn loggable(path: &str) -> String {
+fn loggable(path: &str) -> String {
     let mut parts: Vec<&str> = path.splitn(6, '/').collect();
     if parts.get(2) == Some(&"webhooks") && parts.len() >= 5 {
         parts.truncate(4);
