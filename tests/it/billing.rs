@@ -473,10 +473,10 @@ async fn a_checkout_that_cannot_be_is_refused() {
     let Some(bench) = Bench::new().await else {
         return;
     };
-    let wish = |plan: &str, url: &str| json!({"plan": plan, "success_url": url, "cancel_url": "https://a.example"});
-    let code = async |wish: Value| {
+    let checkout = |plan: &str, url: &str| json!({"plan": plan, "success_url": url, "cancel_url": "https://a.example"});
+    let code = async |checkout: Value| {
         let answer = bench
-            .ask("billing", "POST", "/api/billing/checkout", &wish)
+            .ask("billing", "POST", "/api/billing/checkout", &checkout)
             .await;
         format!(
             "{} {}",
@@ -485,14 +485,14 @@ async fn a_checkout_that_cannot_be_is_refused() {
         )
     };
     for bad in [
-        wish("free", "https://a.example"),
-        wish("gold", "https://a.example"),
+        checkout("free", "https://a.example"),
+        checkout("gold", "https://a.example"),
         // Agreed on with the operator, not sold.
-        wish("enterprise", "https://a.example"),
-        wish("pro", "http://a.example"),
-        wish("pro", "http://localhost.evil.example"),
-        wish("pro", "javascript:alert(1)"),
-        wish("pro", &format!("https://a.example/{}", "x".repeat(2_048))),
+        checkout("enterprise", "https://a.example"),
+        checkout("pro", "http://a.example"),
+        checkout("pro", "http://localhost.evil.example"),
+        checkout("pro", "javascript:alert(1)"),
+        checkout("pro", &format!("https://a.example/{}", "x".repeat(2_048))),
         json!({"plan": "pro"}),
     ] {
         assert_eq!(code(bad.clone()).await, "400 invalid-body", "{bad}");
@@ -505,14 +505,14 @@ async fn a_checkout_that_cannot_be_is_refused() {
     // Stripe is down, then it is up again.
     bench.stripe.fail(3);
     assert_eq!(
-        code(wish("pro", "http://localhost:3000/ok")).await,
+        code(checkout("pro", "http://localhost:3000/ok")).await,
         "503 unavailable"
     );
     bench.stripe.fail(2);
-    assert_eq!(code(wish("pro", "http://localhost:3000/ok")).await, "200 ");
+    assert_eq!(code(checkout("pro", "http://localhost:3000/ok")).await, "200 ");
     // Another API key: refused, and nothing of it is told.
     bench.stripe.rotate_key("sk_test_other");
-    assert_eq!(code(wish("pro", "https://a.example")).await, "500 internal");
+    assert_eq!(code(checkout("pro", "https://a.example")).await, "500 internal");
     bench.stripe.rotate_key("sk_test_bench");
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
@@ -522,7 +522,7 @@ async fn a_checkout_that_cannot_be_is_refused() {
     )
     .await;
     assert_eq!(
-        code(wish("business", "https://a.example")).await,
+        code(checkout("business", "https://a.example")).await,
         "409 subscription-exists"
     );
     let portal = json!({"return_url": "https://a.example"});

@@ -180,8 +180,8 @@ pub(crate) async fn replay_run(
         let run = new_run(run, input, limits.retention_days);
         let response = RunAccepted::respond(run_id)?;
         let sealed = once.sealed(&response)?;
-        let begun = intake.begin_once(&store, &run, sealed).await?;
-        once.finish(begun, response, limits)
+        let accepted = intake.begin_once(&store, &run, sealed).await?;
+        once.finish(accepted, response, limits)
     };
     ctx.once(&body.bytes, create).await
 }

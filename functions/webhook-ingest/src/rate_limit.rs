@@ -1,4 +1,4 @@
-//! What a sender is told about the limits: `RateLimit` and `RateLimit-Policy`, from the very write
+//! The limits as responses report them: `RateLimit` and `RateLimit-Policy`, from the very write
 //! that counted the event.
 
 use aias_domain::{

@@ -159,8 +159,8 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
         let run = new_run(run, input, limits.retention_days);
         let response = RunAccepted::respond(run_id)?;
         let sealed = once.sealed(&response)?;
-        let begun = intake.begin_once(&store, &run, sealed).await?;
-        let response = once.finish(begun, response, limits)?;
+        let accepted = intake.begin_once(&store, &run, sealed).await?;
+        let response = once.finish(accepted, response, limits)?;
         let Some(wait) = preferred_wait(ctx.head.header("prefer")) else {
             return Ok(response);
         };

@@ -305,7 +305,7 @@ fn disabled_by_plan() -> Problem {
     )
 }
 
-/// What of a request tells who calls.
+/// The parts of a request that identify its caller.
 struct Credentials {
     head: Head,
     identity: Option<Identity>,
