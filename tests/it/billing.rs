@@ -509,10 +509,16 @@ async fn a_checkout_that_cannot_be_is_refused() {
         "503 unavailable"
     );
     bench.stripe.fail(2);
-    assert_eq!(code(checkout("pro", "http://localhost:3000/ok")).await, "200 ");
+    assert_eq!(
+        code(checkout("pro", "http://localhost:3000/ok")).await,
+        "200 "
+    );
     // Another API key: refused, and nothing of it is told.
     bench.stripe.rotate_key("sk_test_other");
-    assert_eq!(code(checkout("pro", "https://a.example")).await, "500 internal");
+    assert_eq!(
+        code(checkout("pro", "https://a.example")).await,
+        "500 internal"
+    );
     bench.stripe.rotate_key("sk_test_bench");
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
