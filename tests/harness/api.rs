@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aias_platform::{
     aws::{self, SdkConfig},
     config::Env,
-    http::{API_VERSION, openapi::ProblemSchema, problem::kinds},
+    http::{API_VERSION, Api, openapi::ProblemSchema, problem::kinds},
 };
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _, openapi::RefOr};
@@ -20,7 +20,7 @@ pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)>
         ),
         (
             "webhook-endpoints",
-            webhook_endpoints::routes(webhook_endpoints::App::load(aws, aws, env)),
+            webhook_endpoints::routes(Api::load(aws, aws, env)),
         ),
         (
             "workflows",
@@ -31,10 +31,7 @@ pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)>
             "artifacts",
             artifacts::routes(artifacts::App::load(aws, aws, env)),
         ),
-        (
-            "tenants",
-            tenants::routes(tenants::App::load(aws, aws, env)),
-        ),
+        ("tenants", tenants::routes(Api::load(aws, aws, env))),
         (
             "billing",
             billing::routes(billing::App::load(aws, aws, env)),

@@ -312,11 +312,11 @@ impl Bench {
         let (blobs, queue) = (self.blobs(), self.queue());
         match function {
             "webhook-ingest" => webhook_ingest::routes(self.ingest_app()),
-            "webhook-endpoints" => webhook_endpoints::routes(webhook_endpoints::App::new(api)),
+            "webhook-endpoints" => webhook_endpoints::routes(api),
             "workflows" => workflows::routes(workflows::App::new(api, blobs, queue, sandbox())),
             "runs" => runs::routes(runs::App::new(api, blobs, queue, sandbox())),
             "artifacts" => artifacts::routes(artifacts::App::new(api, blobs)),
-            "tenants" => tenants::routes(tenants::App::new(api)),
+            "tenants" => tenants::routes(api),
             "stripe-webhook" => stripe_webhook::routes(self.stripe_webhook_app()),
             "billing" => billing::routes(billing::App::new(api, self.stripe())),
             "diagnostics" => {

@@ -8,7 +8,7 @@ use aias_domain::{
 use aias_platform::{
     clock::{random_id, random_secret},
     http::{
-        Admin, Change, JsonBody, List, NoFilter, Once, PageParams, Path, Problem, RequestBody,
+        Admin, Api, Change, JsonBody, List, NoFilter, Once, PageParams, Path, Problem, RequestBody,
         Result, TOKEN_PREFIX, openapi,
         response::{no_content, object},
         shown,
@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{App, view};
+use crate::view;
 
 /// List API keys
 #[utoipa::path(
@@ -32,7 +32,7 @@ use crate::{App, view};
     responses((status = 200, description = "A page", body = openapi::Page<view::KeyView>)),
     extensions(("x-role" = json!("admin"))),
 )]
-pub(crate) async fn list_api_keys(ctx: Admin<App, List<NoFilter>>) -> Result {
+pub(crate) async fn list_api_keys(ctx: Admin<Api, List<NoFilter>>) -> Result {
     let store = ctx.store();
     let fetch = async |listing: Listing| Ok(store.api_keys(&listing).await?);
     ctx.page(fetch, |key| view::api_key(&key)).await
@@ -70,7 +70,7 @@ fn manage(caller: Role, role: Role) -> Result<()> {
     )),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "plan-limit-exceeded"]))),
 )]
-pub(crate) async fn create_api_key(ctx: Admin<App>, body: JsonBody<ApiKeyInput>) -> Result {
+pub(crate) async fn create_api_key(ctx: Admin<Api>, body: JsonBody<ApiKeyInput>) -> Result {
     let create = async |once: Once<'_>| {
         let input = &body.value;
         manage(ctx.caller.role, input.role)?;
@@ -114,7 +114,7 @@ pub(crate) async fn create_api_key(ctx: Admin<App>, body: JsonBody<ApiKeyInput>)
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict"]))),
 )]
 pub(crate) async fn delete_api_key(
-    ctx: Admin<App>,
+    ctx: Admin<Api>,
     Path((_, id)): Path<(TenantId, KeyId)>,
 ) -> Result {
     let read = ctx.store().api_key(id).await?;

@@ -6,14 +6,12 @@ use aias_domain::{
     id::{AuditId, TenantId},
 };
 use aias_platform::{
-    http::{Admin, List, NoFilter, PageParams, Result, openapi},
+    http::{Admin, Api, List, NoFilter, PageParams, Result, openapi},
     store::Listing,
 };
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-
-use crate::App;
 
 /// Who changed what, and how.
 #[derive(Serialize, ToSchema)]
@@ -57,7 +55,7 @@ fn view(entry: Entry) -> EntryView {
     responses((status = 200, description = "A page", body = openapi::Page<EntryView>)),
     extensions(("x-role" = json!("admin"))),
 )]
-pub(crate) async fn list_audit_log(ctx: Admin<App, List<NoFilter>>) -> Result {
+pub(crate) async fn list_audit_log(ctx: Admin<Api, List<NoFilter>>) -> Result {
     let (store, since) = (ctx.store(), ctx.caller.tenant.created_at);
     let fetch = async |listing: Listing| Ok(store.audit_log(&listing, since, ctx.now).await?);
     ctx.page(fetch, view).await

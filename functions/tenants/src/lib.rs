@@ -16,11 +16,9 @@ use aias_domain::{
     text::Name,
 };
 use aias_platform::{
-    aws::SdkConfig,
     clock::random_id,
-    config::Env,
     http::{
-        Actor, Admin, Api, Authenticated as _, Change, DeletingOwner, HasApi, Identified, Identity,
+        Actor, Admin, Api, Authenticated as _, Change, DeletingOwner, Identified, Identity,
         JsonBody, Once, Problem, RequestBody, Result, Viewer, kinds, openapi,
         response::{created, no_content, object},
         shown, whole_list,
@@ -34,38 +32,10 @@ use tracing::{Span, field::display};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes need.
-#[derive(Debug)]
-pub struct App {
-    /// The table, authentication and the time.
-    pub api: Arc<Api>,
-}
-
-impl App {
-    /// From the settings of [`Api::load`].
-    #[must_use]
-    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
-        Self::new(Api::load(aws, tenants, env))
-    }
-
-    /// From its parts.
-    #[must_use]
-    pub fn new(api: Api) -> Self {
-        let api = Arc::new(api);
-        Self { api }
-    }
-}
-
-impl HasApi for App {
-    fn api(&self) -> &Api {
-        &self.api
-    }
-}
-
 /// The routes.
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
-    let api = Arc::clone(&app.api);
+pub fn routes(api: Api) -> OpenApiRouter {
+    let api = Arc::new(api);
     let outside = OpenApiRouter::new()
         .routes(routes!(list_tenants, create_tenant))
         .outside_tenants(&api);
@@ -88,7 +58,7 @@ pub fn routes(app: App) -> OpenApiRouter {
     outside
         .merge(in_path_tenant)
         .merge(in_named_tenant)
-        .with_state(Arc::new(app))
+        .with_state(api)
 }
 
 /// List my tenants
@@ -101,7 +71,7 @@ pub fn routes(app: App) -> OpenApiRouter {
     responses((status = 200, description = "All of them", body = openapi::Page<view::TenantView>)),
     extensions(("x-role" = json!("any"))),
 )]
-async fn list_tenants(ctx: Identified<App>) -> Result {
+async fn list_tenants(ctx: Identified<Api>) -> Result {
     let user = match &ctx.identity {
         Identity::User(user) => user,
         Identity::Key(caller) => {
@@ -113,7 +83,7 @@ async fn list_tenants(ctx: Identified<App>) -> Result {
         limit: 100,
         after: None,
     };
-    let page = ctx.app.api.store.tenants_of(user, &listing).await?;
+    let page = ctx.app.store.tenants_of(user, &listing).await?;
     let existing = page
         .items
         .iter()
@@ -149,9 +119,9 @@ impl RequestBody for TenantInput {}
     )),
     extensions(("x-role" = json!("any")), ("x-problems" = json!(["conflict", "forbidden"]))),
 )]
-async fn create_tenant(ctx: Identified<App>, body: JsonBody<TenantInput>) -> Result {
+async fn create_tenant(ctx: Identified<Api>, body: JsonBody<TenantInput>) -> Result {
     let user: UserId = ctx.user()?.clone();
-    let (api, now) = (&ctx.app.api, ctx.now);
+    let (api, now) = (&ctx.app, ctx.now);
     let create = async |once: Once<'_>| {
         let tenant = Tenant::new(
             TenantId::new(now, random_id()),
@@ -192,7 +162,7 @@ async fn create_tenant(ctx: Identified<App>, body: JsonBody<TenantInput>) -> Res
     )),
     extensions(("x-role" = json!("viewer"))),
 )]
-async fn get_tenant(ctx: Viewer<App>) -> Result {
+async fn get_tenant(ctx: Viewer<Api>) -> Result {
     let view = view::tenant(&ctx.caller.tenant, ctx.caller.role, ctx.now);
     object(StatusCode::OK, &view)
 }
@@ -210,7 +180,7 @@ async fn get_tenant(ctx: Viewer<App>) -> Result {
     )),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "precondition-failed"]))),
 )]
-async fn rename_tenant(ctx: Admin<App>, body: JsonBody<TenantInput>) -> Result {
+async fn rename_tenant(ctx: Admin<Api>, body: JsonBody<TenantInput>) -> Result {
     let read = ctx.store().tenant().await?.ok_or_else(Problem::not_found)?;
     let before = view::tenant(&read.value, ctx.caller.role, ctx.now);
     ctx.head.check_if_match(&before)?;
@@ -245,7 +215,7 @@ async fn rename_tenant(ctx: Admin<App>, body: JsonBody<TenantInput>) -> Result {
     responses((status = 204, description = "It is deleted")),
     extensions(("x-role" = json!("owner")), ("x-problems" = json!(["conflict", "subscription-active"]))),
 )]
-async fn delete_tenant(ctx: DeletingOwner<App>) -> Result {
+async fn delete_tenant(ctx: DeletingOwner<Api>) -> Result {
     let store = ctx.store();
     let read = store.tenant().await?.ok_or_else(Problem::not_found)?;
     let account = store.account().await?.value;

@@ -6,8 +6,8 @@ use aias_domain::{
 };
 use aias_platform::{
     http::{
-        Actor, Admin, Caller, Change, JsonBody, List, NoFilter, Once, PageParams, Path, Problem,
-        RequestBody, Result, Viewer, kinds, openapi,
+        Actor, Admin, Api, Caller, Change, JsonBody, List, NoFilter, Once, PageParams, Path,
+        Problem, RequestBody, Result, Viewer, kinds, openapi,
         response::{no_content, object},
         shown,
     },
@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{App, view};
+use crate::view;
 
 /// List members
 #[utoipa::path(
@@ -28,7 +28,7 @@ use crate::{App, view};
     responses((status = 200, description = "A page", body = openapi::Page<view::MemberView>)),
     extensions(("x-role" = json!("viewer"))),
 )]
-pub(crate) async fn list_members(ctx: Viewer<App, List<NoFilter>>) -> Result {
+pub(crate) async fn list_members(ctx: Viewer<Api, List<NoFilter>>) -> Result {
     let store = ctx.store();
     let fetch = async |listing: Listing| Ok(store.members(&listing).await?);
     ctx.page(fetch, |member| view::member(&member)).await
@@ -69,7 +69,7 @@ impl RequestBody for NewMember {}
         ("x-problems" = json!(["conflict", "member-exists", "plan-limit-exceeded"])),
     ),
 )]
-pub(crate) async fn add_member(ctx: Admin<App>, body: JsonBody<NewMember>) -> Result {
+pub(crate) async fn add_member(ctx: Admin<Api>, body: JsonBody<NewMember>) -> Result {
     let create = async |once: Once<'_>| {
         manage(&ctx.caller, body.value.role)?;
         let member = Member {
@@ -122,7 +122,7 @@ impl RequestBody for MemberChange {}
     ),
 )]
 pub(crate) async fn change_member(
-    ctx: Admin<App>,
+    ctx: Admin<Api>,
     Path((_, user)): Path<(TenantId, UserId)>,
     body: JsonBody<MemberChange>,
 ) -> Result {
@@ -165,7 +165,7 @@ pub(crate) async fn change_member(
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "last-owner"]))),
 )]
 pub(crate) async fn remove_member(
-    ctx: Viewer<App>,
+    ctx: Viewer<Api>,
     Path((_, user)): Path<(TenantId, UserId)>,
 ) -> Result {
     let leaves = matches!(&ctx.caller.actor, Actor::User(own) if *own == user);

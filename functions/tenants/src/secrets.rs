@@ -7,7 +7,7 @@ use aias_domain::{
 };
 use aias_platform::{
     http::{
-        Admin, Change, JsonBody, Path, Problem, RequestBody, Result, openapi,
+        Admin, Api, Change, JsonBody, Path, Problem, RequestBody, Result, openapi,
         response::{no_content, object},
         shown, whole_list,
     },
@@ -21,8 +21,6 @@ use utoipa::{
     ToSchema,
     openapi::{ObjectBuilder, OneOfBuilder, Schema, schema::Type},
 };
-
-use crate::App;
 
 /// A workflow secret, without its value.
 #[derive(Serialize, ToSchema)]
@@ -55,7 +53,7 @@ async fn find(store: &TenantStore<'_>, name: &SecretName) -> Result<Stored<Secre
     responses((status = 200, description = "All of them", body = openapi::Page<SecretView>)),
     extensions(("x-role" = json!("admin"))),
 )]
-pub(crate) async fn list_secrets(ctx: Admin<App>) -> Result {
+pub(crate) async fn list_secrets(ctx: Admin<Api>) -> Result {
     let secrets = ctx.store().secrets().await?;
     let views: Vec<_> = secrets.iter().map(view).collect();
     whole_list(&views)
@@ -73,7 +71,7 @@ pub(crate) async fn list_secrets(ctx: Admin<App>) -> Result {
     )),
     extensions(("x-role" = json!("admin"))),
 )]
-pub(crate) async fn get_secret(ctx: Admin<App>, Path(name): Path<SecretName>) -> Result {
+pub(crate) async fn get_secret(ctx: Admin<Api>, Path(name): Path<SecretName>) -> Result {
     object(
         StatusCode::OK,
         &view(&find(&ctx.store(), &name).await?.value),
@@ -134,7 +132,7 @@ impl RequestBody for SecretInput {
     ),
 )]
 pub(crate) async fn put_secret(
-    ctx: Admin<App>,
+    ctx: Admin<Api>,
     Path(name): Path<String>,
     body: JsonBody<SecretInput>,
 ) -> Result {
@@ -144,7 +142,7 @@ pub(crate) async fn put_secret(
     let (value, now) = (&body.value.value, ctx.now);
     secret::check_value(value)
         .map_err(|error| Problem::invalid_member("/value", error.to_string()))?;
-    let keyring = ctx.app.api.auth.keyring().await?;
+    let keyring = ctx.app.auth.keyring().await?;
     let before = ctx.store().secret(&name).await?;
     if let Some(before) = &before {
         ctx.head.check_if_match(&view(&before.value))?;
@@ -182,7 +180,7 @@ pub(crate) async fn put_secret(
     responses((status = 204, description = "It is deleted")),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "precondition-failed"]))),
 )]
-pub(crate) async fn delete_secret(ctx: Admin<App>, Path(name): Path<SecretName>) -> Result {
+pub(crate) async fn delete_secret(ctx: Admin<Api>, Path(name): Path<SecretName>) -> Result {
     let read = find(&ctx.store(), &name).await?;
     ctx.head.check_if_match(&view(&read.value))?;
     let change = Change::deleted("secret", &name, shown(&view(&read.value)));

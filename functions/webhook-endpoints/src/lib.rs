@@ -13,12 +13,10 @@ use aias_domain::{
     text::Name,
 };
 use aias_platform::{
-    aws::SdkConfig,
     clock::random_id,
-    config::Env,
     http::{
-        Admin, Api, Authenticated as _, Change, HasApi, JsonBody, List, NoFilter, Once, PageParams,
-        Path, Problem, RequestBody, Result, Viewer, openapi,
+        Admin, Api, Authenticated as _, Change, JsonBody, List, NoFilter, Once, PageParams, Path,
+        Problem, RequestBody, Result, Viewer, openapi,
         response::{created, no_content, object},
         shown,
     },
@@ -31,44 +29,16 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::VerificationInput;
 
-/// What these routes need.
-#[derive(Debug)]
-pub struct App {
-    /// The table, authentication and the time.
-    pub api: Arc<Api>,
-}
-
-impl App {
-    /// From the settings of [`Api::load`].
-    #[must_use]
-    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
-        Self::new(Api::load(aws, tenants, env))
-    }
-
-    /// From its parts.
-    #[must_use]
-    pub fn new(api: Api) -> Self {
-        let api = Arc::new(api);
-        Self { api }
-    }
-}
-
-impl HasApi for App {
-    fn api(&self) -> &Api {
-        &self.api
-    }
-}
-
 /// The routes.
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
-    let api = Arc::clone(&app.api);
+pub fn routes(api: Api) -> OpenApiRouter {
+    let api = Arc::new(api);
     OpenApiRouter::new()
         .routes(routes!(list_endpoints, create_endpoint))
         .routes(routes!(get_endpoint, change_endpoint, delete_endpoint))
         .routes(routes!(rotate::rotate_secret))
         .in_named_tenant(&api)
-        .with_state(Arc::new(app))
+        .with_state(api)
 }
 
 async fn find(store: &TenantStore<'_>, id: EndpointId) -> Result<Stored<Endpoint>> {
@@ -89,7 +59,7 @@ fn audited(endpoint: &Endpoint) -> Value {
     responses((status = 200, description = "A page", body = openapi::Page<view::EndpointView>)),
     extensions(("x-role" = json!("viewer"))),
 )]
-async fn list_endpoints(ctx: Viewer<App, List<NoFilter>>) -> Result {
+async fn list_endpoints(ctx: Viewer<Api, List<NoFilter>>) -> Result {
     let store = ctx.store();
     let fetch = async |listing: Listing| Ok(store.endpoints(&listing).await?);
     ctx.page(fetch, |endpoint| view::endpoint(&endpoint)).await
@@ -107,7 +77,7 @@ async fn list_endpoints(ctx: Viewer<App, List<NoFilter>>) -> Result {
     )),
     extensions(("x-role" = json!("viewer"))),
 )]
-async fn get_endpoint(ctx: Viewer<App>, Path(id): Path<EndpointId>) -> Result {
+async fn get_endpoint(ctx: Viewer<Api>, Path(id): Path<EndpointId>) -> Result {
     let endpoint = find(&ctx.store(), id).await?;
     object(StatusCode::OK, &view::endpoint(&endpoint.value))
 }
@@ -153,7 +123,7 @@ async fn must_exist(store: &TenantStore<'_>, id: WorkflowId) -> Result<()> {
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "plan-limit-exceeded"]))),
 )]
 async fn create_endpoint(
-    ctx: Admin<App>,
+    ctx: Admin<Api>,
     JsonBody { value, bytes }: JsonBody<EndpointInput>,
 ) -> Result {
     let (tenant, now) = (ctx.caller.tenant.id, ctx.now);
@@ -227,7 +197,7 @@ impl RequestBody for EndpointChange {}
     ),
 )]
 async fn change_endpoint(
-    ctx: Admin<App>,
+    ctx: Admin<Api>,
     Path(id): Path<EndpointId>,
     JsonBody { value, .. }: JsonBody<EndpointChange>,
 ) -> Result {
@@ -239,7 +209,7 @@ async fn change_endpoint(
     let mut made = None;
     if let Some(verification) = value.verification {
         let verification = verification.read()?;
-        let keyring = ctx.app.api.auth.keyring().await?;
+        let keyring = ctx.app.auth.keyring().await?;
         let sealed = verification
             .secret
             .map(|secret| secret.seal(&keyring, ctx.caller.tenant.id, id))
@@ -287,7 +257,7 @@ async fn change_endpoint(
     responses((status = 204, description = "Its URL is not found any more")),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict"]))),
 )]
-async fn delete_endpoint(ctx: Admin<App>, Path(id): Path<EndpointId>) -> Result {
+async fn delete_endpoint(ctx: Admin<Api>, Path(id): Path<EndpointId>) -> Result {
     let endpoint = find(&ctx.store(), id).await?;
     let change = Change::deleted("endpoint", &id, audited(&endpoint.value));
     ctx.change(change, async |store| store.delete_endpoint(&endpoint).await)

@@ -6,7 +6,8 @@ use aias_domain::{
 };
 use aias_platform::{
     http::{
-        Admin, Change, JsonBody, Path, Problem, RequestBody, Result, kinds, openapi, response::json,
+        Admin, Api, Change, JsonBody, Path, Problem, RequestBody, Result, kinds, openapi,
+        response::json,
     },
     signing::SigningSecret,
 };
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    App, audited, find,
+    audited, find,
     secret::PathSecret,
     verification::signing_secret,
     view::{self, RotatedEndpointView},
@@ -65,7 +66,7 @@ const _: () = assert!(MAX_OVERLAP_SECONDS == 2_592_000, "`Rotation` says so");
     ),
 )]
 pub(crate) async fn rotate_secret(
-    ctx: Admin<App>,
+    ctx: Admin<Api>,
     Path(id): Path<EndpointId>,
     JsonBody { value, .. }: JsonBody<Rotation>,
 ) -> Result {
@@ -79,7 +80,7 @@ pub(crate) async fn rotate_secret(
         ));
     }
     let now = ctx.now;
-    let keyring = ctx.app.api.auth.keyring().await?;
+    let keyring = ctx.app.auth.keyring().await?;
     let tenant = ctx.caller.tenant.id;
     let before = audited(&endpoint.value);
     let own = &mut endpoint.value;

@@ -22,6 +22,13 @@ pub trait HasApi: Send + Sync + 'static {
     fn api(&self) -> &Api;
 }
 
+/// The state of a function that needs nothing else.
+impl HasApi for Api {
+    fn api(&self) -> &Api {
+        self
+    }
+}
+
 impl Api {
     /// From `TABLE_NAME`, `KEYRING_SECRET_ARN`, `OIDC_ISSUER` and `OIDC_AUDIENCE`. Without an issuer
     /// only API keys are valid. `tenants` is the configuration of
