@@ -17,7 +17,6 @@ use http::{
         STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
     },
 };
-use tower::ServiceBuilder;
 use tower_http::{set_header::SetResponseHeaderLayer, trace::TraceLayer};
 use tracing::{Span, field::Empty};
 use utoipa_axum::router::OpenApiRouter;
@@ -60,13 +59,11 @@ pub fn service(routes: OpenApiRouter) -> Router {
             router.layer(SetResponseHeaderLayer::if_not_present(name, value))
         });
     router.layer(
-        ServiceBuilder::new().layer(
-            TraceLayer::new_for_http()
-                .make_span_with(request_span)
-                .on_request(())
-                .on_response(log_response)
-                .on_failure(()),
-        ),
+        TraceLayer::new_for_http()
+            .make_span_with(request_span)
+            .on_request(())
+            .on_response(log_response)
+            .on_failure(()),
     )
 }
 
