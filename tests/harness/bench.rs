@@ -1,10 +1,10 @@
 //! The functions in this process: DynamoDB in it too, S3 and SQS of the local AWS, one tenant with
 //! one workflow and one endpoint, whose ids are those of `events/`.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+mod answer;
+mod queue;
+
+use std::time::Duration;
 
 use aias_billing::Stripe;
 use aias_domain::{
@@ -20,7 +20,7 @@ use aias_domain::{
 };
 use aias_platform::{
     aws::SdkConfig,
-    batch::{SqsBatchResponse, SqsEvent},
+    batch::SqsBatchResponse,
     blobs::Blobs,
     clock::Clock,
     http::{Api, Gateway, Issuer, service},
@@ -33,12 +33,12 @@ use aias_sandbox::Sandbox;
 use aias_testkit::{aws, dynamodb, stack, wire::Wire};
 use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use stripe_mock::StripeMock;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::contract::{self, Exchange};
+pub use answer::{HttpAnswer, json_of, respond};
+pub use queue::failed_of;
 
 /// The tenant's id.
 pub const TENANT: &str = "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F";
@@ -75,40 +75,6 @@ pub fn ten_steps() -> Value {
         "do": (0..10).map(step).collect::<Vec<_>>(),
         "output": {"as": "{sum: .n, id: .body.id}"},
     })
-}
-
-/// A response, as API Gateway gets it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpAnswer {
-    /// The status code.
-    pub status_code: u16,
-    /// The headers.
-    pub headers: BTreeMap<String, String>,
-    /// The body.
-    #[serde(default)]
-    pub body: String,
-}
-
-/// The response to an event, held to the API's description.
-pub async fn respond(gateway: &Gateway, event: &str) -> HttpAnswer {
-    let payload = RawValue::from_string(event.to_owned()).unwrap();
-    let response = serde_json::to_value(gateway.respond(&payload).await).unwrap();
-    let answer: HttpAnswer = serde_json::from_value(response).unwrap();
-    let event: Value = serde_json::from_str(event).unwrap();
-    contract::check(&Exchange {
-        method: event["requestContext"]["http"]["method"]
-            .as_str()
-            .unwrap_or_default(),
-        path: event["rawPath"].as_str().unwrap_or_default(),
-        status: answer.status_code,
-        content_type: answer
-            .headers
-            .get("content-type")
-            .map_or("", String::as_str),
-        body: answer.body.as_bytes(),
-    });
-    answer
 }
 
 /// A queue, a bucket and a table of one test's own.
@@ -510,77 +476,6 @@ impl Bench {
         dynamodb::set_number(&self.database, key, name, number).await;
     }
 
-    /// Takes every message off the queue.
-    pub async fn messages(&self) -> Vec<String> {
-        let sqs = aws_sdk_sqs::Client::new(&aws::config(&self.aws, &Wire::default()));
-        let mut bodies = Vec::new();
-        loop {
-            let received = sqs
-                .receive_message()
-                .queue_url(&self.queue)
-                .max_number_of_messages(10)
-                .visibility_timeout(60);
-            let messages = received.send().await.unwrap().messages.unwrap_or_default();
-            if messages.is_empty() {
-                return bodies;
-            }
-            for message in messages {
-                let handle = message.receipt_handle.unwrap();
-                sqs.delete_message()
-                    .queue_url(&self.queue)
-                    .receipt_handle(handle)
-                    .send()
-                    .await
-                    .unwrap();
-                bodies.push(message.body.unwrap());
-            }
-        }
-    }
-
-    /// Delivers messages for the `received`-th time; says which come again.
-    pub async fn deliver(
-        &self,
-        app: &executor::App,
-        bodies: &[String],
-        received: u32,
-    ) -> SqsBatchResponse {
-        let whole = Duration::from_secs(60);
-        self.deliver_within(app, bodies, received, whole).await
-    }
-
-    /// The same to an environment that has only so much time.
-    pub async fn deliver_within(
-        &self,
-        app: &executor::App,
-        bodies: &[String],
-        received: u32,
-        time: Duration,
-    ) -> SqsBatchResponse {
-        let deadline = SystemTime::now() + time;
-        executor::handle(app, self.batch(bodies, received), deadline).await
-    }
-
-    /// A batch of messages.
-    #[must_use]
-    pub fn batch(&self, bodies: &[String], received: u32) -> SqsEvent {
-        serde_json::from_value(self.batch_json(bodies, received)).unwrap()
-    }
-
-    /// The same as JSON.
-    #[must_use]
-    pub fn batch_json(&self, bodies: &[String], received: u32) -> Value {
-        let sent = self.clock.now().as_millisecond().to_string();
-        let record = |(index, body): (usize, &String)| {
-            json!({
-                "messageId": message_id(index),
-                "body": body,
-                "attributes": {"ApproximateReceiveCount": received.to_string(), "SentTimestamp": sent},
-            })
-        };
-        let records: Vec<Value> = bodies.iter().enumerate().map(record).collect();
-        json!({ "Records": records })
-    }
-
     /// All runs.
     pub async fn runs(&self) -> Vec<Run> {
         let store = self.store();
@@ -606,29 +501,4 @@ impl Bench {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
-}
-
-/// The id of the message at this place of a batch, as long as a real one.
-fn message_id(place: usize) -> String {
-    format!("{place:08}-0000-4000-8000-000000000000")
-}
-
-/// Those of a batch's messages that are to be delivered again.
-#[must_use]
-pub fn failed_of(told: &SqsBatchResponse, messages: &[String]) -> Vec<String> {
-    let failed = |place: usize| {
-        let mut failures = told.batch_item_failures.iter();
-        failures.any(|failure| failure.item_identifier == message_id(place))
-    };
-    let messages = messages.iter().enumerate();
-    messages
-        .filter(|(place, _)| failed(*place))
-        .map(|(_, message)| message.clone())
-        .collect()
-}
-
-/// An answer's body as JSON.
-#[must_use]
-pub fn json_of(answer: &HttpAnswer) -> Value {
-    serde_json::from_str(&answer.body).unwrap_or(Value::Null)
 }
