@@ -2,7 +2,10 @@
 //! one tenant can cause in it, reported in `RateLimit` headers. It costs no call; the plan's exact
 //! rate is counted where events are admitted.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aias_domain::plan::Limits;
 use axum::http::{HeaderName, HeaderValue};
@@ -43,11 +46,9 @@ impl Default for Counts {
 impl Counts {
     /// Passes the caller's count in this window to `change`.
     fn with<T>(&self, caller: &str, window: i64, change: impl FnOnce(&mut u32) -> T) -> T {
-        let own = self.0.get(caller).unwrap_or_else(|| {
-            let own = Arc::default();
-            self.0.insert(caller.to_owned(), Arc::clone(&own));
-            own
-        });
+        let Ok(own) = self
+            .0
+            .get_or_insert_with(caller, || Ok::<_, Infallible>(Arc::default()));
         let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
         if own.window != window {
             *own = Count { window, times: 0 };
@@ -158,6 +159,8 @@ impl RateState {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, thread};
+
     use super::*;
 
     #[test]
@@ -181,5 +184,24 @@ mod tests {
                 .add(tenant, &limits, Timestamp::from_second(180).unwrap())
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn callers_first_requests_side_by_side_are_all_counted() {
+        const THREADS: usize = 2;
+        let (counts, start) = (Counts::default(), Barrier::new(THREADS));
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for caller in 0..2_000 {
+                        start.wait();
+                        counts.with(&caller.to_string(), 1, |times| *times += 1);
+                    }
+                });
+            }
+        });
+        let lost =
+            (0..2_000).find(|caller| counts.with(&caller.to_string(), 1, |times| *times != 2));
+        assert_eq!(lost, None);
     }
 }
