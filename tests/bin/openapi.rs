@@ -1,4 +1,4 @@
-//! Writes the API's description to standard output: `make openapi`.
+//! Prints the API description: `make openapi`.
 
 use std::io::{Write as _, stdout};
 

@@ -1,4 +1,4 @@
-//! The API as the functions' own routers describe it, and the document that they make together.
+//! The routers of all functions, and the API description generated from them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _, openapi::RefOr};
 use utoipa_axum::router::OpenApiRouter;
 
-/// The functions that have routes, each with its router.
 pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)> {
     vec![
         (
@@ -47,20 +46,18 @@ pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)>
     ]
 }
 
-/// An operation of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// The function that has it.
     pub function: &'static str,
     /// In upper case.
     pub method: String,
-    /// With its parameters in braces.
+    /// With parameters in braces.
     pub path: String,
-    /// The least role that may call it; `any` for any valid credential, none for no credential.
+    /// The lowest role; `any` for any valid credential; none for public operations.
     pub role: Option<String>,
 }
 
-/// The functions' own descriptions. No request is made, so that the settings may be anything.
+/// The descriptions of the functions. No request is made, so the settings do not matter.
 fn described() -> Vec<(&'static str, Value)> {
     let env = Env::new(|name| (name != "OIDC_ISSUER").then(|| "unused".to_owned()));
     let aws = aws::load(&env);
@@ -70,7 +67,6 @@ fn described() -> Vec<(&'static str, Value)> {
         .collect()
 }
 
-/// The operations, function by function.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     let mut all = Vec::new();
@@ -89,7 +85,7 @@ pub fn operations() -> Vec<Operation> {
     all
 }
 
-/// `docs/openapi.json`, as it has to be.
+/// The expected content of `docs/openapi.json`.
 #[must_use]
 pub fn document() -> Value {
     let (mut paths, mut schemas) = (BTreeMap::new(), BTreeMap::new());
@@ -120,21 +116,21 @@ pub fn document() -> Value {
         "info": {
             "title": "AIAS",
             "version": API_VERSION,
-            "summary": "A webhook in, a verified, recorded, reproducible result out.",
+            "summary": "Receives webhooks, runs workflows on them and stores the results.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}],
         "tags": [
-            {"name": "webhooks", "description": "Where providers post to."},
+            {"name": "webhooks", "description": "Receiving webhooks."},
             {"name": "webhook-endpoints", "description": "URLs that providers post to, and how requests are verified."},
             {"name": "workflows", "description": "Definitions, their versions, and executing them."},
             {"name": "runs", "description": "What happened to an event, step by step."},
             {"name": "artifacts", "description": "The outputs of runs."},
             {"name": "tenants", "description": "Tenants, members, API keys and the audit log."},
             {"name": "secrets", "description": "Secrets that workflows may send."},
-            {"name": "billing", "description": "What a tenant pays for, and what it gets."},
-            {"name": "operations", "description": "Health, and this description."},
+            {"name": "billing", "description": "Subscriptions and entitlements."},
+            {"name": "operations", "description": "Health, and the API description."},
         ],
         "paths": paths,
         "components": {
@@ -181,7 +177,7 @@ fn common_headers() -> Value {
     json!({
         "x-request-id": header("The request's id, for support."),
         "api-version": header("The version of the API."),
-        "ratelimit": header("What is left of the limits, and when they reset (IETF httpapi draft)."),
+        "ratelimit": header("The remaining quota of the limits, and when they reset (IETF httpapi draft)."),
         "ratelimit-policy": header("The limits (IETF httpapi draft)."),
         "retry-after": header("After how many seconds the same request may succeed."),
         "www-authenticate": header("How to authenticate."),
@@ -189,8 +185,8 @@ fn common_headers() -> Value {
     })
 }
 
-/// Adds what all operations of a kind have in common: parameters, headers, and the problems that
-/// authentication, bodies and lists report.
+/// Adds the common parts of operations: parameters, headers, and the problems of authentication,
+/// bodies and lists.
 fn complete(path: &str, method: &str, operation: &mut Value, shared: &mut Map<String, Value>) {
     let role = operation["x-role"].as_str().map(str::to_owned);
     let parameters: Vec<Value> = operation["parameters"]
@@ -296,7 +292,7 @@ fn complete(path: &str, method: &str, operation: &mut Value, shared: &mut Map<St
     operation.insert("parameters".to_owned(), parameters.into());
 }
 
-/// Moves a response with one kind of problem to those that operations share.
+/// Moves a response with one problem type to the shared responses.
 fn share(response: &mut Value, shared: &mut Map<String, Value>) {
     let only = match response["x-problems"].as_array().map(Vec::as_slice) {
         Some([code])
@@ -317,12 +313,12 @@ fn share(response: &mut Value, shared: &mut Map<String, Value>) {
     }
 }
 
-/// Adds a response for each status that one of the codes has.
+/// Adds a response for each status of the codes.
 fn add_problems(method: &str, path: &str, responses: &mut Map<String, Value>, codes: &[String]) {
     let mut by_status: BTreeMap<u16, BTreeMap<&str, &str>> = BTreeMap::new();
     for code in codes {
         let mut found: Vec<_> = kinds::ALL.iter().filter(|kind| kind.code == code).collect();
-        // One code has two statuses: Stripe takes `400` for a bad signature, everybody else `401`.
+        // `bad-signature` has two statuses: `400` for Stripe, `401` for all others.
         if path == "/api/stripe/webhook" {
             found.retain(|kind| *kind != &kinds::BAD_SIGNATURE);
         } else {
@@ -357,7 +353,7 @@ fn add_problems(method: &str, path: &str, responses: &mut Map<String, Value>, co
     }
 }
 
-/// Operations are named as functions in code, and in camel case in the document.
+/// Operation ids are function names in code, and in camel case in the document.
 fn camel_case_ids(value: &mut Value) {
     match value {
         Value::Object(members) => {

@@ -1,5 +1,5 @@
-//! The functions in this process: DynamoDB in it too, S3 and SQS of the local AWS, one tenant with
-//! one workflow and one endpoint, whose ids are those of `events/`.
+//! The functions in this process, with an in-process DynamoDB and the S3 and SQS of the local AWS.
+//! One tenant with one workflow and one endpoint, with the ids of `events/`.
 
 mod answer;
 mod queue;
@@ -40,33 +40,30 @@ use utoipa_axum::router::OpenApiRouter;
 pub use answer::{HttpAnswer, json_of, respond};
 pub use queue::failed_of;
 
-/// The tenant's id.
 pub const TENANT: &str = "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F";
-/// The owner's API key.
+/// The API key of the owner.
 pub const OWNERS_KEY: &str =
     "aias_01JD3V4ZK8QW5R7T9X1B3C5D7F_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
-/// The workflow's.
 pub const WORKFLOW: &str = "wf_01JD3V4ZK8QW5R7T9X1B3C5D7F";
-/// The endpoint's.
 pub const ENDPOINT: &str = "whe_01JD3V4ZK8QW5R7T9X1B3C5D7F";
 
-/// The key that Stripe is asked with.
+/// The Stripe API key.
 pub const STRIPE_KEY: &str = "sk_test_bench";
 
-/// The secret that Stripe's events are signed with.
+/// The Stripe webhook secret.
 pub const STRIPE_SECRET: &str = "whsec_bench";
 
-/// The keyring, as Secrets Manager has it.
+/// The keyring, as stored in Secrets Manager.
 pub const KEYRING: &str = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
 
-/// The engine's children: of the executor's binary, which stands beside the tests' own folder.
+/// The sandbox with children of the executor's binary, which is next to the test binaries.
 #[must_use]
 pub fn sandbox() -> Sandbox {
     let own = std::env::current_exe().unwrap();
     Sandbox::new(own.parent().unwrap().parent().unwrap().join("executor"))
 }
 
-/// Ten steps that compute, the last of which gives the output.
+/// Ten steps that compute; the last one returns the output.
 #[must_use]
 pub fn ten_steps() -> Value {
     let step = |n: usize| json!({format!("s{n}"): {"set": {"body": "${ .body }", "n": format!("${{ (.n // 0) + {n} }}")}}});
@@ -77,14 +74,14 @@ pub fn ten_steps() -> Value {
     })
 }
 
-/// A queue, a bucket and a table of one test's own.
+/// A table, a bucket and a queue for one test.
 #[derive(Debug)]
 pub struct Bench {
-    /// What the functions speak over.
+    /// The connection of the functions to AWS.
     pub wire: Wire,
-    /// The functions' time.
+    /// The clock of the functions.
     pub clock: Clock,
-    /// What the functions take for Stripe.
+    /// The Stripe mock of the functions.
     pub stripe: StripeMock,
     stripe_url: String,
     database: String,
@@ -94,7 +91,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A bench, or nothing when there is no local AWS to have S3 and SQS from.
+    /// A bench; none without a local AWS for S3 and SQS.
     pub async fn new() -> Option<Self> {
         let stack = stack::get()?;
         let aws = stack.url().to_owned();
@@ -130,7 +127,7 @@ impl Bench {
         Some(bench)
     }
 
-    /// A bench whose AWS is all at one URL, with the table `aias`.
+    /// A bench with all of AWS at one URL, with the table `aias`.
     pub async fn at(url: &str, clock: Clock, stripe: StripeMock, stripe_url: &str) -> Self {
         let bench = Self {
             wire: Wire::default(),
@@ -150,7 +147,6 @@ impl Bench {
         aws::config(endpoint, &self.wire)
     }
 
-    /// The table.
     #[must_use]
     pub fn store(&self) -> Store {
         Store::new(&self.config(&self.database), dynamodb::TABLE.to_owned())
@@ -172,14 +168,13 @@ impl Bench {
         Stripe::new(&self.stripe_url, secrets::Secret::given(key))
     }
 
-    /// Stripe, by an API key that Secrets Manager has.
+    /// Stripe, with the API key in a secret of Secrets Manager.
     #[must_use]
     pub fn stripe_with(&self, arn: &str) -> Stripe {
         let key = secrets::Secret::new(&self.config(&self.aws), arn.to_owned());
         Stripe::new(&self.stripe_url, key)
     }
 
-    /// A new `stripe-webhook`.
     #[must_use]
     pub fn stripe_webhook(&self) -> Gateway {
         Gateway::new(service(stripe_webhook::routes(self.stripe_webhook_app())))
@@ -211,14 +206,14 @@ impl Bench {
         Api::new(self.store(), keyrings, None, self.clock.clone())
     }
 
-    /// What a function has that takes this issuer's tokens.
+    /// The state of an API function that accepts tokens of this issuer.
     #[must_use]
     pub fn api_of(&self, issuer: Option<Issuer>) -> Api {
         let keyrings = Keyrings::given(Self::keyring());
         Api::new(self.store(), keyrings, issuer, self.clock.clone())
     }
 
-    /// A new `webhook-ingest`, as after a cold start.
+    /// A new instance of `webhook-ingest`, as after a cold start.
     #[must_use]
     pub fn ingest(&self) -> Gateway {
         Gateway::new(service(webhook_ingest::routes(self.ingest_app())))
@@ -232,13 +227,12 @@ impl Bench {
         )
     }
 
-    /// A new `executor`.
     #[must_use]
     pub fn executor(&self) -> executor::App {
         self.executor_with(Keyrings::given(Self::keyring()))
     }
 
-    /// The same with another keyring.
+    /// As [`Bench::executor`], with another keyring.
     #[must_use]
     pub fn executor_with(&self, keyrings: Keyrings) -> executor::App {
         let loopback = "127.0.0.0/8".parse().unwrap();
@@ -251,7 +245,6 @@ impl Bench {
         )
     }
 
-    /// A new `reconciler`.
     #[must_use]
     pub fn reconciler(&self) -> reconciler::App {
         reconciler::App::new(
@@ -262,7 +255,7 @@ impl Bench {
         )
     }
 
-    /// What an event gets of the function that serves it.
+    /// The response of a function to an event.
     pub async fn answer(&self, function: &str, event: &str) -> HttpAnswer {
         self.answer_with(Self::keyring(), function, event).await
     }
@@ -272,7 +265,7 @@ impl Bench {
         respond(&Gateway::new(service(routes)), event).await
     }
 
-    /// The routes of a function, which authenticates by `api`.
+    /// The routes of a function that authenticates with `api`.
     #[must_use]
     pub fn routes(&self, api: Api, function: &str) -> OpenApiRouter {
         let (blobs, queue) = (self.blobs(), self.queue());
@@ -350,14 +343,13 @@ impl Bench {
         self.wire.reset();
     }
 
-    /// Adds a workflow of a new id.
+    /// Adds a workflow with a new id.
     pub async fn new_workflow(&self, definition: &Value) -> WorkflowId {
         let id = WorkflowId::new(self.now(), aias_platform::clock::random_id());
         self.add_workflow(&id.to_string(), definition).await;
         id
     }
 
-    /// Adds a workflow.
     pub async fn add_workflow(&self, id: &str, definition: &Value) {
         let (store, now) = (self.store(), self.clock.now());
         let id: WorkflowId = id.parse().unwrap();
@@ -384,13 +376,13 @@ impl Bench {
             .unwrap();
     }
 
-    /// The tenant's part of a table.
+    /// The store of the tenant.
     #[must_use]
     pub fn tenant<'a>(&self, store: &'a Store) -> TenantStore<'a> {
         store.tenant(Proof::for_tests(TENANT.parse().unwrap()))
     }
 
-    /// Posts a webhook to an app.
+    /// Posts a webhook.
     pub async fn post(&self, ingest: &Gateway, event_id: &str, body: &str) -> HttpAnswer {
         let event = json!({
             "rawPath": format!("/api/webhooks/{TENANT}/{}", "A".repeat(43)),
@@ -401,13 +393,13 @@ impl Bench {
         respond(ingest, &event.to_string()).await
     }
 
-    /// What the owner gets for a request.
+    /// The response to a request of the owner.
     pub async fn ask(&self, function: &str, method: &str, path: &str, body: &Value) -> HttpAnswer {
         let event = Self::event_of(method, path, body);
         self.answer(function, &event).await
     }
 
-    /// The same in an environment with another keyring.
+    /// As [`Bench::ask`], with another keyring.
     pub async fn ask_with(
         &self,
         keyring: Keyring,
@@ -433,7 +425,7 @@ impl Bench {
         event.to_string()
     }
 
-    /// What Stripe gets for an event, signed now.
+    /// The response to a Stripe event, signed now.
     pub async fn tell(&self, stripe_webhook: &Gateway, event: &Value) -> HttpAnswer {
         let body = event.to_string();
         let at = self.clock.now().as_second();
@@ -447,22 +439,23 @@ impl Bench {
         respond(stripe_webhook, &event.to_string()).await
     }
 
-    /// Wakes a new reconciler, as the schedule does.
+    /// Invokes a new reconciler by the schedule.
     pub async fn wake(&self) {
         let event = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
         self.invoke_reconciler(&event).await.unwrap();
     }
 
-    /// Gives the tenant the enterprise plan with limits of its own, as an operator does.
+    /// Sets the enterprise plan with these limits, as an operator.
     pub async fn enterprise(&self, limits: &Value) {
         let event = json!({"enterprise": {"tenant_id": TENANT, "limits": limits}});
         self.invoke_reconciler(&event).await.unwrap();
     }
 
-    /// What an operator's event gets.
+    /// The response to an operator's event.
     ///
     /// # Errors
-    /// What the function says.
+    ///
+    /// The error of the function.
     pub async fn invoke_reconciler(
         &self,
         event: &Value,
@@ -471,12 +464,11 @@ impl Bench {
         reconciler::handle(&self.reconciler(), event).await
     }
 
-    /// Sets a number of an item, as if so much had happened.
+    /// Sets a number attribute of an item.
     pub async fn set_number(&self, key: (&str, &str), name: &str, number: u64) {
         dynamodb::set_number(&self.database, key, name, number).await;
     }
 
-    /// All runs.
     pub async fn runs(&self) -> Vec<Run> {
         let store = self.store();
         let now = self.clock.now();
@@ -488,7 +480,6 @@ impl Bench {
             .items
     }
 
-    /// A run's log.
     pub async fn log(&self, run: &Run) -> Vec<Entry> {
         let store = self.store();
         let own = self.tenant(&store);
@@ -496,7 +487,6 @@ impl Bench {
         own.log(&run, 0, 100_000).await.unwrap()
     }
 
-    /// Now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()

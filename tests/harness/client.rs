@@ -1,4 +1,4 @@
-//! A client of the deployed stack, with the verbs of a tenant's engineer.
+//! A client of the deployed stack.
 
 use std::{
     thread::sleep,
@@ -15,25 +15,20 @@ use ureq::{Agent, http};
 
 use crate::contract::{self, Exchange};
 
-/// An answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// The headers.
     pub headers: http::HeaderMap,
-    /// The body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The body as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
-    /// A header's value, or nothing.
+    /// The value of a header, or an empty string.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers
@@ -42,7 +37,7 @@ impl Answer {
             .unwrap_or_default()
     }
 
-    /// A member of the body, as text.
+    /// A member of the body, as a string.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
         self.json()[name]
@@ -51,7 +46,7 @@ impl Answer {
             .to_owned()
     }
 
-    /// The answer, if it has this status.
+    /// Fails unless the response has this status.
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(
             self.status,
@@ -63,7 +58,7 @@ impl Answer {
     }
 }
 
-/// Sends a request, whatever its method, and gives the answer, whatever its status.
+/// Sends a request and returns the response, whatever its status.
 pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let config = Agent::config_builder()
         .http_status_as_error(false)
@@ -97,7 +92,7 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> A
     answer
 }
 
-/// Holds a response of the API, not of another host, to the API's description.
+/// Checks a response of the API, not of another host, against the API description.
 fn hold_to_document(method: &str, url: &str, answer: &Answer) {
     let own = stack::get().and_then(|stack| url.strip_prefix(stack.url()));
     let Some(path) = own.filter(|path| path.starts_with("/api/")) else {
@@ -112,14 +107,12 @@ fn hold_to_document(method: &str, url: &str, answer: &Answer) {
     });
 }
 
-/// A tenant of one test's own, and its owner's API key.
+/// A new tenant for one test, with the API key of its owner.
 #[derive(Debug)]
 pub struct Client {
-    /// The stack.
     pub stack: &'static Stack,
-    /// The tenant's id.
     pub tenant: String,
-    /// A credential: a token or an API key.
+    /// A token or an API key.
     pub credential: String,
 }
 
@@ -133,7 +126,7 @@ pub fn token(stack: &Stack, claims: &Value) -> String {
 }
 
 impl Client {
-    /// A new tenant with a key of its owner; nothing when there is no stack.
+    /// A new tenant with an API key of its owner.
     #[must_use]
     pub fn new() -> Option<Self> {
         let stack = stack::get()?;
@@ -153,7 +146,6 @@ impl Client {
         Some(client)
     }
 
-    /// A new API key.
     #[must_use]
     pub fn key(&self, role: &str) -> String {
         let path = format!("/api/tenants/{}/api-keys", self.tenant);
@@ -162,7 +154,7 @@ impl Client {
             .text("key")
     }
 
-    /// The same tenant, by another credential.
+    /// The same tenant with another credential.
     #[must_use]
     pub fn with(&self, credential: String) -> Self {
         Self {
@@ -172,7 +164,7 @@ impl Client {
         }
     }
 
-    /// Calls the API.
+    /// Sends a request to the API.
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let bearer = format!("Bearer {}", self.credential);
         let mut all = vec![("authorization", bearer.as_str())];
@@ -183,12 +175,11 @@ impl Client {
         send(method, &format!("{}{path}", self.stack.url()), &all, body)
     }
 
-    /// `GET`.
     pub fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], b"")
     }
 
-    /// Another method with a JSON body.
+    /// Sends a request with a JSON body.
     pub fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
         self.call(
             method,
@@ -198,12 +189,11 @@ impl Client {
         )
     }
 
-    /// `POST`.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.json("POST", path, body)
     }
 
-    /// Makes a workflow of these tasks; gives its id.
+    /// Creates a workflow with these tasks and returns its id.
     #[must_use]
     pub fn workflow(&self, tasks: &Value) -> String {
         self.post("/api/workflows", &json!({"definition": definition(tasks)}))
@@ -211,7 +201,7 @@ impl Client {
             .text("id")
     }
 
-    /// Makes an endpoint; gives all of it.
+    /// Creates an endpoint and returns its representation.
     #[must_use]
     pub fn endpoint(&self, workflow: &str, verification: &Value) -> Value {
         let body = json!({"name": "E", "workflow_id": workflow, "verification": verification});
@@ -220,13 +210,13 @@ impl Client {
             .json()
     }
 
-    /// Waits for a run to end; gives it.
+    /// Waits until a run ends and returns it.
     #[must_use]
     pub fn ended(&self, run: &str) -> Value {
         self.ended_within(run, Duration::from_secs(30))
     }
 
-    /// The same, for one that takes its time.
+    /// As [`Client::ended`], with a longer timeout.
     #[must_use]
     pub fn ended_within(&self, run: &str, patience: Duration) -> Value {
         let until = Instant::now() + patience;
@@ -241,7 +231,7 @@ impl Client {
         }
     }
 
-    /// All that the functions have printed.
+    /// The logs of all functions.
     #[must_use]
     pub fn printed(&self) -> Vec<u8> {
         let program = r#"
@@ -253,11 +243,11 @@ for group in logs.describe_log_groups()["logGroups"]:
             print(event["message"])
 "#;
         let printed = self.stack.python(program, &[self.stack.url()]);
-        assert!(printed.contains("request_answered"), "no log");
+        assert!(printed.contains("request_answered"), "the logs are empty");
         printed.into_bytes()
     }
 
-    /// All that the table and the bucket hold of the tenant, as bytes.
+    /// All attribute values and objects of the tenant, as bytes.
     #[must_use]
     pub fn everything_stored(&self) -> Vec<Vec<u8>> {
         let (endpoint, tenant) = (self.stack.url(), self.tenant.as_str());
@@ -284,7 +274,7 @@ for group in logs.describe_log_groups()["logGroups"]:
         })
     }
 
-    /// The one artifact of a run, downloaded, its digest checked.
+    /// Downloads the artifact of a run and checks its digest.
     #[must_use]
     pub fn download(&self, run: &Value) -> Vec<u8> {
         let artifact = &run["artifacts"][0];
@@ -303,7 +293,7 @@ for group in logs.describe_log_groups()["logGroups"]:
     }
 }
 
-/// A definition of these tasks.
+/// A definition with these tasks.
 #[must_use]
 pub fn definition(tasks: &Value) -> Value {
     json!({

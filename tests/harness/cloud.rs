@@ -1,8 +1,9 @@
-//! What the functions take for AWS when they are measured: one local server that gives right answers,
-//! counts every call, and takes as long as it is told to.
+//! A local server in place of AWS for measurements: it gives correct responses, counts every call,
+//! and has a configurable latency.
 //!
-//! DynamoDB is the in-process one of `testkit`, asked behind this server; SQS and S3 keep what they are
-//! given; Secrets Manager has the keyring; STS gives anybody a session. Nothing checks a signature.
+//! It proxies DynamoDB calls to the in-process database of `testkit`. SQS and S3 store what they
+//! receive; Secrets Manager has the keyring; STS returns a session for any role. Signatures are not
+//! verified.
 
 use std::{
     collections::HashMap,
@@ -25,21 +26,21 @@ use hyper_util::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// How long a service takes: half of its answers come within the median.
+/// The median latency of each service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
-    /// DynamoDB's median, in microseconds.
+    /// In microseconds.
     pub dynamodb_us: u64,
-    /// SQS's.
+    /// In microseconds.
     pub sqs_us: u64,
-    /// S3's.
+    /// In microseconds.
     pub s3_us: u64,
-    /// What Secrets Manager and STS take.
+    /// Secrets Manager and STS, in microseconds.
     pub other_us: u64,
 }
 
 impl Latency {
-    /// At once.
+    /// No latency.
     pub const NONE: Self = Self {
         dynamodb_us: 0,
         sqs_us: 0,
@@ -47,7 +48,7 @@ impl Latency {
         other_us: 0,
     };
 
-    /// As one sees it from a function in the same region.
+    /// The latency within a region.
     pub const REGIONAL: Self = Self {
         dynamodb_us: 4_000,
         sqs_us: 8_000,
@@ -65,18 +66,18 @@ impl Latency {
     }
 }
 
-/// One call.
+/// A call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     /// Such as `DynamoDB.PutItem`.
     pub name: String,
-    /// The request's body, in bytes.
+    /// The size of the request body.
     pub sent_bytes: usize,
-    /// The answer's.
+    /// The size of the response body.
     pub received_bytes: usize,
-    /// What DynamoDB says that it read, in read units.
+    /// Read units, as returned by DynamoDB.
     pub read_units: f64,
-    /// What it says that it wrote, in write units.
+    /// Write units, as returned by DynamoDB.
     pub write_units: f64,
 }
 
@@ -90,10 +91,9 @@ struct Seen {
     state: u64,
 }
 
-/// The server; copies are the same one.
+/// The server. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Cloud {
-    /// Where it listens.
     pub url: String,
     database: String,
     client: Client<HttpConnector, Body>,
@@ -102,11 +102,11 @@ pub struct Cloud {
     secrets: Arc<HashMap<String, String>>,
 }
 
-/// The largest body that it takes.
+/// The largest request body.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
 impl Cloud {
-    /// Starts one with an empty table, and with secrets by their names.
+    /// Starts a server with an empty table and with secrets by name.
     pub async fn start(secrets: HashMap<String, String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let cloud = Self {
@@ -122,7 +122,7 @@ impl Cloud {
         cloud
     }
 
-    /// How long it takes from now on.
+    /// Sets the latency.
     pub fn take(&self, latency: Latency) {
         *self.latency.lock().unwrap_or_else(PoisonError::into_inner) = latency;
     }
@@ -131,8 +131,8 @@ impl Cloud {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The calls since the last look, and how many times something was waited for: calls side by side
-    /// are one round.
+    /// The calls since the previous call of this method, and the number of sequential rounds:
+    /// concurrent calls are one round.
     #[must_use]
     pub fn counted(&self) -> (Vec<Call>, usize) {
         let mut seen = self.seen();
@@ -140,20 +140,20 @@ impl Cloud {
         (std::mem::take(&mut seen.calls), rounds)
     }
 
-    /// The messages that were sent since the last look.
+    /// The messages sent since the previous call of this method.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
         std::mem::take(&mut self.seen().messages)
     }
 
-    /// How many objects there are.
+    /// The number of objects.
     #[must_use]
     pub fn objects(&self) -> usize {
         self.seen().objects.len()
     }
 
-    /// A duration whose median is this, and which is now and then three times as long: always the same
-    /// ones in the same order.
+    /// A random duration with this median, sometimes three times as long. The sequence is always
+    /// the same.
     fn draw(&self, median_us: u64) -> Duration {
         let mut seen = self.seen();
         // SplitMix64.
@@ -168,7 +168,7 @@ impl Cloud {
     }
 
     async fn dynamodb(&self, target: &str, body: Bytes) -> (StatusCode, Bytes, f64) {
-        // What it costs is asked for each time, not only where the function wants to know.
+        // Always request the consumed capacity, even if the function does not.
         let mut asked: Value = serde_json::from_slice(&body).unwrap_or_default();
         asked["ReturnConsumedCapacity"] = json!("TOTAL");
         let request = Request::post(&self.database)
@@ -218,7 +218,7 @@ fn units_of(answer: &Value) -> f64 {
     tables.iter().filter_map(units).sum()
 }
 
-/// What a request is, such as `SQS.SendMessage`.
+/// The name of a call, such as `SQS.SendMessage`.
 fn name_of(method: &Method, headers: &HeaderMap, body: &[u8]) -> String {
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok());
     if let Some(target) = target {

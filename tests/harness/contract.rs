@@ -1,4 +1,5 @@
-//! Holds a response to `docs/openapi.json`: its status, its type, its code and every member.
+//! Checks a response against `docs/openapi.json`: status, media type, problem code and every
+//! member.
 
 use std::{
     collections::HashMap,
@@ -8,18 +9,15 @@ use std::{
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-/// A response to be held to the document.
+/// A response to check.
 #[derive(Debug, Clone, Copy)]
 pub struct Exchange<'a> {
-    /// The request's method.
     pub method: &'a str,
-    /// The request's path, without its query.
+    /// Without its query.
     pub path: &'a str,
-    /// The response's status.
     pub status: u16,
-    /// The response's `Content-Type`, or nothing.
+    /// `Content-Type`, or an empty string.
     pub content_type: &'a str,
-    /// The response's body.
     pub body: &'a [u8],
 }
 
@@ -27,8 +25,8 @@ pub struct Exchange<'a> {
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(diagnostics::OPENAPI).unwrap());
 
-/// The document's schemas twice: `strict` ones refuse members that they do not name, `open` ones are
-/// for use within an `allOf`.
+/// The schemas of the document in two forms: `strict` ones refuse unknown members, `open` ones are
+/// for use in an `allOf`.
 static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
     let schemas = DOCUMENT["components"]["schemas"].as_object().unwrap();
     let copy = |within| -> Map<String, Value> {
@@ -42,7 +40,7 @@ type Validators = Mutex<HashMap<String, Arc<Validator>>>;
 
 static VALIDATORS: LazyLock<Validators> = LazyLock::new(Validators::default);
 
-/// A schema that refuses members it does not name, unless it is within an `allOf`.
+/// A schema that refuses unknown members, unless it is within an `allOf`.
 fn strict(schema: &Value, within: bool) -> Value {
     let Value::Object(members) = schema else {
         return schema.clone();
@@ -78,8 +76,8 @@ fn strict(schema: &Value, within: bool) -> Value {
     Value::Object(made)
 }
 
-/// The operations of a path, and the path as the document has it. A path that is spelled out comes
-/// before one with a parameter.
+/// The operations of a path, and the path as in the document. Literal paths take precedence over
+/// those with parameters.
 fn find(path: &str) -> Option<(&'static str, &'static Value)> {
     let parts: Vec<&str> = path.split('/').collect();
     let fits = |template: &str| {
@@ -98,7 +96,7 @@ fn find(path: &str) -> Option<(&'static str, &'static Value)> {
         .map(|(template, operations)| (template.as_str(), operations))
 }
 
-/// Fails if the document does not say that this response may come.
+/// Fails if the document does not describe this response.
 pub fn check(exchange: &Exchange<'_>) {
     let Exchange {
         method,
@@ -116,7 +114,7 @@ pub fn check(exchange: &Exchange<'_>) {
         return;
     };
     if method == "OPTIONS" {
-        // API Gateway answers a preflight itself.
+        // API Gateway itself responds to a preflight request.
         return;
     }
     let lower = if method == "HEAD" {

@@ -1,4 +1,5 @@
-//! Figures of a function's main path that are the same each time: calls, rounds, units, log bytes.
+//! Figures of a function's main path that are the same in every run: calls, rounds, units, log
+//! bytes.
 
 use std::{
     collections::BTreeMap,
@@ -13,23 +14,21 @@ use crate::{
     measured::{Case, World},
 };
 
-/// What one event of a warm function takes.
+/// The resources that one event of a warm function uses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
-    /// How often each AWS call is made.
+    /// The number of calls by name.
     pub calls: BTreeMap<String, u32>,
-    /// How many times calls are waited for; those side by side are one. None for events that hold
-    /// several runs, which overlap as they please.
+    /// The number of sequential rounds of calls. None for events with several runs, which overlap
+    /// in different ways.
     pub rounds: Option<usize>,
-    /// DynamoDB's read units.
     pub read_units: f64,
-    /// DynamoDB's write units.
     pub write_units: f64,
-    /// What it prints, in bytes, with durations of three digits.
+    /// The size of the log output in bytes, with durations of three digits.
     pub log_bytes: usize,
 }
 
-/// Long enough that calls side by side are seen to be.
+/// Long enough that concurrent calls overlap.
 const SLOW: Latency = Latency {
     dynamodb_us: 10_000,
     sqs_us: 10_000,
@@ -40,7 +39,7 @@ const SLOW: Latency = Latency {
 /// Events before a function is warm.
 const WARM: usize = 3;
 
-/// Where a function's log goes.
+/// The log file of a function.
 #[must_use]
 pub fn log_file(case: &Case) -> PathBuf {
     let name: String = case
@@ -51,10 +50,11 @@ pub fn log_file(case: &Case) -> PathBuf {
     std::env::temp_dir().join(format!("aias-{}-{name}.log", std::process::id()))
 }
 
-/// Counts what one event of a warm function takes.
+/// Counts what one event of a warm function uses.
 ///
 /// # Errors
-/// What the function said instead.
+///
+/// The error of the function.
 pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Counts, String> {
     let environment = world.environment(case);
     let mut function = Function::start(binary, &environment, 1769, log_file(case)).await?;
@@ -83,7 +83,7 @@ pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Coun
     })
 }
 
-/// A line's length, with its end, whatever time it took.
+/// The length of a line, including its end, independent of durations.
 fn length_of(line: &str) -> usize {
     let Ok(mut told) = serde_json::from_str::<Value>(line) else {
         return line.len() + 1;

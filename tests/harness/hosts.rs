@@ -1,10 +1,10 @@
-//! Hosts on a thread of their own, for tests that block.
+//! Test servers on a thread of their own, for blocking tests.
 
 use std::{sync::mpsc, thread};
 
 use aias_testkit::hosts::Hosts;
 
-/// Hosts, and where they are.
+/// Starts test servers and returns their base URL.
 #[must_use]
 pub fn start() -> (Hosts, String) {
     let (hosts, (sender, told)) = (Hosts::default(), mpsc::channel());

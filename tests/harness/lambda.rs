@@ -1,5 +1,5 @@
-//! Lambda, as a function's binary sees it: the Runtime API over HTTP, an environment, a process that
-//! can be looked at. Invocations follow each other, as they do in one environment.
+//! Lambda for a function's binary: the Runtime API over HTTP, environment variables, and a process
+//! that can be inspected. Invocations are sequential, as in one execution environment.
 
 use std::{
     collections::HashMap,
@@ -25,33 +25,31 @@ use tokio::{
     time::timeout,
 };
 
-/// How long anything may take.
+/// The timeout of all operations.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the process has used.
+/// The resources used by a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Its own computing, with its children's.
+    /// CPU time, including its children.
     pub cpu: Duration,
-    /// The most memory that it had, with its children's, in KiB.
+    /// The peak memory, including its children, in KiB.
     pub peak_kib: u64,
 }
 
-/// How a function began.
+/// The initialization of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Init {
-    /// From the process's start until it asked for its first event.
+    /// From the start of the process to its first request for an event.
     pub wall: Duration,
-    /// What it computed meanwhile.
+    /// CPU time until then.
     pub cpu: Duration,
 }
 
-/// One invocation.
 #[derive(Debug)]
 pub struct Invoked {
-    /// The function's answer.
     pub answer: Bytes,
-    /// From the event's way out to the answer's way in.
+    /// From sending the event to receiving the response.
     pub wall: Duration,
 }
 
@@ -62,12 +60,12 @@ struct Event {
 
 struct Api {
     events: Mutex<mpsc::Receiver<Event>>,
-    /// Who waits for the answer to the event that is out.
+    /// The receiver of the response to the current event.
     out: Mutex<Option<oneshot::Sender<(bool, Bytes)>>>,
     asked: mpsc::Sender<()>,
 }
 
-/// A function's binary, running. It is ended, and its log taken away, when this is dropped.
+/// A running binary of a function. Dropping it ends the process and deletes its log.
 #[derive(Debug)]
 pub struct Function {
     child: Child,
@@ -76,15 +74,15 @@ pub struct Function {
     asked: mpsc::Receiver<()>,
     logs: PathBuf,
     began: Instant,
-    /// How it began.
     pub init: Init,
 }
 
 impl Function {
-    /// Starts a binary with this environment and no other, and waits until it asks for an event.
+    /// Starts a binary with only these environment variables, and waits until it requests an event.
     ///
     /// # Errors
-    /// What it printed, when it ended instead.
+    ///
+    /// Its output, if it ends instead.
     pub async fn start(
         binary: &Path,
         environment: &HashMap<String, String>,
@@ -148,7 +146,7 @@ impl Function {
         Ok(function)
     }
 
-    /// Until it asks for its next event.
+    /// Waits until it requests the next event.
     async fn wait(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -157,16 +155,17 @@ impl Function {
                 return Ok(());
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("it ended ({status}): {}", self.logs()));
+                return Err(format!("the process ended ({status}): {}", self.logs()));
             }
         }
-        Err(format!("it did not ask for an event: {}", self.logs()))
+        Err(format!("the process did not request an event: {}", self.logs()))
     }
 
-    /// Hands it an event and waits for its answer.
+    /// Sends an event and waits for the response.
     ///
     /// # Errors
-    /// When it answers by an error, or not at all.
+    ///
+    /// When it responds with an error, or not at all.
     pub async fn invoke(&mut self, payload: impl Into<Bytes>) -> Result<Invoked, String> {
         let (done, answered) = oneshot::channel();
         let event = Event {
@@ -177,7 +176,7 @@ impl Function {
         let sent = self.events.send(event).await;
         sent.map_err(|_| "the Runtime API ended".to_owned())?;
         let Ok(Ok((is_answer, answer))) = timeout(PATIENCE, answered).await else {
-            return Err(format!("no answer: {}", self.logs()));
+            return Err(format!("no response: {}", self.logs()));
         };
         let wall = began.elapsed();
         if !is_answer {
@@ -187,13 +186,13 @@ impl Function {
         Ok(Invoked { answer, wall })
     }
 
-    /// What it has printed.
+    /// The output so far.
     #[must_use]
     pub fn logs(&self) -> String {
         fs::read_to_string(&self.logs).unwrap_or_default()
     }
 
-    /// What it has used so far.
+    /// The resources used so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let own = self.child.id();
@@ -211,11 +210,11 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        // Both fail only when it has ended; its children end with it.
+        // Both fail only if the process has ended; its children end with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.server.abort();
-        // Whoever wants its log has read it.
+        // The log has been read by now.
         let _ = fs::remove_file(&self.logs);
     }
 }
@@ -262,7 +261,7 @@ fn peak_of(process: u32) -> u64 {
 
 async fn next(State(api): State<Arc<Api>>) -> Response {
     let mut events = api.events.lock().await;
-    // Nobody listens any more when the function is being ended.
+    // The receiver is gone when the function is being ended.
     let _ = api.asked.send(()).await;
     let Some(event) = events.recv().await else {
         return Response::builder()
@@ -296,7 +295,7 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
 
 async fn end(api: &Api, is_answer: bool, body: Bytes) -> StatusCode {
     if let Some(done) = api.out.lock().await.take() {
-        // Whoever asked may have lost patience.
+        // The receiver may have timed out.
         let _ = done.send((is_answer, body));
     }
     StatusCode::ACCEPTED

@@ -1,6 +1,6 @@
-//! Two ways to test AIAS as a whole: [`mod@bench`] calls the functions in this process, on a wire that
-//! counts and breaks; [`mod@client`] calls the deployed stack as anybody would. And one to measure:
-//! [`mod@lambda`] runs a function's binary, in a world that is [`mod@measured`].
+//! Two ways to test AIAS: [`mod@bench`] calls the functions in this process, over a connection that
+//! counts and fails calls; [`mod@client`] calls the deployed stack. For measurements,
+//! [`mod@lambda`] runs a function's binary in the environment of [`mod@measured`].
 
 #![expect(
     clippy::unwrap_used,

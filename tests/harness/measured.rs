@@ -1,5 +1,5 @@
-//! What is measured of each function: its binary as [`crate::lambda`] runs it, AWS as
-//! [`crate::cloud`] plays it, and events of its main path.
+//! The measured cases: binaries run by [`crate::lambda`], AWS by [`crate::cloud`], and events of
+//! each function's main path.
 
 use std::collections::HashMap;
 
@@ -15,43 +15,40 @@ use crate::{
     cloud::Cloud,
 };
 
-/// One row of the figures.
+/// A row of the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
-    /// What the row is called.
+    /// The name of the row.
     pub name: &'static str,
-    /// The function's binary.
     pub function: &'static str,
-    /// Its events.
     pub event: Event,
-    /// What `ArtifactInlineMaxBytes` is.
+    /// The value of `ArtifactInlineMaxBytes`.
     pub inline_bytes: usize,
 }
 
-/// What a function is given.
+/// The event of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A webhook as GitHub signs it, a new event with a JSON body of a KiB.
+    /// A webhook signed as by GitHub, with a new id and a JSON body of 1 KiB.
     Webhook,
-    /// So many messages of runs of this workflow on such webhooks.
+    /// A batch of messages, with runs of this workflow.
     Runs(Workflow, usize),
-    /// A request of the owner's.
+    /// A request of the owner.
     Get(&'static str),
-    /// A subscription that Stripe changed.
+    /// A change of a subscription.
     Stripe,
-    /// The schedule, when there is nothing to do.
+    /// The schedule, with nothing to do.
     Schedule,
 }
 
 impl Event {
-    /// Whether it is one thing to do.
+    /// Whether the event has one run at most.
     #[must_use]
     pub fn is_single(self) -> bool {
         !matches!(self, Self::Runs(_, 2..))
     }
 }
 
-/// What a workflow does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Workflow {
     /// One step and a small output.
@@ -78,7 +75,7 @@ const fn inline(name: &'static str, workflow: Workflow, batch: usize) -> Case {
     }
 }
 
-/// Every row, in the order in which they are told.
+/// All rows, in the order of the report.
 pub const CASES: [Case; 19] = [
     case("no-op", "no-op", Event::Get("/")),
     case("webhook-ingest", "webhook-ingest", Event::Webhook),
@@ -139,7 +136,7 @@ pub const CASES: [Case; 19] = [
 
 const ORDER: &str = include_str!("../../shared/engine/benches/order/order.yaml");
 
-/// A body of exactly a KiB: JSON as providers send it, most of it names and ids.
+/// A body of exactly 1 KiB: JSON as providers send it, mostly names and ids.
 #[must_use]
 pub fn body_of(number: usize) -> String {
     let item = |n: usize| json!({"sku": format!("SKU-{n}"), "title": format!("Article number {n}"), "price": 9.5 + n as f64, "quantity": n + 1, "variant_id": 39_072_856 + n * 7_919});
@@ -156,17 +153,16 @@ pub fn body_of(number: usize) -> String {
     order.to_string()
 }
 
-/// An endpoint as whoever posts to it knows it.
+/// The URL and the secret of an endpoint.
 #[derive(Debug, Clone)]
 struct Endpoint {
     path: String,
     secret: String,
 }
 
-/// A tenant with workflows and endpoints, in a world that counts.
+/// A tenant with workflows and endpoints.
 #[derive(Debug)]
 pub struct World {
-    /// AWS.
     pub cloud: Cloud,
     bench: Bench,
     stripe: String,
@@ -175,7 +171,6 @@ pub struct World {
 }
 
 impl World {
-    /// A new one.
     pub async fn new() -> Self {
         let secret = |value: &str| json!({ "current": value }).to_string();
         let secrets = HashMap::from([
@@ -239,7 +234,7 @@ impl World {
         self.endpoints.insert(workflow, endpoint);
     }
 
-    /// What a function finds in its environment.
+    /// The environment variables of a function.
     #[must_use]
     pub fn environment(&self, case: &Case) -> HashMap<String, String> {
         let inline_bytes = case.inline_bytes.to_string();
@@ -267,7 +262,7 @@ impl World {
         settings.into_iter().map(owned).collect()
     }
 
-    /// So many events of a case, each of which is new. What it took to make them is not counted.
+    /// New events of a case. Calls for creating them are not counted.
     pub async fn events(&mut self, event: Event, count: usize) -> Vec<String> {
         let mut events = Vec::new();
         for _ in 0..count {
@@ -350,7 +345,7 @@ impl World {
         http_event("POST", "/api/stripe/webhook", "", &headers, Some(&body)).to_string()
     }
 
-    /// How many runs of the last hour completed, and how many there are.
+    /// The number of completed runs of the last hour, and of all.
     pub async fn completed(&self) -> (usize, usize) {
         let runs = self.bench.runs().await;
         let is_completed =
@@ -359,7 +354,7 @@ impl World {
     }
 }
 
-/// An event of the gateway, in its format 2.0.
+/// An event of API Gateway, format 2.0.
 fn http_event(
     method: &str,
     path: &str,

@@ -1,4 +1,4 @@
-//! The zips of functions, by architecture: what was written down, and what is there now.
+//! The sizes of the functions' zips, by architecture: as recorded, and as built now.
 
 use std::{
     collections::BTreeMap,
@@ -8,26 +8,27 @@ use std::{
 
 use miniz_oxide::deflate::compress_to_vec;
 
-/// This machine's architecture, as Lambda calls it.
+/// The architecture of this machine, in Lambda's words.
 pub const OWN: &str = if cfg!(target_arch = "aarch64") {
     DEPLOYED
 } else {
     ARCH
 };
 
-/// The architecture that is deployed unless the template's parameter says otherwise.
+/// The default architecture of the template.
 pub const DEPLOYED: &str = "arm64";
 
-/// How many bytes each function's zip has, by architecture.
+/// The size of each function's zip in bytes, by architecture.
 pub type Zips = BTreeMap<String, BTreeMap<String, usize>>;
 
-/// What `make bench` saw last.
+/// The sizes recorded by the last `make bench`.
 #[must_use]
 pub fn written() -> Zips {
     serde_json::from_str(include_str!("../zips.json")).unwrap()
 }
 
-/// Where a function's binary may be: this machine's, and the one that `make zips` builds for Lambda.
+/// The possible paths of a function's binary: for this machine, and for Lambda as built by `make
+/// zips`.
 #[must_use]
 pub fn binaries(release: &Path, function: &str) -> [(&'static str, PathBuf); 2] {
     let lambda = release.join("../lambda").join(function);
@@ -37,7 +38,7 @@ pub fn binaries(release: &Path, function: &str) -> [(&'static str, PathBuf); 2] 
     ]
 }
 
-/// How many bytes a function's zip has, by architecture: as it is now, or as it was written down.
+/// The sizes of a function's zips, by architecture: of the binaries, else as recorded.
 #[must_use]
 pub fn of(release: &Path, function: &str) -> BTreeMap<String, usize> {
     let before = |(architecture, zips): (String, BTreeMap<String, usize>)| {
@@ -52,13 +53,15 @@ pub fn of(release: &Path, function: &str) -> BTreeMap<String, usize> {
     zips
 }
 
-/// A zip's overhead for its one entry `bootstrap`, in bytes: local header, central directory, end.
+/// The size of a zip with one entry `bootstrap` in addition to its content: local header, central
+/// directory, end.
 const ZIP_FRAME: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
 
-/// How hard the SAM CLI deflates, which is zlib's default; this is zlib's size to a thousandth.
+/// The compression level of the SAM CLI, which is zlib's default. This library's size differs by a
+/// thousandth.
 const SAMS_LEVEL: u8 = 6;
 
-/// How many bytes a function's zip has, which holds this binary.
+/// The size of the zip of a binary.
 #[must_use]
 pub fn zip_bytes(binary: &Path) -> usize {
     let bytes = std::fs::read(binary).unwrap();

@@ -26,7 +26,6 @@ use tracing::{Span, field::display};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     /// The table, authentication and the time.
@@ -42,7 +41,6 @@ impl App {
         Self::new(Api::load(aws, tenants, env), blobs)
     }
 
-    /// From its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs) -> Self {
         let api = Arc::new(api);
@@ -56,7 +54,6 @@ impl HasApi for App {
     }
 }
 
-/// The routes.
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
     let api = Arc::clone(&app.api);
@@ -148,7 +145,7 @@ async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
                 }
             }
             None => {
-                // A run has one artifact at most, so a page of runs with artifacts is a page of
+                // A run has at most one artifact, so a page of runs with artifacts is a page of
                 // artifacts.
                 let filter = RunFilter {
                     with_artifacts: true,
@@ -170,7 +167,7 @@ async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
     ctx.page(fetch, |view| view).await
 }
 
-/// An artifact, and the run that made it.
+/// An artifact and its run.
 async fn find(store: &TenantStore<'_>, id: ArtifactId) -> Result<(Artifact, StoredRun)> {
     Span::current().record("run_id", display(id.run_id));
     let run = store.run(id.run_id).await?.ok_or_else(Problem::not_found)?;
@@ -206,7 +203,7 @@ async fn get_artifact(ctx: Viewer<App>, Path(id): Path<ArtifactId>) -> Result {
     object(StatusCode::OK, &ArtifactWithPreview { artifact, preview })
 }
 
-/// The text of bytes that may end in the middle of a character.
+/// A string from bytes that may end within a character.
 fn text_start(bytes: &[u8]) -> String {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -235,8 +232,8 @@ async fn download_artifact(ctx: Viewer<App>, Path(id): Path<ArtifactId>) -> Resu
     let (artifact, run) = find(&store, id).await?;
     let stored = Object::artifact(&store, artifact.id, &artifact.digest);
     if let Some(bytes) = run.artifact {
-        // The artifact is in its run's item; a URL serves objects of the bucket. The key names the
-        // bytes, so that writing it twice is harmless.
+        // The artifact is in the run's item, but a URL can only serve an object of the bucket. The
+        // key contains a digest of the bytes, so writing it twice is harmless.
         blobs.put(&stored, bytes, &artifact.content_type).await?;
     }
     let file = format!("{}-{}", artifact.id, artifact.name);

@@ -1,4 +1,4 @@
-//! Checkout and the customer portal: pages of Stripe's, to which the caller goes.
+//! Sessions of Stripe's checkout and customer portal.
 
 use aias_billing::NewCheckout;
 use aias_domain::{plan::PlanName, subscription::Subscription};
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::App;
 
-/// The longest URL that is passed on, in bytes.
+/// The longest URL sent to Stripe, in bytes.
 const MAX_URL: usize = 2_048;
 
 /// A plan to be bought.
@@ -41,7 +41,7 @@ pub(crate) struct Checkout {
     cancel_url: String,
 }
 
-/// A plan that Stripe sells. The enterprise plan is agreed on with the operator.
+/// A plan that can be bought through Stripe. An operator sets the enterprise plan.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum BuyablePlan {
@@ -60,11 +60,11 @@ impl From<BuyablePlan> for PlanName {
 
 impl RequestBody for Checkout {}
 
-/// A visit of the customer portal.
+/// A session of the customer portal.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PortalVisit {
-    /// Where Stripe sends the visitor back to.
+    /// Where Stripe sends the visitor after the session.
     #[schema(
         format = "uri",
         max_length = 2048,
@@ -80,14 +80,14 @@ impl RequestBody for PortalVisit {
     }
 }
 
-/// A page of Stripe's.
+/// A page of Stripe.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StripePage {
     #[schema(format = "uri")]
     url: String,
 }
 
-/// A URL that a browser may be sent to: `https`, or this machine's own.
+/// Checks a URL to which a browser is sent: `https`, or `http` on loopback.
 fn check_url(pointer: &str, url: &str) -> Result<()> {
     let secure = url.starts_with("https://");
     let local = ["http://localhost", "http://127.0.0.1"]
@@ -100,7 +100,7 @@ fn check_url(pointer: &str, url: &str) -> Result<()> {
     if fits && (secure || local) {
         return Ok(());
     }
-    let detail = "must be a URL with https, or of this machine, of at most 2048 bytes";
+    let detail = "must be an https URL, or an http URL of localhost, of at most 2048 bytes";
     Err(Problem::invalid_member(pointer, detail))
 }
 
@@ -137,7 +137,7 @@ pub(crate) async fn create_checkout(ctx: Owner<App>, body: JsonBody<Checkout>) -
     let live = |own: &Subscription| own.state.status.is_live();
     if account.entitled().subscription.is_some_and(live) {
         return Err(Problem::new(&kinds::SUBSCRIPTION_EXISTS)
-            .detail("change its plan in the portal: POST /api/billing/portal"));
+            .detail("change the plan in the customer portal: POST /api/billing/portal"));
     }
     let customer_id = customer(&ctx).await?;
     let new = NewCheckout {
@@ -152,9 +152,9 @@ pub(crate) async fn create_checkout(ctx: Owner<App>, body: JsonBody<Checkout>) -
     json(StatusCode::OK, &StripePage { url })
 }
 
-/// Visit the customer portal
+/// Open the customer portal
 ///
-/// There the owner changes or cancels the subscription, and sees invoices.
+/// The owner can change or cancel the subscription and view invoices there.
 #[utoipa::path(
     post,
     path = "/api/billing/portal",
@@ -175,7 +175,7 @@ pub(crate) async fn create_portal_session(ctx: Owner<App>, body: JsonBody<Portal
     let account = ctx.store().account().await?.value;
     let customer_id = account.customer_id.ok_or_else(|| {
         Problem::new(&kinds::NO_CUSTOMER)
-            .detail("a checkout comes first: POST /api/billing/checkout")
+            .detail("start a checkout first: POST /api/billing/checkout")
     })?;
     let key = stripe_key(&ctx, "portal");
     let url = ctx.app.stripe.portal(&customer_id, return_url, &key).await;
@@ -183,7 +183,8 @@ pub(crate) async fn create_portal_session(ctx: Owner<App>, body: JsonBody<Portal
     json(StatusCode::OK, &StripePage { url })
 }
 
-/// A refusal by Stripe that is about the caller's own key is the caller's to fix.
+/// The problem of a refusal by Stripe. A refusal because of the idempotency key is the caller's
+/// mistake.
 fn refused(error: aias_billing::Error) -> Problem {
     match &error {
         aias_billing::Error::Refused { code, .. } if code == "idempotency_error" => {
@@ -197,10 +198,11 @@ fn refused(error: aias_billing::Error) -> Problem {
     }
 }
 
-/// The tenant's customer at Stripe, which is created at the first checkout.
+/// The tenant's Stripe customer, created at the first checkout.
 ///
-/// Stripe creates one customer for a key, and the table keeps the first: requests side by side get the
-/// same one. If the process dies in between, the next request gets it from Stripe again.
+/// Stripe creates one customer per idempotency key, and the table keeps the first, so concurrent
+/// requests get the same one. If the process dies in between, the next request gets it from Stripe
+/// again.
 async fn customer(ctx: &Owner<App>) -> Result<String> {
     let (store, stripe) = (ctx.store(), &ctx.app.stripe);
     retry_on_conflict(|| async {

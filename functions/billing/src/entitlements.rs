@@ -22,7 +22,7 @@ pub(crate) struct Entitlement {
     /// Whether one more is allowed.
     allowed: bool,
     limit: u64,
-    /// `null` for a size or a time, which each use has to itself.
+    /// `null` for a size or a duration, which applies to each use separately.
     used: Option<u64>,
     remaining: Option<u64>,
     /// When `used` becomes 0 again.
@@ -57,7 +57,7 @@ impl Entitlement {
     }
 }
 
-/// The features that are counted.
+/// The counted features.
 const COUNTED: [Count; 5] = [
     Count::Endpoints,
     Count::Workflows,
@@ -135,7 +135,7 @@ pub(crate) async fn check_entitlements(ctx: Viewer<App, Parameters<FeatureQuery>
         None => {
             let known: Vec<&str> = all.iter().map(|one| one.feature).collect();
             Err(Problem::new(&kinds::BAD_FEATURE)
-                .detail(format!("`feature` is one of {}", known.join(", "))))
+                .detail(format!("`feature` must be one of {}", known.join(", "))))
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Billing: checkout, the customer portal, the state of the subscription, and what the plan allows.
+//! Billing: checkout, customer portal, subscription and entitlements.
 //!
-//! The plan itself changes only by Stripe's events: nothing here writes one.
+//! Only Stripe events change a plan; nothing here does.
 
 mod checkout;
 mod entitlements;
@@ -23,7 +23,6 @@ use aias_platform::{
 use axum::http::StatusCode;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     /// The table, authentication and the time.
@@ -40,7 +39,6 @@ impl App {
         Self::new(Api::load(aws, tenants, env), stripe)
     }
 
-    /// From its parts.
     #[must_use]
     pub fn new(api: Api, stripe: Stripe) -> Self {
         let api = Arc::new(api);
@@ -54,7 +52,6 @@ impl HasApi for App {
     }
 }
 
-/// The routes.
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
     let api = Arc::clone(&app.api);

@@ -1,4 +1,4 @@
-//! Billing and entitlements: what a tenant pays for, and what it gets.
+//! `/api/billing…` and `/api/entitlements…`
 
 use aias_platform::{aws, config::Env, http, telemetry, tenant_credentials};
 use billing::{App, routes};

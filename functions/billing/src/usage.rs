@@ -1,4 +1,4 @@
-//! The metered usage of the month, by our own books and by Stripe's.
+//! The metered usage of the month, as counted by AIAS and by Stripe.
 
 use aias_domain::{event::text_of, plan::month_start};
 use aias_platform::{
@@ -22,16 +22,16 @@ pub(crate) struct UsageView {
     to: String,
     /// Completed runs that were reported to Stripe.
     reported: u64,
-    /// What Stripe counted of them, which takes a while; `null` without a meter or a customer.
+    /// What Stripe has counted so far, which is delayed; `null` without a meter or a customer.
     stripe: Option<u64>,
-    /// `reported` less `stripe`.
+    /// `reported` minus `stripe`.
     difference: Option<i64>,
 }
 
 /// Get the metered usage of the month
 ///
-/// Reports are dated when they are made, so those of this month may be about the last hours of the month
-/// before.
+/// A report is dated when it is sent, so those of this month may include runs of the last hours of
+/// the previous month.
 #[utoipa::path(
     get,
     path = "/api/billing/usage",

@@ -10,16 +10,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The subscription, and the plan that it gives.
+/// The subscription, and the plan in force.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Subscription)]
 pub(crate) struct SubscriptionView {
     /// The tenant's plan.
     plan: PlanName,
-    /// The subscription's status, as Stripe names it; `none` without a subscription.
+    /// The status of the subscription in Stripe's words; `none` without a subscription.
     #[schema(value_type = String, example = "active")]
     status: &'static str,
-    /// The plan that the subscription is for.
+    /// The plan of the subscription.
     subscribed_plan: Option<PlanName>,
     #[schema(format = DateTime)]
     current_period_end: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) struct SubscriptionView {
     cancel_at: Option<String>,
     #[schema(format = DateTime)]
     past_due_since: Option<String>,
-    /// When the grace after a failed payment ends.
+    /// The end of the grace period after a failed payment.
     #[schema(format = DateTime)]
     grace_ends_at: Option<String>,
     latest_invoice: Option<InvoiceView>,
@@ -38,12 +38,12 @@ pub(crate) struct SubscriptionView {
 #[schema(as = Invoice)]
 pub(crate) struct InvoiceView {
     id: String,
-    /// As Stripe names it.
+    /// In Stripe's words.
     #[schema(example = "paid")]
     status: String,
-    /// In the currency's smallest unit.
+    /// In the smallest unit of the currency.
     amount_due: i64,
-    /// In the currency's smallest unit.
+    /// In the smallest unit of the currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     amount_paid: Option<i64>,
@@ -80,7 +80,7 @@ pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionVie
     let state = own.map(|own| &own.state);
     let status = match state.map(|state| state.status) {
         None => "none",
-        // Stripe reports a payment before the subscription's new status.
+        // Stripe reports a failed payment before the new status of the subscription.
         Some(Status::Active | Status::Trialing) if entitled.past_due_since.is_some() => "past_due",
         Some(Status::PastDue | Status::Unpaid) if entitled.past_due_since.is_none() => "active",
         Some(status) => word(status),

@@ -1,4 +1,4 @@
-//! Health, and the API's own description.
+//! Health, and the API description.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +30,6 @@ pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 /// How long a dependency may take to respond.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     store: Store,
@@ -50,7 +49,6 @@ impl App {
         Self::new(store, blobs, queue, keyrings)
     }
 
-    /// From its parts.
     #[must_use]
     pub fn new(store: Store, blobs: Blobs, queue: Queue, keyrings: Keyrings) -> Self {
         Self {
@@ -61,14 +59,12 @@ impl App {
         }
     }
 
-    /// Reads the keyring, so that no request waits for it. When that fails, the health check reports
-    /// why.
+    /// Reads the keyring in advance. If that fails, the health check reports why.
     pub async fn warm(&self) {
         let _ = self.keyrings.get().await;
     }
 }
 
-/// The routes.
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -77,7 +73,6 @@ pub fn routes(app: App) -> OpenApiRouter {
         .with_state(Arc::new(app))
 }
 
-/// Whether a dependency works.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum CheckStatus {
@@ -85,7 +80,6 @@ enum CheckStatus {
     Failing,
 }
 
-/// Whether AIAS works.
 #[derive(Serialize, ToSchema)]
 struct Health {
     status: CheckStatus,
@@ -94,7 +88,6 @@ struct Health {
     checks: Checks,
 }
 
-/// The dependencies.
 #[derive(Serialize, ToSchema)]
 struct Checks {
     store: CheckStatus,

@@ -1,4 +1,4 @@
-//! What a run asked for, on its way.
+//! Effects of a run that are in progress.
 
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
@@ -7,25 +7,25 @@ use aias_engine::journal::{Answer, Effect, Key};
 
 use crate::execute::Error;
 
-/// How many effects of one run are on their way at once; the others wait for a place.
+/// The most concurrent effects of a run; further ones are queued.
 const MAX_AT_ONCE: usize = 16;
 
-/// What came of an effect.
+/// The result of starting an effect.
 pub(crate) struct Called {
-    /// The run that it began.
+    /// The child run that it started.
     pub(crate) child: Option<RunId>,
-    /// Its answer; none when it comes to be elsewhere, later.
+    /// Its result; none if the effect is another run, which completes later.
     pub(crate) answer: Option<Answer>,
 }
 
-/// An effect under way.
+/// An effect in progress.
 pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Result<Called, Error>> + Send + 'a>>;
 
-/// The effects of a run that were asked for and not answered.
+/// The requested effects of a run that have no result yet.
 pub(crate) struct Calls<'a> {
     waiting: Vec<Arc<Effect>>,
     under_way: Vec<(Arc<Effect>, Call<'a>)>,
-    /// Those that come to be elsewhere: in other runs.
+    /// Effects that are other runs.
     elsewhere: Vec<(Arc<Effect>, Option<RunId>)>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// Takes what is asked for now. What is asked for no more is left.
+    /// Sets the requested effects. Effects that are no longer requested are dropped.
     pub(crate) fn asked(&mut self, effects: &[Arc<Effect>]) {
         let wanted = |key: &Key| effects.iter().any(|effect| effect.key == *key);
         self.under_way.retain(|(effect, _)| wanted(&effect.key));
@@ -51,7 +51,7 @@ impl<'a> Calls<'a> {
         self.waiting = effects.iter().filter(|e| !known(e)).cloned().collect();
     }
 
-    /// Begins what there is a place for.
+    /// Starts queued effects, up to [`MAX_AT_ONCE`].
     pub(crate) fn begin(&mut self, call: impl Fn(Arc<Effect>) -> Call<'a>) {
         while self.under_way.len() < MAX_AT_ONCE && !self.waiting.is_empty() {
             let effect = self.waiting.remove(0);
@@ -60,7 +60,7 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// What comes of the next effect; never, when none is under way.
+    /// The result of the next effect to complete; pending forever if none is in progress.
     pub(crate) async fn next(&mut self) -> Result<(Arc<Effect>, Called), Error> {
         poll_fn(|context| {
             let mut place = 0;

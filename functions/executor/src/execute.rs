@@ -1,4 +1,4 @@
-//! One message: a ladder from its text to its verdict.
+//! Executes the run of one message.
 
 use std::{
     sync::Arc,
@@ -30,7 +30,7 @@ use crate::{
     secrets,
 };
 
-/// Why a message is not done with.
+/// Why a message is redelivered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
@@ -47,15 +47,15 @@ pub(crate) enum Error {
     Journal(#[from] journal::Error),
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
-    #[error("the run is not there yet")]
+    #[error("the run does not exist yet")]
     NoRunYet,
-    #[error("the environment ends before the run may")]
+    #[error("not enough time left in this invocation to run")]
     TooLate,
-    #[error("another executor is at work on the run")]
+    #[error("another executor is executing the run")]
     NotAlone,
 }
 
-/// How an execution ended, when it did.
+/// How the handling of a message ended.
 pub(crate) enum Done {
     Ended(&'static str),
     Waits,
@@ -68,7 +68,7 @@ pub(crate) enum Done {
     NoRoom,
 }
 
-/// How old a message without a run gets before it is dropped, in milliseconds.
+/// The age at which a message without a run is dropped, in milliseconds.
 const ORPHAN_AFTER_MS: i64 = 15 * 60 * 1000;
 
 /// Executes the run of a message.
@@ -83,13 +83,13 @@ pub(crate) async fn execute<'a>(
     let message = match RunMessage::read(record.body.as_deref().unwrap_or_default()) {
         Ok(message) => message,
         Err(error) => {
-            // It goes to the dead-letter queue, where people can look at it.
+            // It moves to the dead-letter queue, where an operator can inspect it.
             tracing::error!(message_id, error = %error, "a message cannot be read");
             return Disposition::Redeliver;
         }
     };
     let received = receive_count(&record);
-    // A redelivered message is handled after the rest of its batch, and reads for itself.
+    // A redelivered message is handled after the rest of its batch, so its reads are not shared.
     let own = Reads::default();
     let reads = if received > 1 { &own } else { reads };
     let result = Box::pin(work(app, reads, &record, &message, deadline)).await;
@@ -101,12 +101,12 @@ pub(crate) async fn execute<'a>(
                 Done::Ended(status) => status,
                 Done::Waits => "waits",
                 Done::NotYet => "not yet",
-                Done::HadEnded => "had ended",
-                Done::HadBegun => "had begun",
+                Done::HadEnded => "already ended",
+                Done::HadBegun => "already started",
                 Done::NoRun => "no run",
-                Done::HandedOn => "handed on",
-                Done::HeldBack => "held back",
-                Done::NoRoom => "no room",
+                Done::HandedOn => "passed on",
+                Done::HeldBack => "suspended",
+                Done::NoRoom => "at capacity",
             };
             tracing::info!(message_id, %tenant_id, %run_id, received, outcome, duration_ms, "the message was handled");
             Disposition::Delete
@@ -142,16 +142,17 @@ async fn work<'a>(
         };
     };
     if run.run.value.status.is_terminal() {
-        // Whoever ended it may have died before it said so.
+        // The executor that ended it may have died before sending the message to the parent.
         tell_parent(&app.queue, store, &run.run.value).await?;
         return Ok(Done::HadEnded);
     }
     if run.run.value.status == Status::Suspended {
-        // It goes on by a message of its own.
+        // Resuming it sends another message.
         return Ok(Done::HeldBack);
     }
     if run.run.value.status == Status::Running && receive_count(record) <= 1 {
-        // Another message began it, and comes again should its executor have died.
+        // The executor of another message started it. If that executor died, its message is
+        // redelivered.
         return Ok(Done::HadBegun);
     }
     let tenant = tenant?.filter(|tenant| tenant.deleted_at.is_none());
@@ -161,7 +162,7 @@ async fn work<'a>(
     let limits = plan::limits(&tenant, app.clock.now());
     let mut execution = Execution::new(app, store, run, limits, deadline);
     if execution.waits_longer() {
-        // Whoever left it may have died before it had it asked for.
+        // The executor that left it waiting may have died before scheduling the wake-up.
         execution.schedule().await?;
         return Ok(Done::NotYet);
     }
@@ -205,7 +206,7 @@ async fn work<'a>(
             }
             Err(TransitionError::Exhausted) => {
                 return execution
-                    .refuse("executor-ended", "The run ended its executor each time")
+                    .refuse("executor-ended", "The executor died at each attempt")
                     .await;
             }
             Err(
@@ -220,7 +221,7 @@ async fn work<'a>(
     compute(execution, version, core).await
 }
 
-/// The run. Its message may be faster than its item, by a moment.
+/// The run of a message. The message may arrive slightly before the run's item is written.
 async fn find_run(
     store: &TenantStore<'_>,
     message: &RunMessage,
@@ -234,7 +235,7 @@ async fn find_run(
     Ok(None)
 }
 
-/// Computes a run as far as it goes.
+/// Computes the run as far as possible.
 async fn compute(
     mut execution: Execution<'_>,
     version: u32,
@@ -245,7 +246,7 @@ async fn compute(
     let loading = app.definitions.get(store, run.workflow_id, version);
     let reading = read_input(store, &app.blobs, &execution.run.input);
     let remembering = async {
-        // One that never began has neither a journal nor a log.
+        // A run that was never started has neither a journal nor a log.
         if !run.has_journal() {
             return Ok((Vec::new(), 0, 0));
         }
@@ -258,8 +259,11 @@ async fn compute(
     let now = app.clock.now();
     let journal = match journal {
         Err(Error::Journal(error @ (journal::Error::Gone | journal::Error::TooLarge))) => {
-            let error =
-                RunError::platform("journal-gone", "The journal is gone", error.to_string());
+            let error = RunError::platform(
+                "journal-gone",
+                "The journal does not exist any more",
+                error.to_string(),
+            );
             let mut entries = Entries::new(store.log_length(&execution.run).await?, 0, now, now);
             return execution.end_faulted(error, &mut entries).await;
         }
@@ -276,8 +280,8 @@ async fn compute(
         Err(runs::Error::InputGone) => {
             let error = RunError::platform(
                 "input-gone",
-                "The input is gone",
-                "the run's input is no longer kept",
+                "The input does not exist any more",
+                "the input of the run is no longer retained",
             );
             return execution.end_faulted(error, &mut entries).await;
         }
@@ -313,7 +317,7 @@ async fn compute(
         }
     };
     if !execution.claimed {
-        // Not written: the end says it.
+        // Not written, since the end of the run includes it.
         let begun = execution.run.run.value.clone().begin(version, now);
         let Ok(begun) = begun else {
             return Ok(Done::HadEnded);

@@ -1,4 +1,4 @@
-//! A run in the hands of this executor: how it is claimed, left and ended.
+//! The execution of a run: claiming it, leaving it, ending it.
 
 use std::{
     sync::Arc,
@@ -33,22 +33,22 @@ use crate::{
     subflow,
 };
 
-/// When a run is tried again that the plan had no room for.
+/// When the run is tried again after the plan did not allow another running run.
 const ROOM_AFTER: Duration = Duration::from_secs(5);
 
-/// What the writes at the end of a run may take.
+/// The time reserved for the writes at the end of a run.
 pub(crate) const WRITES: Duration = Duration::from_secs(9);
 
-/// The longest delay of a message on the queue.
+/// The longest delay of an SQS message.
 const MAX_DELAY: SignedDuration = SignedDuration::from_mins(15);
 
-/// How much too early a waiting run may be gone on with.
+/// How much too early a waiting run may continue.
 const EARLY: SignedDuration = SignedDuration::from_secs(1);
 
-/// How late a run may begin without a word in its journal.
+/// A start later than this after acceptance is recorded in the journal.
 const LATE: SignedDuration = SignedDuration::from_secs(1);
 
-/// A run that waits for another one is looked at this often, should nobody tell it.
+/// How often a run that waits for another run is checked, in case a message was lost.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 pub(crate) struct Execution<'a> {
@@ -57,12 +57,12 @@ pub(crate) struct Execution<'a> {
     pub(crate) run: StoredRun,
     pub(crate) limits: Limits,
     pub(crate) claimed: bool,
-    /// How many entries its journal has, and how many bytes of JSON these.
+    /// The number of journal entries, and their size in bytes of JSON.
     pub(crate) journal: usize,
     pub(crate) journal_bytes: usize,
-    /// Events that it emitted and that are not written yet; they follow those that are.
+    /// Emitted events that are not written yet.
     pub(crate) events: Vec<Value>,
-    /// When this environment is ended.
+    /// The end of this invocation.
     deadline: SystemTime,
 }
 
@@ -87,7 +87,8 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Writes that the run is running, if the plan has room for one more; says whether it has.
+    /// Writes that the run is in the phase `running`, if the plan allows one more. Returns whether
+    /// it does.
     pub(crate) async fn claim(&mut self, run: Run) -> Result<bool, Error> {
         let next = StoredRun {
             run: Stored {
@@ -108,8 +109,8 @@ impl<'a> Execution<'a> {
         Ok(true)
     }
 
-    /// Gives the run the mark that its secrets' names have, before anything is written that depends
-    /// on it: a claim takes it along; a run that is claimed already is written once more.
+    /// Sets the nonce of the run's secret placeholders before anything that depends on it is
+    /// written. The next claim includes it; a run that is already claimed is written again.
     pub(crate) async fn mark(&mut self) -> Result<(), Error> {
         if self.run.run.value.mark.is_some() {
             return Ok(());
@@ -133,7 +134,7 @@ impl<'a> Execution<'a> {
         };
     }
 
-    /// Leaves the run to a later message: others of its tenant have to end first.
+    /// Leaves the run to a later message, because the plan does not allow another running run.
     pub(crate) async fn wait_for_room(&self) -> Result<Done, Error> {
         self.app
             .queue
@@ -151,7 +152,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Ends a run that cannot be begun.
+    /// Faults a run that cannot be started.
     pub(crate) async fn refuse(mut self, code: &str, title: &str) -> Result<Done, Error> {
         let now = self.app.clock.now();
         let written = self.store.log_length(&self.run).await?;
@@ -159,18 +160,18 @@ impl<'a> Execution<'a> {
         let error = RunError::platform(
             code,
             title,
-            format!("{title}; the event is kept, and can be retried"),
+            format!("{title}; the event is stored, so the run can be retried"),
         );
         self.end_faulted(error, &mut entries).await
     }
 
-    /// What is left of this environment's time.
+    /// The time left in this invocation.
     pub(crate) fn left(&self) -> Duration {
         let left = self.deadline.duration_since(SystemTime::now());
         left.unwrap_or_default()
     }
 
-    /// Whether this environment ends before the run may compute and write as long as it is allowed.
+    /// Whether the invocation ends before the run could use its CPU time and be written.
     pub(crate) fn is_too_late(&self) -> bool {
         self.left() < self.run_time() + WRITES
     }
@@ -179,8 +180,8 @@ impl<'a> Execution<'a> {
         Duration::from_secs(u64::from(self.limits.run_seconds))
     }
 
-    /// Leaves the run to another environment: by another message, unless this one holds a run that
-    /// was begun.
+    /// Leaves the run to another invocation: by a new message, unless this message belongs to a run
+    /// that was started.
     pub(crate) async fn hand_on(&self) -> Result<Done, Error> {
         let run = &self.run.run.value;
         if run.status == Status::Running {
@@ -190,15 +191,15 @@ impl<'a> Execution<'a> {
         Ok(Done::HandedOn)
     }
 
-    /// When the run began, if that is so much later than it was accepted that it matters to what
-    /// takes time.
+    /// The start of the run, if that is so much later than its acceptance that timeouts are
+    /// affected.
     pub(crate) fn late(&self, now: Timestamp) -> Option<Timestamp> {
         let run = &self.run.run.value;
         let began = run.started_at.unwrap_or(now);
         Some(began).filter(|began| *began > run.created_at + LATE)
     }
 
-    /// Whether the run waits, and longer than to be worth a look.
+    /// Whether the run waits longer than can be handled here.
     pub(crate) fn waits_longer(&self) -> bool {
         let run = &self.run.run.value;
         let later = |at: Timestamp| at > self.app.clock.now() + EARLY;
@@ -211,7 +212,7 @@ impl<'a> Execution<'a> {
         self.write(&waiting).await
     }
 
-    /// Writes the events, and the log unless it goes with the run, whose end is to be written.
+    /// Writes the events, and the log unless it is written with the run, which is about to end.
     async fn flush_at_end(&mut self, entries: &mut Entries) -> Result<(), Error> {
         let waiting = entries.take();
         if self.run.has_room_for(&waiting)? {
@@ -236,8 +237,8 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Leaves the run until a time, or until one of these runs has ended. When the process dies on the
-    /// way, the message that brought the run comes again and finds it as it is.
+    /// Lets the run wait until a time, or until one of these runs has ended. If the process dies in
+    /// between, the message is redelivered and finds the run unchanged.
     pub(crate) async fn leave(
         &mut self,
         version: u32,
@@ -254,7 +255,8 @@ impl<'a> Execution<'a> {
         let Ok(run) = run.wait(version, wakes_at, awaits_run, now) else {
             return Ok(Done::HadEnded);
         };
-        // What the run needs to go on is kept until it does, and as long again.
+        // The items of a waiting run are retained until it continues, and for another retention
+        // period.
         let kept = SignedDuration::from_hours(24 * i64::from(self.limits.retention_days));
         let expires_at = wakes_at.map(|at| at + kept);
         let expires_at = expires_at.filter(|at| *at > self.run.expires_at + kept / 2);
@@ -264,7 +266,7 @@ impl<'a> Execution<'a> {
         }
         self.run.run.value = run;
         self.store.save_run(&self.run).await?;
-        // Afterwards: a message that is faster than this write would find the run as it was.
+        // Scheduled after the write, since an earlier message could find the run not yet waiting.
         self.schedule().await?;
         if self.any_ended(awaited).await? {
             self.app.queue.send(&self.message()).await?;
@@ -272,8 +274,8 @@ impl<'a> Execution<'a> {
         Ok(Done::Waits)
     }
 
-    /// Whether a run that this one waits for has ended meanwhile: it asked for this one before this
-    /// one waited.
+    /// Whether one of the awaited runs ended before this run was written as waiting. Its message
+    /// then came too early.
     async fn any_ended(&self, awaited: &[RunId]) -> Result<bool, Error> {
         for run in awaited {
             let found = self.store.run(*run).await?;
@@ -284,7 +286,7 @@ impl<'a> Execution<'a> {
         Ok(false)
     }
 
-    /// Notes a run that an effect began, to be written with this one.
+    /// Records a child run, which is written with this run.
     pub(crate) fn note(&mut self, effect: &Effect, child: Option<RunId>) {
         let run = &mut self.run.run.value;
         let child = child.map(|run_id| Child {
@@ -298,7 +300,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// What begins an effect.
+    /// A function that starts effects.
     pub(crate) fn caller(&self) -> impl Fn(Arc<Effect>) -> Call<'a> + use<'a> {
         let (app, store, limits) = (self.app, self.store, self.limits);
         let run = Arc::new(self.run.run.value.clone());
@@ -330,7 +332,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Has a waiting run asked for when it is to go on.
+    /// Schedules the message with which a waiting run continues.
     pub(crate) async fn schedule(&self) -> Result<(), Error> {
         let run = &self.run.run.value;
         let Some(at) = run.wakes_at else {
@@ -372,7 +374,7 @@ impl<'a> Execution<'a> {
         };
         if bytes.len() > self.limits.artifact_bytes {
             let detail = format!(
-                "the output has {} bytes; the plan allows {}",
+                "the output has {} bytes, but the plan allows {}",
                 bytes.len(),
                 self.limits.artifact_bytes
             );
@@ -423,8 +425,8 @@ impl<'a> Execution<'a> {
         self.save("faulted").await
     }
 
-    /// The one write at the end. When the run has changed meanwhile, another delivery or a caller
-    /// has ended it, or this delivery comes again.
+    /// Writes the end of the run. On a conflict, another delivery or a caller has ended it, or this
+    /// message is redelivered.
     async fn save(&self, ended: &'static str) -> Result<Done, Error> {
         match self.store.save_run(&self.run).await {
             Ok(()) => {

@@ -1,5 +1,5 @@
-//! Following a computation: its steps to the log, what it asks for to the world, the answers to the
-//! journal and then back.
+//! Drives a computation: writes its steps to the log, executes its effects, and appends their
+//! results to the journal before passing them on.
 
 use std::time::Duration;
 
@@ -24,35 +24,35 @@ use crate::{
     execution::{Execution, WRITES},
 };
 
-/// What following a computation led to.
+/// Why driving a computation stopped.
 pub(crate) enum Heard {
     Ended(Result<Value, RunError>),
-    /// The plan has as many runs running as it allows at once.
+    /// The plan does not allow another running run.
     NoRoom,
-    /// Somebody else has ended the run.
+    /// The run was ended by somebody else.
     Cancelled,
-    /// It goes on at a time, if one is given, or when one of these runs has ended.
+    /// The run waits until a time, if there is one, or until one of these runs has ended.
     Waits(Option<Timestamp>, Vec<RunId>),
 }
 
-/// How long a run that computes is left alone before it is shown as running.
+/// How long a run computes before it is written as `running`.
 const CLAIM_AFTER: Duration = Duration::from_secs(1);
 
-/// How often its log is written from then on, and a look is taken whether it was cancelled.
+/// How often the log is then written, and the run checked for cancellation.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// The longest wait that is sat out instead of coming back, in milliseconds: a message's delay is
-/// told in seconds.
+/// The longest wait that is slept through, in milliseconds: SQS delays have a resolution of one
+/// second.
 const SHORT_MS: i64 = 2_000;
 
-/// What comes of what a run asked for.
+/// What to do after an effect completed or a timer expired.
 enum Next {
     Entry(Box<Entry>),
     Leave(Heard),
 }
 
-/// Follows a computation to its end, or to where it waits. From its first second on, or from the
-/// first thing that it asks for, the run is shown as running and its log is written every second.
+/// Drives a computation until it ends or waits. From its first second on, or from its first effect,
+/// the run is `running` and its log is written every second.
 pub(crate) async fn follow<'a>(
     execution: &mut Execution<'a>,
     mut computation: Computation<'_>,
@@ -66,7 +66,7 @@ pub(crate) async fn follow<'a>(
         flush_at: Instant::now() + CLAIM_AFTER,
     };
     let mut core = Some(core);
-    // The time that it may compute, in all.
+    // The CPU time that the run may still use.
     let mut left = execution.run_time();
     let mut since = Instant::now();
     loop {
@@ -77,13 +77,14 @@ pub(crate) async fn follow<'a>(
                 Told::Ended(outcome) => return Ok(Heard::Ended(*outcome)),
                 Told::Asked(asked) => {
                     left = left.saturating_sub(since.elapsed());
-                    // While it waits, another run may compute.
+                    // While this run waits, another may use the core.
                     drop(core.take());
                     match following.answer(execution, &asked, entries).await? {
                         Next::Leave(heard) => return Ok(heard),
                         Next::Entry(entry) => {
                             if execution.is_too_late() {
-                                // The entry is in the journal; another environment goes on from it.
+                                // The entry is in the journal, so another invocation can continue
+                                // from it.
                                 let now = execution.app.clock.now();
                                 return Ok(Heard::Waits(Some(now), Vec::new()));
                             }
@@ -113,7 +114,7 @@ struct Following<'a> {
 }
 
 impl<'a> Following<'a> {
-    /// Shows the run as running, writes its log, and sees whether somebody has ended it.
+    /// Writes the run as `running` and its log, and checks whether it was ended by somebody else.
     async fn look(
         &mut self,
         execution: &mut Execution<'a>,
@@ -140,7 +141,7 @@ impl<'a> Following<'a> {
         Ok((!claimed).then_some(Heard::NoRoom))
     }
 
-    /// What comes first of what a run asked for; in the journal, before it is used.
+    /// Waits for the next result or timer, and appends it to the journal.
     async fn answer(
         &mut self,
         execution: &mut Execution<'a>,
@@ -166,7 +167,7 @@ impl<'a> Following<'a> {
             }
             let under_way = self.calls.any_under_way();
             if !under_way && self.calls.any_waiting() {
-                // There is no time to begin anything here.
+                // There is not enough time left to start an effect.
                 return Ok(Next::Leave(Heard::Waits(Some(now), Vec::new())));
             }
             let ms = asked
@@ -206,10 +207,11 @@ impl<'a> Following<'a> {
     }
 }
 
-/// No environment lives so long.
+/// Longer than any invocation.
 const FAR: Duration = Duration::from_secs(3_600);
 
-/// Writes what happened, and sees beside it whether somebody has ended the run.
+/// Appends an entry to the journal, and concurrently checks whether the run was ended by somebody
+/// else.
 async fn written(execution: &mut Execution<'_>, at: Timestamp, what: What) -> Result<Next, Error> {
     let entry = Entry { at, what };
     let run = &execution.run;
@@ -232,15 +234,14 @@ async fn written(execution: &mut Execution<'_>, at: Timestamp, what: What) -> Re
     execution.journal += 1;
     execution.journal_bytes += bytes;
     if execution.journal_bytes > MAX_JOURNAL_BYTES {
-        let detail =
-            format!("what the run got from outside is more than {MAX_JOURNAL_BYTES} bytes");
-        let error = RunError::platform("journal-too-large", "Too much from outside", detail);
+        let detail = format!("the results of the run's calls exceed {MAX_JOURNAL_BYTES} bytes");
+        let error = RunError::platform("journal-too-large", "The journal is too large", detail);
         return Ok(Next::Leave(Heard::Ended(Err(error))));
     }
     Ok(Next::Entry(Box::new(entry)))
 }
 
-/// Whether somebody else has ended the run. One that was not written yet cannot have been.
+/// Whether the run was ended by somebody else. A run that was not written yet cannot have been.
 async fn cancelled(execution: &Execution<'_>) -> Result<Option<Heard>, Error> {
     let found = execution.store.run(execution.run.run.value.id).await?;
     let ended = found.is_none_or(|found| found.run.value.status.is_terminal());
@@ -256,7 +257,7 @@ fn emitted(execution: &mut Execution<'_>, number: u32, event: Value) {
 }
 
 fn timed_out() -> RunError {
-    let detail = "the run has computed as long as its plan allows";
+    let detail = "the run has used all CPU time that its plan allows";
     RunError {
         status: 408,
         ..RunError::platform("timeout", "Timeout", detail)

@@ -57,7 +57,6 @@ use aias_platform::{
 use aias_sandbox::Sandbox;
 use tokio::sync::Semaphore;
 
-/// What executing takes.
 #[derive(Debug)]
 pub struct App {
     store: Store,
@@ -69,9 +68,9 @@ pub struct App {
     clock: Clock,
     definitions: Definitions,
     sandbox: Sandbox,
-    /// One computation for each core: a run's time is its own.
+    /// One computation per core, since the CPU time of a run is limited.
     cores: Semaphore,
-    /// Artifacts of so many bytes are kept in their run's item, larger ones in the bucket.
+    /// Artifacts up to this size are stored in the run's item, larger ones in the bucket.
     inline_artifact_bytes: usize,
 }
 
@@ -86,7 +85,7 @@ impl App {
         let guard = env.parsed("OUTBOUND_NETWORKS", Guard::default());
         let inline_artifact_bytes = env.parsed("ARTIFACT_INLINE_MAX_BYTES", 0);
         if inline_artifact_bytes > MAX_INLINE_ARTIFACT {
-            env.refuse("ARTIFACT_INLINE_MAX_BYTES", "is beyond 4096");
+            env.refuse("ARTIFACT_INLINE_MAX_BYTES", "must be at most 4096");
         }
         let app = Self::new(
             Intake::new(store, blobs, queue),
@@ -98,7 +97,7 @@ impl App {
         app.with_inline_artifacts(inline_artifact_bytes)
     }
 
-    /// The same, with artifacts of up to so many bytes in their run's item.
+    /// As [`App::new`], with artifacts up to this size stored in the run's item.
     #[must_use]
     pub fn with_inline_artifacts(self, bytes: usize) -> Self {
         Self {
@@ -107,7 +106,6 @@ impl App {
         }
     }
 
-    /// Of its parts.
     #[must_use]
     pub fn new(
         intake: Intake,
@@ -132,7 +130,7 @@ impl App {
         }
     }
 
-    /// Begins a child of the sandbox before the first run needs it.
+    /// Starts a sandbox process before the first run needs it.
     pub async fn warm(&self) {
         if let Err(error) = self.sandbox.warm(COMPUTING).await {
             tracing::error!(%error, "the engine cannot be started");
@@ -140,7 +138,7 @@ impl App {
     }
 }
 
-/// Executes a batch. What is not begun by the time that `deadline` leaves it is asked for again.
+/// Executes a batch. Messages that cannot be started before `deadline` are sent again.
 pub async fn handle(app: &App, event: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
     let reads = reads::Reads::default();
     batch::each(event, |record| {

@@ -1,4 +1,4 @@
-//! Executes runs: one message on the runs queue, one run.
+//! Executes runs: each message on the runs queue is one run.
 
 use std::process::ExitCode;
 

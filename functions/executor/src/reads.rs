@@ -1,5 +1,5 @@
-//! What the messages of a batch ask for alike, read once for all of them: whoever receives them reads
-//! after they were sent, so nobody sees a workflow or a plan as it was before their event.
+//! Reads shared by the messages of a batch. All reads happen after every message of the batch was
+//! sent, so no message is handled with an older workflow or plan than at its event.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use futures_util::{
 type Reading<'a, T> = Shared<BoxFuture<'a, Result<Option<T>, Arc<store::Error>>>>;
 type Readings<'a, K, T> = Mutex<HashMap<K, Reading<'a, T>>>;
 
-/// The readings of a batch; none outlives it.
+/// The shared reads of one batch.
 #[derive(Default)]
 pub(crate) struct Reads<'a> {
     workflows: Readings<'a, (TenantId, WorkflowId), Workflow>,
@@ -29,13 +29,11 @@ pub(crate) struct Reads<'a> {
 }
 
 impl<'a> Reads<'a> {
-    /// A workflow.
     pub(crate) fn workflow(&self, store: TenantStore<'a>, id: WorkflowId) -> Reading<'a, Workflow> {
         let read = async move { value(store.workflow(id).await) };
         once(&self.workflows, (store.tenant_id(), id), read)
     }
 
-    /// The tenant.
     pub(crate) fn tenant(&self, store: TenantStore<'a>) -> Reading<'a, Tenant> {
         let read = async move { value(store.tenant().await) };
         once(&self.tenants, store.tenant_id(), read)

@@ -1,4 +1,4 @@
-//! A call's secrets: their values take the place of what stands for them, just before it goes out.
+//! Replaces secret placeholders in a request by their values, just before it is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::App;
 
-/// Why a call's secrets are not to be had now.
+/// Why the secrets of a request are not available now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
@@ -25,7 +25,7 @@ pub(crate) enum Error {
     Keyring(#[from] aias_platform::secrets::Error),
 }
 
-/// A request that is ready to go out, and what must not come back.
+/// A request that is ready to be sent, and the strings to redact from its response.
 pub(crate) struct Filled {
     pub(crate) request: HttpRequest,
     pub(crate) concealed: Concealed,
@@ -33,14 +33,14 @@ pub(crate) struct Filled {
 
 impl std::fmt::Debug for Filled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // It has values in it.
+        // The request contains secret values.
         f.write_str("Filled")
     }
 }
 
 type Values = BTreeMap<SecretName, Value>;
 
-/// How a text is spelled where it stands.
+/// The encoding of a placeholder's context.
 #[derive(Clone, Copy)]
 enum Spelling {
     Plain,
@@ -48,7 +48,8 @@ enum Spelling {
     Percent,
 }
 
-/// The request with its secrets in it; or the answer to one whose secrets are not there.
+/// Fills a request with its secrets, or returns the failure of a request whose secrets do not
+/// exist.
 pub(crate) async fn fill(
     app: &App,
     store: &TenantStore<'_>,
@@ -62,7 +63,7 @@ pub(crate) async fn fill(
     {
         names.insert(name);
     }
-    // A run without a mark uses none.
+    // A run without a nonce uses no secret.
     if !mark.is_empty() {
         for (text, _) in texts(&mut request) {
             names.extend(names_in(text, mark));
@@ -152,7 +153,7 @@ fn spelled(values: &Values, name: &SecretName, spelling: Spelling) -> String {
     }
 }
 
-/// Each text of a request that may stand for a secret, and how it is spelled there.
+/// The strings of a request that may contain placeholders, with their encoding.
 fn texts(request: &mut HttpRequest) -> Vec<(&mut String, Spelling)> {
     let mut content_types = request.headers.iter().filter(|(n, _)| n == "content-type");
     let of_body = match content_types.next().map(|(_, value)| value.as_str()) {

@@ -1,8 +1,8 @@
-//! Runs of other workflows, which a task of a run begins.
+//! Child runs, started by a task of a run.
 //!
-//! A child's id is made of its parent's and of the task, so that an executor that died on the way and
-//! the one after it begin the same child. A child that ends asks for its parent; the parent, once it
-//! is left waiting, looks at the child once more: whichever is last sees the other.
+//! A child's id is derived from its parent's and the task, so two executors of the parent start the
+//! same child. When a child ends, it sends the parent's message. After the parent is written as
+//! waiting, it checks the child once more, so whichever of the two writes last notices the other.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use tokio::time::sleep;
 
 use crate::{App, calls::Called, execute::Error};
 
-/// How often a child is admitted anew that the rate had no room for.
+/// The most attempts to admit a child when the event rate is exceeded.
 const ATTEMPTS: usize = 20;
 
-/// The child of an effect.
+/// The id of an effect's child.
 pub(crate) fn child_id(parent: RunId, effect: &Effect) -> RunId {
     let name = format!("{parent}\n{}\n{}", effect.key.task, effect.key.visit);
     let digest = canonical::digest(name.as_bytes());
@@ -43,7 +43,7 @@ fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> An
     })
 }
 
-/// No child was begun.
+/// The result of an effect without a child.
 fn refused(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> Called {
     Called {
         child: None,
@@ -51,7 +51,7 @@ fn refused(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> C
     }
 }
 
-/// Begins a child, unless it has begun. Its output or its error once it has ended; none before.
+/// Starts the child run, unless it exists. Returns its result if it has ended.
 pub(crate) async fn run(
     app: &App,
     store: &TenantStore<'_>,
@@ -63,23 +63,23 @@ pub(crate) async fn run(
     let id = child_id(parent.id, effect);
     if let Some(child) = store.run(id).await? {
         if child.run.value.status == Status::Pending {
-            // Whoever began it may have died before it asked for it.
+            // The executor that created it may have died before sending its message.
             app.intake.enqueue(store, &child).await?;
         }
         return result(app, store, &child, subflow.wait).await;
     }
     if parent.trigger.depth() >= MAX_DEPTH {
-        let detail = format!("workflows run each other deeper than {MAX_DEPTH} levels");
+        let detail = format!("workflows run each other more than {MAX_DEPTH} levels deep");
         return Ok(refused("configuration", 400, "Too Deep", detail));
     }
     if parent.children.len() >= MAX_CHILDREN {
-        let detail = format!("a run begins at most {MAX_CHILDREN} others");
+        let detail = format!("a run can start at most {MAX_CHILDREN} other runs");
         return Ok(refused("configuration", 400, "Too Many Runs", detail));
     }
     let found = store.workflow_named(&subflow.namespace, &subflow.name, &subflow.version);
     let Some((workflow, version)) = found.await? else {
         let detail = format!(
-            "no workflow {}/{} of version {} is on",
+            "there is no enabled workflow {}/{} with version {}",
             subflow.namespace, subflow.name, subflow.version
         );
         return Ok(refused("configuration", 404, "No Such Workflow", detail));
@@ -91,11 +91,11 @@ pub(crate) async fn run(
                 sleep(Duration::from_secs(1)).await;
             }
             Err(NotAdmitted::RateFull { .. }) => {
-                let detail = "the plan's rate has no room";
+                let detail = "the event rate of the plan is exceeded";
                 return Ok(refused("runtime", 429, "Too Many Requests", detail));
             }
             Err(NotAdmitted::MonthFull(_)) => {
-                let detail = "the month's runs are used up";
+                let detail = "the monthly run quota is used up";
                 return Ok(refused("runtime", 402, "Plan Limit Exceeded", detail));
             }
         }
@@ -116,7 +116,7 @@ pub(crate) async fn run(
     result(app, store, &child, subflow.wait).await
 }
 
-/// What a task gets of a child.
+/// The value of the task: the output of its child.
 async fn result(
     app: &App,
     store: &TenantStore<'_>,
@@ -134,7 +134,7 @@ async fn result(
     })
 }
 
-/// A child's output or its error, once it has ended.
+/// The output or the error of a child that has ended.
 async fn ended(
     app: &App,
     store: &TenantStore<'_>,
@@ -157,7 +157,7 @@ async fn ended(
                 "runtime",
                 500,
                 "Faulted",
-                format!("{} has faulted", child.id),
+                format!("{} is faulted", child.id),
             ),
             Some(error) => failed(
                 &error.kind,
@@ -179,7 +179,7 @@ async fn ended(
                     "runtime",
                     500,
                     "No Output",
-                    format!("the output of {} is gone", child.id),
+                    format!("the output of {} is no longer retained", child.id),
                 ),
             },
         },

@@ -1,4 +1,4 @@
-//! Messages that were delivered too often.
+//! Dead-lettered messages.
 
 use aias_domain::{
     log::{Entry, Level},
@@ -14,7 +14,7 @@ use aias_platform::{
 
 use crate::App;
 
-/// Faults the run of a message that nobody could handle.
+/// Marks the run of a dead-lettered message as faulted.
 pub(crate) async fn bury(app: &App, record: SqsMessage) -> Disposition {
     let message_id = record.message_id.as_deref().unwrap_or_default();
     let message = match RunMessage::read(record.body.as_deref().unwrap_or_default()) {
@@ -51,11 +51,11 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Failed> 
         return Ok("no run");
     };
     let now = app.clock.now();
-    let detail = "the run's message was delivered as often as it may be, and never handled; the executor's log has the cause";
-    let error = RunError::platform("dead-letter", "Given up", detail);
+    let detail = "the run's message failed at every delivery; the executor's log has the cause";
+    let error = RunError::platform("dead-letter", "The run's message was dead-lettered", detail);
     let Ok(run) = read.run.value.clone().fault(error.clone(), now) else {
         tell_parent(&app.intake.queue, &store, &read.run.value).await?;
-        return Ok("had ended");
+        return Ok("already ended");
     };
     let entry = Entry {
         seq: store.log_length(&read).await?,

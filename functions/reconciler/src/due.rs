@@ -1,4 +1,4 @@
-//! What is due by now, of all tenants.
+//! Runs the scheduled tasks of all tenants.
 
 use aias_platform::{
     settle::settle,
@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use crate::{App, meter, resume};
 
-/// How many tenants are seen to at once, so that none waits for another's rate.
+/// How many tenants are processed concurrently.
 const AT_ONCE: usize = 32;
 
-/// Does it all, a tenant's failure harming no other.
+/// Runs all due tasks. A failure affects only one tenant.
 pub(crate) async fn do_all(app: &App) {
     let all = match app.intake.store.all_due(app.clock.now()).await {
         Ok(all) => all,
@@ -23,7 +23,7 @@ pub(crate) async fn do_all(app: &App) {
         }
     };
     let until = app.clock.now() + app.resume_for;
-    // A change of plan first: it may bring the rest about.
+    // A change of plan first, since the other tasks depend on the plan.
     for task in [Task::Settle, Task::Resume, Task::Meter] {
         let due = all.iter().filter(|due| due.task == task).copied();
         stream::iter(due)

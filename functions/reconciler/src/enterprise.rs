@@ -1,4 +1,4 @@
-//! The enterprise plan: an operator's word, not a subscription's.
+//! The enterprise plan, which an operator sets.
 
 use aias_domain::{
     audit::Actor,
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::App;
 
-/// What an operator invokes the function with.
+/// The event with which an operator invokes the function.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enterprise {
@@ -26,22 +26,21 @@ pub struct Enterprise {
 #[serde(deny_unknown_fields)]
 struct Wish {
     tenant_id: TenantId,
-    /// The limits that differ from the plan's own; null takes the plan away.
+    /// The limits that differ from those of the plan; null removes the plan.
     limits: Option<Overrides>,
 }
 
-/// A tenant's plan was not set.
+/// Why the plan was not set.
 #[derive(Debug, thiserror::Error)]
 pub enum NotSet {
-    /// There is no such tenant.
     #[error("there is no tenant {0}")]
     NoTenant(TenantId),
-    /// The table, or somebody else changed the tenant.
+    /// The table is unavailable, or the tenant was changed concurrently.
     #[error("the plan is not set")]
     Store(#[from] Refused),
 }
 
-/// Gives or takes it.
+/// Sets or removes the enterprise plan.
 pub(crate) async fn set(
     app: &App,
     Enterprise { enterprise: wish }: Enterprise,
@@ -60,7 +59,7 @@ pub(crate) async fn set(
         ..read.value
     };
     if plan::limits(&after, now).shards < before {
-        // The month's runs are counted on in all shards.
+        // The monthly count continues in all shards.
         plan.wide_until = Some(plan::month_end(now));
     }
     let (was, is) = (shown(&before_limits), shown(&wish.limits));

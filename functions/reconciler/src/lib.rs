@@ -1,18 +1,18 @@
-//! Finishes what nobody else does.
+//! Recovers work that other functions did not finish.
 //!
-//! * **Each minute:** runs that are pending for two minutes are asked for again. Their message may
-//!   have been lost with the process that was to send it; to ask twice is harmless. The tenants to
-//!   look at are those that had a run accepted in this hour or the one before, so a pass costs
-//!   nothing for idle ones; of these it reads the last two hours.
-//! * **Each minute, too:** what is due. A plan that has changed is settled; held runs go on, the
-//!   oldest first, as fast as the plan takes events; completed ones are metered. What was due while
-//!   nobody looked is found for a week.
-//! * **Each minute, too:** the ends of long waits, those of the next quarter of an hour: each run is
-//!   asked for by a message whose delay ends when its wait does.
-//! * **An operator** gives a tenant the enterprise plan with limits of its own, or takes it away, by
-//!   invoking this function (`docs/operations.md`).
-//! * **A message in the dead-letter queue:** its run is faulted, with the reason in it, and can be
-//!   retried. A message that cannot be read stays there for people to look at.
+//! * **Each minute, pending runs:** the message of a run that is pending for two minutes is sent
+//!   again, since the process that should have sent it may have died. Only tenants with an accepted
+//!   run in this hour or the previous one are checked, so idle tenants cost nothing; the runs of
+//!   the last two hours are read.
+//! * **Each minute, scheduled tasks:** a changed plan is applied; suspended runs are resumed,
+//!   oldest first, at the event rate of the plan; completed runs are metered. Tasks that were
+//!   missed during an outage are found for a week.
+//! * **Each minute, wake-ups:** for each run that continues within the next quarter of an hour, a
+//!   message is sent whose delay ends at that time.
+//! * **An operator** sets or removes the enterprise plan of a tenant by invoking this function
+//!   (`docs/operations.md`).
+//! * **A dead-lettered message:** its run is faulted with the reason, and can be retried. A message
+//!   that cannot be parsed stays in the queue for an operator.
 
 mod dead;
 mod due;
@@ -40,17 +40,16 @@ use serde::Deserialize;
 
 pub use enterprise::{Enterprise, NotSet};
 
-/// What reconciling takes.
 #[derive(Debug)]
 pub struct App {
     intake: Intake,
     stripe: Stripe,
     clock: Clock,
-    /// How long one pass lets a tenant's held runs go on: the next one comes in a minute.
+    /// How long one pass resumes the suspended runs of a tenant.
     resume_for: Duration,
 }
 
-/// See [`App::new`].
+/// The passes start every minute.
 const RESUME_FOR: Duration = Duration::from_secs(45);
 
 impl App {
@@ -68,7 +67,6 @@ impl App {
         Self::new(intake, stripe, Clock::system(), RESUME_FOR)
     }
 
-    /// Of its parts; a pass lets a tenant's held runs go on for `resume_for`.
     #[must_use]
     pub fn new(intake: Intake, stripe: Stripe, clock: Clock, resume_for: Duration) -> Self {
         Self {
@@ -80,30 +78,28 @@ impl App {
     }
 }
 
-/// What it is woken by.
+/// The events that invoke the function.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Event {
-    /// Messages in the dead-letter queue.
     Dead(SqsEvent),
-    /// An operator.
     Enterprise(Enterprise),
-    /// The schedule.
     Schedule(Schedule),
 }
 
-/// The schedule's event, of which nothing is needed but that it is one.
+/// Only the type of the scheduled event matters.
 #[derive(Debug, Deserialize)]
 pub struct Schedule {
-    /// What `EventBridge` calls it.
+    /// The name in the event of `EventBridge`.
     #[serde(rename = "detail-type")]
     pub detail_type: String,
 }
 
-/// Handles any of them.
+/// Handles an event.
 ///
 /// # Errors
-/// Only to an operator, who is there to be told.
+///
+/// Only for an operator, who sees the response.
 pub async fn handle(app: &App, event: Event) -> Result<SqsBatchResponse, NotSet> {
     match event {
         Event::Dead(event) => Ok(batch::each(event, |record| dead::bury(app, record)).await),

@@ -1,4 +1,4 @@
-//! A schedule and the dead-letter queue: what nobody else finishes.
+//! Runs on a schedule, for dead-lettered messages, and for operators.
 
 use aias_platform::{aws, config::Env, telemetry};
 use lambda_runtime::{LambdaEvent, run, service_fn};

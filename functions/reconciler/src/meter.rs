@@ -1,10 +1,11 @@
-//! Completed runs, reported to the payment provider's meter: each counted exactly once.
+//! Reports completed runs to Stripe's meter, each exactly once.
 //!
-//! Runs are counted by the hour in which they were accepted. A completed run stays completed, so an
-//! hour's count only grows, and what is reported is what it has grown by. An hour is looked at
-//! several times, since a run may complete long after it was accepted. A report is written down
-//! before it is sent, and named by what it counts (`<tenant>.<hour>.<from>-<to>`): should the
-//! process die in between, the same report is sent again, and Stripe counts a name once.
+//! Runs are counted by the hour in which they were accepted. A completed run stays completed, so
+//! the count of an hour only grows, and each report has the difference to the previous one. An hour
+//! is counted several times, since a run may complete long after it was accepted. A report is
+//! stored before it is sent, with an identifier derived from what it counts
+//! (`<tenant>.<hour>.<from>-<to>`). If the process dies in between, the same report is sent again,
+//! and Stripe counts an identifier once.
 
 use aias_billing::Metered;
 use aias_platform::store::{Error as StoreError, Hour, Meter, Report, Stored, Task, TenantStore};
@@ -12,7 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::App;
 
-/// Why a tenant's runs were not reported.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
@@ -21,7 +21,7 @@ pub(crate) enum Error {
     Billing(#[from] aias_billing::Error),
 }
 
-/// How long after its end an hour is looked at.
+/// How long after its end an hour is counted.
 const LOOKS: [SignedDuration; 4] = [
     SignedDuration::from_mins(10),
     SignedDuration::from_hours(24),
@@ -31,7 +31,7 @@ const LOOKS: [SignedDuration; 4] = [
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// How many hours one pass looks at: the next one comes in a minute.
+/// The most hours that one pass counts.
 const MAX_HOURS: usize = 48;
 
 fn hour_of(at: Timestamp) -> Timestamp {
@@ -39,7 +39,7 @@ fn hour_of(at: Timestamp) -> Timestamp {
     Timestamp::from_second(second).unwrap_or(at)
 }
 
-/// Reports a tenant's completed runs, if that is due.
+/// Reports a tenant's completed runs, if that is scheduled.
 pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Error> {
     let now = app.clock.now();
     let Some(wish) = store.due(Task::Meter).await?.filter(|wish| wish.at <= now) else {
@@ -63,7 +63,7 @@ pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Erro
         return Ok(store.done(Task::Meter, &wish, None).await?);
     };
     if payer.is_some() && own.value.paused {
-        // What ran without a subscription is not reported.
+        // Runs without a subscription are not reported.
         if let Some(first) = own.value.next.first_mut() {
             *first = hour_of(now).max(*first);
         }
@@ -75,7 +75,7 @@ pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Erro
     Ok(store.done(Task::Meter, &wish, next(&own.value)).await?)
 }
 
-/// When the next hour is due; never, when nothing is metered and all was looked at to the end.
+/// When the next hour must be counted; none if metering has stopped and all hours are complete.
 fn next(meter: &Meter) -> Option<Timestamp> {
     let first = meter.next.first().copied();
     let due = meter.next.iter().zip(LOOKS).enumerate();
@@ -105,7 +105,7 @@ async fn look(
         }
         while left > 0 && *hour + HOUR + delay <= now && (look == 0 || *hour < first) {
             let known = store.metered_hour(*hour).await?;
-            // Later looks are at what the first has seen.
+            // Later passes only count hours that the first pass has counted.
             if look == 0 || known.is_some() {
                 report(app, store, customer, *hour, known).await?;
             }

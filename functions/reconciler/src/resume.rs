@@ -1,5 +1,5 @@
-//! Held runs go on: the oldest first, as fast as the plan takes events, until the month has no more
-//! room or none is left.
+//! Resumes suspended runs, oldest first, at the event rate of the plan, until the monthly run quota
+//! is used up or none is left.
 
 use std::time::Duration;
 
@@ -18,20 +18,20 @@ use tokio::time::sleep;
 
 use crate::App;
 
-/// How many held runs are looked at together.
+/// How many suspended runs are read at once.
 const PAGE: usize = 100;
 
-/// Why a pass over the held runs ended.
+/// Why a pass ended.
 enum End {
-    /// None is left.
+    /// No suspended run is left.
     Empty,
-    /// The month has no more room.
+    /// The monthly run quota is used up.
     MonthFull,
-    /// The window has no more room, or the pass no more time.
+    /// The event rate is used up, or the time of the pass.
     Later,
 }
 
-/// Lets a tenant's held runs go on, if that is due.
+/// Resumes a tenant's suspended runs, if that is scheduled.
 pub(crate) async fn resume(
     app: &App,
     store: &TenantStore<'_>,
@@ -46,7 +46,7 @@ pub(crate) async fn resume(
     };
     let limits = plan::limits(&tenant, now);
     let (end, count) = pass(app, store, &limits, until).await?;
-    tracing::info!(tenant_id = %tenant.id, count, "held runs go on");
+    tracing::info!(tenant_id = %tenant.id, count, "suspended runs were resumed");
     let now = app.clock.now();
     let next = match end {
         End::Empty => None,
@@ -95,8 +95,8 @@ enum Went {
     Not(Admission),
 }
 
-/// Lets one run go on. When the process dies after any of the steps, the next pass finds the run in
-/// the list and does the rest.
+/// Resumes one run. If the process dies after any step, the next pass finds the run in the list and
+/// repeats the remaining steps.
 async fn go_on(
     app: &App,
     store: &TenantStore<'_>,
@@ -126,10 +126,11 @@ async fn go_on(
         };
         if let Err(error) = store.save_run(&next).await {
             let Error::Conflict = error else {
-                // Perhaps it is written: the month is then rather one run short than one over.
+                // The write may have succeeded. Counting one run too few is preferred to one too
+                // many.
                 return Err(error);
             };
-            // Cancelled meanwhile.
+            // The run was cancelled concurrently.
             store.unadmit(place).await?;
             return Ok(Went::On);
         }

@@ -1,4 +1,4 @@
-//! Pending runs that nobody executes.
+//! Pending runs whose message was lost.
 
 use std::collections::HashSet;
 
@@ -12,15 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::App;
 
-/// How long a run is left to its own message.
+/// How long a run may be pending before its message is sent again.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
-/// How far back a pass looks.
+/// How far back a pass reads.
 const REACH: SignedDuration = SignedDuration::from_hours(2);
-/// How many runs of one tenant a pass asks for, a page at a time.
+/// The most pages of runs that a pass reads for one tenant.
 const MAX_PAGES: usize = 100;
 const PAGE: usize = 100;
 
-/// Asks again for every pending run that is old enough.
+/// Sends the message of every run that is pending for too long.
 pub(crate) async fn ask_again(app: &App) {
     let now = app.clock.now();
     let mut tenants = Vec::new();

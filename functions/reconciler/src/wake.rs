@@ -1,4 +1,4 @@
-//! The ends of long waits: a run is asked for by a message whose delay ends when the wait does.
+//! Wake-ups: sends a message whose delay ends when the run continues.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use jiff::SignedDuration;
 
 use crate::App;
 
-/// The longest delay of a message on the queue.
+/// The longest delay of an SQS message.
 const AHEAD: SignedDuration = SignedDuration::from_mins(15);
 
-/// How many runs are seen to at once.
+/// How many runs are processed concurrently.
 const AT_ONCE: usize = 32;
 
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,8 @@ enum Error {
     Queue(#[from] queue::Error),
 }
 
-/// Asks for each run that goes on within the longest delay, one's failure harming no other.
+/// Sends the message of each run that continues within the longest delay. A failure affects only
+/// one run.
 pub(crate) async fn ask(app: &App) {
     let wakes = match app.intake.store.wakes(app.clock.now(), AHEAD).await {
         Ok(wakes) => wakes,
@@ -45,8 +46,8 @@ pub(crate) async fn ask(app: &App) {
         .await;
 }
 
-/// The message first: should this end between the two, the run is asked for twice, which is
-/// harmless.
+/// The message is sent before the item is deleted. If the process dies in between, the message is
+/// sent twice, which is harmless.
 async fn one(app: &App, wake: Wake) -> Result<(), Error> {
     let store = app.intake.store.tenant(wake.proof);
     let message = RunMessage {
@@ -54,7 +55,7 @@ async fn one(app: &App, wake: Wake) -> Result<(), Error> {
         run_id: wake.run_id,
         workflow_id: wake.workflow_id,
     };
-    // The wait ends within the second that its item says.
+    // The wait ends within the second that the item has.
     let delay = wake.at.duration_since(app.clock.now()).as_secs() + 1;
     let delay = Duration::from_secs(u64::try_from(delay).unwrap_or_default().min(900));
     app.intake.queue.send_later(&message, delay).await?;

@@ -31,7 +31,7 @@ fn refuse(error: TransitionError) -> Problem {
     Problem::new(kind).detail(error.to_string())
 }
 
-/// Writes a run that was read before, changed.
+/// Writes a changed run.
 async fn save(store: &TenantStore<'_>, read: StoredRun, value: Run) -> Result<StoredRun> {
     let run = StoredRun {
         run: Stored {
@@ -65,7 +65,7 @@ pub(crate) async fn cancel_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
     })
     .await;
     if cancelled.is_err() {
-        // The process that ended the run may have died before it sent the message to the parent run.
+        // The process that ended the run may have died before sending the parent's message.
         let ended = find(&store, id).await?;
         tell_parent(queue, &store, &ended.run.value).await?;
     }
@@ -76,8 +76,8 @@ pub(crate) async fn cancel_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
 
 /// Retry a faulted run
 ///
-/// It continues from its journal: what succeeded is not repeated. If the process dies between the
-/// change of the run and its message, repeating the request sends the message.
+/// The run continues from its journal: calls that succeeded are not repeated. If the process dies
+/// between the change of the run and its message, repeating the request sends the message.
 #[utoipa::path(
     post,
     path = "/api/runs/{id}/retry",
@@ -99,12 +99,12 @@ pub(crate) async fn retry_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result
         let read = find(&store, id).await?;
         let run = &read.run.value;
         if run.status == Status::Pending && run.retries > 0 {
-            // An earlier retry whose message may not have been sent.
+            // The message of an earlier retry may not have been sent.
             return Ok(read);
         }
         let written = store.log_length(&read).await?;
         let run = run.clone().retry(written).map_err(refuse)?;
-        // Before the run: once it is pending, an executor reads its journal.
+        // The journal is written first, since an executor reads it as soon as the run is pending.
         journal::retry(&store, &intake.blobs, id, now, expires_at).await?;
         save(&store, read, run).await
     })
@@ -118,7 +118,7 @@ pub(crate) async fn retry_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Replay {
-    /// The version that runs; the newest one by default.
+    /// The version to run; the newest one by default.
     #[schema(minimum = 1)]
     workflow_version: Option<u32>,
 }
@@ -131,7 +131,7 @@ impl RequestBody for Replay {
 
 /// Replay a run's input
 ///
-/// Starts a new run on the stored input.
+/// Starts a new run with the stored input.
 #[utoipa::path(
     post,
     path = "/api/runs/{id}/replay",
@@ -163,7 +163,7 @@ pub(crate) async fn replay_run(
             .ok_or_else(|| Problem::new(&kinds::WORKFLOW_DISABLED))?;
         let version = body.value.workflow_version.unwrap_or(head.latest);
         if !(1..=head.latest).contains(&version) {
-            let detail = format!("the workflow has the versions 1 to {}", head.latest);
+            let detail = format!("the workflow has versions 1 to {}", head.latest);
             return Err(Problem::invalid_member("/workflow_version", detail));
         }
         let input = read_input(&store, &intake.blobs, &original.input).await?;
@@ -175,7 +175,7 @@ pub(crate) async fn replay_run(
         };
         let digest = input.digest.clone();
         let run = Run::pending(run_id, workflow_id, Some(version), trigger, digest);
-        // Stored again, so that it is kept as long as the new run.
+        // Stored again, so that it is retained as long as the new run.
         let input = intake.place(&store, input).await?;
         let run = new_run(run, input, limits.retention_days);
         let response = RunAccepted::respond(run_id)?;

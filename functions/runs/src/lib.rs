@@ -1,4 +1,4 @@
-//! Runs: reading them, and acting on one.
+//! Runs: listing, reading, cancelling, retrying, replaying and verifying.
 
 mod actions;
 mod verify;
@@ -33,7 +33,6 @@ use tracing::{Span, field::display};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     /// The table, authentication and the time.
@@ -53,7 +52,6 @@ impl App {
         Self::new(api, blobs, queue, Sandbox::of_this_binary())
     }
 
-    /// From its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue, sandbox: Sandbox) -> Self {
         let intake = Intake::new(api.store.clone(), blobs, queue);
@@ -72,7 +70,6 @@ impl HasApi for App {
     }
 }
 
-/// The routes.
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
     let api = Arc::clone(&app.api);
@@ -90,7 +87,7 @@ pub fn routes(app: App) -> OpenApiRouter {
         .with_state(Arc::new(app))
 }
 
-/// A run, whose id goes into the request log.
+/// Reads a run, and adds its id to the request log.
 async fn find(store: &TenantStore<'_>, id: RunId) -> Result<StoredRun> {
     Span::current().record("run_id", display(id));
     store.run(id).await?.ok_or_else(Problem::not_found)
@@ -142,7 +139,7 @@ async fn list_runs(ctx: Viewer<App, List<RunQuery>>) -> Result {
     ctx.page(fetch, view).await
 }
 
-/// The time in which there can be runs: since the tenant was created, or since retention's limit.
+/// The range of time in which runs can exist: since the tenant was created, limited by retention.
 fn kept_span<Q>(ctx: &Context<App, Q>) -> (Timestamp, Timestamp) {
     let days = i64::from(ctx.caller.limits.retention_days);
     let kept = SignedDuration::from_hours(24 * days);
@@ -168,7 +165,7 @@ async fn get_run(ctx: Viewer<App>, Path(id): Path<RunId>) -> Result {
 
 /// Get a run's input
 ///
-/// An input that is too large for a response of Lambda is a redirect to a URL that serves it for five
+/// An input that is too large for a Lambda response is a redirect to a URL that serves it for five
 /// minutes.
 #[utoipa::path(
     get,
@@ -190,7 +187,7 @@ async fn get_input(ctx: Viewer<App>, Path(id): Path<RunId>) -> Result {
     let input = read_input(&store, blobs, &run.input).await?.to_string();
     let escaped = serde_json::to_string(&input).map_err(Problem::internal)?;
     match &run.input {
-        // Such an input is in the bucket, and a URL can serve it.
+        // An input of this size is in the bucket, which can serve it.
         Input::Blob(key) if escaped.len() > MAX_RESPONSE_BYTES => {
             let stored = Object::stored(&store, key).ok_or_else(Problem::not_found)?;
             let file = format!("{id}-input.json");
@@ -200,10 +197,11 @@ async fn get_input(ctx: Viewer<App>, Path(id): Path<RunId>) -> Result {
     }
 }
 
-/// Lambda sends at most 6 MB, the body as an escaped JSON string; the rest is for headers.
+/// A Lambda response has at most 6 MB, including the body as an escaped JSON string and the
+/// headers.
 const MAX_RESPONSE_BYTES: usize = 6_000_000;
 
-/// A page of a list whose items are numbered from 0: `items` reads some from a number on.
+/// A page of a list whose items are numbered from 0. `items` reads from a number on.
 async fn numbered<T>(
     listing: Listing,
     items: impl AsyncFnOnce(u32, usize) -> Result<Vec<T>>,

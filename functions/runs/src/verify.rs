@@ -1,5 +1,5 @@
-//! Whether a run is reproducible: computed again from its version, its input and its journal, with
-//! nothing called.
+//! Verifies that a run is reproducible: computes it again from its version, input and journal,
+//! without any call.
 
 use std::time::Duration;
 
@@ -21,10 +21,11 @@ use utoipa::ToSchema;
 
 use crate::{App, find};
 
-/// How long it may compute.
+/// The time limit of the computation.
 const MOST: Duration = Duration::from_secs(20);
 
-/// The largest journal that it computes from, in bytes of JSON: this function has 256 MB.
+/// The largest journal for which a run is verified, in bytes of JSON: this function has 256 MB of
+/// memory.
 const MAX_JOURNAL_BYTES: usize = 16 * 1024 * 1024;
 
 /// The result of a verification.
@@ -32,13 +33,14 @@ const MAX_JOURNAL_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct RunVerification {
     /// Whether the two digests are equal.
     reproducible: bool,
-    /// Of the run's output, or of its error.
+    /// Of the output of the run, or of its error.
     expected_digest: String,
-    /// Of what was computed; `null` if the computation needs more than the journal has.
+    /// Of the new result; `null` if the computation requests an effect that the journal does not
+    /// have.
     actual_digest: Option<String>,
 }
 
-/// What errors are compared by.
+/// The digest of an error, with which errors are compared.
 fn digest_of(error: &RunError) -> String {
     let value = serde_json::to_value(error).unwrap_or_default();
     canonical::digest(&canonical::to_vec(&value))
@@ -50,7 +52,7 @@ fn not_verifiable(detail: impl Into<String>) -> Problem {
 
 /// Verify that a run is reproducible
 ///
-/// Computes the run again from its journal. Nothing is called and nothing is stored.
+/// Computes the run again from its journal. Nothing is called or stored.
 #[utoipa::path(
     post,
     path = "/api/runs/{id}/verify",
@@ -71,11 +73,11 @@ pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
     let run = &found.run.value;
     let expected = match (run.status, &run.output_digest, &run.error) {
         (Status::Completed, Some(digest), _) => digest.clone(),
-        // An error without an instance has a cause outside of the workflow, which no journal holds.
+        // An error without an instance does not come from the workflow.
         (Status::Faulted, _, Some(error)) if error.instance.is_some() => digest_of(error),
         _ => {
             return Err(not_verifiable(
-                "the run has no output and no error of its workflow",
+                "the run has neither an output nor an error of its workflow",
             ));
         }
     };
@@ -90,7 +92,7 @@ pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
     let (journal, bytes) = journal?;
     if bytes > MAX_JOURNAL_BYTES {
         return Err(not_verifiable(
-            "the run's journal is too large for a request",
+            "the run's journal is too large to be verified in a request",
         ));
     }
     let given = Given {
@@ -112,7 +114,8 @@ pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
     object(StatusCode::OK, &verification)
 }
 
-/// The digest of what a computation results in; none when it needs more than its journal has.
+/// The digest of the result; none if the computation requests an effect that the journal does not
+/// have.
 async fn actual(mut computation: Computation<'_>) -> Result<Option<String>> {
     let computed = async {
         loop {
@@ -123,7 +126,7 @@ async fn actual(mut computation: Computation<'_>) -> Result<Option<String>> {
                     return match *outcome {
                         Ok(output) => Ok(Some(canonical::digest(&canonical::to_vec(&output)))),
                         Err(error) if error.instance.is_some() => Ok(Some(digest_of(&error))),
-                        // The error's cause is outside of the workflow: it says nothing of the run.
+                        // An error that does not come from the workflow says nothing about the run.
                         Err(error) => Err(error),
                     };
                 }
@@ -132,7 +135,7 @@ async fn actual(mut computation: Computation<'_>) -> Result<Option<String>> {
     };
     let Ok(actual) = timeout(MOST, computed).await else {
         return Err(not_verifiable(
-            "the run takes longer to compute than a request may",
+            "the computation takes longer than a request may",
         ));
     };
     actual.map_err(|error| not_verifiable(error.detail.unwrap_or(error.title)))

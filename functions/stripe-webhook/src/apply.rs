@@ -1,4 +1,4 @@
-//! Applying an event: whose it is, what it changes, and writing that once.
+//! Applies a Stripe event: finds its tenant, computes the changes, and writes them once.
 
 use aias_billing::event::Event;
 use aias_domain::{
@@ -16,16 +16,15 @@ use tracing::{Span, field::display};
 
 use crate::App;
 
-/// What became of an event.
+/// The result of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is applied.
     Applied,
-    /// It was applied before.
+    /// The event was applied before.
     Duplicate,
-    /// It says nothing that is used.
+    /// The event is of a type that is not used.
     Ignored,
-    /// It is kept until its customer is known to be a tenant's.
+    /// The event is stored until its customer belongs to a tenant.
     Unassigned,
 }
 
@@ -39,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// For metrics.
+    /// A number for metrics.
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Applied => "stripe-event-applied",
@@ -50,7 +49,7 @@ impl Outcome {
     }
 }
 
-/// Applies an event, and settles what follows from it.
+/// Applies an event, and then the plan that results from it.
 pub(crate) async fn apply(app: &App, event: &Event) -> Result<Outcome> {
     let Some(fact) = &event.fact else {
         return Ok(Outcome::Ignored);
@@ -58,7 +57,7 @@ pub(crate) async fn apply(app: &App, event: &Event) -> Result<Outcome> {
     let applied = retry_on_conflict(|| attempt(app, event, fact)).await;
     applied.map_err(|problem| {
         if problem.kind() == &kinds::CONFLICT {
-            // Stripe sends the event again.
+            // Stripe will retry the event.
             Problem::unavailable(aias_platform::store::Error::Conflict)
         } else {
             problem
@@ -66,7 +65,7 @@ pub(crate) async fn apply(app: &App, event: &Event) -> Result<Outcome> {
     })
 }
 
-/// Reads the account, decides and writes. Reports a conflict if the account changes meanwhile.
+/// Reads the account, decides and writes. Returns a conflict if the account changes concurrently.
 async fn attempt(app: &App, event: &Event, fact: &Fact) -> Result<Outcome> {
     let known = app.store.customer(fact.customer_id()).await?;
     let (customer, link) = assign(app, event, &known).await?;
@@ -113,12 +112,12 @@ async fn attempt(app: &App, event: &Event, fact: &Fact) -> Result<Outcome> {
         plan: plan.as_ref().map(|(plan, entry)| (*plan, entry)),
     };
     let outcome = write(app, event, link.then_some(&own), Some(change)).await?;
-    // After a duplicate too: the process that applied the event may have died before this.
+    // Also after a duplicate, since the process that applied the event may have died before this.
     settle(&store, app.clock.now()).await?;
     Ok(outcome)
 }
 
-/// The customer as it is to be, and whether it gets its tenant by this event.
+/// The new state of the customer, and whether this event assigns it to a tenant.
 async fn assign(app: &App, event: &Event, known: &Stored<Customer>) -> Result<(Customer, bool)> {
     if known.value.tenant_id.is_some() {
         return Ok((known.value.clone(), false));
@@ -127,7 +126,8 @@ async fn assign(app: &App, event: &Event, known: &Stored<Customer>) -> Result<(C
         tenant_id: event.tenant_id,
         account: Account::default(),
     };
-    // Signed by Stripe. Whoever names a tenant of their own accord can only give it a plan.
+    // The event is signed by Stripe. A reference to another tenant could only give that tenant a
+    // plan.
     if let Some(proof) = named.proof()
         && app.store.tenant(proof).tenant().await?.is_some()
     {
@@ -136,7 +136,7 @@ async fn assign(app: &App, event: &Event, known: &Stored<Customer>) -> Result<(C
     Ok((known.value.clone(), false))
 }
 
-/// The account takes the event in. Where it leaves a doubt, Stripe is asked.
+/// Applies the event to the account. If the result is ambiguous, Stripe is queried.
 async fn take_in(app: &App, event: &Event, account: &mut Account) -> Result<()> {
     let Some(fact) = &event.fact else {
         return Ok(());
@@ -150,13 +150,13 @@ async fn take_in(app: &App, event: &Event, account: &mut Account) -> Result<()> 
         None => tracing::warn!(
             code = "stripe-subscription-unknown",
             subscription_id,
-            "the payment provider does not know the subscription of its own event"
+            "Stripe does not know the subscription of its own event"
         ),
     }
     Ok(())
 }
 
-/// The plan that an account gives, if it is not the tenant's already.
+/// The plan of an account, if it differs from the tenant's current one.
 fn changed(current: Plan, account: &Account, now: jiff::Timestamp) -> Option<Plan> {
     let entitled = account.entitled();
     if (entitled.plan, entitled.until) == (current.name, current.until) {
@@ -165,7 +165,7 @@ fn changed(current: Plan, account: &Account, now: jiff::Timestamp) -> Option<Pla
     Some(current.followed_by(entitled.plan, entitled.until, now))
 }
 
-/// Writes the event and its effect in one transaction.
+/// Writes the event and its changes in one transaction.
 async fn write(
     app: &App,
     event: &Event,

@@ -38,7 +38,6 @@ use std::{sync::Arc, time::Duration};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     store: Store,
@@ -47,10 +46,11 @@ pub struct App {
     clock: Clock,
 }
 
-/// How old the secrets may be when a signature does not fit: they may just have been rotated.
+/// The maximum age of cached secrets when a signature does not match: they may just have been
+/// rotated.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// The largest event that is read, in bytes.
+/// The largest event, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
 impl App {
@@ -66,7 +66,6 @@ impl App {
         )
     }
 
-    /// From its parts.
     #[must_use]
     pub fn new(store: Store, stripe: Stripe, secrets: Secret<Rotating>, clock: Clock) -> Self {
         Self {
@@ -77,14 +76,13 @@ impl App {
         }
     }
 
-    /// Reads the secrets and opens a connection to the table.
+    /// Reads the secrets and connects to the table in advance.
     pub async fn warm(&self) {
-        // What cannot be reached now is said by the first request that needs it.
+        // Errors are reported by the first request that needs the dependency.
         let _ = tokio::join!(self.secrets.get(), self.store.check());
     }
 }
 
-/// The routes.
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -101,7 +99,7 @@ struct StripeEventReceived {
     outcome: &'static str,
 }
 
-/// Stripe's signature of the body.
+/// The signature of the body.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header")]
@@ -113,9 +111,9 @@ struct StripeSignature {
     signature: String,
 }
 
-/// Receive an event of Stripe's
+/// Receive a Stripe event
 ///
-/// `200` only once the event's effect is stored; each event has its effect once.
+/// The response is `200` only once the effect of the event is stored. An event takes effect once.
 #[utoipa::path(
     post,
     path = "/api/stripe/webhook",
@@ -123,7 +121,7 @@ struct StripeSignature {
     security(()),
     params(StripeSignature),
     request_body(content = Object, content_type = "application/json"),
-    responses((status = 200, description = "Its effect is stored", body = StripeEventReceived)),
+    responses((status = 200, description = "The effect of the event is stored", body = StripeEventReceived)),
     extensions(("x-problems" = json!(["bad-event", "bad-signature", "body-too-large", "conflict", "unavailable", "internal"]))),
 )]
 async fn receive_stripe_event(
@@ -136,7 +134,7 @@ async fn receive_stripe_event(
     }
     verify(&app, &head, &body).await?;
     let event = event::read(&body).map_err(|error| {
-        tracing::error!(code = "stripe-event-unreadable", error = %error, "a signed event cannot be read");
+        tracing::error!(code = "stripe-event-unreadable", error = %error, "a signed event cannot be parsed");
         Problem::new(&kinds::BAD_EVENT)
     })?;
     let outcome = apply::apply(&app, &event).await?;
@@ -166,7 +164,7 @@ async fn verify(app: &App, head: &Head, body: &[u8]) -> Result<()> {
         verified = event::verify(fresh.all(), body, header, now);
     }
     verified.map_err(|reason| {
-        tracing::warn!(code = "stripe-signature-refused", reason = %reason, "an event did not prove itself");
+        tracing::warn!(code = "stripe-signature-refused", reason = %reason, "the signature of an event was refused");
         Problem::new(&kinds::BAD_STRIPE_SIGNATURE)
     })
 }

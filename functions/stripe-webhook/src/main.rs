@@ -1,4 +1,4 @@
-//! The way in for Stripe: `POST /api/stripe/webhook`.
+//! `POST /api/stripe/webhook`
 
 use aias_platform::{aws, config::Env, http, telemetry};
 use stripe_webhook::{App, routes};

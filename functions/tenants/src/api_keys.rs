@@ -44,7 +44,7 @@ pub(crate) async fn list_api_keys(ctx: Admin<Api, List<NoFilter>>) -> Result {
 pub(crate) struct ApiKeyInput {
     name: Name,
     role: Role,
-    /// When the key stops being valid; never by default.
+    /// When the key expires; never by default.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }
@@ -57,7 +57,7 @@ fn manage(caller: Role, role: Role) -> Result<()> {
 
 /// Create an API key
 ///
-/// Its token is shown this once.
+/// The response is the only one that contains the token.
 #[utoipa::path(
     post,
     path = "/api/tenants/{id}/api-keys",
@@ -110,7 +110,7 @@ pub(crate) async fn create_api_key(ctx: Admin<Api>, body: JsonBody<ApiKeyInput>)
     path = "/api/tenants/{id}/api-keys/{key_id}",
     tag = "tenants",
     params(("id" = TenantId, Path), ("key_id" = KeyId, Path)),
-    responses((status = 204, description = "The key is not valid any more")),
+    responses((status = 204, description = "The key is deleted")),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict"]))),
 )]
 pub(crate) async fn delete_api_key(

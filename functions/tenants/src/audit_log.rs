@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// Who changed what, and how.
+/// An entry of the audit log.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
 pub(crate) struct EntryView {
@@ -28,7 +28,7 @@ pub(crate) struct EntryView {
     request_id: Option<String>,
     /// The object as the API showed it before; `null` for a new one.
     before: Value,
-    /// The object as the API shows it since; `null` for a deleted one.
+    /// The object as the API showed it after the change; `null` for a deleted one.
     after: Value,
 }
 

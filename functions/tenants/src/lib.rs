@@ -1,4 +1,4 @@
-//! Tenants, their members, their API keys, their secrets and their audit log.
+//! Tenants, members, API keys, workflow secrets and the audit log.
 
 mod api_keys;
 mod audit_log;
@@ -32,7 +32,6 @@ use tracing::{Span, field::display};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// The routes.
 #[must_use]
 pub fn routes(api: Api) -> OpenApiRouter {
     let api = Arc::new(api);
@@ -63,12 +62,12 @@ pub fn routes(api: Api) -> OpenApiRouter {
 
 /// List my tenants
 ///
-/// Those that the caller is a member of; for an API key, its one tenant.
+/// The tenants of a person, or the only tenant of an API key.
 #[utoipa::path(
     get,
     path = "/api/tenants",
     tag = "tenants",
-    responses((status = 200, description = "All of them", body = openapi::Page<view::TenantView>)),
+    responses((status = 200, description = "All tenants of the caller", body = openapi::Page<view::TenantView>)),
     extensions(("x-role" = json!("any"))),
 )]
 async fn list_tenants(ctx: Identified<Api>) -> Result {
@@ -78,7 +77,7 @@ async fn list_tenants(ctx: Identified<Api>) -> Result {
             return whole_list(&[view::tenant(&caller.tenant, caller.role, ctx.now)]);
         }
     };
-    // A person is a member of few tenants: one page of them.
+    // A person has few tenants, so one page contains all of them.
     let listing = Listing {
         limit: 100,
         after: None,
@@ -105,7 +104,7 @@ impl RequestBody for TenantInput {}
 
 /// Create a tenant
 ///
-/// The caller becomes its owner. Only a person can.
+/// The caller becomes its owner. An API key cannot create a tenant.
 #[utoipa::path(
     post,
     path = "/api/tenants",
@@ -205,14 +204,14 @@ async fn rename_tenant(ctx: Admin<Api>, body: JsonBody<TenantInput>) -> Result {
 
 /// Delete a tenant
 ///
-/// From the first request on, nothing of the tenant can be used any more. If the response is not
-/// `204`, repeat the request: it continues the deletion.
+/// From this request on, the tenant cannot be used any more. If the response is not `204`, repeat
+/// the request to continue the deletion.
 #[utoipa::path(
     delete,
     path = "/api/tenants/{id}",
     tag = "tenants",
     params(("id" = TenantId, Path)),
-    responses((status = 204, description = "It is deleted")),
+    responses((status = 204, description = "The tenant is deleted")),
     extensions(("x-role" = json!("owner")), ("x-problems" = json!(["conflict", "subscription-active"]))),
 )]
 async fn delete_tenant(ctx: DeletingOwner<Api>) -> Result {
@@ -221,8 +220,9 @@ async fn delete_tenant(ctx: DeletingOwner<Api>) -> Result {
     let account = store.account().await?.value;
     let live = |own: &Subscription| own.state.status.is_live();
     if account.entitled().subscription.is_some_and(live) {
-        return Err(Problem::new(&kinds::SUBSCRIPTION_ACTIVE)
-            .detail("cancel the subscription first, in the portal of POST /api/billing/portal"));
+        return Err(Problem::new(&kinds::SUBSCRIPTION_ACTIVE).detail(
+            "cancel the subscription first, in the customer portal: POST /api/billing/portal",
+        ));
     }
     if read.value.deleted_at.is_none() {
         let before = shown(&view::tenant(&read.value, ctx.caller.role, ctx.now));

@@ -1,4 +1,4 @@
-//! Members: nobody grants, removes or changes a role above their own.
+//! Members. No caller can grant, remove or change a role above their own.
 
 use aias_domain::{
     id::TenantId,
@@ -161,7 +161,7 @@ pub(crate) async fn change_member(
     path = "/api/tenants/{id}/members/{user_id}",
     tag = "tenants",
     params(("id" = TenantId, Path), ("user_id" = UserId, Path)),
-    responses((status = 204, description = "The user is no member any more")),
+    responses((status = 204, description = "The user is not a member any more")),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "last-owner"]))),
 )]
 pub(crate) async fn remove_member(

@@ -1,4 +1,6 @@
-//! `/api/secrets…`: workflow secrets. A value is written and never shown.
+//! `/api/secrets…`: workflow secrets. A value can be written but not read. These routes are in this
+//! function because its role may already write the tenant's configuration and read the keyring
+//! (`docs/architecture.md`).
 
 use aias_domain::{
     event::text_of,
@@ -50,7 +52,7 @@ async fn find(store: &TenantStore<'_>, name: &SecretName) -> Result<Stored<Secre
     get,
     path = "/api/secrets",
     tag = "secrets",
-    responses((status = 200, description = "All of them", body = openapi::Page<SecretView>)),
+    responses((status = 200, description = "All workflow secrets", body = openapi::Page<SecretView>)),
     extensions(("x-role" = json!("admin"))),
 )]
 pub(crate) async fn list_secrets(ctx: Admin<Api>) -> Result {
@@ -82,8 +84,8 @@ pub(crate) async fn get_secret(ctx: Admin<Api>, Path(name): Path<SecretName>) ->
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecretInput {
-    /// A string of at least 8 bytes, or an object: the configuration of an authentication policy. At
-    /// most 8 KiB.
+    /// A string of at least 8 bytes, or an object that configures an authentication policy. At most
+    /// 8 KiB.
     #[schema(schema_with = value_schema)]
     value: Value,
 }
@@ -100,7 +102,7 @@ fn value_schema() -> Schema {
     OneOfBuilder::new().item(text).item(object).into()
 }
 
-/// What the JSON around a value adds to it, in bytes.
+/// The size of the request body without the value, in bytes.
 const ENVELOPE_BYTES: usize = 1024;
 
 impl RequestBody for SecretInput {
@@ -177,7 +179,7 @@ pub(crate) async fn put_secret(
     path = "/api/secrets/{name}",
     tag = "secrets",
     params(("name" = inline(SecretName), Path), openapi::IfMatch),
-    responses((status = 204, description = "It is deleted")),
+    responses((status = 204, description = "The secret is deleted")),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "precondition-failed"]))),
 )]
 pub(crate) async fn delete_secret(ctx: Admin<Api>, Path(name): Path<SecretName>) -> Result {

@@ -1,4 +1,4 @@
-//! Tenants, members and keys as the API shows them.
+//! Tenants, members and API keys in the API.
 
 use aias_domain::{
     event::text_of,
@@ -45,7 +45,7 @@ pub(crate) struct MemberView {
     role: Role,
     #[schema(format = DateTime)]
     created_at: String,
-    /// Why the member may not call: `plan` if the tenant's plan allows fewer.
+    /// `plan` if the member is disabled because the plan allows fewer.
     disabled_reason: Option<&'static str>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct KeyView {
     created_at: String,
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// Why the key is not valid: `plan` if the tenant's plan allows fewer.
+    /// `plan` if the key is disabled because the plan allows fewer.
     disabled_reason: Option<&'static str>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct KeyView {
 pub(crate) struct NewKeyView {
     #[serde(flatten)]
     own: KeyView,
-    /// The token, shown this once.
+    /// The token. Only this response contains it.
     #[schema(pattern = "^aias_[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9_-]{43}$")]
     key: String,
 }

@@ -1,4 +1,4 @@
-//! Rotating a secret: the new one is valid at once, the old one until its overlap ends.
+//! Rotating secrets: the new secret is valid immediately, the old one until its overlap ends.
 
 use aias_domain::{
     endpoint::{MAX_OVERLAP_SECONDS, Secret, Which, rotate},
@@ -29,10 +29,10 @@ pub(crate) struct Rotation {
     /// How long the old secret stays valid; a day by default.
     #[schema(maximum = 2_592_000, default = 86_400)]
     overlap_seconds: Option<u32>,
-    /// `url` by default.
+    /// `url` (the path secret) by default.
     #[serde(default)]
     which: Which,
-    /// The new signing secret, where the provider gives it.
+    /// The new signing secret, if the provider generates it.
     #[schema(min_length = 1, max_length = 512)]
     secret: Option<String>,
 }
@@ -43,14 +43,14 @@ impl RequestBody for Rotation {
     }
 }
 
-/// One day: what a person needs to change a URL in a provider's settings.
+/// One day, the time to change a URL in a provider's settings.
 const DEFAULT_OVERLAP_SECONDS: u32 = 86_400;
 
-const _: () = assert!(MAX_OVERLAP_SECONDS == 2_592_000, "`Rotation` says so");
+const _: () = assert!(MAX_OVERLAP_SECONDS == 2_592_000, "documented in `Rotation`");
 
 /// Rotate a secret of a webhook endpoint
 ///
-/// The new secret is valid at once, and shown this once.
+/// The new secret is valid immediately. Only this response contains it.
 #[utoipa::path(
     post,
     path = "/api/webhook-endpoints/{id}/rotate-secret",
@@ -76,7 +76,7 @@ pub(crate) async fn rotate_secret(
     if overlap > MAX_OVERLAP_SECONDS {
         return Err(Problem::invalid_member(
             "/overlap_seconds",
-            format!("at most {MAX_OVERLAP_SECONDS}"),
+            format!("must be at most {MAX_OVERLAP_SECONDS}"),
         ));
     }
     let now = ctx.now;
@@ -92,7 +92,7 @@ pub(crate) async fn rotate_secret(
             if value.secret.is_some() {
                 return Err(Problem::invalid_member(
                     "/secret",
-                    "AIAS makes the path secret itself",
+                    "a path secret cannot be chosen; AIAS generates it",
                 ));
             }
             let secret = PathSecret::new(&keyring, tenant);

@@ -6,7 +6,7 @@ use aias_platform::{
     secrets::{Keyring, Purpose},
 };
 
-/// A new path secret: its text, which is shown once, and its hash, which is stored.
+/// A new path secret, which is shown once, and its keyed hash, which is stored.
 pub(crate) struct PathSecret {
     pub(crate) text: String,
     pub(crate) hash: String,

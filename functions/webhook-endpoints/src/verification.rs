@@ -1,4 +1,4 @@
-//! `verification` in a request: a scheme, its options and its secret.
+//! The `verification` member of requests: a scheme, its options and its secret.
 
 use aias_domain::verification::{
     Algorithm, Encoding, Handshake, HmacOptions, KeyForm, SecretOrigin, Verification, key_bytes,
@@ -11,7 +11,7 @@ use aias_platform::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// How an endpoint's requests are to be verified.
+/// How requests are verified.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct VerificationInput {
@@ -19,31 +19,31 @@ pub(crate) struct VerificationInput {
     /// `meta`. `none` by default.
     #[schema(example = "github")]
     scheme: Option<String>,
-    /// The signing secret. Some providers give it; for the others AIAS makes one by default.
+    /// The signing secret. Some providers generate it; otherwise AIAS generates one by default.
     secret: Option<String>,
-    /// Of `meta`: the token that the provider sends when it validates the URL.
+    /// For `meta`: the token that the provider sends when it validates the URL.
     verify_token: Option<String>,
-    /// Of `hmac`: the header that carries the signature.
+    /// For `hmac`: the header that has the signature.
     header: Option<String>,
-    /// Of `hmac`: the hash; `sha256` by default.
+    /// For `hmac`: the hash; `sha256` by default.
     algorithm: Option<Algorithm>,
-    /// Of `hmac`: the encoding; `hex` by default.
+    /// For `hmac`: the encoding; `hex` by default.
     encoding: Option<Encoding>,
-    /// Of `hmac`: what precedes the signature in its header.
+    /// For `hmac`: the string before the signature in its header.
     prefix: Option<String>,
-    /// Of `hmac`: the header that carries the event's id.
+    /// For `hmac`: the header that has the event id.
     event_id_header: Option<String>,
 }
 
-/// A valid verification, as it is stored.
+/// A checked verification, as it is stored.
 pub(crate) struct ValidVerification {
     pub(crate) verification: Verification,
     pub(crate) secret: Option<SigningSecret>,
-    /// The secret's text when AIAS made it, to be shown once.
+    /// The secret if AIAS generated it, to be shown once.
     pub(crate) made: Option<String>,
 }
 
-/// The longest token of a handshake, in characters.
+/// The longest verify token, in characters.
 const MAX_TOKEN: usize = 256;
 
 fn fault(member: &str, detail: impl Into<String>) -> Problem {
@@ -51,7 +51,7 @@ fn fault(member: &str, detail: impl Into<String>) -> Problem {
 }
 
 impl VerificationInput {
-    /// Validates it, and makes a secret where the provider gives none.
+    /// Checks the settings, and generates a secret if the provider does not.
     pub(crate) fn read(self) -> Result<ValidVerification> {
         let verification = Verification {
             scheme: self.scheme.unwrap_or_else(|| "none".to_owned()),
@@ -81,7 +81,7 @@ impl VerificationInput {
             (Handshake::HubChallenge, None) => {
                 return Err(fault(
                     "verify_token",
-                    "the provider sends this token when it validates the URL: choose one",
+                    "choose a token; the provider sends it when it validates the URL",
                 ));
             }
             (Handshake::HubChallenge, Some(token)) if (1..=MAX_TOKEN).contains(&token.len()) => {
@@ -90,7 +90,7 @@ impl VerificationInput {
             (Handshake::HubChallenge, Some(_)) => {
                 return Err(fault(
                     "verify_token",
-                    format!("a token has 1 to {MAX_TOKEN} characters"),
+                    format!("a token must have 1 to {MAX_TOKEN} characters"),
                 ));
             }
             (_, Some(_)) => return Err(fault("verify_token", "this scheme has no token")),
@@ -106,7 +106,7 @@ impl VerificationInput {
     }
 }
 
-/// A signing secret's text, and the same text again when AIAS made it.
+/// A signing secret, and the same string again if AIAS generated it.
 pub(crate) fn signing_secret(
     origin: SecretOrigin,
     form: KeyForm,
@@ -115,10 +115,12 @@ pub(crate) fn signing_secret(
     match (secret, origin) {
         (Some(text), _) if key_bytes(form, &text).is_some() => Ok((text, None)),
         (Some(_), _) => Err(match form {
-            KeyForm::Text => "a secret has 1 to 512 characters",
-            KeyForm::Whsec => "a secret is `whsec_` and the base64 of 24 to 64 bytes",
+            KeyForm::Text => "a secret must have 1 to 512 characters",
+            KeyForm::Whsec => "a secret must be `whsec_` and the base64 of 24 to 64 bytes",
         }),
-        (None, SecretOrigin::Provider) => Err("the provider gives this secret: it is needed"),
+        (None, SecretOrigin::Provider) => {
+            Err("required: copy the secret from the provider's settings")
+        }
         (None, SecretOrigin::Chosen) => {
             let text = match form {
                 KeyForm::Text => random_secret(),

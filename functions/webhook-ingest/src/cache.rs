@@ -1,4 +1,4 @@
-//! Endpoints that are ready to verify, cached for a moment.
+//! A short-lived cache of endpoints with opened secrets.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use jiff::Timestamp;
 
 use crate::App;
 
-/// How long an endpoint is used as it was read: a change takes this long to reach every webhook.
+/// How long an endpoint is cached, and so how long a change takes to apply to every webhook.
 pub const ENDPOINT_TTL: Duration = Duration::from_secs(2);
 
 const MAX_ENDPOINTS: usize = 10_000;
@@ -36,14 +36,14 @@ pub(crate) struct ReadyEndpoint {
     pub(crate) found: CachedEndpoint,
     pub(crate) limits: Limits,
     pub(crate) scheme: Scheme,
-    /// Those that are valid, with their place among the endpoint's signing secrets.
+    /// The valid keys, with their index among the endpoint's signing secrets.
     pub(crate) keys: Vec<(usize, Vec<u8>)>,
     pub(crate) verify_tokens: Vec<String>,
     noted: AtomicBool,
 }
 
 impl ReadyEndpoint {
-    /// The secrets whose use is to be noted: at most once for what was read.
+    /// The secrets whose `last_used_at` must be written; each at most once per cached endpoint.
     pub(crate) fn due(&self, signing: Option<usize>, now: Timestamp) -> Vec<(Which, usize)> {
         let endpoint = &self.found.endpoint.value;
         let url = endpoint
@@ -72,7 +72,7 @@ impl ReadyEndpoint {
     }
 }
 
-/// Endpoints by the tenant and the path secret, and when each was read.
+/// Endpoints by tenant and path secret, with the time when each was read.
 #[derive(Debug)]
 pub(crate) struct Endpoints(Cache<(TenantId, String), (Timestamp, Arc<ReadyEndpoint>)>);
 
@@ -83,7 +83,7 @@ impl Default for Endpoints {
 }
 
 impl App {
-    /// The endpoint that a path secret opens.
+    /// The endpoint of a path secret.
     pub(crate) async fn endpoint(
         &self,
         tenant: TenantId,

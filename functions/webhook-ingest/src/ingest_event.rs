@@ -20,7 +20,7 @@ use tracing::{Span, field::display};
 
 use crate::{App, WebhookAccepted, cache::ReadyEndpoint, rate_limit};
 
-/// Verifies an event, stores it and requests its run.
+/// Verifies an event, stores it and sends the message of its run.
 pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: &[u8]) -> Result {
     let endpoint = &ready.found.endpoint.value;
     if !endpoint.is_on() {
@@ -67,7 +67,7 @@ fn check_signature(
         Ok(index) => Ok(ready.keys.get(index).map(|(place, _)| *place)),
         Err(refusal) => {
             let endpoint_id = ready.found.endpoint.value.id;
-            tracing::info!(code = "signature-refused", %endpoint_id, reason = %refusal, "a webhook did not prove itself");
+            tracing::info!(code = "signature-refused", %endpoint_id, reason = %refusal, "the signature of a webhook was refused");
             Err(Problem::bad_signature())
         }
     }
@@ -138,7 +138,7 @@ impl Event {
         };
         let noting = async {
             for (which, index) in ready.due(self.signing, now) {
-                // Worth a try; a webhook does not fail for it.
+                // Best effort: a webhook does not fail because of this.
                 let _ = store
                     .note_use(&ready.found.endpoint, which, index, now)
                     .await;
@@ -183,7 +183,7 @@ impl Event {
         let limits = &ready.limits;
         let mut response = if held {
             let mut run = new_run(run.suspend(), placed?, limits.retention_days);
-            // Kept as long as it may be held, and then as long as any other.
+            // Retained as long as it may be suspended, and then for another retention period.
             run.expires_at = expiry(plan::month_end(now), limits.retention_days);
             app.intake.suspend(store, &run, now).await?;
             accepted(run_id, Status::Suspended)?
@@ -198,8 +198,8 @@ impl Event {
     }
 }
 
-/// The response to an event that was received before. The process that received it may have died
-/// before it requested the run: request it again.
+/// The response to a duplicate. The process that accepted the first delivery may have died before
+/// it sent the message, so it is sent again.
 async fn duplicate(app: &App, store: &TenantStore<'_>, found: &StoredRun) -> Result {
     let run = &found.run.value;
     match run.status {
@@ -233,7 +233,7 @@ fn respond(code: StatusCode, run_id: RunId, status: Status) -> Result {
 
 async fn give_back(store: &TenantStore<'_>, admitted: Admission) {
     if let Admission::Admitted(place, _) = admitted {
-        // Should it fail, the month is one run short: never one too many.
+        // If this fails, the month has one run too few, never one too many.
         let _ = store.unadmit(place).await;
     }
 }

@@ -48,7 +48,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use cache::ENDPOINT_TTL;
 
-/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     intake: Intake,
@@ -70,7 +69,6 @@ impl App {
         Self::new(intake, keyrings, Clock::system())
     }
 
-    /// From its parts.
     #[must_use]
     pub fn new(intake: Intake, keyrings: Keyrings, clock: Clock) -> Self {
         Self {
@@ -81,8 +79,8 @@ impl App {
         }
     }
 
-    /// Reads the keyring and opens connections to the table and the queue, so that the first webhook
-    /// waits for neither. When that fails, the first request that needs them reports why.
+    /// Reads the keyring and connects to the table and the queue in advance. Errors are reported by
+    /// the first request that needs the dependency.
     pub async fn warm(&self) {
         let _ = tokio::join!(
             self.keyrings.get(),
@@ -92,7 +90,6 @@ impl App {
     }
 }
 
-/// The routes.
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -100,19 +97,20 @@ pub fn routes(app: App) -> OpenApiRouter {
         .with_state(Arc::new(app))
 }
 
-/// The run of a webhook.
+/// The response to a webhook.
 #[derive(Serialize, ToSchema)]
 struct WebhookAccepted {
     run_id: RunId,
     status: aias_domain::run::Status,
-    /// Whether an event with the same id was accepted before: then the run is that event's.
+    /// Whether the event is a duplicate. `run_id` is then the run of the first delivery.
     duplicate: bool,
 }
 
 /// Receive a webhook
 ///
-/// `202` only once the event is stored. An event is the same as an earlier one if it has the same id,
-/// for seven days; the id is the provider's, by the endpoint's scheme, else the `Idempotency-Key`.
+/// The response is `202` only once the event is stored. Events with the same id within seven days
+/// are duplicates. The id is the one of the provider, as defined by the endpoint's scheme, or else
+/// the `Idempotency-Key`.
 #[utoipa::path(
     post,
     path = "/api/webhooks/{tenant_id}/{secret}",
@@ -129,7 +127,7 @@ struct WebhookAccepted {
     )),
     responses(
         (
-            status = 202, description = "Stored. Its run follows, or is suspended until the plan or the next month has room for it",
+            status = 202, description = "The event is stored. Its run is pending, or suspended until the plan or the next month allows it",
             body = WebhookAccepted,
             headers(
                 ("location" = String), ("ratelimit" = String), ("ratelimit-policy" = String),
@@ -137,7 +135,7 @@ struct WebhookAccepted {
             links(("run" = (operation_id = "get_run", parameters(("id" = "$response.body#/run_id"))))),
         ),
         (
-            status = 200, description = "Stored before, or the challenge of a provider",
+            status = 200, description = "The event is a duplicate, or the body is the challenge of a provider",
             content((WebhookAccepted = "application/json"), (String = "text/plain")),
             headers(("location" = String)),
         ),
@@ -158,7 +156,7 @@ async fn receive_webhook(
     ingest_event::ingest(&app, &endpoint, &head, &body).await
 }
 
-/// Answer the challenge by which a provider validates the URL
+/// Respond to the challenge by which a provider validates the URL
 #[utoipa::path(
     get,
     path = "/api/webhooks/{tenant_id}/{secret}",
@@ -187,7 +185,7 @@ async fn answer_challenge(
     handshake::answer(&endpoint, head.query())
 }
 
-/// The endpoint of a URL. A wrong tenant and a wrong secret are the same `404`.
+/// The endpoint of a URL. An unknown tenant and an unknown secret are the same `404`.
 async fn find(app: &App, tenant: &str, secret: &str) -> Result<Arc<ReadyEndpoint>> {
     let tenant: TenantId = tenant
         .parse()

@@ -1,4 +1,4 @@
-//! The way in: `POST` and `GET /api/webhooks/{tenant_id}/{secret}`.
+//! `/api/webhooks/{tenant_id}/{secret}`
 
 use aias_platform::{aws, config::Env, http, telemetry};
 use webhook_ingest::{App, routes};

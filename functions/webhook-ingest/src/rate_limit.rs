@@ -1,5 +1,4 @@
-//! The limits as responses report them: `RateLimit` and `RateLimit-Policy`, from the very write
-//! that counted the event.
+//! `RateLimit` and `RateLimit-Policy` headers, from the write that counted the event.
 
 use aias_domain::{
     admission::Window,
@@ -12,7 +11,6 @@ use aias_platform::{
 use axum::http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 
-/// The two headers.
 pub(crate) fn headers(
     limits: &Limits,
     left: Left,
@@ -34,13 +32,13 @@ pub(crate) fn headers(
         .filter_map(header)
 }
 
-/// Why an event is refused.
+/// The problem of an event that was not admitted.
 pub(crate) fn refuse(limits: &Limits, admission: Admission, now: Timestamp) -> Problem {
     let (problem, left) = match admission {
         Admission::MonthFull(left) => {
             let seconds = plan::month_end(now).as_second() - now.as_second();
             let problem = Problem::new(&kinds::RUNS_EXHAUSTED).detail(format!(
-                "the plan {} has {} runs a month and {} suspended ones",
+                "the plan {} allows {} runs a month and {} suspended runs",
                 limits.plan, limits.runs_per_month, limits.suspended_runs
             ));
             (problem.retry_after(seconds), left)
@@ -48,7 +46,7 @@ pub(crate) fn refuse(limits: &Limits, admission: Admission, now: Timestamp) -> P
         Admission::RateFull(left) | Admission::Admitted(_, left) => {
             let seconds = Window::of(now).left_seconds;
             let problem = Problem::new(&kinds::RATE_LIMITED).detail(format!(
-                "the plan {} has {} events in {RATE_SECONDS} seconds",
+                "the plan {} allows {} events in {RATE_SECONDS} seconds",
                 limits.plan,
                 limits.burst()
             ));

@@ -1,4 +1,4 @@
-//! A definition in a request: `{"definition": {…}}` as JSON, or the document itself as YAML.
+//! The definition in a request: `{"definition": {…}}` as JSON, or the document itself as YAML.
 
 use aias_domain::{
     plan::Computing,
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::App;
 
-/// A definition that can run.
+/// A definition that compiles.
 pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) namespace: String,
@@ -38,7 +38,7 @@ pub(crate) struct DefinitionInput {
     definition: Value,
 }
 
-/// What the JSON around a definition adds to it, in bytes.
+/// The size of the request body without the definition, in bytes.
 const ENVELOPE_BYTES: usize = 1024;
 
 /// The example of a definition in YAML.
@@ -48,13 +48,13 @@ do:
   - report: {set: {total: '${ [.body.line_items[].price] | add }'}}
 ";
 
-/// Reads the definition of a request's body and compiles it.
+/// Parses and compiles the definition in a request body.
 pub(crate) async fn read<Q>(ctx: &Context<App, Q>, body: &[u8]) -> Result<Definition> {
     let (value, prefix) = value(&ctx.head, body)?;
     compile(&ctx.app.sandbox, ctx.caller.limits.computing, value, prefix).await
 }
 
-/// The definition, and the pointer of its place in the body.
+/// The definition, and its pointer in the body.
 fn value(head: &Head, body: &[u8]) -> Result<(Value, &'static str)> {
     let content_type = head.header("content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -77,7 +77,7 @@ fn value(head: &Head, body: &[u8]) -> Result<(Value, &'static str)> {
             Ok((input.definition, "/definition"))
         }
         _ => Err(Problem::unsupported_media_type(
-            "a definition is application/json or application/yaml",
+            "a definition must be application/json or application/yaml",
         )),
     }
 }

@@ -1,5 +1,5 @@
-//! A dry run: the same engine, with responses that the caller supplies. Nothing is stored, nothing is
-//! called, and no time passes: a wait is over at once.
+//! Dry runs: the same engine, with responses supplied by the caller. Nothing is stored or called,
+//! and waits end immediately.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -27,21 +27,21 @@ use utoipa::ToSchema;
 
 use crate::{App, find};
 
-/// How long it may compute.
+/// The time limit of a dry run.
 const MOST: Duration = Duration::from_secs(20);
 
-/// What it may leave behind: an answer has a limit.
+/// The most log entries and events in the response.
 const MAX_LOGS: usize = 1_000;
 const MAX_EVENTS: usize = 100;
 
-/// An input and stand-ins for effects.
+/// The input and responses of a dry run.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DryRun {
     /// Any JSON value; `null` by default.
     #[serde(default)]
     input: Value,
-    /// By task reference: what a call returns instead of being made. The content of a response, a
+    /// What calls return instead of being made, by task reference: the content of a response, a
     /// whole response (`statusCode`, `headers`, `content`), or an `error` (`type`, `status`).
     #[serde(default)]
     #[schema(example = json!({"/do/0/getPet": {"id": 1}}))]
@@ -61,16 +61,15 @@ pub(crate) struct DryRunResult {
     /// The output; `null` for a faulted run.
     output: Value,
     error: Option<RunError>,
-    /// The log, at most 1,000 entries.
+    /// At most 1,000 entries.
     logs: Vec<EntryView>,
-    /// The `CloudEvents` that the workflow emitted, at most 100.
+    /// The emitted `CloudEvents`, at most 100.
     events: Vec<Value>,
 }
 
-/// Try a workflow out
+/// Test a workflow
 ///
-/// Runs the newest version. Nothing is stored, nothing is called, and no time passes: a wait ends at
-/// once.
+/// Runs the newest version. Nothing is stored or called, and waits end immediately.
 #[utoipa::path(
     post,
     path = "/api/workflows/{id}/test",
@@ -78,7 +77,7 @@ pub(crate) struct DryRunResult {
     params(("id" = WorkflowId, Path)),
     request_body = DryRun,
     responses((
-        status = 200, description = "What the run would be", body = DryRunResult,
+        status = 200, description = "The result of the run", body = DryRunResult,
         headers(("etag" = String)),
     )),
     extensions(("x-role" = json!("editor"))),
@@ -168,15 +167,14 @@ impl World<'_> {
         if let Ok(ended) = timeout(MOST, listening).await {
             return ended;
         }
-        let detail = "the dry run computed longer than a request may take";
+        let detail = "the dry run takes longer than a request may take";
         Err(RunError {
             status: 408,
             ..RunError::platform("timeout", "Timeout", detail)
         })
     }
 
-    /// What comes of what was asked for: the first effect that a response stands in for, else the
-    /// time that was waited for.
+    /// The next entry: the first requested effect that has a response, else the next timer.
     fn next(&mut self, asked: &Asked) -> std::result::Result<Entry, RunError> {
         let answered = asked.effects.iter().find_map(|effect| {
             let response = self.responses.get(&effect.key.task)?;
@@ -194,7 +192,7 @@ impl World<'_> {
             }
             (None, None, effect) => {
                 let task = effect.map(|effect| effect.key.task.clone());
-                let detail = "`responses` has none for this task; nothing is called in a dry run";
+                let detail = "`responses` has no entry for this task, and a dry run makes no calls";
                 let error = RunError::platform("no-response", "No response", detail);
                 return Err(RunError {
                     instance: task,
@@ -206,7 +204,7 @@ impl World<'_> {
     }
 }
 
-/// A whole HTTP response, by the names of the DSL's `output: response`.
+/// A whole HTTP response, with the names of the DSL's `output: response`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Whole {
@@ -217,7 +215,7 @@ struct Whole {
     content: Value,
 }
 
-/// An effect that does not come to be.
+/// An effect that fails.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Broken {
@@ -236,8 +234,8 @@ struct Problematic {
     detail: Option<String>,
 }
 
-/// What a response stands for: an error, a whole HTTP response, or else the content of one or the
-/// output of a workflow.
+/// The result that a response stands for: an error, a whole HTTP response, the content of a
+/// response, or the output of a workflow.
 fn answer(effect: &Effect, response: &Value) -> Answer {
     if let Ok(Broken { error }) = Broken::deserialize(response) {
         return Answer::Failed(Failure {

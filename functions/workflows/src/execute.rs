@@ -1,4 +1,4 @@
-//! Executing a workflow by a request.
+//! Executing a workflow.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use utoipa::ToSchema;
 
 use crate::{App, find};
 
-/// The longest wait for a run, in seconds: the gateway itself waits 30.
+/// The longest wait for a run, in seconds; API Gateway waits at most 30.
 const MAX_WAIT_SECONDS: u64 = 25;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -184,7 +184,7 @@ fn preferred_wait(preferences: Option<&str>) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.min(MAX_WAIT_SECONDS)))
 }
 
-/// The run, when it ends in time. Reads often at first, since most runs are short.
+/// The run, if it ends in time. Polls often at first, since most runs are short.
 async fn ended_within(
     store: &TenantStore<'_>,
     id: RunId,

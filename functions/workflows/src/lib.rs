@@ -1,4 +1,4 @@
-//! Workflows: definitions, their immutable versions, and executing one.
+//! Workflows: definitions, their immutable versions, and execution.
 
 mod definition;
 mod dry_run;
@@ -34,7 +34,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// What these routes need.
 #[derive(Debug)]
 pub struct App {
     /// The table, authentication and the time.
@@ -53,7 +52,6 @@ impl App {
         Self::new(api, blobs, queue, Sandbox::of_this_binary())
     }
 
-    /// From its parts.
     #[must_use]
     pub fn new(api: Api, blobs: Blobs, queue: Queue, sandbox: Sandbox) -> Self {
         let intake = Intake::new(api.store.clone(), blobs, queue);
@@ -71,7 +69,6 @@ impl HasApi for App {
     }
 }
 
-/// The routes.
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
     let api = Arc::clone(&app.api);
@@ -101,7 +98,7 @@ async fn with_latest(store: &TenantStore<'_>, head: &Workflow) -> Result<view::W
     view::workflow(head, &version.ok_or_else(Problem::not_found)?)
 }
 
-/// A workflow as the audit log shows it: its definition by its digest.
+/// A workflow in the audit log, with the digest instead of the definition.
 fn audited(head: &Workflow, digest: &str) -> Value {
     let mut audited = shown(&view::head(head));
     if !digest.is_empty() {
@@ -127,8 +124,8 @@ async fn list_workflows(ctx: Viewer<App, List<NoFilter>>) -> Result {
 
 /// Create a workflow
 ///
-/// The definition is a document of the CNCF Serverless Workflow DSL 1.0: as JSON in `definition`, or
-/// itself as YAML.
+/// The definition is a document of the CNCF Serverless Workflow DSL 1.0: as JSON in `definition`,
+/// or as YAML in the body itself.
 #[utoipa::path(
     post,
     path = "/api/workflows",
@@ -201,7 +198,7 @@ async fn get_workflow(ctx: Viewer<App>, Path(id): Path<WorkflowId>) -> Result {
 
 /// Replace a workflow's definition
 ///
-/// This makes a new version. Versions never change.
+/// Creates a new version. Versions are immutable.
 #[utoipa::path(
     put,
     path = "/api/workflows/{id}",
@@ -245,7 +242,7 @@ async fn replace_workflow(
     object(StatusCode::OK, &view::workflow(&head.value, &version)?)
 }
 
-/// What of a workflow can be changed without a new version.
+/// A change of a workflow that does not create a version.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct WorkflowChange {
@@ -308,7 +305,7 @@ async fn enable_workflow(
     path = "/api/workflows/{id}",
     tag = "workflows",
     params(("id" = WorkflowId, Path)),
-    responses((status = 204, description = "It is deleted")),
+    responses((status = 204, description = "The workflow is deleted")),
     extensions(("x-role" = json!("editor")), ("x-problems" = json!(["conflict", "workflow-in-use"]))),
 )]
 async fn delete_workflow(ctx: Editor<App>, Path(id): Path<WorkflowId>) -> Result {
@@ -316,7 +313,7 @@ async fn delete_workflow(ctx: Editor<App>, Path(id): Path<WorkflowId>) -> Result
     let head = find(&store, id).await?;
     if let Some(endpoint) = store.endpoint_of(id).await? {
         return Err(Problem::new(&kinds::WORKFLOW_IN_USE).detail(format!(
-            "give {} another workflow, or delete it",
+            "change the workflow of {}, or delete it",
             endpoint.id
         )));
     }

@@ -1,4 +1,4 @@
-//! Workflows as the API shows them.
+//! Workflows in the API.
 
 use aias_domain::{
     event::text_of,
@@ -19,10 +19,10 @@ pub(crate) struct WorkflowHead {
     name: String,
     /// The definition's `document.namespace`.
     namespace: String,
-    /// The newest version.
+    /// The number of the newest version.
     version: u32,
     enabled: bool,
-    /// Why it is disabled, if its owner did not do so: `plan` if the plan allows fewer.
+    /// `plan` if the workflow is disabled because the plan allows fewer.
     disabled_reason: Option<&'static str>,
     #[schema(format = DateTime)]
     created_at: String,
@@ -56,7 +56,6 @@ pub(crate) struct WorkflowView {
 }
 
 impl WorkflowView {
-    /// The definition's digest.
     pub(crate) fn digest(&self) -> &str {
         &self.digest
     }

@@ -8,7 +8,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a mock of a request that it does not know has failed"
+    reason = "the mock panics on a request that it does not support"
 )]
 
 mod objects;
@@ -34,12 +34,10 @@ use tokio::net::TcpListener;
 use objects::{Form, error, list};
 pub use objects::{Price, invoice, subscription};
 
-/// Where the mock sends its events, and what it signs them with.
+/// The receiver of the mock's events, and their signing secret.
 #[derive(Debug, Clone)]
 pub struct Webhook {
-    /// AIAS's own.
     pub url: String,
-    /// The endpoint's secret.
     pub secret: String,
 }
 
@@ -64,13 +62,13 @@ impl World {
         format!("{prefix}_mock{:x}n{}", self.life, self.made)
     }
 
-    /// Whether a customer was made here, in this life or one before.
+    /// Whether a customer was created here, by this or an earlier process.
     fn knows(&self, customer: &str) -> bool {
         customer.starts_with("cus_mock")
     }
 }
 
-/// The mock; copies are the same one.
+/// The mock. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct StripeMock {
     world: Arc<Mutex<World>>,
@@ -79,12 +77,12 @@ pub struct StripeMock {
 }
 
 impl StripeMock {
-    /// A mock that takes this API key.
+    /// A mock that accepts this API key.
     #[must_use]
     pub fn new(key: &str, webhook: Option<Webhook>) -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let world = World {
-            // Its ids are like no other life's.
+            // Ids must differ from those of earlier processes.
             life: u64::try_from(since.unwrap().as_nanos()).unwrap_or_default(),
             ..World::default()
         };
@@ -95,7 +93,7 @@ impl StripeMock {
         }
     }
 
-    /// Starts it on a free port; returns its URL, with a slash.
+    /// Starts the mock on a free port and returns its URL, with a trailing slash.
     pub async fn start(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -103,7 +101,6 @@ impl StripeMock {
         url
     }
 
-    /// Serves until the process ends.
     pub async fn serve(self, listener: TcpListener) {
         let router = Router::new()
             .route("/v1/{*path}", any(api))
@@ -118,7 +115,7 @@ impl StripeMock {
         self.world.lock().unwrap()
     }
 
-    /// Stands still at a time, in seconds since 1970.
+    /// Sets the clock, in seconds since 1970.
     pub fn set_now(&self, now: i64) {
         self.world().now = Some(now);
     }
@@ -131,12 +128,12 @@ impl StripeMock {
         self.world().now.unwrap_or_else(real)
     }
 
-    /// Takes another API key from now on.
+    /// Replaces the accepted API key.
     pub fn rotate_key(&self, key: &str) {
         *self.key.lock().unwrap() = key.to_owned();
     }
 
-    /// Answers the next requests with `503`.
+    /// Responds to the next requests with `503`.
     pub fn fail(&self, times: usize) {
         self.world().failures = times;
     }
@@ -147,13 +144,13 @@ impl StripeMock {
         self.world().calls.clone()
     }
 
-    /// Puts a subscription there, as Stripe would have it.
+    /// Adds a subscription.
     pub fn put_subscription(&self, subscription: &Value) {
         let id = subscription["id"].as_str().unwrap().to_owned();
         self.world().subscriptions.insert(id, subscription.clone());
     }
 
-    /// How many customers were made.
+    /// The number of customers.
     #[must_use]
     pub fn customers(&self) -> usize {
         self.world().customers.len()
@@ -176,7 +173,7 @@ impl StripeMock {
             .sum()
     }
 
-    /// Signs an event's body as Stripe does: the header's value.
+    /// Signs the body of an event and returns the header value.
     #[must_use]
     pub fn sign(secret: &str, at: i64, body: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
@@ -184,7 +181,7 @@ impl StripeMock {
         format!("t={at},v1={}", hex::encode(mac.finalize().into_bytes()))
     }
 
-    /// Sends an event, as Stripe would.
+    /// Sends an event.
     pub(crate) async fn send(&self, kind: &str, object: &Value) {
         let Some(webhook) = self.webhook.clone() else {
             return;
@@ -238,7 +235,7 @@ async fn api(
         }
     }
     let name = headers.get("idempotency-key").and_then(|h| h.to_str().ok());
-    // The parameters are compared, in whatever order they are written.
+    // Parameters are compared in any order.
     let asked = format!("{method} {path} {:?}", Form::read(&body).sorted());
     if let Some(name) = name
         && let Some((before, status, answered)) = mock.world().replays.get(name)

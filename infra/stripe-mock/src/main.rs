@@ -1,5 +1,5 @@
-//! The mock of Stripe's API as a process, for local stacks. It reads its settings as one line of JSON
-//! from its standard input: `{"port", "api_key", "webhook_url", "webhook_secret"}`.
+//! Runs the mock of Stripe's API as a process for local stacks. The settings are a line of JSON on
+//! standard input: `{"port", "api_key", "webhook_url", "webhook_secret"}`.
 
 #![expect(clippy::unwrap_used, reason = "a mock that cannot start must not run")]
 

@@ -1,4 +1,4 @@
-//! Stripe's objects, as many members of them as AIAS might look at.
+//! Stripe objects, with the members that AIAS may read.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ impl Form {
         )
     }
 
-    /// Its fields, in an order of their own.
+    /// The fields in a canonical order.
     pub(crate) fn sorted(mut self) -> Vec<(String, String)> {
         self.0.sort();
         self.0
@@ -154,7 +154,6 @@ pub(crate) fn portal(id: &str, form: &Form, now: i64, url: &str) -> Value {
     })
 }
 
-/// A subscription in a state.
 #[must_use]
 pub fn subscription(
     id: &str,
@@ -182,7 +181,6 @@ pub fn subscription(
     })
 }
 
-/// An invoice of a subscription.
 #[must_use]
 pub fn invoice(id: &str, customer: &str, subscription: &str, status: &str, now: i64) -> Value {
     let paid = if status == "paid" { 2_000 } else { 0 };

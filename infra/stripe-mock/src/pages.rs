@@ -1,4 +1,4 @@
-//! What a person sees of Stripe: a checkout that buys when it is opened, and a portal of links.
+//! Pages in place of Stripe's: a checkout that buys when it is opened, and a portal of links.
 
 use axum::{
     extract::{Path, State},
@@ -12,7 +12,7 @@ fn gone() -> Response {
     Html("<p>There is no such page.").into_response()
 }
 
-/// Buys, and leads back.
+/// Buys the plan and redirects to the success URL.
 pub(crate) async fn checkout(State(mock): State<StripeMock>, Path(id): Path<String>) -> Response {
     let now = mock.now();
     let Some(kept) = mock.world().sessions.remove(&id) else {
@@ -45,7 +45,7 @@ pub(crate) async fn checkout(State(mock): State<StripeMock>, Path(id): Path<Stri
     }
 }
 
-/// What can be done.
+/// The page of a customer.
 pub(crate) async fn portal(Path(customer): Path<String>) -> Html<String> {
     let link = |(change, words): (&str, &str)| {
         format!("<li><a href=\"/portal/{customer}/{change}\">{words}</a>")
@@ -60,7 +60,7 @@ pub(crate) async fn portal(Path(customer): Path<String>) -> Html<String> {
     Html(format!("<ul>{}</ul>", links.map(link).concat()))
 }
 
-/// Does it.
+/// Changes the subscription.
 pub(crate) async fn change(
     State(mock): State<StripeMock>,
     Path((customer, change)): Path<(String, String)>,

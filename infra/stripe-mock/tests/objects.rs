@@ -1,5 +1,5 @@
-//! The mock's objects beside Stripe's own examples: no member that Stripe's lack, and each of the
-//! same JSON type. The examples are reference data beside the checkout; without them this skips.
+//! Compares the mock's objects with Stripe's own examples: no additional members, and the same JSON
+//! types. The examples are reference data next to the checkout; without them the test skips.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ fn examples() -> Option<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared/stripe-fixtures/fixtures3.json");
     let Ok(text) = std::fs::read_to_string(&path) else {
-        eprintln!("skipped: {} is not there", path.display());
+        eprintln!("skipped: {} does not exist", path.display());
         return None;
     };
     Some(serde_json::from_str::<Value>(&text).unwrap()["resources"].take())
@@ -26,7 +26,7 @@ fn examples() -> Option<Value> {
 fn compare(path: &str, own: &Value, theirs: &Value) {
     match (own, theirs) {
         (Value::Object(own), Value::Object(theirs)) => {
-            // What people name themselves.
+            // Chosen by the user.
             if path.ends_with("/metadata") || path.ends_with("/payload") {
                 return;
             }
@@ -36,7 +36,7 @@ fn compare(path: &str, own: &Value, theirs: &Value) {
                 compare(
                     &path,
                     value,
-                    theirs.unwrap_or_else(|| panic!("{path} is not Stripe's")),
+                    theirs.unwrap_or_else(|| panic!("Stripe has no {path}")),
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! Stripe's API: what AIAS asks of it.
+//! Requests to the Stripe API.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -33,26 +33,25 @@ use tokio::time::{sleep, timeout};
 
 use crate::object::{BilledInvoice, List, Price, Subscription, TENANT, is_id, tenant_of};
 
-/// Why Stripe did not do what was asked.
+/// Why a request to Stripe failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be reached, or is busy.
-    #[error("the payment provider does not answer: {0}")]
+    /// Stripe cannot be reached, or is busy.
+    #[error("Stripe is unavailable: {0}")]
     Unavailable(String),
-    /// It refuses. The code is Stripe's own.
-    #[error("the payment provider refuses: {status} {code}")]
+    /// Stripe refused the request.
+    #[error("Stripe refused the request: {status} {code}")]
     Refused {
-        /// The HTTP status.
         status: u16,
-        /// Stripe's code, or its type of error.
+        /// Stripe's error code, or else its error type.
         code: String,
-        /// Stripe's words, which may repeat the request's.
+        /// Stripe's message, which may repeat the request.
         message: String,
     },
-    /// Its answer lacks what it promises.
-    #[error("the payment provider's answer cannot be read: {0}")]
+    /// The response lacks expected members.
+    #[error("the response of Stripe cannot be parsed: {0}")]
     Malformed(String),
-    /// No price has the plan's lookup key.
+    /// No active price has the lookup key of the plan.
     #[error("no active price has the lookup key {0}")]
     NoPrice(&'static str),
     /// The API key cannot be read.
@@ -82,68 +81,60 @@ impl From<Error> for Problem {
     }
 }
 
-/// A subscription, as Stripe itself has it.
+/// A subscription as returned by Stripe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its id.
     pub id: String,
-    /// Its customer.
     pub customer_id: String,
-    /// Its state.
     pub state: State,
-    /// The tenant that its metadata names.
+    /// The tenant in its metadata.
     pub tenant_id: Option<TenantId>,
 }
 
-/// A checkout that is to be begun.
+/// A checkout to start.
 #[derive(Debug, Clone, Copy)]
 pub struct NewCheckout<'a> {
-    /// Whose.
     pub tenant_id: TenantId,
-    /// Their customer.
     pub customer_id: &'a str,
-    /// What they buy.
     pub plan: PlanName,
-    /// Where they come back to.
+    /// Where Stripe sends the buyer after the purchase.
     pub success_url: &'a str,
-    /// Where they come back to without having bought.
+    /// Where Stripe sends a buyer who cancels.
     pub cancel_url: &'a str,
-    /// Names this wish, so that it is fulfilled once.
+    /// The idempotency key.
     pub key: &'a str,
 }
 
-/// Completed runs that are to be billed.
+/// A number of completed runs to bill.
 #[derive(Debug, Clone, Copy)]
 pub struct Metered<'a> {
-    /// Whose.
     pub customer_id: &'a str,
-    /// How many.
+    /// The number.
     pub value: u64,
-    /// Names them: the same name is counted once.
+    /// Stripe counts an identifier only once.
     pub identifier: &'a str,
     /// When they were counted.
     pub at: Timestamp,
 }
 
-/// The meter's `event_name`.
+/// The `event_name` of the Stripe meter.
 const METER: &str = "aias_runs";
 
-/// How long one attempt may take.
+/// The timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(6);
 
-/// The longest code of an error that is told, in bytes.
+/// The longest error code that is logged, in bytes.
 const MAX_CODE: usize = 100;
 
-/// How large an answer may be, in bytes: a hundred invoices with all their lines.
+/// The largest response, in bytes: a hundred invoices with all lines.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-/// The pauses before further attempts.
+/// The pauses between attempts.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
-/// How old an API key may be that Stripe has just refused.
+/// The maximum age of a cached API key after Stripe refused it.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Stripe's API.
 #[derive(Debug)]
 pub struct Stripe {
     url: String,
@@ -152,7 +143,7 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// The API at `url`, such as `https://api.stripe.com/`.
+    /// `url` is the base URL, such as `https://api.stripe.com/`.
     #[must_use]
     pub fn new(url: &str, key: Secret<Rotating>) -> Self {
         Self {
@@ -162,7 +153,7 @@ impl Stripe {
         }
     }
 
-    /// One attempt at a request.
+    /// Sends a request once.
     async fn once<T: DeserializeOwned>(
         &self,
         request: &impl StripeRequest,
@@ -190,17 +181,18 @@ impl Stripe {
         }
         let sent = sent
             .body(asked.body.unwrap_or_default().into_bytes())
-            .map_err(|e| Error::Malformed(format!("a request that cannot be sent: {e}")))?;
+            .map_err(|e| Error::Malformed(format!("the request cannot be sent: {e}")))?;
         let answered = timeout(TIMEOUT, self.client.ask(sent, MAX_ANSWER)).await;
-        let answer = answered.map_err(|_| Error::Unavailable("no answer in time".to_owned()))??;
+        let answer =
+            answered.map_err(|_| Error::Unavailable("no response in time".to_owned()))??;
         if !answer.status().is_success() {
             return Err(error_of(&answer));
         }
         serde_json::from_slice(answer.body()).map_err(|e| Error::Malformed(e.to_string()))
     }
 
-    /// Sends a request, again while Stripe is busy, and with a newer API key if it refuses this one.
-    /// `key` names what is made, so that it is made once.
+    /// Sends a request, and retries while Stripe is busy, or with a newer API key if Stripe refuses
+    /// this one. `key` is the idempotency key.
     async fn send<T: DeserializeOwned>(
         &self,
         request: &impl StripeRequest,
@@ -224,11 +216,12 @@ impl Stripe {
         }
     }
 
-    /// Makes a tenant's customer. The same tenant and generation give the same customer, however
-    /// many ask at once.
+    /// Creates the customer of a tenant. Concurrent calls for the same tenant and generation return
+    /// the same customer.
     ///
     /// # Errors
-    /// When Stripe does not make it.
+    ///
+    /// When Stripe does not create it.
     pub async fn create_customer(
         &self,
         tenant: TenantId,
@@ -242,10 +235,11 @@ impl Stripe {
         made.checked()
     }
 
-    /// Begins a checkout; returns where it goes on.
+    /// Starts a checkout and returns its URL.
     ///
     /// # Errors
-    /// When no price is the plan's, or Stripe does not begin it.
+    ///
+    /// When no price has the plan's lookup key, or Stripe does not start it.
     pub async fn checkout(&self, new: NewCheckout<'_>) -> Result<String, Error> {
         let keys = new.plan.lookup_keys();
         let Some(wanted) = keys.first().copied() else {
@@ -282,9 +276,10 @@ impl Stripe {
         Ok(made.url)
     }
 
-    /// Opens the customer portal; returns where it is.
+    /// Opens the customer portal and returns its URL.
     ///
     /// # Errors
+    ///
     /// When Stripe does not open it.
     pub async fn portal(
         &self,
@@ -300,10 +295,11 @@ impl Stripe {
         Ok(made.url)
     }
 
-    /// A subscription as it is now; none when Stripe does not know it.
+    /// The current state of a subscription; none if Stripe does not know it.
     ///
     /// # Errors
-    /// When Stripe does not answer.
+    ///
+    /// When Stripe is unavailable.
     pub async fn subscription(&self, id: &str) -> Result<Option<Found>, Error> {
         let found: Subscription = match self.send(&RetrieveSubscription::new(id), None).await {
             Err(Error::Refused { status: 404, .. }) => return Ok(None),
@@ -311,8 +307,8 @@ impl Stripe {
         };
         let (state, tenant_id) = (found.state(), tenant_of(&found.metadata));
         let customer_id = found.customer.id();
-        let customer_id =
-            customer_id.ok_or_else(|| Error::Malformed("a subscription of nobody".to_owned()))?;
+        let customer_id = customer_id
+            .ok_or_else(|| Error::Malformed("the subscription has no customer".to_owned()))?;
         Ok(Some(Found {
             id: found.id,
             customer_id,
@@ -321,11 +317,12 @@ impl Stripe {
         }))
     }
 
-    /// A customer's invoices, newest first, after the one with the id `after`; and whether there are
-    /// more.
+    /// A customer's invoices, newest first, after the one with the id `after`, and whether there
+    /// are more.
     ///
     /// # Errors
-    /// When Stripe does not answer.
+    ///
+    /// When Stripe is unavailable.
     pub async fn invoices(
         &self,
         customer_id: &str,
@@ -346,10 +343,11 @@ impl Stripe {
         Ok((list.data.into_iter().map(view).collect(), list.has_more))
     }
 
-    /// Reports completed runs. What was reported under this identifier before is not counted again.
+    /// Reports completed runs. An identifier that was reported before is not counted again.
     ///
     /// # Errors
-    /// When Stripe does not take it.
+    ///
+    /// When Stripe does not accept the report.
     pub async fn meter(&self, metered: Metered<'_>) -> Result<(), Error> {
         let payload = HashMap::from([
             (
@@ -365,7 +363,7 @@ impl Stripe {
             self.send(&request, Some(metered.identifier)).await;
         match sent {
             Ok(_) => Ok(()),
-            // "An event already exists with identifier …": it has no code of its own.
+            // "An event already exists with identifier …" has no error code.
             Err(Error::Refused {
                 status: 400,
                 message,
@@ -377,11 +375,12 @@ impl Stripe {
         }
     }
 
-    /// How many completed runs Stripe counted for a customer between two minutes; none when it has
+    /// How many completed runs Stripe counted for a customer between two minutes; none if there is
     /// no such meter.
     ///
     /// # Errors
-    /// When Stripe does not answer.
+    ///
+    /// When Stripe is unavailable.
     pub async fn metered(
         &self,
         customer_id: &str,
@@ -404,20 +403,19 @@ impl Stripe {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a count, which Stripe tells as a number with a point"
+            reason = "a count, which Stripe returns as a floating-point number"
         )]
         Ok(Some(sum.max(0.0) as u64))
     }
 }
 
-/// An invoice for people to look at.
+/// An invoice for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvoiceView {
-    /// The invoice.
     pub invoice: aias_domain::subscription::Invoice,
-    /// In the currency's smallest unit.
+    /// In the smallest unit of the currency.
     pub amount_paid: i64,
-    /// When it was made, in seconds since 1970.
+    /// In seconds since 1970.
     pub created: i64,
 }
 
@@ -435,7 +433,7 @@ impl Id {
         if is_id(&self.id) {
             return Ok(self.id);
         }
-        Err(Error::Malformed("an id that is none".to_owned()))
+        Err(Error::Malformed("invalid id".to_owned()))
     }
 }
 
@@ -471,7 +469,7 @@ struct Reason {
     message: Option<String>,
 }
 
-/// What went wrong. Who answers in Stripe's place, such as a proxy, may say anything.
+/// The error of a response. A proxy may have sent it, so its content is not trusted.
 fn error_of(answer: &Response<Vec<u8>>) -> Error {
     let status = answer.status().as_u16();
     let said: Refusal = serde_json::from_slice(answer.body()).unwrap_or_default();
@@ -495,7 +493,7 @@ fn error_of(answer: &Response<Vec<u8>>) -> Error {
 fn bearer(api_key: &Rotating) -> Result<HeaderValue, Error> {
     let value = format!("Bearer {}", api_key.current.expose_secret());
     let mut value = HeaderValue::try_from(value)
-        .map_err(|_| Error::Malformed("the API key is not one".to_owned()))?;
+        .map_err(|_| Error::Malformed("the API key cannot be sent as a header".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }

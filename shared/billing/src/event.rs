@@ -1,7 +1,7 @@
-//! Stripe's events: verified over the raw body, then read.
+//! Stripe events: verified over the raw body, then parsed.
 //!
-//! An event says what an object was like at a moment. It is read leniently, whatever API version the
-//! account renders it in: only that the signature holds is strict.
+//! An event contains the state of an object at a time. It is parsed leniently, since its form
+//! depends on the API version of the account; only the signature check is strict.
 
 use aias_domain::{id::TenantId, subscription::Fact};
 use jiff::Timestamp;
@@ -13,47 +13,45 @@ use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::object::{BilledInvoice, Ref, Session, Subscription, is_id, tenant_of};
 
-/// What an event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its id.
     pub id: String,
-    /// Its type, such as `customer.subscription.updated`.
+    /// Such as `customer.subscription.updated`.
     pub kind: String,
-    /// When it happened, in seconds since 1970.
+    /// In seconds since 1970.
     pub created: i64,
-    /// What it says of a subscription; none for what is not used.
+    /// What it says about a subscription; none if it is of a type that is not used.
     pub fact: Option<Fact>,
-    /// The tenant that it names itself.
+    /// The tenant that the event names.
     pub tenant_id: Option<TenantId>,
-    /// Whether it names the tenant only as the reference that whoever bought came with, which is
-    /// not AIAS's own word.
+    /// Whether the tenant is only named by `client_reference_id`, which a buyer can choose.
     pub is_reference: bool,
 }
 
-/// The signature does not hold.
+/// Why a signature is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
-    /// It is made with another secret, or over another body.
-    #[error("the signature does not fit")]
+    /// It was made with another secret, or over another body.
+    #[error("the signature does not match")]
     Signature,
-    /// Its time is more than five minutes away.
-    #[error("the signature's time is not within five minutes")]
+    /// The timestamp differs by more than five minutes.
+    #[error("the timestamp of the signature differs from the clock by more than five minutes")]
     Time,
-    /// The body is not text, or the header is not one of Stripe's.
-    #[error("the signature's header cannot be read")]
+    /// The body is not UTF-8, or the header does not have Stripe's format.
+    #[error("the signature header cannot be parsed")]
     Header,
 }
 
-/// An event that is signed and cannot be read.
+/// A verified event that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
-#[error("the event cannot be read")]
+#[error("the event cannot be parsed")]
 pub struct Unreadable(#[from] serde_json::Error);
 
-/// Verifies a body's signature, made with any of `secrets`, within five minutes of `now`.
+/// Verifies the signature of a body with any of `secrets`, within five minutes of `now`.
 ///
 /// # Errors
-/// When it does not hold.
+///
+/// When the signature is invalid.
 pub fn verify<'a>(
     secrets: impl Iterator<Item = &'a SecretString>,
     body: &[u8],
@@ -64,12 +62,12 @@ pub fn verify<'a>(
     let mut refused = BadSignature::Signature;
     for secret in secrets {
         let (secret, now) = (secret.expose_secret(), now.as_second());
-        // What it logs of an event of another API version is no error here.
+        // The library logs an error for events of other API versions, which is not one here.
         let event = with_default(NoSubscriber::default(), || {
             Webhook::construct_event_with_timestamp(body, header, secret, now)
         });
         match event {
-            // It is parsed after its signature and time were found good, and here leniently.
+            // The library parses the event after verifying it; parsing is done leniently below.
             Ok(_) | Err(WebhookError::BadParse(_)) => return Ok(()),
             Err(WebhookError::BadTimestamp(_)) => refused = BadSignature::Time,
             Err(WebhookError::BadHeader(_)) => refused = BadSignature::Header,
@@ -102,10 +100,11 @@ fn read_as<T: DeserializeOwned>(object: Value) -> Result<T, serde_json::Error> {
     serde_json::from_value(object)
 }
 
-/// Reads an event whose signature holds.
+/// Parses a verified event.
 ///
 /// # Errors
-/// When it is not an event, or its object lacks what its type promises.
+///
+/// When it is not an event, or its object lacks required members.
 pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
     let Envelope {
         id,

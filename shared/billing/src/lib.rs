@@ -1,8 +1,8 @@
-//! The only crate that has heard of Stripe.
+//! Everything about Stripe; no other crate depends on it.
 //!
-//! * [`Stripe`]: its API. Requests are those of `async-stripe`'s crates; of an answer only the
-//!   members that are used are read, so that an account on another API version is read all the same.
-//! * [`event`]: its webhooks, verified by `async-stripe-webhook`, read as facts of
+//! * [`Stripe`]: the API. Requests are those of the `async-stripe` crates. Only the members of a
+//!   response that are used are parsed, so that an account may use another API version.
+//! * [`event`]: webhooks, verified by `async-stripe-webhook`, parsed as facts of
 //!   `aias_domain::subscription`.
 
 mod client;

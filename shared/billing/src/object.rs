@@ -1,5 +1,5 @@
-//! Stripe's objects, as much of them as is used. Members that other API versions have elsewhere are
-//! looked for in each place.
+//! The used members of Stripe objects. A member whose location depends on the API version is read
+//! from each location.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,15 @@ use aias_domain::{
 };
 use serde::Deserialize;
 
-/// The longest id that is taken, in bytes (Stripe: "up to 255 characters").
+/// The longest id, in bytes (Stripe: "up to 255 characters").
 const MAX_ID: usize = 255;
 
-/// Whether a text can be one of Stripe's ids.
 pub(crate) fn is_id(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// An id, or the object that has it.
+/// An id, or an expanded object.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Ref {
@@ -36,12 +35,12 @@ impl Ref {
 
 pub(crate) type Metadata = Option<HashMap<String, String>>;
 
-/// The tenant that an object's metadata names.
+/// The tenant in the metadata of an object.
 pub(crate) fn tenant_of(metadata: &Metadata) -> Option<TenantId> {
     metadata.as_ref()?.get(TENANT)?.parse().ok()
 }
 
-/// The name under which metadata names the tenant.
+/// The metadata key of the tenant.
 pub(crate) const TENANT: &str = "tenant_id";
 
 #[derive(Debug, Deserialize)]
@@ -94,7 +93,7 @@ fn status_of(text: &str) -> Status {
         "canceled" => Status::Canceled,
         "unpaid" => Status::Unpaid,
         "paused" => Status::Paused,
-        // A state that is not known yet gives nothing.
+        // An unknown status gives no plan.
         _ => Status::Unknown,
     }
 }
@@ -181,15 +180,15 @@ pub(crate) struct BilledInvoice {
     /// Since API version 2025-03-31.
     #[serde(default)]
     pub(crate) parent: Option<Parent>,
-    /// Before it.
+    /// Before API version 2025-03-31.
     #[serde(default)]
     pub(crate) subscription: Option<Ref>,
-    /// Before it.
+    /// Before API version 2025-03-31.
     #[serde(default)]
     pub(crate) subscription_details: Option<SubscriptionDetails>,
 }
 
-/// The longest URL that is kept, in bytes.
+/// The longest URL that is stored, in bytes.
 const MAX_URL: usize = 2_048;
 
 impl BilledInvoice {
@@ -208,7 +207,7 @@ impl BilledInvoice {
         }
     }
 
-    /// The subscription that it is for, and the tenant that this one's metadata names.
+    /// The invoice's subscription, and the tenant in its metadata.
     pub(crate) fn subscription(self) -> (Option<String>, Option<TenantId>) {
         let details = self
             .parent

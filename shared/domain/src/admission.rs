@@ -1,34 +1,33 @@
-//! Counting what a tenant takes: the month's runs, and the events of a window of
-//! [`RATE_SECONDS`], both in one item, written once for each event.
+//! Counters of a tenant's usage: the runs of a month, and the events of a window of
+//! [`RATE_SECONDS`]. Both are in one item, which is written once per event.
 //!
-//! An item counts the events of one window at a time, in an attribute of the window's own name, one
-//! of [`SLOTS`]; every write takes the other names away. So a count begins anew without a read.
-//! Only when the last write was exactly a multiple of [`SLOTS`] windows ago, the name is taken: the
-//! write is then refused, and made again in another form.
+//! An item counts one window at a time, in an attribute named after the window; there are [`SLOTS`]
+//! such names. Every write removes the other names, so a new window starts at zero without a read.
+//! If the previous write was an exact multiple of [`SLOTS`] windows ago, the name is still in use:
+//! the conditional write fails and is repeated in a form that resets the counter.
 //!
-//! A tenant whose plan is wide is counted in several items, its shards, each with a share of the
-//! limits. An event goes to any of them; one whose share is used up sends it on to the next. It is
-//! refused when every shard refused it: never one too many, and none too few.
+//! A tenant with a large plan is counted in several items, called shards, each with a share of the
+//! limits. An event tries one shard at random and moves on to the next when its share is used up.
+//! It is refused only when every shard refused it, so the sum is exact.
 
 use jiff::Timestamp;
 
 use crate::plan::RATE_SECONDS;
 
-/// How many names of windows there are. A prime: an event that comes each minute or each hour
-/// seldom finds its name taken.
+/// Number of window names. It is prime, so that an event per minute or per hour rarely finds its
+/// name in use.
 pub const SLOTS: u8 = 31;
 
-/// The window of a moment.
+/// A counting window of [`RATE_SECONDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// Its number since 1970.
+    /// Windows since 1970.
     pub number: i64,
-    /// How many seconds it still has, at least 1.
+    /// Seconds until the window ends, at least 1.
     pub left_seconds: i64,
 }
 
 impl Window {
-    /// The window of `now`.
     #[must_use]
     pub fn of(now: Timestamp) -> Self {
         let length = i64::try_from(RATE_SECONDS).unwrap_or(1);
@@ -38,14 +37,14 @@ impl Window {
         }
     }
 
-    /// Its name's number, less than [`SLOTS`].
+    /// The number in the attribute's name, less than [`SLOTS`].
     #[must_use]
     pub fn slot(self) -> u8 {
         u8::try_from(self.number.rem_euclid(i64::from(SLOTS))).unwrap_or_default()
     }
 }
 
-/// The share of `total` that one of `shards` has; all shares together are `total`.
+/// The share of `total` that belongs to `shard`. The shares of all `shards` add up to `total`.
 #[must_use]
 pub fn share(total: u64, shards: u8, shard: u8) -> u64 {
     let n = u64::from(shards.max(1));

@@ -1,32 +1,30 @@
-//! Artifacts: what a run made, named by its digest.
+//! Artifacts: the output of a run, with a digest.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ArtifactId;
 
-/// How much of a text artifact is shown with its metadata, in bytes.
+/// How many bytes of a text artifact its metadata includes.
 pub const PREVIEW_BYTES: usize = 4 * 1024;
 
-/// One artifact of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// Its id: the run's and a number.
+    /// The run's id and a number.
     pub id: ArtifactId,
     /// Its file name.
     pub name: String,
     /// Its media type.
     pub content_type: String,
-    /// Its size.
     pub size_bytes: u64,
-    /// `sha256:<hex>` of its bytes.
+    /// `sha256:<hex>` of the artifact's bytes.
     pub digest: String,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
 impl Artifact {
-    /// Whether its bytes are text, by its media type.
+    /// Whether the media type is a textual one.
     #[must_use]
     pub fn is_text(&self) -> bool {
         self.content_type.starts_with("text/") || self.content_type.starts_with("application/json")

@@ -1,5 +1,5 @@
-//! The audit log: who changed what, when, from where, and how it was before and after. An entry is
-//! written with the change itself, or neither is; nothing changes one or takes it away before its time.
+//! The audit log: who changed what, when, from where, with the state before and after. An entry and
+//! its change are one transaction. Entries are immutable until they expire.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,62 +11,62 @@ use crate::id::AuditId;
 /// How long an entry is kept, in days.
 pub const KEPT_DAYS: i64 = 400;
 
-/// Who changed something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AuditActor)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Actor {
-    /// A person.
+    /// A person, by OIDC subject.
     User {
         /// The OIDC subject.
         id: String,
     },
-    /// A program, by its API key.
+    /// An API key.
     ApiKey {
         /// The key's id.
         id: String,
     },
-    /// The payment provider.
+    /// Stripe, by the event that it sent.
     Stripe {
         /// Its event.
         id: String,
     },
-    /// Whoever runs the installation.
+    /// The operator of the installation.
     Operator,
 }
 
-/// What was changed.
+/// The object that was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AuditTarget)]
 pub struct Target {
-    /// What it is: `member`, `api_key`, `secret`, `endpoint`, `workflow`, `tenant`, `plan`.
+    /// `member`, `api_key`, `secret`, `endpoint`, `workflow`, `tenant` or `plan`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Which one.
+    /// The object's id.
     pub id: String,
 }
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its id, which sorts by time.
+    /// Sorts by time.
     pub id: AuditId,
     /// When.
     pub at: Timestamp,
     /// Who.
     pub actor: Actor,
-    /// What was done: `<type>.created`, `.updated`, `.deleted`, `.rotated`.
+    /// `<type>.created`, `.updated`, `.deleted` or `.rotated`.
     pub action: String,
     /// To what.
     pub target: Target,
-    /// The address that the request came from, if it was one.
+    /// The address of the caller; none when Stripe or an operator made the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<String>,
-    /// The request's id, which its log line has too.
+    /// The id of the HTTP request, which its log line has too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// As the API showed it before; `null` when it was not there. No secret is in it.
+    /// As the API showed the object before the change; `null` if it did not exist. Never contains a
+    /// secret.
     pub before: Value,
-    /// As the API shows it since; `null` when it is gone.
+    /// As the API shows the object after the change; `null` if it was deleted.
     pub after: Value,
 }

@@ -1,8 +1,8 @@
-//! Canonical JSON (RFC 8785) and digests over it: equal values are equal bytes.
+//! Canonical JSON (RFC 8785) and digests of it: equal values have equal bytes.
 //!
-//! RFC 8785 writes every number as an IEEE 754 double, which silently changes integers beyond
-//! 2^53: an order's id would come out as another order's. Here an integer that a double cannot
-//! hold keeps its digits; all other values are written as the RFC says.
+//! RFC 8785 writes every number as an IEEE 754 double, which changes integers beyond 2^53: one
+//! order id could become another. Here an integer that a double cannot hold keeps its digits; every
+//! other value is written as the RFC requires.
 
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ pub fn to_vec(value: &Value) -> Vec<u8> {
     out
 }
 
-/// `sha256:<hex>` of some bytes.
+/// `sha256:<hex>` of the bytes.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
@@ -55,7 +55,7 @@ fn write(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-/// RFC 8785, section 3.2.3: by UTF-16 code units. For ASCII that is byte order.
+/// Orders names by UTF-16 code units (RFC 8785, section 3.2.3). For ASCII that is byte order.
 fn compare_names(a: &str, b: &str) -> std::cmp::Ordering {
     if a.is_ascii() && b.is_ascii() {
         a.cmp(b)
@@ -64,9 +64,9 @@ fn compare_names(a: &str, b: &str) -> std::cmp::Ordering {
     }
 }
 
-/// `serde_json` escapes exactly what RFC 8785, section 3.2.2.2, asks for.
+/// `serde_json` escapes exactly the characters that RFC 8785, section 3.2.2.2 requires.
 fn write_string(text: &str, out: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail, and a string is always JSON.
+    // Writing to a Vec cannot fail, and a string is always valid JSON.
     let _ = serde_json::to_writer(out, text);
 }
 
@@ -112,7 +112,7 @@ mod tests {
             any::<bool>().prop_map(Value::from),
             (-(1_i64 << 53)..(1_i64 << 53)).prop_map(Value::from),
             any::<f64>()
-                .prop_filter("JSON has no others", |f| f.is_finite())
+                .prop_filter("JSON numbers are finite", |f| f.is_finite())
                 .prop_map(Value::from),
             any::<String>().prop_map(Value::from),
         ];

@@ -1,4 +1,4 @@
-//! Webhook endpoints: a URL with a secret in it, a workflow, and a way of proving.
+//! Webhook endpoints: a URL that contains a secret, a workflow, and how requests are verified.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,32 +10,33 @@ use crate::{
     verification::Verification,
 };
 
-/// How many secrets of a kind may be valid at once: the newest, and those in their overlap.
+/// How many path secrets, and how many signing secrets, may be valid at once: the newest and the
+/// rotated ones in their overlap.
 pub const MAX_SECRETS: usize = 4;
 
 /// The longest overlap of a rotation, in seconds: 30 days.
 pub const MAX_OVERLAP_SECONDS: u32 = 30 * 24 * 3600;
 
-/// How precisely `last_used_at` is kept, in seconds: it costs a write each time.
+/// `last_used_at` is written at most this often, in seconds, because each time costs a write.
 pub const LAST_USED_SECONDS: i64 = 3600;
 
-/// A secret and how long it opens; `value` is a keyed hash or a sealed text, never the secret.
+/// A path secret or a signing secret of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
-    /// The keyed hash (URL secrets) or the sealed text (signing secrets).
+    /// The keyed hash of a path secret, or a sealed signing secret; never the plain text.
     pub value: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when on it opens nothing; set by a rotation.
+    /// When the secret stops being valid; set by a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Timestamp>,
-    /// When it last opened something, to the hour.
+    /// Accurate to [`LAST_USED_SECONDS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Timestamp>,
 }
 
 impl Secret {
-    /// A secret that opens until it is rotated.
+    /// A secret that is valid until it is rotated.
     #[must_use]
     pub fn new(value: String, now: Timestamp) -> Self {
         Self {
@@ -46,7 +47,6 @@ impl Secret {
         }
     }
 
-    /// Whether the secret still opens.
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.valid_until.is_none_or(|until| now < until)
@@ -65,20 +65,20 @@ impl Secret {
 pub struct Endpoint {
     /// Its id.
     pub id: EndpointId,
-    /// What a person called it.
+    /// A display name.
     pub name: Name,
-    /// The workflow that its events run.
+    /// The workflow that runs on each event.
     pub workflow_id: WorkflowId,
-    /// Whether people want it to take events.
+    /// Set by the tenant.
     pub enabled: bool,
-    /// Whether it is more than the plan allows: it takes events again with a larger one.
+    /// Set while the plan allows fewer endpoints; cleared when it allows more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled_by_plan: bool,
-    /// How its events prove themselves.
+    /// How requests are verified.
     pub verification: Verification,
-    /// The keyed hashes of the secrets in its URL, newest first.
+    /// Keyed hashes of the path secrets, newest first.
     pub url_secrets: Vec<Secret>,
-    /// The sealed signing secrets, newest first; none for the scheme `none`.
+    /// Sealed signing secrets, newest first; empty for the scheme `none`.
     pub signing_secrets: Vec<Secret>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -87,28 +87,27 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether it takes events.
+    /// Whether events are accepted.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.enabled && !self.disabled_by_plan
     }
 }
 
-/// Which of an endpoint's secrets.
+/// The two secrets of an endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SecretKind)]
 pub enum Which {
-    /// The one in the URL.
+    /// The secret in the URL.
     #[default]
     Url,
-    /// The one that signatures are made with.
+    /// The secret that the provider signs with.
     Signing,
 }
 
-/// Puts `secret` first; those before it open for `overlap_seconds` more, or less if they already
-/// end sooner. What has ended goes, and so do the oldest beyond [`MAX_SECRETS`].
-/// Returns what went.
+/// Puts `secret` first. The older ones stay valid for `overlap_seconds`, or less if they already
+/// expire sooner. Expired secrets and the oldest beyond [`MAX_SECRETS`] are removed and returned.
 pub fn rotate(
     secrets: &mut Vec<Secret>,
     secret: Secret,
@@ -143,7 +142,7 @@ mod tests {
         let mut secrets = vec![Secret::new("a".into(), at(0))];
         assert!(rotate(&mut secrets, Secret::new("b".into(), at(10)), 60, at(10)).is_empty());
         assert!(secrets[1].is_valid_at(at(69)) && !secrets[1].is_valid_at(at(70)));
-        // A second rotation does not lengthen the first one's overlap.
+        // A second rotation does not extend the overlap of the first.
         rotate(&mut secrets, Secret::new("c".into(), at(20)), 600, at(20));
         assert_eq!(secrets[2].valid_until, Some(at(70)));
         let gone = rotate(&mut secrets, Secret::new("d".into(), at(80)), 0, at(80));

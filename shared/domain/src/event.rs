@@ -1,4 +1,4 @@
-//! An event as it came in, and the workflow input that it becomes.
+//! A webhook event as it was received, and the workflow input made from it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
@@ -10,25 +10,25 @@ use crate::{
     verification::{EventIdSource, Scheme, TimestampSource},
 };
 
-/// The longest event id, in characters; a longer one is refused rather than cut.
+/// The longest event id, in characters. A longer one is refused rather than cut.
 pub const MAX_EVENT_ID: usize = 255;
 
-/// How many header fields, and how many query or form parameters, one event may have.
+/// How many headers, and how many query or form parameters, an event may have.
 pub const MAX_FIELDS: usize = 1_000;
 
-/// A request, as much of it as the rules need.
+/// The parts of an HTTP request that these rules read.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// Names in lower case; each name once.
+    /// Lower-case names; each name at most once.
     pub headers: Vec<(&'a str, &'a str)>,
-    /// The query string, without the `?`.
+    /// Without the `?`.
     pub query: &'a str,
     /// The raw bytes.
     pub body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
-    /// The value of a header, by its name in lower case.
+    /// The value of a header; `name` is in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers
@@ -44,38 +44,36 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Why a request cannot become an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// Bodies are taken as they are; a coded one cannot be read.
+    /// `Content-Encoding` is not supported, because signatures are over the raw body.
     #[error("the body is compressed ({0}); send it without Content-Encoding")]
     Encoded(String),
-    /// It says JSON and is not.
+    /// The media type is JSON, but the body is not.
     #[error("the body is not JSON: {0}")]
     Json(#[from] json::ParseError),
-    /// The form cannot be taken.
     #[error("more than {MAX_FIELDS} fields")]
     TooManyFields,
-    /// The event's id cannot be taken.
     #[error("an event id has 1 to {MAX_EVENT_ID} characters")]
     BadEventId,
 }
 
-/// A body, read by its media type.
+/// A body, parsed by its media type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// JSON or a form, as a value.
+    /// JSON or a form.
     Value(Value),
-    /// Any other text.
+    /// Any other UTF-8 body.
     Text(String),
-    /// Bytes that are not UTF-8, in base64.
+    /// Not UTF-8; in base64.
     Base64(String),
 }
 
-/// Reads a body by its media type.
+/// Parses a body by its media type.
 ///
 /// # Errors
-/// When it is compressed, or says JSON and is not, or has too many fields.
+///
+/// When the body is compressed, is not the JSON that its media type claims, or has too many fields.
 pub fn read_body(request: &Request<'_>) -> Result<Body, EventError> {
     match request.header("content-encoding") {
         None | Some("" | "identity") => {}
@@ -94,7 +92,7 @@ pub fn read_body(request: &Request<'_>) -> Result<Body, EventError> {
     Ok(Body::Text(text.to_owned()))
 }
 
-/// `name=value` pairs; a name that comes more than once has an array.
+/// Parses `name=value` pairs. A repeated name has an array of values.
 fn parameters(text: &str) -> Result<Map<String, Value>, EventError> {
     let mut members = Map::new();
     for (count, (name, value)) in form_urlencoded::parse(text.as_bytes()).enumerate() {
@@ -113,9 +111,10 @@ fn parameters(text: &str) -> Result<Map<String, Value>, EventError> {
     Ok(members)
 }
 
-/// The id that makes an event the same event: the provider's, else `Idempotency-Key`, else none.
+/// The id by which duplicates are recognised: the provider's, else `Idempotency-Key`, else none.
 ///
 /// # Errors
+///
 /// When the id is empty or too long.
 pub fn event_id(
     scheme: &Scheme,
@@ -143,10 +142,11 @@ pub fn event_id(
     }
 }
 
-/// The workflow's input. Credentials and signatures are not in it.
+/// The workflow's input, without credentials and signatures.
 ///
 /// # Errors
-/// When the query or the headers have too many fields.
+///
+/// When there are too many query parameters or headers.
 pub fn workflow_input(
     id: &str,
     endpoint_id: EndpointId,
@@ -198,20 +198,20 @@ fn is_stamp(source: Option<TimestampSource>, name: &str) -> bool {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds: the one spelling of a time.
+/// RFC 3339 in UTC with milliseconds, the only timestamp format of the API.
 #[must_use]
 pub fn text_of(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// What a provider asks of a URL before it sends events.
+/// A challenge that a provider sends to validate a URL, to be sent back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge(pub String);
 
 /// The longest challenge that is sent back, in bytes.
 const MAX_CHALLENGE: usize = 1024;
 
-/// The challenge of Slack's `url_verification` request, if it is one.
+/// The challenge of a Slack `url_verification` request.
 #[must_use]
 pub fn slack_challenge(body: &Body) -> Option<Challenge> {
     let Body::Value(Value::Object(members)) = body else {
@@ -224,7 +224,7 @@ pub fn slack_challenge(body: &Body) -> Option<Challenge> {
         .map(|challenge| Challenge(challenge.to_owned()))
 }
 
-/// The token and the challenge of a `hub.mode=subscribe` request, if it is one.
+/// The verify token and the challenge of a `hub.mode=subscribe` request.
 #[must_use]
 pub fn hub_challenge(query: &str) -> Option<(String, Challenge)> {
     let query = parameters(query).ok()?;

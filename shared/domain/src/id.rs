@@ -1,7 +1,8 @@
-//! Ids: `<prefix>_<ULID>`, so that an id names its kind and its time of creation.
+//! Ids of the form `<prefix>_<ULID>`: the prefix names the type, the ULID contains the creation
+//! time.
 //!
-//! A run's day and shard are computed from its ULID, and an artifact's id from its run's:
-//! an id alone finds its item.
+//! A run's day and shard come from its ULID, and an artifact's id contains its run's, so an id is
+//! enough to compute the key of its item.
 
 use std::{fmt, str::FromStr};
 
@@ -13,14 +14,14 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-/// Why a text is not an id of the kind that was asked for.
+/// The string is not an id of the expected type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of the form {prefix}_<ULID>")]
 pub struct ParseError {
     prefix: &'static str,
 }
 
-/// Upper-case Crockford base32 only: one id has one spelling.
+/// Accepts upper-case Crockford base32 only, so that an id has one spelling.
 fn parse_ulid(text: &str) -> Option<Ulid> {
     let canonical = text.len() == 26
         && text
@@ -30,12 +31,12 @@ fn parse_ulid(text: &str) -> Option<Ulid> {
     (canonical && ulid.to_string() == text && in_time(ulid)).then_some(ulid)
 }
 
-/// A ULID's 48 bits of milliseconds reach beyond what a timestamp can hold.
+/// A ULID's 48 bits of milliseconds exceed the range of a timestamp.
 fn in_time(ulid: Ulid) -> bool {
     i64::try_from(ulid.timestamp_ms()).is_ok_and(|ms| Timestamp::from_millisecond(ms).is_ok())
 }
 
-/// The schema of an id: a prefix and a ULID.
+/// The OpenAPI schema of an id.
 fn id_schema(description: &str, prefix: &str, suffix: (&str, &str)) -> RefOr<Schema> {
     let (pattern, example) = suffix;
     ObjectBuilder::new()
@@ -55,30 +56,31 @@ macro_rules! ids {
         pub struct $name(Ulid);
 
         impl $name {
-            /// What stands before the `_`.
+            /// The part before the `_`.
             pub const PREFIX: &'static str = $prefix;
 
-            /// A new id; `random` gives its lower 80 bits.
+            /// A new id. The lower 80 bits of `random` are used.
             #[must_use]
             pub fn new(at: Timestamp, random: u128) -> Self {
                 Self(Ulid::from_parts(at.as_millisecond().max(0).unsigned_abs(), random))
             }
 
-            /// The ULID's own text, without the prefix.
+            /// The ULID without the prefix.
             #[must_use]
             pub fn ulid(self) -> String {
                 self.0.to_string()
             }
 
-            /// From a ULID's own text.
+            /// Parses a ULID without a prefix.
             ///
             /// # Errors
-            /// When the text is not a ULID in its canonical spelling.
+            ///
+            /// When the string is not a ULID in its canonical spelling.
             pub fn from_ulid(text: &str) -> Result<Self, ParseError> {
                 parse_ulid(text).map(Self).ok_or(ParseError { prefix: $prefix })
             }
 
-            /// When the id was made, to the millisecond.
+            /// The creation time, to the millisecond.
             #[must_use]
             pub fn created_at(self) -> Timestamp {
                 i64::try_from(self.0.timestamp_ms())
@@ -144,11 +146,11 @@ ids! {
     RunId = "run",
     /// An API key.
     KeyId = "key",
-    /// An entry of the audit log.
+    /// An audit log entry.
     AuditId = "aud",
 }
 
-/// How many partitions a tenant's runs of one day are spread over.
+/// Number of partitions for the runs of one tenant on one day.
 pub const RUN_SHARDS: u8 = 16;
 
 impl RunId {
@@ -158,25 +160,24 @@ impl RunId {
         self.created_at().to_zoned(TimeZone::UTC).date()
     }
 
-    /// The shard of the run's partition, below [`RUN_SHARDS`].
+    /// The shard of the run's partition, less than [`RUN_SHARDS`].
     #[must_use]
     pub fn shard(self) -> u8 {
         self.0.to_bytes()[15] % RUN_SHARDS
     }
 
-    /// The smallest and the largest id that a run made at `at` can have.
+    /// The smallest and the largest possible id of a run created at `at`.
     #[must_use]
     pub fn range_at(at: Timestamp) -> (Self, Self) {
         (Self::new(at, 0), Self::new(at, u128::MAX))
     }
 }
 
-/// The `n`-th artifact of a run: `art_<the run's ULID>_<n>`.
+/// The `n`-th artifact of a run: `art_<ULID of the run>_<n>`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ArtifactId {
-    /// The run that made it.
     pub run_id: RunId,
-    /// Its number in the run, from 0.
+    /// The artifact's number in its run, from 0.
     pub number: u16,
 }
 

@@ -1,42 +1,42 @@
-//! JSON from outside: UTF-8, no name twice in one object, at most [`MAX_DEPTH`] deep.
+//! A strict JSON parser: UTF-8, no duplicate member names, at most [`MAX_DEPTH`] levels.
 //!
-//! `serde_json` alone keeps the last of two equal names and stops at its own depth; here the
-//! same text always means the same value, or is refused with the place of the fault.
+//! `serde_json` alone keeps the last of two members with the same name and has its own depth limit.
+//! Here a string has one meaning, or is refused with a pointer to the error.
 
 use std::{cell::RefCell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How many arrays and objects may be inside each other.
+/// How many arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 128;
 
-/// Why a text is not JSON that is taken here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct ParseError {
-    /// Where, as an RFC 6901 pointer; empty for the whole text.
+    /// An RFC 6901 pointer to the error; empty for the whole document.
     pub pointer: String,
-    /// What is wrong.
     pub detail: String,
 }
 
-/// How deep a value may be that AIAS itself wraps or makes: a body of [`MAX_DEPTH`] inside a
-/// workflow's input, inside what a workflow makes of it.
+/// The depth of values that AIAS builds itself: a body of [`MAX_DEPTH`] levels inside a workflow
+/// input, inside the output of a workflow.
 pub const MAX_STORED_DEPTH: usize = MAX_DEPTH + 16;
 
-/// The value of a JSON text.
+/// Parses JSON.
 ///
 /// # Errors
-/// When the text is not UTF-8, not JSON, names a member twice, or is too deep.
+///
+/// When the bytes are not UTF-8, not JSON, have a duplicate member name, or are nested too deep.
 pub fn parse(bytes: &[u8]) -> Result<Value, ParseError> {
     parse_within(bytes, MAX_DEPTH)
 }
 
-/// The value of a JSON text that AIAS stored.
+/// Parses JSON that AIAS stored, up to [`MAX_STORED_DEPTH`] levels.
 ///
 /// # Errors
-/// When it is not what AIAS stores.
+///
+/// As for [`parse`].
 pub fn parse_stored(bytes: &[u8]) -> Result<Value, ParseError> {
     parse_within(bytes, MAX_STORED_DEPTH)
 }
@@ -62,8 +62,8 @@ fn parse_within(bytes: &[u8], depth: usize) -> Result<Value, ParseError> {
     })
 }
 
-/// Whether a JSON text has more than so many arrays and objects inside each other. Of any other text it
-/// says something: that it is not JSON, its parser says.
+/// Whether a JSON string nests more than `depth` arrays and objects. The result for a string that
+/// is not JSON is unspecified; its parser reports the error.
 #[must_use]
 pub fn is_deeper(bytes: &[u8], depth: usize) -> bool {
     let (mut level, mut in_text, mut escaped) = (0_usize, false, false);
@@ -85,7 +85,7 @@ pub fn is_deeper(bytes: &[u8], depth: usize) -> bool {
     false
 }
 
-/// Adds a token to a JSON pointer, escaped as RFC 6901 says.
+/// Appends a token to a JSON pointer, escaped (RFC 6901).
 pub fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
     for c in token.chars() {
@@ -116,7 +116,7 @@ impl Path {
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     path: &'a RefCell<Path>,
-    /// How many levels may still come.
+    /// Remaining levels.
     left: usize,
 }
 
@@ -124,7 +124,7 @@ impl Strict<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         let Some(left) = self.left.checked_sub(1) else {
             self.path.borrow_mut().blame();
-            return Err(E::custom("deeper than is taken here: 128 levels"));
+            return Err(E::custom("nested more than 128 levels deep"));
         };
         Ok(Self { left, ..self })
     }
@@ -164,7 +164,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
         Number::from_f64(v)
             .map(Value::Number)
-            .ok_or_else(|| E::custom("a number out of range"))
+            .ok_or_else(|| E::custom("the number is out of range"))
     }
 
     fn visit_str<E>(self, v: &str) -> Result<Value, E> {
@@ -197,7 +197,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
             self.path.borrow_mut().tokens.push(name.clone());
             if members.contains_key(&name) {
                 self.path.borrow_mut().blame();
-                return Err(A::Error::custom("a name twice in one object"));
+                return Err(A::Error::custom(
+                    "the member name occurs twice in this object",
+                ));
             }
             let value = map.next_value_seed(inner)?;
             self.path.borrow_mut().tokens.pop();
@@ -216,10 +218,7 @@ mod tests {
         let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         let error = parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
-        assert!(
-            error.detail.starts_with("deeper than is taken here"),
-            "{error:?}"
-        );
+        assert!(error.detail.starts_with("nested more than"), "{error:?}");
         assert_eq!(error.pointer, "/0".repeat(MAX_DEPTH));
         assert!(parse(nested(1_000_000).as_bytes()).is_err());
     }
@@ -248,7 +247,10 @@ mod tests {
     fn a_name_twice_is_refused_with_its_place() {
         let error = parse(br#"{"a/b": [{}, {"x": 1, "x": 2}]}"#).unwrap_err();
         assert_eq!(error.pointer, "/a~1b/1/x");
-        assert!(error.detail.starts_with("a name twice"), "{error:?}");
+        assert!(
+            error.detail.starts_with("the member name occurs twice"),
+            "{error:?}"
+        );
     }
 
     #[test]

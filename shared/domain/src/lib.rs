@@ -1,6 +1,7 @@
-//! The rules of AIAS, as values and pure functions: no I/O, no clock, no randomness.
+//! The rules of AIAS as values and pure functions, without I/O, clock or randomness.
 //!
-//! Time and random bytes are arguments, so that every rule has one answer.
+//! Time and random bytes are arguments, so a rule always gives the same result for the same
+//! arguments.
 
 pub mod admission;
 pub mod artifact;

@@ -1,4 +1,4 @@
-//! A run's log: one entry or more per step, numbered without a gap, written while the run goes on.
+//! A run's log: at least one entry per step, numbered without gaps, written while the run executes.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,47 +6,44 @@ use utoipa::ToSchema;
 
 use crate::run::RunError;
 
-/// How grave an entry is.
+/// The severity of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = LogLevel)]
 pub enum Level {
-    /// As expected.
     Info,
-    /// Not as hoped, and handled.
+    /// Something failed and was handled.
     Warn,
-    /// The end of the run, or of a step.
+    /// A task or the run failed.
     Error,
 }
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its number in the run, from 0.
+    /// The entry's number in the run, from 0.
     pub seq: u32,
-    /// When it was written.
     pub time: Timestamp,
-    /// How grave it is.
     pub level: Level,
-    /// The task's reference; none for the run itself.
+    /// The task reference (a JSON pointer); none for the run itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// What happened, such as `task.completed`.
+    /// For example `task.completed`.
     pub event: String,
-    /// The same in words.
+    /// The same as a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Which attempt of a `try`, from 1.
+    /// The attempt of a `try` task, from 1.
     pub attempt: u32,
-    /// How long it took.
+    /// Duration of the task.
     pub duration_ms: u64,
-    /// `sha256:<hex>` of what went in, where the entry is about data.
+    /// `sha256:<hex>` of the input, if the entry is about data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_digest: Option<String>,
-    /// The same of what came out.
+    /// `sha256:<hex>` of the output, if the entry is about data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_digest: Option<String>,
-    /// Why the run faulted.
+    /// The error that faulted the task or the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
 }

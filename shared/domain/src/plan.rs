@@ -1,7 +1,8 @@
-//! Plans: one table of what each allows. Every route and the executor ask [`limits`], on the server.
+//! Plans: one table of the limits of each. Every route and the executor read a tenant's limits on
+//! the server.
 //!
-//! A price of the payment provider names its plan by its `lookup_key`; [`PlanName::of_lookup_key`]
-//! is the only place that knows them.
+//! A Stripe price names its plan by its `lookup_key`. Only [`PlanName::of_lookup_key`] maps one to
+//! the other.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::tenant::Tenant;
 
-/// A row of the table. A later one allows at least as much of everything.
+/// A plan. Later plans allow at least as much of everything.
 #[derive(
     Debug,
     Clone,
@@ -28,22 +29,20 @@ use crate::tenant::Tenant;
 )]
 #[serde(rename_all = "snake_case")]
 pub enum PlanName {
-    /// Without a subscription.
+    /// No subscription.
     #[default]
     Free,
-    /// For a team.
     Pro,
-    /// For a company.
     Business,
-    /// By agreement: an operator sets it, with limits of its own.
+    /// By contract: an operator sets it, optionally with limits for this tenant.
     Enterprise,
 }
 
 impl PlanName {
-    /// All, the smallest first.
+    /// All plans, the smallest first.
     pub const ALL: [Self; 4] = [Self::Free, Self::Pro, Self::Business, Self::Enterprise];
 
-    /// The name, as in the API and in the first of its lookup keys.
+    /// The name, as in the API and as its first lookup key.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +53,7 @@ impl PlanName {
         }
     }
 
-    /// The lookup keys of the prices that buy it; the first is the one that a checkout takes.
+    /// Lookup keys of the prices of this plan; the first is the one used for a checkout.
     #[must_use]
     pub fn lookup_keys(self) -> &'static [&'static str] {
         match self {
@@ -65,7 +64,7 @@ impl PlanName {
         }
     }
 
-    /// The plan that a price buys.
+    /// The plan of a price.
     #[must_use]
     pub fn of_lookup_key(key: &str) -> Option<Self> {
         Self::ALL
@@ -73,7 +72,7 @@ impl PlanName {
             .find(|plan| plan.lookup_keys().contains(&key))
     }
 
-    /// What it allows.
+    /// The plan's row of the table.
     #[must_use]
     pub fn limits(self) -> Limits {
         match self {
@@ -159,97 +158,93 @@ impl fmt::Display for PlanName {
 pub struct Limits {
     /// The plan.
     pub plan: PlanName,
-    /// Runs that may begin in a calendar month (UTC).
+    /// Runs started in a calendar month (UTC).
     pub runs_per_month: u64,
-    /// Events that are taken beyond those, as suspended runs: the grace of the month.
+    /// Events accepted beyond the monthly run quota, as suspended runs.
     pub suspended_runs: u64,
-    /// Events a second, on average over [`RATE_SECONDS`]; so the burst is [`Limits::burst`].
+    /// Events a second, averaged over [`RATE_SECONDS`]; see [`Limits::burst`].
     pub events_per_second: u64,
-    /// Runs in the phase `running` at once; a run that ends in its first second never is.
+    /// Runs in the phase `running` at once. A run that ends within its first second never enters
+    /// that phase.
     pub concurrent_runs: u64,
-    /// Webhook endpoints that may be there.
     pub endpoints: u64,
-    /// Workflows that may be there.
     pub workflows: u64,
-    /// Members, owners included.
+    /// Members, including owners.
     pub members: u64,
-    /// API keys that may be there.
     pub api_keys: u64,
-    /// Secrets of workflows that may be there.
+    /// Workflow secrets.
     pub secrets: u64,
-    /// A webhook's or an `execute` call's body.
+    /// The body of a webhook or of an `execute` request, in bytes.
     pub body_bytes: usize,
     /// Steps that one run may execute.
     pub steps_per_run: u32,
-    /// How long one run may compute.
+    /// CPU time of one run, in seconds.
     pub run_seconds: u32,
-    /// What one run may take of the machine that computes it.
+    /// Memory and CPU time of one computation.
     pub computing: Computing,
-    /// One artifact.
+    /// One artifact, in bytes.
     pub artifact_bytes: usize,
     /// How long runs, logs and artifacts are kept.
     pub retention_days: u32,
-    /// Requests that one execution environment answers for the tenant in
-    /// [`Limits::RATE_WINDOW_SECONDS`].
+    /// API requests per tenant and execution environment in [`Limits::RATE_WINDOW_SECONDS`].
     pub api_requests: u32,
-    /// How long the plan goes on after a payment failed.
+    /// How long the plan stays in force after a failed payment.
     pub grace_days: u32,
-    /// In how many items the month's runs are counted (`crate::admission`).
+    /// Number of items that count the tenant's monthly runs (`crate::admission`).
     pub shards: u8,
 }
 
-/// The window that events are counted in, in seconds.
+/// The length of a window in which events are counted, in seconds.
 pub const RATE_SECONDS: u64 = 10;
 
-/// The most items that a tenant's runs are counted in. One takes 1,000 writes a second at most;
-/// half of that keeps 8,000 events a second far from it.
+/// The most items that count one tenant's runs. DynamoDB allows 1,000 writes a second per item;
+/// 8,000 events a second are 500 per item.
 pub const MAX_SHARDS: u8 = 16;
 
 impl Limits {
-    /// The window that `api_requests` counts in.
+    /// The window of `api_requests`, in seconds.
     pub const RATE_WINDOW_SECONDS: u32 = 60;
 
-    /// Events that may come at once, and at most in [`RATE_SECONDS`].
+    /// Events accepted in one window of [`RATE_SECONDS`], and so at once.
     #[must_use]
     pub fn burst(&self) -> u64 {
         self.events_per_second.saturating_mul(RATE_SECONDS)
     }
 }
 
-/// What a run may take of the machine that computes it.
+/// Memory and CPU time that one computation may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Computing {
-    /// Memory, in bytes, beside what its input takes.
+    /// Memory in bytes, in addition to the size of the input.
     pub memory_bytes: u64,
-    /// CPU time between two words: one step, as a rule. In milliseconds.
+    /// CPU time between two messages of the child process, in milliseconds; usually one step.
     pub segment_ms: u32,
 }
 
-/// What a run of any plan may take.
+/// The same for every plan.
 pub const COMPUTING: Computing = Computing {
     memory_bytes: 64 * 1024 * 1024,
     segment_ms: 1_000,
 };
 
-/// The largest body that any plan allows, in bytes.
+/// The largest body of any plan, in bytes.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// The plan that a tenant's subscription gives, as the tenant's item holds it.
+/// A tenant's plan, as stored in the tenant's item.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Which.
     pub name: PlanName,
-    /// Until when, if a payment has failed: the end of its grace.
+    /// The end of the grace period, if a payment has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Until when runs are still counted in [`MAX_SHARDS`] items, though the plan is a smaller one
-    /// by now: the end of the month in which it changed.
+    /// Until when runs are counted in [`MAX_SHARDS`] items although the plan has become smaller:
+    /// the end of the month of the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wide_until: Option<Timestamp>,
 }
 
 impl Plan {
-    /// The plan that follows this one from `now` on.
+    /// The plan from `now` on.
     #[must_use]
     pub fn followed_by(self, name: PlanName, until: Option<Timestamp>, now: Timestamp) -> Self {
         let was_wide = self.shards(now) > 1;
@@ -262,7 +257,7 @@ impl Plan {
         }
     }
 
-    /// The plan's name at a moment: after the grace of a failed payment it is `free`.
+    /// The plan in force at a moment: `free` once the grace period of a failed payment has ended.
     #[must_use]
     pub fn at(self, now: Timestamp) -> PlanName {
         if self.until.is_some_and(|until| until <= now) {
@@ -272,8 +267,8 @@ impl Plan {
         }
     }
 
-    /// In how many items this month's runs are counted. It does not shrink within a month, or what
-    /// is counted in the others would be forgotten.
+    /// Number of items that count this month's runs. It never decreases within a month, since the
+    /// counts in the removed shards would be lost.
     fn shards(self, now: Timestamp) -> u8 {
         if self.wide_until.is_some_and(|until| now < until) {
             MAX_SHARDS
@@ -283,47 +278,38 @@ impl Plan {
     }
 }
 
-/// Limits that an operator sets for one tenant, in place of the enterprise plan's.
+/// Limits that an operator sets for one tenant, in place of those of the enterprise plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overrides {
-    /// See [`Limits::runs_per_month`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_per_month: Option<u64>,
-    /// See [`Limits::suspended_runs`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_runs: Option<u64>,
-    /// See [`Limits::events_per_second`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_per_second: Option<u64>,
-    /// See [`Limits::concurrent_runs`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrent_runs: Option<u64>,
-    /// See [`Limits::endpoints`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<u64>,
-    /// See [`Limits::workflows`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflows: Option<u64>,
-    /// See [`Limits::members`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u64>,
-    /// See [`Limits::api_keys`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_keys: Option<u64>,
-    /// See [`Limits::body_bytes`]; at most [`MAX_BODY_BYTES`].
+    /// At most [`MAX_BODY_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<usize>,
-    /// See [`Limits::steps_per_run`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps_per_run: Option<u32>,
-    /// See [`Limits::run_seconds`]; at most the enterprise plan's.
+    /// At most the enterprise plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_seconds: Option<u32>,
-    /// See [`Limits::artifact_bytes`]; at most the enterprise plan's.
+    /// At most the enterprise plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_bytes: Option<usize>,
-    /// See [`Limits::retention_days`]; at most the enterprise plan's.
+    /// At most the enterprise plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
 }
@@ -366,9 +352,9 @@ impl Overrides {
     }
 }
 
-/// The most runs a month and events a second that are counted in one item. A shard's share of a
-/// wide plan is no smaller, so what a narrow plan counted in the first shard before an upgrade is
-/// within its share.
+/// The most runs a month and events a second that one item counts. No shard of a larger plan has a
+/// smaller share, so the counts that a smaller plan left in the first shard fit into its share
+/// after an upgrade.
 const NARROW_RUNS: u64 = 2_000_000;
 const NARROW_RATE: u64 = 500;
 
@@ -384,19 +370,19 @@ pub fn limits(tenant: &Tenant, now: Timestamp) -> Limits {
     }
 }
 
-/// The limits that hold before a tenant's own are known: no plan allows more.
+/// The largest limits of any plan, for checks made before the tenant is known.
 #[must_use]
 pub fn ceiling() -> Limits {
     PlanName::Enterprise.limits()
 }
 
-/// Why a thing is off, as the API says it, when the plan is the reason.
+/// `disabled_reason` of an object in the API, if the plan is the reason.
 #[must_use]
 pub fn disabled_reason(disabled_by_plan: bool) -> Option<&'static str> {
     disabled_by_plan.then_some("plan-limit-exceeded")
 }
 
-/// The first moment of the month (UTC) of `at`.
+/// The start of the month (UTC) of `at`.
 #[must_use]
 pub fn month_start(at: Timestamp) -> Timestamp {
     at.to_zoned(TimeZone::UTC)
@@ -405,7 +391,7 @@ pub fn month_start(at: Timestamp) -> Timestamp {
         .map_or(at, |first| first.timestamp())
 }
 
-/// The first moment of the month (UTC) after that of `at`.
+/// The start of the month (UTC) after that of `at`.
 #[must_use]
 pub fn month_end(at: Timestamp) -> Timestamp {
     month_start(at)
@@ -470,7 +456,7 @@ mod tests {
             } else {
                 assert_eq!(plan.shards, MAX_SHARDS);
                 assert!(plan.runs_per_month / u64::from(MAX_SHARDS) >= NARROW_RUNS);
-                // One item takes 1,000 writes a second.
+                // DynamoDB allows 1,000 writes a second per item.
                 assert!(plan.events_per_second / u64::from(MAX_SHARDS) <= 500);
             }
         }
@@ -514,7 +500,7 @@ mod tests {
         let narrow = wide.followed_by(PlanName::Pro, None, now);
         let shards = |plan, now| limits(&tenant(plan), now).shards;
         assert_eq!(shards(narrow, now), MAX_SHARDS);
-        // A second change in the same month remembers the first.
+        // A second change in the same month keeps the first one's shards.
         let free = narrow.followed_by(PlanName::Free, None, now);
         assert_eq!(shards(free, at("2026-11-30T23:59:59Z")), MAX_SHARDS);
         assert_eq!(shards(free, at("2026-12-01T00:00:00Z")), 1);

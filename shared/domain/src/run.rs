@@ -1,4 +1,4 @@
-//! A run and how it may change.
+//! A run and its status transitions.
 //!
 //! ```text
 //! suspended ──▶ pending ──▶ running ──▶ completed
@@ -7,10 +7,10 @@
 //!     │            │    ╲─▶ waiting ─╯
 //!     ╰────────────┴────────────┴─────▶ cancelled
 //! ```
-//! A short run goes from `pending` to its end in one write; `running` is written for one that
-//! lasts, asks for something or is delivered again. `waiting` is one that nothing computes: for a
-//! time, for another run, or for another environment to go on with it. `suspended` is one that the
-//! plan had no room for when it came.
+//! A run that ends within a second goes from `pending` to its end in one write. `running` is
+//! written for a run that takes longer, makes a call, or is redelivered. A `waiting` run is not
+//! being computed: it waits for a time, for another run, or for another invocation to continue it.
+//! A `suspended` run exceeded the monthly run quota when it was accepted.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,38 +21,33 @@ use crate::{
     id::{EndpointId, RunId, WorkflowId},
 };
 
-/// How often a run is begun before it is taken to be what ends its executor.
+/// How often a run is started before it is considered the cause of its executors' deaths.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// A phase of the DSL.
+/// A status phase of the DSL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = RunStatus)]
 pub enum Status {
     /// Accepted, not started.
     Pending,
-    /// Started.
     Running,
-    /// Waiting for a time, another run or another execution environment.
+    /// Waiting for a time, for another run, or for capacity.
     Waiting,
-    /// Suspended until the plan or the next month has room for it.
+    /// Suspended until the plan or the next month allows more runs.
     Suspended,
-    /// Ended by a caller.
     Cancelled,
-    /// Ended by an error.
     Faulted,
-    /// Ended with an output.
     Completed,
 }
 
 impl Status {
-    /// Whether nothing happens any more unless a caller asks.
+    /// Whether the run has ended. Only a caller can change it then.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Cancelled | Self::Faulted | Self::Completed)
     }
 
-    /// The name, as in the API and the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,50 +62,43 @@ impl Status {
     }
 }
 
-/// What started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Trigger {
-    /// A provider's event.
+    /// An event of a provider.
     Webhook {
-        /// The endpoint that received it.
         endpoint_id: EndpointId,
-        /// The provider's id, where the request had one.
+        /// The provider's event id, if the request had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         event_id: Option<String>,
     },
-    /// An `execute` call.
+    /// An `execute` request.
     Api,
-    /// A `replay` of another run's input.
-    Replay {
-        /// The run whose input it is.
-        replay_of: RunId,
-    },
+    /// A `replay` of the input of another run.
+    Replay { replay_of: RunId },
     /// A task of another run.
     Workflow {
-        /// That run.
         parent_run_id: RunId,
-        /// Its workflow.
         parent_workflow_id: WorkflowId,
-        /// The task's reference.
+        /// The task reference.
         task: String,
-        /// Whether the task waits for its output.
+        /// Whether the task waits for the output.
         #[serde(rename = "await")]
         awaited: bool,
-        /// How many runs are above it.
+        /// Number of ancestors.
         depth: u32,
     },
 }
 
-/// How deep runs may run other workflows.
+/// How deep runs may start other runs.
 pub const MAX_DEPTH: u32 = 8;
 
-/// How many runs one run may begin: they are shown with it, also in a list.
+/// How many runs one run may start: all of them are part of its representation, also in lists.
 pub const MAX_CHILDREN: usize = 250;
 
 impl Trigger {
-    /// How many runs are above one with this trigger.
+    /// Number of ancestors of a run with this trigger.
     #[must_use]
     pub fn depth(&self) -> u32 {
         match self {
@@ -134,29 +122,28 @@ impl Trigger {
     }
 }
 
-/// A run that a task of another run started.
+/// A run started by a task of another run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ChildRun)]
 pub struct Child {
-    /// Its id.
     pub run_id: RunId,
-    /// The task's reference.
+    /// The task reference.
     pub task: String,
 }
 
-/// Why a run faulted: Problem Details (RFC 9457), as the DSL has them, and a stable code.
+/// Why a run faulted: Problem Details (RFC 9457) as in the DSL, and a stable code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunError {
-    /// Stable, kebab-case.
+    /// Stable, in kebab-case. `docs/errors.md` lists all of them.
     pub code: String,
-    /// A URI that names the kind.
+    /// A URI that identifies the error type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The kind in words.
+    /// A short summary of the error type.
     pub title: String,
-    /// An HTTP status that fits.
+    /// The closest HTTP status.
     pub status: u16,
-    /// This occurrence in words.
+    /// An explanation of this occurrence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub detail: Option<String>,
@@ -167,7 +154,7 @@ pub struct RunError {
 }
 
 impl RunError {
-    /// An error of AIAS's own, not of the workflow.
+    /// An error of AIAS itself, not of the workflow.
     #[must_use]
     pub fn platform(code: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
@@ -181,63 +168,57 @@ impl RunError {
     }
 }
 
-/// One run of a workflow on one input.
+/// One execution of a workflow on one input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Its id; only in the key of its item.
+    /// Not stored: it is the item's key.
     #[serde(skip, default = "no_run")]
     pub id: RunId,
-    /// Its phase.
     pub status: Status,
-    /// The workflow.
     pub workflow_id: WorkflowId,
-    /// The version that it runs; chosen when it begins, unless the caller chose.
+    /// Chosen at the start of the run, unless the caller chose it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow_version: Option<u32>,
-    /// What began it.
     pub trigger: Trigger,
-    /// `sha256:<hex>` of the input's RFC 8785 form.
+    /// `sha256:<hex>` of the RFC 8785 form of the input.
     pub input_digest: String,
-    /// The same of the output.
+    /// `sha256:<hex>` of the RFC 8785 form of the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_digest: Option<String>,
-    /// Why it faulted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
-    /// How often it was begun since it was accepted or retried.
+    /// Number of starts since the run was accepted or retried.
     #[serde(default)]
     pub attempts: u32,
-    /// How often it was retried by a caller.
+    /// Number of retries requested by callers.
     #[serde(default)]
     pub retries: u32,
-    /// The number of its log entries before the newest retry.
+    /// Number of log entries before the latest retry.
     #[serde(default)]
     pub log_base: u32,
-    /// When it goes on by itself, while it waits.
+    /// When the run continues by itself, if it waits for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wakes_at: Option<Timestamp>,
-    /// Whether it waits for another run, too.
+    /// Whether the run waits for another run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaits_run: bool,
-    /// The runs that its tasks began, oldest first.
+    /// Runs started by tasks of this run, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Child>,
-    /// How many events it has emitted.
+    /// Number of events emitted.
     #[serde(default)]
     pub events: u32,
-    /// What stands for secrets in it is known by this; none when it uses none.
+    /// The nonce in the placeholders of workflow secrets; none if the run uses no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
-    /// What it made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
-    /// When it was accepted, by its id.
+    /// When the run was accepted; equals the time in its id.
     #[serde(skip, default = "no_time")]
     pub created_at: Timestamp,
-    /// When it was first begun since it was accepted or retried.
+    /// The first start since the run was accepted or retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
 }
@@ -250,25 +231,22 @@ fn no_time() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
-/// Why a run cannot change as asked.
+/// Why a change of status is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransitionError {
-    /// It has ended.
     #[error("the run has already ended: it is {}", .0.as_str())]
     Ended(Status),
-    /// Only a faulted run is retried.
     #[error("only a faulted run can be retried: it is {}", .0.as_str())]
     NotFaulted(Status),
-    /// Only a run that is held back goes on.
-    #[error("the run is not held back: it is {}", .0.as_str())]
+    #[error("the run is not suspended: it is {}", .0.as_str())]
     NotSuspended(Status),
-    /// It was begun [`MAX_ATTEMPTS`] times and never ended.
-    #[error("the run was begun {MAX_ATTEMPTS} times and ended its executor each time")]
+    /// The run was started [`MAX_ATTEMPTS`] times and never ended.
+    #[error("the run was started {MAX_ATTEMPTS} times, and its executor died each time")]
     Exhausted,
 }
 
 impl Run {
-    /// A run that was accepted and not begun.
+    /// A run that was accepted and not started.
     #[must_use]
     pub fn pending(
         id: RunId,
@@ -301,7 +279,7 @@ impl Run {
         }
     }
 
-    /// The same, held back until the plan allows it.
+    /// A run that exceeds the monthly quota.
     #[must_use]
     pub fn suspend(self) -> Self {
         Self {
@@ -310,10 +288,11 @@ impl Run {
         }
     }
 
-    /// Lets it go on.
+    /// Resumes a suspended run.
     ///
     /// # Errors
-    /// When it is not held back.
+    ///
+    /// When it is not suspended.
     pub fn resume(mut self) -> Result<Self, TransitionError> {
         if self.status != Status::Suspended {
             return Err(TransitionError::NotSuspended(self.status));
@@ -329,10 +308,11 @@ impl Run {
         Ok(())
     }
 
-    /// Begins it once more, on `version`.
+    /// Starts the run, or starts it again, on `version`.
     ///
     /// # Errors
-    /// When it has ended, or was begun too often.
+    ///
+    /// When it has ended, or was started too often.
     pub fn begin(mut self, version: u32, now: Timestamp) -> Result<Self, TransitionError> {
         self.going_on()?;
         if self.attempts >= MAX_ATTEMPTS {
@@ -347,10 +327,11 @@ impl Run {
         Ok(self)
     }
 
-    /// Leaves it until `wakes_at`, or until another run has ended. It got this far, so what began it
-    /// did not end its executor.
+    /// Lets the run wait until `wakes_at`, or until another run has ended. Resets the number of
+    /// starts, since the run has made progress.
     ///
     /// # Errors
+    ///
     /// When it has ended.
     pub fn wait(
         mut self,
@@ -369,7 +350,7 @@ impl Run {
         Ok(self)
     }
 
-    /// Whether it may have a journal: it was begun before.
+    /// Whether a journal may exist: the run was started before.
     #[must_use]
     pub fn has_journal(&self) -> bool {
         self.started_at.is_some() || self.retries > 0
@@ -381,9 +362,10 @@ impl Run {
         self.awaits_run = false;
     }
 
-    /// Ends it with an output.
+    /// Ends the run with an output.
     ///
     /// # Errors
+    ///
     /// When it has ended.
     pub fn complete(
         mut self,
@@ -399,9 +381,10 @@ impl Run {
         Ok(self)
     }
 
-    /// Ends it with an error.
+    /// Ends the run with an error.
     ///
     /// # Errors
+    ///
     /// When it has ended.
     pub fn fault(mut self, error: RunError, now: Timestamp) -> Result<Self, TransitionError> {
         self.going_on()?;
@@ -411,9 +394,10 @@ impl Run {
         Ok(self)
     }
 
-    /// Ends it because a caller said so.
+    /// Ends the run at a caller's request.
     ///
     /// # Errors
+    ///
     /// When it has ended.
     pub fn cancel(mut self, now: Timestamp) -> Result<Self, TransitionError> {
         self.going_on()?;
@@ -422,10 +406,11 @@ impl Run {
         Ok(self)
     }
 
-    /// Makes a faulted run pending again; its log goes on at `log_base`.
+    /// Makes a faulted run pending again; its log continues at `log_base`.
     ///
     /// # Errors
-    /// When it has not faulted.
+    ///
+    /// When it is not faulted.
     pub fn retry(mut self, log_base: u32) -> Result<Self, TransitionError> {
         if self.status != Status::Faulted {
             return Err(TransitionError::NotFaulted(self.status));

@@ -1,9 +1,10 @@
-//! A tenant's secrets, and the names that stand for them in a run.
+//! Workflow secrets, and the placeholders that a run has instead of their values.
 //!
-//! The engine never has a secret's value. `$secrets.token` is a stand-in, a text that nobody outside
-//! can write because the run's mark is in it; whoever makes the call puts the value in its place. So
-//! a value is in no log, error, journal entry or output of a run, and a run comes to the same when it
-//! is computed again after the secret was changed.
+//! The engine never has the value of a secret. `$secrets.token` evaluates to a placeholder that
+//! contains the run's nonce, so nobody outside the run can write it. The executor replaces
+//! placeholders with values when it sends a request. No log, error, journal entry or output of a
+//! run contains a value, and a run gives the same result when it is computed again after the secret
+//! has changed.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -15,23 +16,23 @@ use utoipa::ToSchema;
 /// The longest value, in bytes of JSON.
 pub const MAX_VALUE_BYTES: usize = 8 * 1024;
 
-/// The shortest text that is a secret, in bytes. A shorter one could be guessed, and could not be
-/// taken out of an answer that repeats it.
+/// The shortest string that can be a secret, in bytes. A shorter one could be guessed and could not
+/// be redacted from a response that repeats it.
 pub const MIN_TEXT_BYTES: usize = 8;
 
-/// What a secret's name may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a secret's name has 1 to 64 letters, digits, `_`, `-` or `.`, a letter or digit first")]
+#[error(
+    "a secret name has 1 to 64 letters, digits, `_`, `-` or `.` and starts with a letter or digit"
+)]
 pub struct NameError;
 
-/// A secret's name.
+/// The name of a workflow secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(transparent)]
 #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", examples("crm.token"))]
 pub struct SecretName(String);
 
 impl SecretName {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -66,7 +67,7 @@ impl FromStr for SecretName {
     }
 }
 
-/// A secret, without its value.
+/// A workflow secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretItem {
     /// Its name.
@@ -79,24 +80,22 @@ pub struct SecretItem {
     pub updated_at: Timestamp,
 }
 
-/// What a secret's value may be.
+/// Why a value is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// Neither of the two.
-    #[error("a value is a text, or an object: the configuration of an authentication policy")]
+    #[error("the value must be a string, or an object that configures an authentication policy")]
     Kind,
-    /// Too short.
-    #[error("a text has at least {MIN_TEXT_BYTES} bytes")]
+    #[error("a string must have at least {MIN_TEXT_BYTES} bytes")]
     Short,
-    /// Too long.
-    #[error("a value has at most {MAX_VALUE_BYTES} bytes")]
+    #[error("the value must have at most {MAX_VALUE_BYTES} bytes")]
     Long,
 }
 
 /// Checks a value.
 ///
 /// # Errors
-/// When it cannot be a secret's.
+///
+/// When the value cannot be a secret.
 pub fn check_value(value: &Value) -> Result<(), ValueError> {
     match value {
         Value::String(text) if text.len() < MIN_TEXT_BYTES => return Err(ValueError::Short),
@@ -112,7 +111,7 @@ pub fn check_value(value: &Value) -> Result<(), ValueError> {
     Ok(())
 }
 
-/// The texts of a value that must not be seen.
+/// The strings in a value that must be redacted.
 #[must_use]
 pub fn texts_of(value: &Value) -> Vec<&str> {
     let mut texts = Vec::new();
@@ -128,20 +127,21 @@ pub fn texts_of(value: &Value) -> Vec<&str> {
     texts
 }
 
-/// What stand-ins begin with.
+/// The start of every placeholder.
 const BEGIN: &str = "aias_secret_";
 
-/// The text that stands for a secret in a run with this mark: letters, digits and `_`, so that it
-/// passes through headers, URIs and JSON as it is.
+/// The placeholder for a secret. It consists of letters, digits and `_`, so that it passes through
+/// headers, URIs and JSON unchanged.
 #[must_use]
 pub fn stand_in(mark: &str, name: &str) -> String {
     format!("{BEGIN}{mark}_{}_", hex::encode(name))
 }
 
-/// The text with the values in place of what stands for them.
+/// Replaces placeholders with values.
 ///
 /// # Errors
-/// What `value` says of a name.
+///
+/// The error of `value`.
 pub fn put_in<E>(
     text: &str,
     mark: &str,
@@ -175,7 +175,7 @@ fn name_at(text: &str) -> Option<(SecretName, &str)> {
     Some((name.parse().ok()?, after))
 }
 
-/// The secrets that a text has stand-ins for.
+/// The names of all secrets whose placeholders are in a string.
 #[must_use]
 pub fn names_in(text: &str, mark: &str) -> BTreeSet<SecretName> {
     let mut names = BTreeSet::new();
@@ -206,7 +206,7 @@ mod tests {
         for junk in ["aias_secret_m1_", "aias_secret_m1_zz_", "aias_secret_m1_61"] {
             assert_eq!(put_in(junk, "m1", |_| Err(())), Ok(junk.to_owned()));
         }
-        // A value that looks like a stand-in is not looked into.
+        // Values are not searched for placeholders.
         let again = put_in(&one, "m1", |_| Ok::<_, ()>(stand_in("m1", "y")));
         assert_eq!(again, Ok(stand_in("m1", "y")));
     }

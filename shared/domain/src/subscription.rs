@@ -1,49 +1,45 @@
-//! What is known of a tenant's subscription, told by events that come in any order, twice, or late.
+//! A tenant's Stripe subscriptions, from events that arrive in any order, twice, or late.
 //!
-//! Every fact has a moment. A subscription's newest state wins; a payment that failed or went
-//! through is kept with its moment; what has ended stays ended. So the same facts in any order give
-//! the same [`Account`], which a test shows with a thousand orders. Only what contradicts another
-//! thing of the same second cannot be put in order: then the payment provider is asked ([`Applied::Doubt`]), and where
-//! it does not know the subscription, the larger of two states is taken, and the payment that went
-//! through, in whatever order they came.
+//! Every fact has a time. The newest state of a subscription is kept; each payment is kept with its
+//! time; a final state stays final. The same facts in any order give the same [`Account`], which a
+//! test shows with a thousand orders. Facts that contradict another of the same second cannot be
+//! ordered: then Stripe is queried ([`Applied::Doubt`]). If Stripe does not know the subscription,
+//! the larger of two states and the successful payment are kept, whatever their order.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::PlanName;
 
-/// A subscription's state, in the payment provider's words.
+/// The state of a subscription, in Stripe's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nothing is known but that it is there.
+    /// Only the existence of the subscription is known.
     Unknown,
-    /// Its first payment is not made.
+    /// The first payment has not been made.
     Incomplete,
-    /// Paused: a trial ended without a way to pay.
+    /// A trial ended without a payment method.
     Paused,
-    /// Its payments failed as often as they are tried.
+    /// All payment attempts failed.
     Unpaid,
-    /// A payment failed.
+    /// The latest payment failed.
     PastDue,
-    /// In a trial.
     Trialing,
-    /// Paid.
     Active,
-    /// Its first payment was never made. It stays so.
+    /// The first payment was never made. Final.
     IncompleteExpired,
-    /// Ended. It stays so.
+    /// Final.
     Canceled,
 }
 
 impl Status {
-    /// Whether nothing changes it any more.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Canceled | Self::IncompleteExpired)
     }
 
-    /// Whether it gives a plan: while a payment is due, for a grace.
+    /// Whether the subscription gives a plan, with a grace period while a payment is overdue.
     #[must_use]
     pub fn is_live(self) -> bool {
         matches!(
@@ -52,7 +48,7 @@ impl Status {
         )
     }
 
-    /// Whether it says that payments are made, or that they are not.
+    /// Whether the state implies that payments succeed (`true`) or fail (`false`).
     fn standing(self) -> Option<bool> {
         match self {
             Self::Active | Self::Trialing => Some(true),
@@ -66,111 +62,99 @@ impl Status {
     }
 }
 
-/// A subscription at a moment. The order of the members decides between two of the same second.
+/// A subscription at one time. Of two states in the same second the larger is kept, in the order of
+/// the members.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct State {
-    /// Its state.
     pub status: Status,
-    /// The plan that its price buys; none for a price that names none.
+    /// The plan of its price; none for an unknown price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanName>,
-    /// When the paid period ends, in seconds since 1970.
+    /// The end of the paid period, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_period_end: Option<i64>,
-    /// When it will end, if that is decided.
+    /// The scheduled end, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_at: Option<i64>,
 }
 
-/// A payment that went through or failed.
+/// A payment that succeeded or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Standing {
-    /// When, in seconds since 1970.
+    /// In seconds since 1970.
     pub at: i64,
-    /// Which of the two; of the same second, the good one counts.
+    /// Of two payments in the same second, the successful one counts.
     pub good: bool,
 }
 
-/// How many standings of a subscription are kept, the newest.
+/// How many payments of a subscription are kept, the newest.
 const MAX_STANDINGS: usize = 32;
 
-/// How many subscriptions of a tenant are kept; ended ones go first.
+/// How many subscriptions of a tenant are kept. Ended ones are removed first.
 const MAX_SUBSCRIPTIONS: usize = 16;
 
-/// How many deleted customers of a tenant are remembered.
+/// How many deleted customers of a tenant are kept.
 const MAX_GONE: usize = 16;
 
-/// One subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
-    /// The payment provider's id.
+    /// The Stripe id.
     pub id: String,
-    /// The customer's.
     pub customer_id: String,
-    /// Its newest known state.
+    /// The newest known state.
     pub state: State,
-    /// The moment of that state, in seconds since 1970.
+    /// The time of that state, in seconds since 1970.
     pub as_of: i64,
     standings: Vec<Standing>,
 }
 
-/// A customer's newest invoice, for people to look at.
+/// A customer's newest invoice, for display.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Invoice {
-    /// The moment of this state, in seconds since 1970.
+    /// The time of this state, in seconds since 1970.
     pub as_of: i64,
-    /// The payment provider's id.
+    /// The Stripe id.
     pub id: String,
     /// `draft`, `open`, `paid`, `uncollectible` or `void`.
     pub status: String,
-    /// In the currency's smallest unit.
+    /// In the smallest unit of the currency.
     pub amount_due: i64,
-    /// Three letters, ISO 4217.
+    /// ISO 4217, three letters.
     pub currency: String,
-    /// Where it can be seen and paid.
+    /// Where the customer can view and pay it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosted_url: Option<String>,
 }
 
-/// What an event says.
+/// The content of a Stripe event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// A subscription's state.
+    /// The state of a subscription.
     Subscription {
-        /// Its id.
         id: String,
-        /// Its customer.
         customer_id: String,
-        /// Its state.
         state: State,
     },
-    /// An invoice was paid, or its payment failed, or it changed otherwise.
+    /// An invoice was paid, failed to be paid, or changed.
     Invoice {
-        /// The subscription that it is for, if for one.
+        /// None for an invoice without a subscription.
         subscription_id: Option<String>,
-        /// The customer.
         customer_id: String,
-        /// Whether it was paid; none when it says nothing of that.
+        /// Whether it was paid; none when the event says nothing about payment.
         good: Option<bool>,
-        /// The invoice.
         invoice: Invoice,
     },
-    /// A customer bought something: they belong to the tenant, and perhaps a subscription does.
+    /// A checkout completed: the customer, and the subscription if there is one, belong to the
+    /// tenant.
     Checkout {
-        /// The customer.
         customer_id: String,
-        /// The subscription that was bought.
         subscription_id: Option<String>,
     },
-    /// A customer is gone, and their subscriptions with them.
-    CustomerDeleted {
-        /// The customer.
-        customer_id: String,
-    },
+    /// A customer was deleted, and with it all of its subscriptions.
+    CustomerDeleted { customer_id: String },
 }
 
 impl Fact {
-    /// Whose it is.
     #[must_use]
     pub fn customer_id(&self) -> &str {
         match self {
@@ -182,51 +166,48 @@ impl Fact {
     }
 }
 
-/// What a fact changed.
+/// The result of applying a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// It is in the account now, or was already, or something newer is.
+    /// The fact, or something newer, is in the account.
     Known,
-    /// It contradicts what is known of the same second, or names a subscription of which nothing
-    /// else is known: the payment provider should be asked for its state. What the fact alone says
-    /// is in the account.
+    /// The fact contradicts another of the same second, or names a subscription about which nothing
+    /// else is known: Stripe should be queried. Until then the account holds what the fact says.
     Doubt {
-        /// The subscription to ask for.
+        /// The subscription to query.
         subscription_id: String,
     },
 }
 
-/// All that is known of a tenant's customers and subscriptions.
+/// Everything known about a tenant's customers and subscriptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The customer in whose name the tenant buys: the one that AIAS made, or the first that
-    /// was named its own by AIAS's own word.
+    /// The customer that the tenant buys as: the one that AIAS created, or the first that a
+    /// checkout of AIAS completed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_id: Option<String>,
     #[serde(default)]
     subscriptions: Vec<Subscription>,
     #[serde(default)]
     gone: Vec<String>,
-    /// The newest invoice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_invoice: Option<Invoice>,
 }
 
-/// What an account gives.
+/// The plan that an account gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entitled<'a> {
-    /// The plan.
     pub plan: PlanName,
-    /// Until when, if a payment has failed.
+    /// The end of the grace period, if a payment has failed.
     pub until: Option<Timestamp>,
-    /// Since when a payment is due.
+    /// When the first unpaid payment failed.
     pub past_due_since: Option<Timestamp>,
-    /// The subscription that gives it.
+    /// The subscription that gives the plan.
     pub subscription: Option<&'a Subscription>,
 }
 
 impl Account {
-    /// Takes in what was said at a moment, in seconds since 1970.
+    /// Applies a fact of a given time, in seconds since 1970.
     pub fn apply(&mut self, at: i64, fact: &Fact) -> Applied {
         match fact {
             Fact::Subscription {
@@ -292,11 +273,11 @@ impl Account {
         Applied::Known
     }
 
-    /// Takes in what the payment provider itself answered at a moment: nothing older counts then.
+    /// Applies a state that Stripe returned at a given time. Older facts are ignored afterwards.
     pub fn ask(&mut self, at: i64, id: &str, customer_id: &str, state: &State) {
         let own = self.subscription_of(id, customer_id);
         if let Some(good) = state.status.standing() {
-            // Of this second it knows better.
+            // Stripe's own answer replaces all payments of this second.
             own.standings.retain(|standing| standing.at != at);
             own.stand(Standing { at, good });
         }
@@ -307,12 +288,12 @@ impl Account {
         self.trim();
     }
 
-    /// Takes in all that another account knows: a customer's, which had no tenant until now.
+    /// Adds everything that another account holds: that of a customer who had no tenant until now.
     pub fn merge(&mut self, other: Self) {
         for theirs in other.subscriptions {
             let own = self.subscription_of(&theirs.id, &theirs.customer_id);
             for standing in theirs.standings {
-                // Of a doubt the good one counts.
+                // Of two contradicting payments the successful one counts.
                 own.stand(standing);
             }
             if theirs.state.status != Status::Unknown {
@@ -326,7 +307,7 @@ impl Account {
         self.trim();
     }
 
-    /// Makes a customer the tenant's own, if it has none: the tenant then buys in its name.
+    /// Makes a customer the one that the tenant buys as, if it has none.
     pub fn adopt(&mut self, customer_id: &str) {
         let gone = self.gone.iter().any(|gone| gone == customer_id);
         if self.customer_id.is_none() && !gone {
@@ -334,20 +315,19 @@ impl Account {
         }
     }
 
-    /// How many customers of the tenant were deleted.
+    /// Number of deleted customers of the tenant.
     #[must_use]
     pub fn generation(&self) -> usize {
         self.gone.len()
     }
 
-    /// Whether a customer was deleted.
+    /// Whether the customer was deleted.
     #[must_use]
     pub fn is_gone(&self, customer_id: &str) -> bool {
         self.gone.iter().any(|gone| gone == customer_id)
     }
 
-    /// The subscription that counts, and the plan that it gives: of those that live, the one with
-    /// the largest plan.
+    /// The live subscription with the largest plan, and that plan.
     #[must_use]
     pub fn entitled(&self) -> Entitled<'_> {
         let live = self
@@ -426,7 +406,7 @@ impl Account {
 }
 
 impl Subscription {
-    /// Takes in a state; says whether it contradicts another of the same second.
+    /// Records a state. Returns whether it contradicts another of the same second.
     fn see(&mut self, at: i64, state: &State) -> bool {
         if self.state.status.is_final() && !state.status.is_final() {
             return false;
@@ -442,7 +422,7 @@ impl Subscription {
         same_second && !self.state.status.is_final()
     }
 
-    /// Takes in a standing; says whether it contradicts another of the same second.
+    /// Records a payment. Returns whether it contradicts another of the same second.
     fn stand(&mut self, standing: Standing) -> bool {
         let other = Standing {
             good: !standing.good,
@@ -457,7 +437,7 @@ impl Subscription {
         self.standings.binary_search(&other).is_ok()
     }
 
-    /// The first payment that failed after the last that went through.
+    /// The first payment that failed after the last successful one.
     fn bad_since(&self) -> Option<i64> {
         let last_good = self.standings.iter().rposition(|s| s.good);
         let after = last_good.map_or(0, |place| place + 1);

@@ -12,10 +12,10 @@ use crate::{
     text::Name,
 };
 
-/// A customer of this deployment: everything else belongs to one.
+/// A customer of this installation. Every other object belongs to one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
-    /// Its id; only in the key of its item.
+    /// Not stored: it is the item's key.
     #[serde(skip, default = "nobody")]
     pub id: TenantId,
     /// Its display name.
@@ -24,13 +24,13 @@ pub struct Tenant {
     pub created_at: Timestamp,
     /// When its name last changed.
     pub updated_at: Timestamp,
-    /// Set when its deletion was asked for: from then on nobody gets in.
+    /// Set when the deletion was requested. From then on every caller is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
-    /// The plan that its subscription gives.
+    /// The plan of its subscription.
     #[serde(default)]
     pub plan: Plan,
-    /// Set by an operator: the enterprise plan with limits of its own, whatever the subscription.
+    /// Set by an operator: the enterprise plan with these limits, whatever the subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enterprise: Option<Overrides>,
 }
@@ -55,17 +55,17 @@ fn nobody() -> TenantId {
     TenantId::new(Timestamp::UNIX_EPOCH, 0)
 }
 
-/// What a caller may do; each includes the ones before it.
+/// What a caller may do. Each role includes the previous ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Reads.
     Viewer,
-    /// Writes workflows, executes, retries.
+    /// Writes workflows, executes and retries runs.
     Editor,
-    /// Manages members, keys, endpoints, diagnostics.
+    /// Manages members, keys and endpoints.
     Admin,
-    /// Manages billing, deletes the tenant.
+    /// Manages billing and deletes the tenant.
     Owner,
 }
 
@@ -80,19 +80,17 @@ impl fmt::Display for Role {
     }
 }
 
-/// Why a text is not a user's id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a user id is an OIDC subject: 1 to 255 printable ASCII characters")]
 pub struct UserIdError;
 
-/// An OIDC subject (`sub`): at most 255 ASCII characters (`OpenID` Connect Core 1.0, section 2).
+/// An OIDC subject (`sub`): 1 to 255 ASCII characters (`OpenID` Connect Core 1.0, section 2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(pattern = "^[!-~]{1,255}$", examples("auth0|5f7c8ec7c33c6c004bbafe82"))]
 pub struct UserId(String);
 
 impl UserId {
-    /// The subject's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -130,58 +128,56 @@ impl fmt::Display for UserId {
 pub struct Member {
     /// The OIDC subject.
     pub user_id: UserId,
-    /// What they may do.
     pub role: Role,
-    /// When they were added.
+    /// When the member was added.
     pub created_at: Timestamp,
-    /// Whether they are more than the plan allows: they get in again with a larger one.
+    /// Set while the plan allows fewer members; cleared when it allows more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled_by_plan: bool,
 }
 
-/// A key for programs, bound to one tenant and one role. The token itself is nowhere.
+/// A credential for programs, bound to one tenant and one role. The token itself is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
-    /// The key's id, which is not the token.
+    /// The id of the key, not the token.
     pub id: KeyId,
-    /// What a person called it.
+    /// A display name.
     pub name: Name,
-    /// What its bearer may do.
     pub role: Role,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when on it is refused.
+    /// When the key expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Timestamp>,
-    /// The keyed hash of its token.
+    /// The keyed hash of the token.
     pub token_hash: String,
-    /// Whether it is more than the plan allows: it opens again with a larger one.
+    /// Set while the plan allows fewer keys; cleared when it allows more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled_by_plan: bool,
 }
 
 impl ApiKey {
-    /// Whether the key still opens anything.
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.valid_until.is_none_or(|until| now < until)
     }
 }
 
-/// Why a change to a tenant's people is refused.
+/// Why a change of members or keys is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RoleError {
-    /// Nobody gives, takes or uses a role above their own.
+    /// A caller cannot give, remove or use a role above their own.
     #[error("only a caller with the role {0} or a higher one may do this")]
     AboveCaller(Role),
-    /// A tenant has an owner at every time.
-    #[error("the last owner cannot leave or step down")]
+    /// A tenant always has an owner.
+    #[error("a tenant must keep an owner: make somebody else an owner first")]
     LastOwner,
 }
 
-/// Whether `caller` may give, change or remove something that has `role`.
+/// Whether `caller` may give, change or remove a role.
 ///
 /// # Errors
+///
 /// When `role` is above the caller's own.
 pub fn may_manage(caller: Role, role: Role) -> Result<(), RoleError> {
     if role > caller {

@@ -1,11 +1,10 @@
-//! Bounded pieces of text that people write.
+//! Display names.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-/// What a [`Name`] may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a name has 1 to {} characters, none of them a control character",
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 )]
 pub struct NameError;
 
-/// A name that a person gave: 1 to 128 characters after trimming, no control characters.
+/// A display name: 1 to 128 characters after trimming, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
 #[schema(
@@ -28,10 +27,11 @@ impl Name {
     /// The longest name, in characters.
     pub const MAX_CHARS: usize = 128;
 
-    /// A name from a person's text; white space around it is dropped.
+    /// Trims and checks a name.
     ///
     /// # Errors
-    /// When nothing is left, or too much, or a control character.
+    ///
+    /// When it is empty, too long, or has a control character.
     pub fn new(text: &str) -> Result<Self, NameError> {
         let fits = text.chars().count() <= Self::MAX_CHARS && !text.chars().any(char::is_control);
         let text = text.trim();
@@ -42,7 +42,6 @@ impl Name {
         }
     }
 
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

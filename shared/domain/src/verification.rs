@@ -1,6 +1,6 @@
-//! How a provider proves that a request is its own. A scheme is a value: `ROWS` has a row
-//! for each provider, `hmac` is a row that its owner fills in, and one function checks them all
-//! over the raw bytes.
+//! How webhook requests are verified. A scheme is a value: `ROWS` has a row per provider, `hmac` is
+//! a row that the endpoint's owner fills in, and one function verifies all of them over the raw
+//! bytes.
 //!
 //! Sources: Standard Webhooks 1.0 (standardwebhooks.com), "Validating webhook deliveries"
 //! (docs.github.com), "Verify webhook signatures" (docs.stripe.com), "Verifying requests from
@@ -16,68 +16,67 @@ use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
-/// How far a signed time may be from ours, in seconds, before and after.
+/// The largest accepted difference between the signed timestamp and the clock, in seconds, either
+/// way.
 pub const TOLERANCE_SECONDS: i64 = 300;
 
-/// How many signatures of one request are looked at; more are ignored.
+/// How many signatures of one request are checked; further ones are ignored.
 const MAX_SIGNATURES: usize = 8;
 
-/// The hash under the HMAC.
+/// The hash function of the HMAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
-    /// HMAC-SHA1, for providers that have nothing better.
+    /// For providers that offer nothing better.
     Sha1,
-    /// HMAC-SHA256.
     Sha256,
-    /// HMAC-SHA512.
     Sha512,
 }
 
-/// How the signature is written.
+/// How the signature is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// Base 16, either case.
+    /// Either case.
     Hex,
-    /// Base 64 with padding (RFC 4648, section 4).
+    /// With padding (RFC 4648, section 4).
     Base64,
 }
 
-/// How the header's value holds signatures.
+/// How the header's value contains signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
     /// The prefix, then one signature.
     Whole,
-    /// `name=value` pairs, separated by commas; each value under this name is a signature.
+    /// Comma-separated `name=value` pairs; each value with this name is a signature.
     Fields(&'static str),
-    /// Items separated by spaces; each that begins with the prefix is a signature.
+    /// Items separated by spaces; each item with the prefix is a signature.
     Items,
 }
 
-/// A piece of what is signed.
+/// A part of the signed string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The raw body.
     Body,
-    /// The signed time, as it was written.
+    /// The signed timestamp, exactly as received.
     Timestamp,
-    /// A header's value.
+    /// The value of a header.
     Header(&'static str),
-    /// A fixed text.
+    /// A fixed string.
     Text(&'static str),
 }
 
-/// Where the signed time is, in seconds since 1970.
+/// Where the signed timestamp is; in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestampSource {
     /// A header of its own.
     Header(&'static str),
-    /// A `name=value` pair of the signature's header.
+    /// A `name=value` pair of the signature header.
     Field(&'static str),
 }
 
-/// How the text of a secret becomes the HMAC's key.
+/// How the secret's string becomes the HMAC key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyForm {
     /// Its UTF-8 bytes.
@@ -86,72 +85,63 @@ pub enum KeyForm {
     Whsec,
 }
 
-/// Where the provider's id of the event is.
+/// Where the provider's event id is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventIdSource {
-    /// Nowhere.
     None,
-    /// In a header.
     Header(String),
-    /// In the JSON body, at this pointer.
+    /// A JSON pointer into the body.
     Body(&'static str),
 }
 
-/// How a provider makes sure that a URL is its user's.
+/// How a provider validates a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handshake {
-    /// It does not.
     None,
-    /// A signed `POST` of `{"type": "url_verification", "challenge": …}` that wants the challenge back.
+    /// A signed `POST` of `{"type": "url_verification", "challenge": …}`; the response must contain
+    /// the challenge.
     SlackChallenge,
-    /// A `GET` with `hub.mode`, `hub.verify_token` and `hub.challenge` that wants the challenge back.
+    /// A `GET` with `hub.mode`, `hub.verify_token` and `hub.challenge`; the response must be the
+    /// challenge.
     HubChallenge,
 }
 
-/// Who makes the signing secret.
+/// Who creates the signing secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretOrigin {
-    /// The endpoint's owner chooses it, or lets AIAS choose, and gives it to the provider.
+    /// The endpoint's owner chooses it, or AIAS generates it.
     Chosen,
-    /// The provider gives it: an endpoint cannot be without it.
+    /// The provider creates it, so an endpoint cannot exist without it.
     Provider,
 }
 
-/// The proof itself.
+/// How a request is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// The header that carries it, in lower case.
+    /// The header that has the signature, in lower case.
     pub header: String,
-    /// What stands before each signature.
+    /// The string before each signature.
     pub prefix: String,
-    /// The hash.
     pub algorithm: Algorithm,
-    /// The spelling.
     pub encoding: Encoding,
-    /// How the header's value holds it.
     pub carrier: Carrier,
-    /// What is signed, in order.
+    /// The parts of the signed string, in order.
     pub signed: &'static [Part],
-    /// Where the signed time is, if there is one.
+    /// None if the timestamp is not signed.
     pub timestamp: Option<TimestampSource>,
-    /// How the secret is written.
     pub key: KeyForm,
-    /// Who makes the secret.
     pub origin: SecretOrigin,
 }
 
-/// One way of proving, whole.
+/// How requests of one provider are verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scheme {
-    /// The signature; `None` for the scheme `none`.
+    /// `None` for the scheme `none`.
     pub signature: Option<Signature>,
-    /// Where the event's id is.
     pub event_id: EventIdSource,
-    /// How the URL is validated.
     pub handshake: Handshake,
 }
 
-/// A row of the table of schemes.
 #[derive(Debug)]
 struct Row {
     name: &'static str,
@@ -290,7 +280,7 @@ impl Row {
     }
 }
 
-/// The names of all schemes, for messages.
+/// The names of all schemes, for error messages.
 #[must_use]
 pub fn scheme_names() -> Vec<&'static str> {
     let mut names = vec!["none", "hmac"];
@@ -298,12 +288,12 @@ pub fn scheme_names() -> Vec<&'static str> {
     names
 }
 
-/// What an endpoint's owner says about verification; no secret is in it.
+/// The verification settings of an endpoint, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
-    /// The scheme's name.
+    /// The name of the scheme.
     pub scheme: String,
-    /// What only `hmac` has.
+    /// Only for `hmac`.
     #[serde(flatten)]
     pub hmac: HmacOptions,
 }
@@ -311,19 +301,19 @@ pub struct Verification {
 /// The columns that the owner of an `hmac` endpoint fills in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HmacOptions {
-    /// The header that carries the signature.
+    /// The header that has the signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// The hash; SHA-256 unless told.
+    /// SHA-256 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<Algorithm>,
-    /// The spelling; hex unless told.
+    /// Hex by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
-    /// What stands before the signature; nothing unless told.
+    /// The string before the signature; empty by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// The header that carries the event's id.
+    /// The header that has the event id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id_header: Option<String>,
 }
@@ -331,19 +321,14 @@ pub struct HmacOptions {
 /// Why a [`Verification`] is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// No row has this name.
-    #[error("no such scheme; there are: {}", scheme_names().join(", "))]
+    #[error("unknown scheme; the schemes are: {}", scheme_names().join(", "))]
     UnknownScheme,
-    /// `hmac` has to say where the signature is.
-    #[error("the scheme `hmac` needs the name of the header that carries the signature")]
+    #[error("the scheme `hmac` needs `header`, the name of the header that has the signature")]
     HeaderMissing,
-    /// Only `hmac` has columns to fill in.
-    #[error("only the scheme `hmac` takes this member")]
+    #[error("only the scheme `hmac` has this member")]
     NotForScheme(&'static str),
-    /// Not the name of a header.
-    #[error("not the name of a header (RFC 9110 token, at most 64 characters)")]
+    #[error("not a header name (RFC 9110 token, at most 64 characters)")]
     BadHeader(&'static str),
-    /// Not a prefix.
     #[error("a prefix has at most 32 visible ASCII characters")]
     BadPrefix,
 }
@@ -371,10 +356,11 @@ impl Verification {
         }
     }
 
-    /// The scheme that this describes.
+    /// The scheme with these settings.
     ///
     /// # Errors
-    /// When no scheme has the name, or the options are not its own.
+    ///
+    /// When the scheme is unknown, or a setting does not belong to it.
     pub fn scheme(&self) -> Result<Scheme, ConfigError> {
         if self.scheme == "hmac" {
             return self.hmac.scheme();
@@ -445,8 +431,8 @@ fn header_name(text: &str, member: &'static str) -> Result<String, ConfigError> 
     }
 }
 
-/// The HMAC key of a secret; `None` when the text is not in the scheme's form or out of bounds
-/// (1 to 512 characters).
+/// The HMAC key of a secret; `None` when the string does not have the scheme's form or length (1 to
+/// 512 characters).
 #[must_use]
 pub fn key_bytes(form: KeyForm, secret: &str) -> Option<Vec<u8>> {
     if !(1..=512).contains(&secret.len()) {
@@ -456,39 +442,36 @@ pub fn key_bytes(form: KeyForm, secret: &str) -> Option<Vec<u8>> {
         KeyForm::Text => Some(secret.as_bytes().to_vec()),
         KeyForm::Whsec => {
             let key = STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?;
-            // Standard Webhooks asks for 24 to 64 bytes.
+            // Standard Webhooks requires 24 to 64 bytes.
             (24..=64).contains(&key.len()).then_some(key)
         }
     }
 }
 
-/// Why a request does not prove itself. Said in the log, never to the caller.
+/// Why a request is not verified. Logged, never sent to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The signature's header is absent or holds none.
+    /// The signature header is missing or contains no signature.
     #[error("no signature")]
     Missing,
-    /// A header that is signed is absent.
-    #[error("a signed header is absent")]
+    #[error("a signed header is missing")]
     Incomplete,
-    /// The signed time cannot be read.
-    #[error("the signed time is absent or not a number")]
+    #[error("the signed timestamp is missing or not a number")]
     BadTimestamp,
-    /// The signed time is too far from ours.
-    #[error("the signed time is more than {TOLERANCE_SECONDS} seconds away")]
+    #[error("the signed timestamp differs from the clock by more than {TOLERANCE_SECONDS} seconds")]
     Stale,
-    /// No secret makes one of the signatures.
     #[error("the signature does not match")]
     Mismatch,
 }
 
-/// Checks a request against every key, and says which key made the signature.
+/// Verifies a request and returns the key that signed it.
 ///
-/// Every key is tried with every signature whether or not an earlier one matched, and digests
-/// are compared in constant time.
+/// Every key is tried with every signature, whether or not an earlier one matched, and digests are
+/// compared in constant time.
 ///
 /// # Errors
-/// When the request does not prove itself.
+///
+/// When the request is not verified.
 pub fn verify<'a>(
     signature: &Signature,
     keys: &[Vec<u8>],
@@ -530,11 +513,11 @@ pub fn verify<'a>(
     }
 }
 
-/// An HMAC over the parts, one after the other.
+/// An HMAC over the concatenated parts.
 #[must_use]
 pub fn digest(algorithm: Algorithm, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     fn over<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-        // An HMAC takes a key of any length.
+        // An HMAC accepts a key of any length.
         let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else {
             return Vec::new();
         };

@@ -1,8 +1,8 @@
-//! What must not grow: the cost of a step with the number of steps and with data that it does not touch,
+//! Costs that must stay constant: a step with the number of steps and with data it does not read,
 //! and memory with the number of runs.
 //!
-//! `cargo bench -p aias-engine --bench growth` prints nanoseconds for each step, and the process's
-//! memory after each hundred thousand of a million runs (`RUNS` sets another number).
+//! `cargo bench -p aias-engine --bench growth` prints nanoseconds per step, and the resident memory
+//! after each hundred thousand of a million runs (`RUNS` sets another number).
 
 #![expect(
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ use aias_engine::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// A log, and a world that answers at once.
+/// Records the steps, and completes each effect immediately.
 #[derive(Default)]
 struct World(Vec<Record>);
 
@@ -69,7 +69,7 @@ fn run(program: &Program, input: &Value) -> usize {
     world.0.len()
 }
 
-/// Nanoseconds that a run takes, the median of seven.
+/// Median of seven runs, in nanoseconds.
 fn nanoseconds(program: &Program, input: &Value) -> f64 {
     let mut all: Vec<f64> = (0..7)
         .map(|_| {
@@ -99,14 +99,14 @@ fn steps() {
     let call = looped(
         &json!({"call": "http", "with": {"method": "get", "endpoint": "https://e.example/"}}),
     );
-    println!("| steps | ns for each that sets | ns for each that calls |\n|---|---|---|");
+    println!("| steps | ns per `set` step | ns per call step |\n|---|---|---|");
     for count in [10, 100, 1_000, 10_000] {
         let input = json!({"n": count, "data": 1});
         let each = |program| nanoseconds(program, &input) / f64::from(count);
         println!("| {count} | {:.0} | {:.0} |", each(&set), each(&call));
     }
     println!(
-        "\n| data beside, in KiB | ns for each of a thousand steps, above what reading it takes |\n|---|---|"
+        "\n| unread data, KiB | ns per step of a thousand, without parsing the input |\n|---|---|"
     );
     for kib in [1, 16, 256, 1_024] {
         let data: Vec<String> = (0..kib).map(|_| "x".repeat(1_024)).collect();
@@ -116,7 +116,7 @@ fn steps() {
     }
 }
 
-/// The process's resident memory, in KiB (`proc(5)`).
+/// The resident memory of this process, in KiB (`proc(5)`).
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status

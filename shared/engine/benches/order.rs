@@ -1,10 +1,9 @@
-//! A pure workflow of ten steps, with a record of each, beside the same ten steps written as ten
-//! precompiled jq filters and chained by hand. The filters go from a jq value to a jq value; the
-//! workflow also goes from JSON's value to jq's and back. They take turns, so that what disturbs one
-//! disturbs the other.
+//! A workflow of ten steps without effects, with a record per step, compared to the same ten steps
+//! as precompiled jq filters chained by hand. The filters map a jq value to a jq value; the
+//! workflow also converts from and to JSON. Both run in turns, so that a disturbance affects both.
 //!
-//! `cargo bench -p aias-engine` prints the ratio of each round and their spread, then criterion's own
-//! figures.
+//! `cargo bench -p aias-engine` prints the ratio of each round and their spread, then criterion's
+//! own figures.
 
 #![expect(
     clippy::unwrap_used,
@@ -113,7 +112,7 @@ fn program() -> Program {
     Program::compile(&document).unwrap()
 }
 
-/// How often something is done in a second.
+/// Calls of `work` per second.
 fn rate(mut work: impl FnMut()) -> f64 {
     let (begun, mut count) = (Instant::now(), 0_u32);
     while begun.elapsed() < Duration::from_millis(300) {

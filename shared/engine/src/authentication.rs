@@ -1,4 +1,4 @@
-//! Authentication policies, as a definition gives them.
+//! Authentication policies of a definition.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::{
     template::Template,
 };
 
-/// A policy whose texts may be expressions.
+/// A policy whose strings may be expressions.
 #[derive(Debug)]
 pub(crate) enum Policy {
     Basic {
@@ -30,7 +30,6 @@ pub(crate) enum Policy {
     },
 }
 
-/// An OAuth 2 token request.
 #[derive(Debug)]
 pub(crate) struct TokenRequest {
     authority: Template,
@@ -42,7 +41,7 @@ pub(crate) struct TokenRequest {
 }
 
 impl Policy {
-    /// The policy with its texts filled.
+    /// Evaluates the expressions of a policy.
     pub(crate) fn fill<E>(
         &self,
         text: &mut impl FnMut(&Template) -> Result<String, E>,
@@ -85,11 +84,12 @@ impl Policy {
     }
 }
 
-/// The policy that a secret's value configures, by the scheme that the definition names. A text is a
-/// bearer's token.
+/// The policy that the value of a secret configures, for the scheme in the definition. A string is
+/// a bearer token.
 ///
 /// # Errors
-/// What is wrong with the value, without any of it.
+///
+/// What is wrong with the value, without any part of it.
 pub fn of_secret(scheme: &str, value: &Value) -> Result<Authentication, String> {
     let configuration = match value.as_str() {
         Some(token) if scheme == "bearer" => json!({ "token": token }),
@@ -100,19 +100,19 @@ pub fn of_secret(scheme: &str, value: &Value) -> Result<Authentication, String> 
     let policy = compiling.policy(&[], &Node::root(&document));
     let policy = compiling.faults.into_result(policy).map_err(|faults| {
         let told = faults.into_iter().map(|f| {
-            // A detail may repeat the value; a pointer only names a member.
+            // A detail may contain the value; a pointer only contains member names.
             let member = f.pointer.rsplit('/').next().unwrap_or_default().to_owned();
-            format!("`{member}` is not as the policy `{scheme}` has it")
+            format!("`{member}` is not valid in a `{scheme}` policy")
         });
         told.collect::<Vec<_>>().join("; ")
     })?;
     let text = &mut |template: &Template| {
         let text = template.constant_text();
-        text.ok_or_else(|| "an expression cannot be in a secret".to_owned())
+        text.ok_or_else(|| "a secret cannot contain an expression".to_owned())
     };
     match policy {
         Some(Policy::Secret { .. }) | None => {
-            Err(format!("it is not the configuration of `{scheme}`"))
+            Err(format!("the value is not a `{scheme}` configuration"))
         }
         Some(policy) => policy.fill(text),
     }
@@ -120,11 +120,11 @@ pub fn of_secret(scheme: &str, value: &Value) -> Result<Authentication, String> 
 
 const SCHEMES: [&str; 5] = ["basic", "bearer", "digest", "oauth2", "oidc"];
 
-/// The DSL's default for an OAuth 2 authority.
+/// The DSL's default path of the OAuth 2 token endpoint.
 const TOKEN_PATH: &str = "/oauth2/token";
 
 impl<'a> Compiling<'a> {
-    /// A policy, or the name of one: `{use: …}`.
+    /// A policy, or a reference to one: `{use: …}`.
     pub(crate) fn referenced_policy(
         &mut self,
         locals: &[String],
@@ -137,14 +137,13 @@ impl<'a> Compiling<'a> {
         node.object(&mut self.faults, &["use"], &[]);
         let text = name.text(&mut self.faults)?;
         let Some(declared) = self.authentications.get(text).cloned() else {
-            let detail = "no authentication of this name in `use.authentications`";
+            let detail = "`use.authentications` has no authentication with this name";
             name.fault(&mut self.faults, detail);
             return None;
         };
         self.policy(locals, &declared)
     }
 
-    /// A policy.
     pub(crate) fn policy(&mut self, locals: &[String], node: &Node<'a>) -> Option<Policy> {
         let members = node.object(&mut self.faults, &SCHEMES, &[])?;
         let found: Vec<_> = SCHEMES
@@ -161,7 +160,10 @@ impl<'a> Compiling<'a> {
             configuration.object(&mut self.faults, &["use"], &[]);
             let name_text = name.text(&mut self.faults)?;
             if !self.secrets.contains(name_text) {
-                name.fault(&mut self.faults, "no secret of this name in `use.secrets`");
+                name.fault(
+                    &mut self.faults,
+                    "`use.secrets` has no secret with this name",
+                );
             }
             return Some(Policy::Secret {
                 scheme,
@@ -319,11 +321,11 @@ impl<'a> Compiling<'a> {
         let secret = self.text(locals, members.get("secret"));
         let signed = matches!(method, Some("client_secret_jwt" | "private_key_jwt"));
         if signed && !members.has("assertion") {
-            let detail = "not supported: sign the `assertion` elsewhere and give it here";
+            let detail = "not supported: sign the `assertion` yourself and put it here";
             members.fault(&mut self.faults, detail);
         }
         if let Some(assertion) = self.text(locals, members.get("assertion")) {
-            // RFC 7523, 2.2.
+            // RFC 7523, section 2.2.
             let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
             let kind = Template::read(&Value::String(kind.to_owned()), &mut |_| None);
             form.push(("client_assertion_type", kind));

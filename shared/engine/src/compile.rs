@@ -1,5 +1,5 @@
-//! Compiling a definition: every name resolved, every expression and schema compiled, every fault
-//! told at once.
+//! Compiles a definition: resolves names, compiles expressions and schemas, and reports all faults
+//! at once.
 
 pub(crate) mod calls;
 mod components;
@@ -18,12 +18,12 @@ use crate::{
     value,
 };
 
-/// What a task may have besides its own members.
+/// Members that every task may have.
 const TASK_BASE: [&str; 7] = [
     "if", "input", "output", "export", "timeout", "then", "metadata",
 ];
 
-/// The members that make a task what it is, and those that go with each.
+/// The members that determine a task's type, and the further members of each.
 const TASKS: [(&str, &[&str]); 12] = [
     ("do", &[]),
     ("set", &[]),
@@ -39,22 +39,22 @@ const TASKS: [(&str, &[&str]); 12] = [
     ("wait", &[]),
 ];
 
-/// How deep tasks may be inside each other, and how deep functions may call each other.
+/// How deep tasks may be nested, and how deep functions may call each other.
 const MAX_NESTING: usize = 32;
 
-/// How many tasks a definition may come to, each function counted where it is called and each
-/// extension where it extends.
+/// How many tasks a definition may expand to: functions count at each call, extensions at each task
+/// they extend.
 const MAX_TASKS: usize = 5_000;
 
-/// The longest name of a task: its reference is in every log entry.
+/// The longest task name; it is part of every log entry.
 const MAX_NAME_BYTES: usize = 128;
 
-/// What functions may come to, each counted where it is called, in bytes of JSON.
+/// The total size of called functions, counted at each call, in bytes of JSON.
 const MAX_CALLED_BYTES: usize = 1024 * 1024;
 
 type Named<'a> = BTreeMap<&'a str, Node<'a>>;
 
-/// A compilation under way.
+/// The state of a compilation.
 #[derive(Debug, Default)]
 pub(crate) struct Compiling<'a> {
     pub(crate) faults: Faults,
@@ -66,24 +66,23 @@ pub(crate) struct Compiling<'a> {
     functions: Named<'a>,
     retries: Named<'a>,
     timeouts: Named<'a>,
-    /// Names of components that were compiled where they are used.
+    /// Named components that were compiled at their use.
     used: BTreeSet<(&'static str, &'a str)>,
     nesting: usize,
     tasks: usize,
-    /// The functions that are being compiled, from the outermost.
+    /// The functions being compiled, from the outermost.
     calling: Vec<&'a str>,
-    /// Inside a function: the length of its own pointer, and the reference of the task that calls it.
+    /// In a function: the length of its pointer, and the reference of the calling task.
     called_from: Option<(usize, String)>,
-    /// Inside an extension, whose tasks are not extended.
+    /// In an extension: its own tasks are not extended.
     extending: bool,
-    /// Whether anything in the document may mention `$task`.
+    /// Whether any expression may use `$task`.
     wants_task: bool,
-    /// Bytes of functions, each counted where it is called.
+    /// Bytes of functions, counted at each call.
     called_bytes: usize,
 }
 
 impl<'a> Compiling<'a> {
-    /// The whole document.
     pub(crate) fn workflow(&mut self, root: &Node<'a>) -> Option<Parts> {
         const ALLOWED: [&str; 7] = [
             "document", "input", "use", "do", "timeout", "output", "schedule",
@@ -94,7 +93,7 @@ impl<'a> Compiling<'a> {
             self.document(&document);
         }
         if let Some(schedule) = members.get("schedule") {
-            let detail = "not supported: a workflow starts by a webhook or a call";
+            let detail = "not supported: a workflow is started by a webhook or an API request";
             schedule.fault(&mut self.faults, detail);
         }
         if let Some(components) = members.get("use") {
@@ -179,7 +178,7 @@ impl<'a> Compiling<'a> {
         if self.nesting == MAX_NESTING {
             node.fault(
                 &mut self.faults,
-                format!("tasks deeper than {MAX_NESTING} levels"),
+                format!("tasks are nested more than {MAX_NESTING} levels deep"),
             );
             return List::default();
         }
@@ -191,7 +190,10 @@ impl<'a> Compiling<'a> {
         let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
         for (index, (name, task)) in named.iter().enumerate() {
             if names.iter().take(index).any(|earlier| earlier == name) {
-                task.fault(&mut self.faults, "two tasks of one list have this name");
+                task.fault(
+                    &mut self.faults,
+                    "another task in this list has the same name",
+                );
             }
         }
         let tasks: Vec<_> = named
@@ -205,7 +207,7 @@ impl<'a> Compiling<'a> {
         List(tasks)
     }
 
-    /// What the task at a node is called in logs, errors and the journal.
+    /// The reference of a task in logs, errors and the journal.
     fn reference(&self, node: &Node<'a>) -> String {
         match &self.called_from {
             None => node.pointer.clone(),
@@ -226,17 +228,20 @@ impl<'a> Compiling<'a> {
         self.tasks += 1;
         if self.tasks > MAX_TASKS {
             if self.tasks == MAX_TASKS + 1 {
-                node.fault(&mut self.faults, format!("more than {MAX_TASKS} tasks"));
+                node.fault(
+                    &mut self.faults,
+                    format!("the definition has more than {MAX_TASKS} tasks"),
+                );
             }
             return None;
         }
         if name.len() > MAX_NAME_BYTES {
-            let detail = format!("a task's name has at most {MAX_NAME_BYTES} bytes");
+            let detail = format!("a task name has at most {MAX_NAME_BYTES} bytes");
             node.fault(&mut self.faults, detail);
             return None;
         }
         let found = node.any_object(&mut self.faults)?;
-        // `for` has a `do` of its own, so it is looked for first.
+        // A `for` task also has a `do`, so `for` is checked first.
         let mut kinds = TASKS.iter().filter(|(kind, _)| found.has(kind));
         let first = kinds.next();
         let chosen = TASKS
@@ -247,7 +252,10 @@ impl<'a> Compiling<'a> {
             let known: Vec<_> = TASKS.iter().map(|(kind, _)| *kind).collect();
             node.fault(
                 &mut self.faults,
-                format!("no task; one of: {}", known.join(", ")),
+                format!(
+                    "this is not a task; a task has one of: {}",
+                    known.join(", ")
+                ),
             );
             return None;
         };
@@ -261,7 +269,7 @@ impl<'a> Compiling<'a> {
         members
             .get("metadata")
             .and_then(|n| n.any_object(&mut self.faults));
-        // Each part is read, whatever is wrong with another.
+        // All parts are read, even if one has a fault.
         let extensions = self.extensions_of(locals, kind);
         let kind = self.kind(kind, locals, names, node, &members);
         let (input, output, export, then) = (
@@ -315,7 +323,7 @@ impl<'a> Compiling<'a> {
             "call" => self.call(locals, &node, members)?,
             "run" => self.run(locals, &node)?,
             _ => {
-                let detail = format!("not supported: a workflow here has no `{kind}` tasks");
+                let detail = format!("not supported: `{kind}` tasks are not available");
                 node.fault(&mut self.faults, detail);
                 return None;
             }
@@ -323,7 +331,7 @@ impl<'a> Compiling<'a> {
     }
 }
 
-/// RFC 1123 label: what the DSL allows for names.
+/// An RFC 1123 label, as the DSL requires for names.
 fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     (1..=63).contains(&text.len())

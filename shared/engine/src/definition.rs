@@ -1,23 +1,24 @@
-//! From a document's text to its value.
+//! Parses definitions.
 
 use aias_domain::{canonical, json, workflow::MAX_DEFINITION_BYTES};
 use serde_json::Value;
 
 use crate::reader::Fault;
 
-/// How a definition is written.
+/// The format of a definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// JSON (RFC 8259).
+    /// RFC 8259.
     Json,
-    /// YAML 1.2.
+    /// Version 1.2.
     Yaml,
 }
 
-/// Reads a definition's text.
+/// Parses a definition.
 ///
 /// # Errors
-/// When it is too large, or not in its format; the one fault says where.
+///
+/// When it is too large or not in its format. The fault has the location.
 pub fn read(text: &[u8], format: Format) -> Result<Value, Fault> {
     if text.len() > MAX_DEFINITION_BYTES {
         return Err(Fault {
@@ -28,7 +29,7 @@ pub fn read(text: &[u8], format: Format) -> Result<Value, Fault> {
     parse(text, format)
 }
 
-/// A text's value, whatever its size.
+/// Parses a definition of any size.
 pub(crate) fn parse(text: &[u8], format: Format) -> Result<Value, Fault> {
     let fault = |pointer: String, detail: String| Fault { pointer, detail };
     match format {
@@ -36,7 +37,7 @@ pub(crate) fn parse(text: &[u8], format: Format) -> Result<Value, Fault> {
         Format::Yaml => {
             let value =
                 aias_formats::yaml(text, json::MAX_DEPTH).map_err(|e| fault(String::new(), e))?;
-            // Through JSON once, so that both formats have the same bounds.
+            // Parsed as JSON once more, so that both formats have the same limits.
             json::parse(&canonical_order_kept(&value)).map_err(|e| fault(e.pointer, e.detail))
         }
     }
@@ -46,7 +47,7 @@ fn canonical_order_kept(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// The digest that names a version: of its RFC 8785 form.
+/// The digest of a version: that of its RFC 8785 form.
 #[must_use]
 pub fn digest(definition: &Value) -> String {
     canonical::digest(&canonical::to_vec(definition))

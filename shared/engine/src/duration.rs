@@ -1,4 +1,4 @@
-//! Durations, as the DSL writes them: `{minutes: 5}`, `PT5M`, `${ .after }`.
+//! Durations of the DSL: `{minutes: 5}`, `PT5M`, `${ .after }`.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -13,12 +13,11 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// A duration in a definition.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Duration {
-    /// Milliseconds.
+    /// In milliseconds.
     Fixed(i64),
-    /// ISO 8601 or a member-wise object, once evaluated.
+    /// Evaluates to an ISO 8601 string or an object of units.
     Expression(Expression),
 }
 
@@ -30,7 +29,7 @@ const UNITS: [(&str, i64); 5] = [
     ("milliseconds", 1),
 ];
 
-/// Milliseconds of a duration's value.
+/// The milliseconds of a duration.
 pub(crate) fn milliseconds(value: &Value) -> Result<i64, String> {
     let sum = match value {
         Value::String(text) => iso8601(text).ok_or("must be an ISO 8601 duration, such as PT5M")?,
@@ -53,12 +52,12 @@ pub(crate) fn milliseconds(value: &Value) -> Result<i64, String> {
     if (0..=MAX_MS).contains(&sum) {
         Ok(sum)
     } else {
-        Err("must be between nothing and 366 days".to_owned())
+        Err("must be between 0 and 366 days".to_owned())
     }
 }
 
-/// ISO 8601-1:2019, 5.5.2.4; a year is 365 days and a month 30, because a duration here has no date
-/// to begin at.
+/// ISO 8601-1:2019, section 5.5.2.4. A year is 365 days and a month is 30, since the duration has
+/// no start date.
 fn iso8601(text: &str) -> Option<i64> {
     const DATE: [(char, i64); 4] = [
         ('Y', 365 * DAY),
@@ -98,13 +97,13 @@ fn parts(mut text: &str, mut units: &[(char, i64)]) -> Option<i64> {
     Some(sum)
 }
 
-/// A time that much later.
+/// `at` plus `ms` milliseconds.
 pub(crate) fn after(at: Timestamp, ms: i64) -> Timestamp {
     at.checked_add(SignedDuration::from_millis(ms))
         .unwrap_or(Timestamp::MAX)
 }
 
-/// Whether a text is a duration that is known once it is evaluated.
+/// Whether a duration must be evaluated at run time.
 pub(crate) fn is_expression(value: &Value) -> bool {
     value.as_str().is_some_and(|text| marked(text).is_some())
 }

@@ -1,4 +1,4 @@
-//! `emit`: a `CloudEvent`, version 1.0, in its JSON format.
+//! `emit`: a `CloudEvent` 1.0 in JSON format.
 
 use aias_domain::event::text_of;
 use jiff::Timestamp;
@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::template::Template;
 
-/// What an event is made of: its attributes and its data.
+/// The attributes and the data of an event.
 #[derive(Debug)]
 pub(crate) struct Emit(pub(crate) Template);
 
-/// The attributes that the specification names and the DSL lets a definition set.
+/// The attributes of the specification that the DSL lets a definition set.
 pub(crate) const ATTRIBUTES: [&str; 8] = [
     "id",
     "source",
@@ -22,13 +22,13 @@ pub(crate) const ATTRIBUTES: [&str; 8] = [
     "data",
 ];
 
-/// The longest value of an attribute, in bytes.
+/// The longest attribute value, in bytes.
 const MAX_ATTRIBUTE_BYTES: usize = 1_024;
 
 /// The largest event, in bytes of JSON.
 const MAX_EVENT_BYTES: usize = 256 * 1024;
 
-/// Whether a name may be an attribute's (`CloudEvents` 1.0, "Naming Conventions").
+/// Whether a name is allowed for an attribute (`CloudEvents` 1.0, "Naming Conventions").
 pub(crate) fn is_attribute_name(name: &str) -> bool {
     (1..=20).contains(&name.len())
         && name
@@ -36,16 +36,16 @@ pub(crate) fn is_attribute_name(name: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-/// The event: what the definition gives it, and `id`, `specversion`, `time` and
-/// `datacontenttype` where it gives none.
+/// Builds the event. Missing `id`, `specversion`, `time` and `datacontenttype` are added.
 ///
 /// # Errors
-/// What is not as the specification wants it.
+///
+/// When the specification does not allow the event.
 pub(crate) fn event(with: Value, id: &str, now: Timestamp) -> Result<Value, String> {
     let Value::Object(mut with) = with else {
-        return Err("an event's properties are an object".to_owned());
+        return Err("the properties of an event must be an object".to_owned());
     };
-    // An expression that gives nothing leaves an attribute out.
+    // An expression that evaluates to null omits the attribute.
     with.retain(|name, value| name == "data" || !value.is_null());
     let mut event = Map::new();
     event.insert("specversion".to_owned(), json!("1.0"));
@@ -61,7 +61,7 @@ pub(crate) fn event(with: Value, id: &str, now: Timestamp) -> Result<Value, Stri
             .and_then(Value::as_str)
             .is_none_or(str::is_empty)
         {
-            return Err(format!("`{name}` must be a text that is not empty"));
+            return Err(format!("`{name}` must be a string that is not empty"));
         }
     }
     for (name, value) in &event {
@@ -79,7 +79,7 @@ pub(crate) fn event(with: Value, id: &str, now: Timestamp) -> Result<Value, Stri
         };
         if !fits {
             return Err(format!(
-                "`{name}` must be a text of at most {MAX_ATTRIBUTE_BYTES} bytes"
+                "`{name}` must be a string of at most {MAX_ATTRIBUTE_BYTES} bytes"
             ));
         }
     }
@@ -88,7 +88,7 @@ pub(crate) fn event(with: Value, id: &str, now: Timestamp) -> Result<Value, Stri
         .and_then(Value::as_str)
         .unwrap_or_default();
     if time.parse::<Timestamp>().is_err() {
-        return Err("`time` must be a time of RFC 3339".to_owned());
+        return Err("`time` must be an RFC 3339 timestamp".to_owned());
     }
     let event = Value::Object(event);
     if event.to_string().len() > MAX_EVENT_BYTES {

@@ -1,4 +1,4 @@
-//! Where a call goes: a URI, an RFC 6570 template of one, or an expression that gives one.
+//! Endpoints of calls: a URI, an RFC 6570 template, or an expression.
 
 use iri_string::{
     spec::UriSpec,
@@ -12,10 +12,9 @@ use url::Url;
 
 use crate::{authentication::Policy, expression::Expression};
 
-/// The longest URI that is called, in bytes.
+/// The longest URI of a request, in bytes.
 pub(crate) const MAX_URI_BYTES: usize = 8_192;
 
-/// An endpoint, as a definition gives it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) uri: Uri,
@@ -24,21 +23,22 @@ pub(crate) struct Endpoint {
 
 #[derive(Debug)]
 pub(crate) enum Uri {
-    /// Filled with the members of the task's input.
+    /// Expanded with the members of the task's input.
     Template(String),
     Expression(Expression),
 }
 
-/// Whether a text can be an endpoint's URI, or a template of one.
+/// Checks a URI or a URI template.
 ///
 /// # Errors
-/// Why not.
+///
+/// Why it is not one.
 pub(crate) fn check(text: &str) -> Result<(), String> {
     let template = UriTemplateStr::new(text)
         .map_err(|_| "must be a URI or a URI template (RFC 6570)".to_owned())?;
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     if !scheme.is_some_and(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https")) {
-        return Err("must begin with http:// or https://".to_owned());
+        return Err("must start with http:// or https://".to_owned());
     }
     if template.variables().next().is_none() {
         parse(text)?;
@@ -46,10 +46,11 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A URI that can be called.
+/// Parses the URI of a request.
 ///
 /// # Errors
-/// Why it cannot.
+///
+/// Why it cannot be called.
 pub(crate) fn parse(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("not a URI: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -59,7 +60,7 @@ pub(crate) fn parse(text: &str) -> Result<Url, String> {
         return Err("a URI without a host cannot be called".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URI has no user; `authentication` has".to_owned());
+        return Err("a URI cannot contain credentials; use `authentication`".to_owned());
     }
     if url.as_str().len() > MAX_URI_BYTES {
         return Err(format!("a URI has at most {MAX_URI_BYTES} bytes"));
@@ -67,10 +68,11 @@ pub(crate) fn parse(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// A template, filled with the members of `variables`. Every one that it names must be there.
+/// Expands a URI template with the members of `variables`, all of which must exist.
 ///
 /// # Errors
-/// What is missing, or cannot stand in a URI.
+///
+/// What is missing, or cannot be part of a URI.
 pub(crate) fn expand(template: &str, variables: &Value) -> Result<String, String> {
     let template = UriTemplateStr::new(template).map_err(|e| e.to_string())?;
     let empty = Map::new();
@@ -79,7 +81,7 @@ pub(crate) fn expand(template: &str, variables: &Value) -> Result<String, String
         let name = variable.as_str();
         match members.get(name) {
             None | Some(Value::Null) => return Err(format!("the input has no `{name}`")),
-            // A URI's path would go up by it.
+            // `.` and `..` would change the path of the URI.
             Some(Value::String(text)) if matches!(text.as_str(), "." | "..") => {
                 return Err(format!("`{name}` cannot be `{text}`"));
             }
@@ -110,7 +112,7 @@ impl Context for Members<'_> {
     }
 }
 
-/// A value as a text: a string as it is, anything else as JSON.
+/// A string unchanged, any other value as JSON.
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

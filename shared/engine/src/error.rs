@@ -1,32 +1,31 @@
-//! The DSL's errors: Problem Details (RFC 9457) whose `instance` points at the task.
+//! Errors of the DSL: Problem Details (RFC 9457) whose `instance` is the task.
 
 use aias_domain::run::RunError;
 use jaq_json::Val;
 
 use crate::{journal::Failure, value};
 
-/// The DSL's standard error types, with the stable codes that the API shows.
+/// The DSL's standard error types, and those of AIAS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// An expression failed.
     Expression,
-    /// Data does not fit a schema.
+    /// Data does not match a schema.
     Validation,
-    /// The run cannot go on.
+    /// The run cannot continue.
     Runtime,
-    /// A call did not come to be, or was answered with another status than success.
+    /// A request failed, or its response was not successful.
     Communication,
-    /// A caller could not show who it is.
+    /// Credentials were refused.
     Authentication,
-    /// The definition asks for what is not there.
+    /// The definition refers to something that does not exist.
     Configuration,
-    /// A `timeout` of the definition has passed.
+    /// A `timeout` of the definition expired.
     Timeout,
-    /// More steps than the plan allows.
+    /// The run executed more steps than the plan allows.
     StepLimit,
-    /// The host stopped it: its time is used up.
+    /// The run used more CPU time than the plan allows.
     TimeUsedUp,
-    /// The journal is not this run's.
+    /// The journal does not match the run.
     NonDeterministic,
 }
 
@@ -50,8 +49,8 @@ impl Kind {
         }
     }
 
-    /// The plan's limits hold for the whole run, and a foreign journal ends it: no `catch` gets
-    /// around them.
+    /// Whether no `catch` can catch it: plan limits apply to the whole run, and a mismatching
+    /// journal ends it.
     fn is_final(self) -> bool {
         matches!(
             self,
@@ -60,13 +59,13 @@ impl Kind {
     }
 }
 
-/// Where the standard error types live (DSL reference, "Standard Error Types").
+/// The URIs of the standard error types (DSL reference, "Standard Error Types").
 const STANDARD: &str = "https://serverlessworkflow.io/spec/1.0.0/errors/";
 
-/// Another place where they live, in the conformance kit.
+/// Their other spelling, in the DSL's conformance kit.
 const ALSO_STANDARD: &str = "https://serverlessworkflow.io/dsl/errors/types/";
 
-/// A standard type's URI, wherever a definition believes it to live.
+/// The canonical URI of a standard type.
 pub(crate) fn standard(kind: &str) -> String {
     match kind.strip_prefix(ALSO_STANDARD) {
         Some(name) => format!("{STANDARD}{name}"),
@@ -74,7 +73,7 @@ pub(crate) fn standard(kind: &str) -> String {
     }
 }
 
-/// An error inside a run.
+/// An error of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Error {
     pub(crate) code: &'static str,
@@ -100,13 +99,13 @@ impl Error {
         }
     }
 
-    /// The same with the status that the world gave.
+    /// Replaces the status by that of a response.
     pub(crate) fn with_status(mut self, status: u16) -> Self {
         self.status = i64::from(status);
         self
     }
 
-    /// What the world said of an effect that did not come to be.
+    /// The error of a failed effect.
     pub(crate) fn failed(failure: &Failure, instance: &str) -> Self {
         let named = [
             Kind::Communication,
@@ -135,7 +134,7 @@ impl Error {
         }
     }
 
-    /// As the value of `$error`.
+    /// The value of `$error`.
     pub(crate) fn to_val(&self) -> Val {
         let text = |t: &Option<String>| t.as_deref().map_or(Val::Null, value::text);
         value::object([
@@ -151,10 +150,10 @@ impl Error {
     }
 }
 
-/// The longest text that an error repeats, in characters.
+/// The longest detail of an error, in characters.
 const MAX_DETAIL: usize = 1_000;
 
-/// A text cut to what an error may hold.
+/// Truncates a detail to its maximum length.
 pub(crate) fn bounded(text: String) -> String {
     match text.char_indices().nth(MAX_DETAIL) {
         None => text,

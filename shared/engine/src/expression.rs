@@ -1,6 +1,6 @@
-//! jq: each expression is checked, then compiled by itself, with only those of jq's own definitions
-//! and of the DSL's arguments that it mentions: to compile one takes microseconds, and to evaluate it
-//! sets up nothing that it does not use.
+//! jq expressions. Each is checked and then compiled on its own, with only the jq definitions and
+//! DSL arguments that it uses. Compiling takes microseconds, and evaluation prepares nothing that
+//! the expression does not use.
 
 use std::{collections::BTreeSet, sync::OnceLock};
 
@@ -21,8 +21,8 @@ use crate::{
 
 pub(crate) type Data = JustLut<Val>;
 
-/// The arguments that the DSL gives to every expression, in order. Those that a place does not
-/// have are `null` there.
+/// The arguments that the DSL gives to every expression, in order. Those that do not exist in a
+/// place are `null`.
 pub(crate) const ARGUMENTS: [&str; 8] = [
     "$context",
     "$input",
@@ -36,39 +36,38 @@ pub(crate) const ARGUMENTS: [&str; 8] = [
 
 const CLOCK: &str = "$__now";
 
-/// What an expression that mentions the time begins with.
+/// The prefix of an expression that uses the current time.
 const CLOCK_DEFINITION: &str = "def now: $__now; ";
 
 /// How many expressions one definition may have.
 const MAX_EXPRESSIONS: usize = 2_000;
 
-/// How many outputs of one expression are taken.
+/// How many outputs one expression may have.
 const MAX_OUTPUTS: usize = 100_000;
 
-/// An expression of a program.
+/// The index of an expression in its program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expression(usize);
 
-/// An expression as it was written.
 #[derive(Debug)]
 struct Source {
     code: String,
     pointer: String,
-    /// The names of the variables around it, with their `$`.
+    /// The variables in scope, with their `$`.
     locals: Vec<String>,
     plain: Option<Plain>,
 }
 
-/// Expressions on their way to being compiled.
+/// Collects the expressions of a definition.
 #[derive(Debug, Default)]
 pub(crate) struct Expressions {
     sources: Vec<Source>,
     wants: Wants,
-    /// Inside `input.from`.
+    /// In `input.from`.
     pub(crate) may_use_secrets: bool,
 }
 
-/// Which arguments any expression mentions: the others need not be made.
+/// The arguments that at least one expression uses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wants {
     pub(crate) task: bool,
@@ -77,7 +76,7 @@ pub(crate) struct Wants {
     pub(crate) secrets: bool,
 }
 
-/// The inside of `${ … }`, or nothing when the text is not one.
+/// The content of `${ … }`; none if the string is not of that form.
 pub(crate) fn marked(text: &str) -> Option<&str> {
     text.trim()
         .strip_prefix("${")?
@@ -85,7 +84,7 @@ pub(crate) fn marked(text: &str) -> Option<&str> {
         .map(str::trim)
 }
 
-/// Whether a variable is mentioned, and not only one whose name begins like its.
+/// Whether a variable is used, not just one with the same prefix.
 fn mentions(code: &str, variable: &str) -> bool {
     let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let ends = |(at, _)| {
@@ -95,7 +94,7 @@ fn mentions(code: &str, variable: &str) -> bool {
     code.match_indices(variable).any(ends)
 }
 
-/// The place of a variable: the arguments first, then those around the expression, of which the
+/// The index of a variable: first the arguments, then the variables in scope, of which the
 /// innermost counts.
 fn place_of(name: &str, locals: &[String]) -> Option<usize> {
     let local = locals.iter().rposition(|local| local == name);
@@ -104,8 +103,8 @@ fn place_of(name: &str, locals: &[String]) -> Option<usize> {
 }
 
 impl Expressions {
-    /// Takes an expression's text, with or without `${ }`. `locals` are the names, without `$`,
-    /// of the variables around it.
+    /// Adds an expression, with or without `${ }`. `locals` are the variables in scope, without
+    /// `$`.
     pub(crate) fn add(
         &mut self,
         faults: &mut Faults,
@@ -119,7 +118,10 @@ impl Expressions {
             return None;
         }
         if self.sources.len() == MAX_EXPRESSIONS {
-            faults.add(pointer, format!("more than {MAX_EXPRESSIONS} expressions"));
+            faults.add(
+                pointer,
+                format!("the definition has more than {MAX_EXPRESSIONS} expressions"),
+            );
             return None;
         }
         self.wants.task |= code.contains("$task");
@@ -128,7 +130,7 @@ impl Expressions {
         if mentions(code, "$secrets") {
             self.wants.secrets = true;
             if !self.may_use_secrets {
-                // DSL, "Runtime expression arguments": so that they do not bleed.
+                // DSL, "Runtime expression arguments": secrets must not spread.
                 faults.add(pointer, "`$secrets` can only be used in `input.from`");
             }
         }
@@ -143,16 +145,15 @@ impl Expressions {
         Some(Expression(self.sources.len() - 1))
     }
 
-    /// Compiles them all.
     pub(crate) fn compile(self, faults: &mut Faults) -> Filters {
         let mut filters = Vec::new();
         for source in self.sources {
             let compiled = OnceLock::new();
-            // What is plain stands; it is seldom left to jq, and is compiled then.
+            // A simple expression rarely needs jq, and is compiled when it does.
             if source.plain.is_none() {
                 match compile(&source) {
                     Ok(own) => {
-                        // It was empty.
+                        // The cell is empty at this point.
                         let _ = compiled.set(Some(own));
                     }
                     Err(details) => {
@@ -199,7 +200,7 @@ fn check_syntax(code: &str) -> Result<(), String> {
 }
 
 fn located(code: &str, at: &str, what: &str) -> String {
-    // An empty rest that jaq makes itself does not lie inside the text.
+    // An empty remainder that jaq creates is not inside the string.
     let inside = code.as_bytes().as_ptr_range().contains(&at.as_ptr());
     let before = if inside {
         code.get(..load::span(code, at).start)
@@ -218,19 +219,18 @@ fn located(code: &str, at: &str, what: &str) -> String {
     format!("jq: {what} at line {line}, column {column}")
 }
 
-/// An expression that jq runs.
 struct Compiled {
     filter: Filter<Data>,
-    /// Whether it mentions the time.
+    /// Whether it uses the current time.
     clock: bool,
-    /// The places of the variables that it mentions.
+    /// The indexes of the variables that it uses.
     variables: Vec<usize>,
 }
 
 fn compile(source: &Source) -> Result<Compiled, Vec<String>> {
     let term = load::parse(source.code.as_str(), |parser| parser.term());
     let reached = term.as_ref().map(prelude::reached_by);
-    // Should something be reached that was not seen, all definitions are there for it.
+    // If a definition is missing after all, compile with all definitions.
     let narrow =
         reached.and_then(|names| compile_with(source, prelude::of(&names), Some(&names)).ok());
     match narrow {
@@ -296,7 +296,7 @@ fn compile_with(
     }
 }
 
-/// The values that an expression sees.
+/// The values in scope of an expression.
 #[derive(Debug, Clone)]
 pub(crate) struct Arguments {
     /// In the order of [`ARGUMENTS`].
@@ -314,13 +314,11 @@ impl Arguments {
     }
 }
 
-/// One expression of a program.
 struct One {
     source: Source,
     compiled: OnceLock<Option<Compiled>>,
 }
 
-/// The compiled expressions of one program.
 pub(crate) struct Filters {
     filters: Vec<One>,
     pub(crate) wants: Wants,
@@ -333,7 +331,7 @@ impl std::fmt::Debug for Filters {
 }
 
 impl Filters {
-    /// Evaluates an expression on `dot`; `locals` are the values of the variables around it.
+    /// Evaluates an expression on `dot`. `locals` are the values of the variables in scope.
     pub(crate) fn evaluate(
         &self,
         expression: Expression,
@@ -355,7 +353,7 @@ impl Filters {
 const NONE: &str = "no such expression";
 
 impl One {
-    /// The value, by jq.
+    /// Evaluates with jq.
     fn interpret(&self, dot: Val, arguments: &Arguments, locals: &[Val]) -> Result<Val, String> {
         let compiled = self.compiled.get_or_init(|| compile(&self.source).ok());
         let compiled = compiled.as_ref().ok_or(NONE)?;
@@ -376,7 +374,9 @@ impl One {
         let mut all = vec![first, second.map_err(|e| e.to_string())?];
         for output in outputs {
             if all.len() == MAX_OUTPUTS {
-                return Err(format!("more than {MAX_OUTPUTS} outputs"));
+                return Err(format!(
+                    "the expression has more than {MAX_OUTPUTS} outputs"
+                ));
             }
             all.push(output.map_err(|e| e.to_string())?);
         }
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(evaluate(".a # why\\").unwrap(), "3");
         assert_eq!(
             evaluate("range(1e6)").unwrap_err(),
-            "more than 100000 outputs"
+            "the expression has more than 100000 outputs"
         );
         assert!(evaluate("error(\"no\")").unwrap_err().contains("no"));
     }
@@ -474,7 +474,7 @@ mod tests {
             read.set(read.get() + usize::from(filters.filters[0].source.plain.is_some()));
             compared.set(compared.get() + 1);
         });
-        // And most of them are read here, or this compares jq with itself.
+        // Most of them must be simple, or this would compare jq with itself.
         assert!(
             read.get() * 10 > compared.get() * 9,
             "{read:?} of {compared:?}"

@@ -1,29 +1,28 @@
-//! Who runs a program: is told of its steps, and gives it what it asks for.
+//! The host of a run: records its steps and supplies journal entries.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::journal::{Asked, Entry};
 
-/// What happened in one step.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// The task waits for what it asked for.
+    /// The task waits for an effect.
     Started,
-    /// The task's `if` was false.
+    /// The `if` of the task was false.
     Skipped,
-    /// The task has its output.
     Completed,
-    /// The task raised an error, or let one through.
+    /// The task raised an error, or an error passed through it.
     Faulted,
-    /// The task is tried again.
+    /// The `try` is attempted again.
     Retried,
-    /// The task caught an error.
+    /// The `try` caught an error.
     Caught,
 }
 
 impl Event {
-    /// The name in a log entry.
+    /// The name in log entries.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,42 +36,40 @@ impl Event {
     }
 }
 
-/// One step, told when it is over, or when it begins to wait.
+/// A step, recorded when it ends, or when it starts to wait.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The task's reference: its JSON pointer in the definition.
+    /// The JSON pointer of the task in the definition.
     pub task: String,
-    /// What happened.
     pub event: Event,
-    /// The same in words.
+    /// The same as a sentence.
     pub message: String,
-    /// Which attempt of a `try`, from 1.
+    /// The attempt of a `try`, from 1.
     pub attempt: u32,
-    /// How long the run has run by then, by its journal, in milliseconds.
+    /// Milliseconds since the start of the run, by its journal.
     pub elapsed_ms: u64,
 }
 
-/// Whether the run goes on.
+/// Whether the run continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// It does.
     Continue,
-    /// Its time is used up.
+    /// The CPU time is used up.
     Stop,
 }
 
-/// Who runs a program.
+/// Executes a program.
 pub trait Host {
-    /// A step is over; says whether the run goes on.
+    /// Records a step.
     fn step(&mut self, record: Record) -> Control;
 
-    /// The run emits its `number`-th `CloudEvent`, from 1 (JSON format of version 1.0).
+    /// Receives the `number`-th `CloudEvent` of the run, from 1 (JSON format 1.0).
     fn emit(&mut self, number: u32, event: Value) {
         let _ = (number, event);
     }
 
-    /// The run cannot go on without one of these, and its journal has ended. The next entry; none
-    /// leaves the run here.
+    /// Called when the journal has ended and the run needs one of the effects in `asked`. Returns
+    /// the next entry; `None` suspends the run here.
     fn next(&mut self, asked: &Asked) -> Option<Entry> {
         let _ = asked;
         None

@@ -1,4 +1,4 @@
-//! HTTP requests and responses, to and from the values of a workflow.
+//! HTTP requests and responses as values of a workflow.
 
 use aias_domain::json;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,14 +13,14 @@ use crate::{
     program::Format,
 };
 
-/// The longest header value and body that are sent, in bytes.
+/// The longest header value and body of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 8_192;
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many headers and query parameters a request has at most.
+/// The most headers and query parameters of a request.
 const MAX_PAIRS: usize = 100;
 
-/// Headers that belong to the connection, not to the caller (RFC 9110 and 9112).
+/// Headers that describe the connection, which a workflow cannot set (RFC 9110, 9112).
 const NOT_OURS: [&str; 8] = [
     "connection",
     "content-length",
@@ -32,10 +32,10 @@ const NOT_OURS: [&str; 8] = [
     "upgrade",
 ];
 
-/// Headers that a response's `request` does not repeat.
+/// Headers that are left out of the `request` of a response.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// A request's parts before they are one.
+/// The parts of a request.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) method: String,
@@ -45,16 +45,17 @@ pub(crate) struct Parts {
     pub(crate) redirect: bool,
 }
 
-/// The members of an object as pairs of texts; an array's items are one pair each.
+/// The members of an object as pairs of strings. An array has a pair per item.
 ///
 /// # Errors
-/// When it is no object, or too large.
+///
+/// When the value is not an object, or too large.
 pub(crate) fn pairs(value: &Value) -> Result<Vec<(String, String)>, String> {
     let members = match value {
         Value::Null => return Ok(Vec::new()),
         Value::Object(members) => members,
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            return Err("headers and query parameters are an object".to_owned());
+            return Err("headers and query parameters must be an object".to_owned());
         }
     };
     let mut all = Vec::new();
@@ -68,12 +69,13 @@ pub(crate) fn pairs(value: &Value) -> Result<Vec<(String, String)>, String> {
         }
     }
     if all.len() > MAX_PAIRS {
-        return Err(format!("more than {MAX_PAIRS} headers or query parameters"));
+        return Err(format!(
+            "there are more than {MAX_PAIRS} headers or query parameters"
+        ));
     }
     Ok(all)
 }
 
-/// Appends query parameters.
 pub(crate) fn add_query(url: &mut Url, pairs: &[(String, String)]) {
     if !pairs.is_empty() {
         url.query_pairs_mut().extend_pairs(pairs);
@@ -81,26 +83,25 @@ pub(crate) fn add_query(url: &mut Url, pairs: &[(String, String)]) {
 }
 
 impl Parts {
-    /// The request. A text body is sent as it is, any other as JSON, or as a form where the
+    /// Builds the request. A string body is sent unchanged, any other as JSON, or as a form if the
     /// content type says so.
     ///
     /// # Errors
+    ///
     /// What cannot be sent.
     pub(crate) fn request(self) -> Result<HttpRequest, String> {
         let mut headers = Vec::new();
         for (name, value) in self.headers {
             let name = name.to_ascii_lowercase();
             if !is_token(&name) {
-                return Err(format!("`{name:.40}` cannot be a header's name"));
+                return Err(format!("`{name:.40}` is not a valid header name"));
             }
             if NOT_OURS.contains(&name.as_str()) {
-                return Err(format!("the header `{name}` is not the workflow's to set"));
+                return Err(format!("the header `{name}` cannot be set by a workflow"));
             }
             let fits = |b: u8| b == b'\t' || (b >= 0x20 && b != 0x7f);
             if value.len() > MAX_HEADER_BYTES || !value.bytes().all(fits) {
-                return Err(format!(
-                    "the header `{name}` has a value that cannot be sent"
-                ));
+                return Err(format!("the header `{name}` has an invalid value"));
             }
             headers.push((name, value));
         }
@@ -129,7 +130,7 @@ impl Parts {
         }
         let method = self.method.to_ascii_uppercase();
         if !is_token(&method) || method == "CONNECT" {
-            return Err(format!("`{method:.40}` is not a method that can be called"));
+            return Err(format!("`{method:.40}` is not a supported HTTP method"));
         }
         Ok(HttpRequest {
             method,
@@ -148,15 +149,16 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-/// A request in a few words, without what may be secret.
+/// Method and URI of a request, without parts that may be secret.
 pub(crate) fn described(request: &HttpRequest) -> String {
     let uri = request.uri.split(['?', '#']).next().unwrap_or_default();
     format!("{} {uri}", request.method)
 }
 
-/// The response, if its status is a success.
+/// The response, if it is successful.
 ///
 /// # Errors
+///
 /// The DSL's communication error.
 pub(crate) fn succeeded(
     answer: Answer,
@@ -174,16 +176,17 @@ pub(crate) fn succeeded(
         }
         Answer::Failed(failure) => Err(Error::failed(&failure, at)),
         Answer::Output(_) => {
-            let detail = "an HTTP request was answered with a workflow's output";
+            let detail = "the journal has the output of a workflow for an HTTP request";
             Err(Error::new(Kind::NonDeterministic, at, detail))
         }
     }
 }
 
-/// What a call gives, by its `output`.
+/// The value of a call, in the format of `output`.
 ///
 /// # Errors
-/// When the content is not what its type says.
+///
+/// When the content does not match its media type.
 pub(crate) fn output(
     response: HttpResponse,
     request: &HttpRequest,
@@ -214,7 +217,7 @@ pub(crate) fn output(
     })
 }
 
-/// Headers as an object; those of one name joined as RFC 9110, 5.3 allows.
+/// Headers as an object; values of the same name are joined (RFC 9110, section 5.3).
 fn object<'a>(headers: impl Iterator<Item = &'a (String, String)>) -> Value {
     let mut members: Map<String, Value> = Map::new();
     for (name, value) in headers {
@@ -231,7 +234,7 @@ fn object<'a>(headers: impl Iterator<Item = &'a (String, String)>) -> Value {
     Value::Object(members)
 }
 
-/// The content, read as JSON where its type says so, else as a text; base64 where it is none.
+/// The content: JSON if its media type says so, else a string, or base64 if it is not UTF-8.
 fn content(headers: &[(String, String)], body: Body) -> Result<Value, String> {
     let text = match body {
         Body::Base64(text) => return Ok(Value::String(text)),

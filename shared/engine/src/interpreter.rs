@@ -1,8 +1,9 @@
-//! Running a program: as far as it can go, then with the next entry of its journal, and so on.
+//! Executes a program until it needs an effect, then continues with the next entry of its journal,
+//! and so on.
 //!
-//! A run is a future that is polled once for each entry. What it waits for are an effect's answer
-//! and a time; nothing else is ever pending, nobody wakes it, and no runtime is needed. The branches
-//! of a `fork` are polled in their order, so that the journal alone decides what happens when.
+//! A run is a future that is polled once per entry. The only pending operations are effects and
+//! timers; there are no wakers and no async runtime. The branches of a `fork` are polled in order,
+//! so the journal alone determines the order of events.
 
 mod attempts;
 mod calls;
@@ -31,48 +32,44 @@ use crate::{
 };
 use world::World;
 
-/// A run's input.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
-    /// As a value.
     Value(&'a Value),
-    /// As its JSON text, which says the same.
+    /// As JSON. The result is the same.
     Json(&'a [u8]),
 }
 
-/// What a run begins with. The same start gives the same run.
+/// The initial state of a run. The same start gives the same run.
 #[derive(Debug, Clone)]
 pub struct Start<'a> {
     /// `$workflow.id`.
     pub id: &'a str,
-    /// The input, as it was stored.
     pub input: Input<'a>,
-    /// `$workflow.startedAt`, and the time until the journal's first entry.
+    /// `$workflow.startedAt`, and the current time until the first journal entry.
     pub started_at: Timestamp,
-    /// Steps that may be executed.
+    /// The step limit.
     pub max_steps: u32,
-    /// What happened so far.
+    /// The entries so far.
     pub journal: &'a [Entry],
-    /// What stands for secrets in this run is known by it (`aias_domain::secret`).
+    /// The nonce in the placeholders of this run's secrets (`aias_domain::secret`).
     pub mark: &'a str,
 }
 
-/// Where a run is.
+/// The state of a run after an execution.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// It has its output.
     Completed(Value),
-    /// It has an error that nothing caught.
+    /// Nothing caught the error.
     Faulted(Error),
-    /// It cannot go on without one of these.
+    /// The run needs one of these effects.
     Waiting(Asked),
 }
 
-/// Why a list of tasks ends before its end.
+/// Why a list of tasks ends early.
 #[derive(Debug)]
 enum Stop {
     Error(Box<Error>),
-    /// `then: end`, with the workflow's output so far.
+    /// `then: end`, with the current output of the workflow.
     End(Val),
 }
 
@@ -91,7 +88,7 @@ const AUTHORIZATION: usize = 4;
 const TASK: usize = 5;
 
 impl Program {
-    /// Runs the program as far as its journal and its host lead.
+    /// Executes the program as far as the journal and the host allow.
     pub fn run(&self, start: &Start<'_>, host: &mut dyn Host) -> Outcome {
         let input = match start.input {
             Input::Value(value) => value::from_json(value),
@@ -123,7 +120,7 @@ impl Program {
             Ok(result) => run.world.borrow().checked(match result {
                 Ok(output) => Outcome::Completed(output),
                 Err(Stop::Error(error)) => Outcome::Faulted(*error),
-                // `workflow` turns it into an output.
+                // `workflow` has already turned it into an output.
                 Err(Stop::End(_)) => Outcome::Completed(Value::Null),
             }),
         }
@@ -187,14 +184,14 @@ fn date_time(at: Timestamp) -> Val {
     ])
 }
 
-/// A run: the same for all its branches.
+/// The state that all branches of a run share.
 struct Run<'a> {
     program: &'a Program,
     id: &'a str,
     world: RefCell<World<'a>>,
 }
 
-/// What a branch sees: its own, and a copy of what it shares.
+/// The variables of a branch, with a copy of those that all branches share.
 #[derive(Clone)]
 struct Scope {
     arguments: Arguments,
@@ -202,12 +199,12 @@ struct Scope {
     /// `$task.startedAt`.
     started_at: Val,
     attempt: u32,
-    /// The version of the world that `arguments` shows.
+    /// The version of the shared state that `arguments` contains.
     version: u64,
 }
 
 impl Run<'_> {
-    /// Polls a future until it is done, with an entry of the journal before each poll.
+    /// Polls a future until it completes, with one journal entry before each poll.
     fn drive<T>(&self, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Outcome> {
         let mut nobody = Context::from_waker(Waker::noop());
         loop {
@@ -216,7 +213,7 @@ impl Run<'_> {
                 return Ok(done);
             }
             let mut world = self.world.borrow_mut();
-            // What was dropped while it was pending may have been asked for just before.
+            // A future dropped while pending may have requested an effect just before.
             if !world.is_stale() {
                 world.go_on()?;
             }
@@ -254,7 +251,7 @@ impl Run<'_> {
         let mut data = input;
         let mut index = 0;
         while let Some(task) = list.0.get(index) {
-            // What neither waits nor has tasks needs no future of its own.
+            // A task that neither waits nor contains tasks needs no future.
             let (output, then) = if task.is_plain() {
                 self.plain(task, data, scope)?
             } else {
@@ -271,18 +268,18 @@ impl Run<'_> {
         Ok((data, false))
     }
 
-    /// Counts a step against the plan.
+    /// Counts a step against the limit.
     fn count(&self, reference: &str) -> Flow<()> {
         let mut world = self.world.borrow_mut();
         let Some(left) = world.steps_left.checked_sub(1) else {
-            let detail = "the run has executed as many steps as its plan allows";
+            let detail = "the run has executed all steps that its plan allows";
             return Err(Error::new(ErrorKind::StepLimit, reference, detail).into());
         };
         world.steps_left = left;
         Ok(())
     }
 
-    /// Has a scope show the world as it is now.
+    /// Updates a scope to the shared state.
     fn refresh(&self, scope: &mut Scope) {
         let world = self.world.borrow();
         if scope.version == world.version {
@@ -307,13 +304,13 @@ impl Run<'_> {
         match told {
             Control::Continue => Ok(()),
             Control::Stop => {
-                let detail = "the run has computed as long as its plan allows";
+                let detail = "the run has used all CPU time that its plan allows";
                 Err(Error::new(ErrorKind::TimeUsedUp, reference, detail).into())
             }
         }
     }
 
-    /// Tells of a step that is over.
+    /// Records the end of a step.
     fn ended(
         &self,
         task: &Task,

@@ -1,97 +1,79 @@
-//! What a run asks of the world, and what the world answered: the journal.
+//! The journal: the effects that a run requests, and their results.
 //!
-//! A run is its workflow version, its input and its journal. The interpreter goes as far as it can;
-//! then it is given the next [`Entry`], by the journal first and by the [`crate::Host`] after its
-//! end. Time is an entry too: it passes only between two of them. So the same journal leads through
-//! the same steps, whatever was cut off when, and in whatever order things really happened: their
-//! order in the journal is the order that counts, also under `fork`.
+//! A run is its workflow version, its input and its journal. The interpreter executes as far as it
+//! can, then takes the next [`Entry`], first from the journal and after its end from the
+//! [`crate::Host`]. Time only changes with an entry. So the same journal leads to the same steps,
+//! wherever an execution was interrupted. The order in the journal is the order of events, also for
+//! the branches of a `fork`.
 
 use aias_domain::canonical;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Which effect of a run: the `visit`-th that this task asks for, from 1.
+/// Identifies an effect of a run: the `visit`-th that the task requests, from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
-    /// The task's reference.
+    /// The task reference.
     pub task: String,
-    /// Counted for each task.
+    /// Counted per task.
     pub visit: u32,
 }
 
-/// Something that a run asks for and cannot do itself.
+/// An operation that a run requests from its host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
-    /// Its name in the journal.
     pub key: Key,
-    /// The same for all attempts of a `retry`, another for each turn of a loop: what an
-    /// `Idempotency-Key` is made of.
+    /// The same for all attempts of a `retry`, different for each iteration of a loop. Part of the
+    /// `Idempotency-Key`.
     pub occurrence: u32,
-    /// When it was asked for: by the journal, so always the same.
+    /// When it was requested, by the journal, so the same in every execution.
     pub asked_at: Timestamp,
-    /// What is asked for.
     pub request: Request,
 }
 
-/// What is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// An HTTP request.
     Http(Box<HttpRequest>),
     /// A run of another workflow of the same tenant.
     Workflow(Box<Subflow>),
 }
 
-/// An HTTP request, ready to be sent.
+/// A complete HTTP request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HttpRequest {
-    /// In capitals.
+    /// In upper case.
     pub method: String,
-    /// Absolute, `http` or `https`.
+    /// Absolute; `http` or `https`.
     pub uri: String,
-    /// Names in lower case, in order.
+    /// Lower-case names, in order.
     pub headers: Vec<(String, String)>,
-    /// The body, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Whether redirections are followed.
+    /// Whether redirects are followed.
     pub redirect: bool,
-    /// Who asks. Never part of a journal or a digest.
+    /// Never part of a journal or a digest.
     #[serde(skip)]
     pub authentication: Option<Authentication>,
 }
 
-/// How a request shows who sends it: the DSL's policies, filled.
+/// A policy of the DSL with all expressions evaluated.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub enum Authentication {
     /// RFC 7617.
-    Basic {
-        /// The user's name.
-        username: String,
-        /// The password.
-        password: String,
-    },
+    Basic { username: String, password: String },
     /// RFC 6750.
-    Bearer {
-        /// The token.
-        token: String,
-    },
+    Bearer { token: String },
     /// RFC 7616.
-    Digest {
-        /// The user's name.
-        username: String,
-        /// The password.
-        password: String,
-    },
-    /// RFC 6749: a token is asked for first.
+    Digest { username: String, password: String },
+    /// RFC 6749: a token is requested first.
     OAuth2(Box<OAuth2>),
-    /// The policy is one of the tenant's secrets.
+    /// The policy is the value of a workflow secret.
     Secret {
-        /// Its scheme, as the DSL names it.
+        /// The scheme, as in the DSL.
         scheme: String,
-        /// The secret's name.
+        /// The name of the secret.
         name: String,
     },
 }
@@ -108,20 +90,20 @@ impl std::fmt::Debug for Authentication {
     }
 }
 
-/// How a token is got.
+/// How an OAuth 2 token is requested.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OAuth2 {
     /// The URI of the authority.
     pub authority: String,
-    /// Where under it tokens are given; none when its OpenID configuration says so.
+    /// The path of the token endpoint; none if it is read from the OpenID configuration.
     pub token_path: Option<String>,
-    /// Whether the client shows itself by RFC 7617 instead of in the form.
+    /// Whether the client authenticates with RFC 7617 instead of form members.
     pub basic: bool,
-    /// Whether the request is JSON instead of a form.
+    /// Whether the request body is JSON instead of a form.
     pub json: bool,
-    /// The members of the token request, in order, without the client's.
+    /// The members of the token request, in order, without those of the client.
     pub form: Vec<(String, String)>,
-    /// The client's id and secret.
+    /// The id and the secret of the client.
     pub client: (Option<String>, Option<String>),
 }
 
@@ -131,7 +113,7 @@ impl std::fmt::Debug for OAuth2 {
     }
 }
 
-/// A workflow to run.
+/// A run of another workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Subflow {
     /// `document.namespace`.
@@ -140,14 +122,13 @@ pub struct Subflow {
     pub name: String,
     /// `document.version`, or `latest`.
     pub version: String,
-    /// Its input.
     pub input: Value,
-    /// Whether its output is waited for.
+    /// Whether the task waits for the output.
     pub wait: bool,
 }
 
 impl Effect {
-    /// `sha256:<hex>` of what is asked for, credentials left out.
+    /// `sha256:<hex>` of the request without credentials.
     #[must_use]
     pub fn digest(&self) -> String {
         let value = serde_json::to_value(&self.request).unwrap_or_default();
@@ -155,55 +136,51 @@ impl Effect {
     }
 }
 
-/// What an effect came to.
+/// The result of an effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// A response, whatever its status.
+    /// A response with any status.
     Http(HttpResponse),
-    /// The output of a workflow; `null` when it was not waited for.
+    /// The output of a workflow; `null` if the task does not wait for it.
     Output(Value),
-    /// It did not come to be.
+    /// The effect failed.
     Failed(Failure),
 }
 
-/// A response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpResponse {
-    /// Its status.
     pub status: u16,
-    /// Names in lower case, in order.
+    /// Lower-case names, in order.
     pub headers: Vec<(String, String)>,
-    /// Its body.
     pub body: Body,
 }
 
-/// A response's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     /// UTF-8.
     Text(String),
-    /// Anything else, in base64.
+    /// Not UTF-8; in base64.
     Base64(String),
 }
 
-/// Why an effect did not come to be.
+/// Why an effect failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// A URI, or the name of one of the DSL's standard types.
+    /// A URI, or the name of a standard error type of the DSL.
     #[serde(rename = "type")]
     pub kind: String,
-    /// An HTTP status that fits.
+    /// The closest HTTP status.
     pub status: u16,
-    /// The kind in words.
+    /// A summary of the type.
     pub title: String,
-    /// This occurrence in words.
+    /// An explanation of this occurrence.
     pub detail: String,
 }
 
 impl Answer {
-    /// Whether it is one that makes its task fault, unless redirections are taken.
+    /// Whether its task faults. A task that accepts redirects does not fault on a `3xx`.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         match self {
@@ -214,48 +191,43 @@ impl Answer {
     }
 }
 
-/// One thing that happened.
+/// An entry of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When.
     pub at: Timestamp,
-    /// What.
     pub what: What,
 }
 
-/// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// An effect was answered.
+    /// An effect has a result.
     Answered {
-        /// Which one.
         key: Key,
-        /// The digest of what was asked for.
+        /// The digest of the request.
         digest: String,
-        /// The answer.
         answer: Answer,
     },
-    /// The run began, later than it was accepted: what limits time and what waits begins here. Only
-    /// ever the first entry.
+    /// The run was started, later than it was accepted: timeouts and waits start here. Only ever
+    /// the first entry.
     Began,
-    /// The time came that something waited for.
+    /// A timer expired.
     Time,
-    /// A caller retried the run: what limits time begins anew.
+    /// A caller retried the run: timeouts restart here.
     Retried,
 }
 
-/// What a run cannot go on without.
+/// What a run waits for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Asked {
-    /// The effects that were asked for and not answered, in order.
+    /// Requested effects without a result, in order.
     pub effects: Vec<std::sync::Arc<Effect>>,
-    /// When it goes on by itself, if it does.
+    /// When the run can continue by itself.
     pub until: Option<Timestamp>,
 }
 
-/// The journal of a faulted run, as a retry goes on from it: without the failure that ended it, and
-/// with a mark where limits of time begin anew. None when nothing was asked for.
+/// The journal with which a retry of a faulted run starts: without the failure that ended it, and
+/// with an entry at which timeouts restart. `None` if no effect was requested.
 #[must_use]
 pub fn retried(journal: &[Entry], at: Timestamp) -> Option<(usize, Entry)> {
     let last = journal.last()?;

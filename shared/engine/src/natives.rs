@@ -1,4 +1,4 @@
-//! Functions of jq that are written here, because jaq has them otherwise or slower.
+//! Native jq functions of our own, where jaq's are different from jq's or slow.
 
 use jaq_core::{
     Error, ValR,
@@ -8,22 +8,20 @@ use jaq_json::Val;
 
 use crate::expression::Data;
 
-/// Their names: nobody else's of these are taken.
+/// Their names, which replace jaq's.
 const NAMES: [&str; 1] = ["join"];
 
-/// Whether a function is written here.
 pub(crate) fn is_own(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// All of them.
 pub(crate) fn all() -> [Fun<Data>; 1] {
     [run(("join", v(1), |cv| {
         unary(cv, |v, separator| join(&v, &separator))
     }))]
 }
 
-/// The items as texts, the separator between them; `null` is the empty text.
+/// Joins the items as strings; `null` is the empty string.
 fn join(value: &Val, separator: &Val) -> ValR<Val> {
     let Val::TStr(separator) = separator else {
         return Err(Error::str("the separator of `join` must be a string"));

@@ -1,23 +1,24 @@
-//! `call: openapi`: from a document and the name of an operation to a request. OpenAPI 3.x and
-//! Swagger 2.0.
+//! `call: openapi`: builds a request from a document and an operation id. OpenAPI 3.x and Swagger
+//! 2.0.
 
 use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{endpoint, endpoint::text, http};
 
-/// How many references in a row are followed.
+/// How many references are followed one after the other.
 const MAX_REFERENCES: usize = 16;
 
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
 
-/// The request of an operation, given its parameters. A parameter called `body` is the body, where
-/// the operation has one and no parameter of that name.
+/// The request of an operation. A parameter called `body` is the body, if the operation has a body
+/// and no parameter with that name.
 ///
 /// # Errors
-/// What the document lacks, or the parameters.
+///
+/// What the document or the parameters lack.
 pub(crate) fn request(
     document: &Value,
     document_uri: &Url,
@@ -41,7 +42,7 @@ pub(crate) fn request(
         let name = parameter.get("name").and_then(Value::as_str);
         let place = parameter.get("in").and_then(Value::as_str);
         let (Some(name), Some(place)) = (name, place) else {
-            return Err("the document has a parameter without a name or a place".to_owned());
+            return Err("the document has a parameter without `name` or `in`".to_owned());
         };
         used.push(name);
         let required = parameter.get("required").and_then(Value::as_bool);
@@ -61,7 +62,7 @@ pub(crate) fn request(
         return Err(format!("the operation has no parameter `{unknown}`"));
     }
     if parts.path.contains('{') {
-        return Err("a parameter of the path is missing".to_owned());
+        return Err("a path parameter is missing".to_owned());
     }
     let base = base(document, item, own, document_uri)?;
     let mut url = endpoint::parse(&format!("{}{}", base.trim_end_matches('/'), parts.path))?;
@@ -103,11 +104,12 @@ impl Building {
                     return Err(format!("`{name}` cannot be `{filled}`"));
                 }
                 let filled: String = form_urlencoded::byte_serialize(filled.as_bytes()).collect();
-                // A form's space is `+`, a path's is not.
+                // A space is `+` in a form, but not in a path.
                 self.path = self.path.replace(&template, &filled.replace('+', "%20"));
             }
             "query" => match value {
-                // `style: form` with `explode: true`, the default of 3.x; 2.0 says `csv` or `multi`.
+                // `style: form` with `explode: true` is the default of 3.x; 2.0 has `csv` or
+                // `multi`.
                 Value::Array(items) if explodes(own) => {
                     let pairs = items.iter().map(|item| (name.to_owned(), text(item)));
                     self.query.extend(pairs);
@@ -129,7 +131,11 @@ impl Building {
             "formData" => {
                 self.form.insert(name.to_owned(), value.clone());
             }
-            other => return Err(format!("`{name}` stands in `{other}`, which is not known")),
+            other => {
+                return Err(format!(
+                    "the parameter `{name}` is in `{other}`, which is not supported"
+                ));
+            }
         }
         Ok(())
     }
@@ -148,7 +154,7 @@ fn explodes(parameter: &Value) -> bool {
     match (format, explode) {
         (Some(format), _) => format == "multi",
         (None, Some(explode)) => explode,
-        // 2.0 puts the type beside the name and joins by commas; 3.x has a schema and repeats.
+        // 2.0 has the type next to the name and joins by commas; 3.x has a schema and repeats.
         (None, None) => parameter.get("type").is_none(),
     }
 }
@@ -158,7 +164,7 @@ fn find<'a>(
     operation: &str,
 ) -> Result<(&'a str, &'static str, &'a Value), String> {
     let paths = document.get("paths").and_then(Value::as_object);
-    let paths = paths.ok_or("not an OpenAPI document: it has no `paths`")?;
+    let paths = paths.ok_or("this is not an OpenAPI document: it has no `paths`")?;
     for (path, item) in paths {
         let item = followed(document, item)?;
         for method in METHODS {
@@ -171,7 +177,7 @@ fn find<'a>(
     Err(format!("the document has no operation `{operation}`"))
 }
 
-/// The parameters of an operation, and those of its path that it does not have itself.
+/// The parameters of an operation, including those of its path that it does not override.
 fn parameters<'a>(
     document: &'a Value,
     item: &'a Value,
@@ -195,7 +201,7 @@ fn parameters<'a>(
     Ok(all)
 }
 
-/// What a local `$ref` refers to, or the value itself.
+/// The target of a local `$ref`, or the value itself.
 fn followed<'a>(document: &'a Value, mut value: &'a Value) -> Result<&'a Value, String> {
     for _ in 0..MAX_REFERENCES {
         let Some(reference) = value.get("$ref").and_then(Value::as_str) else {
@@ -203,15 +209,15 @@ fn followed<'a>(document: &'a Value, mut value: &'a Value) -> Result<&'a Value, 
         };
         let pointer = reference
             .strip_prefix('#')
-            .ok_or_else(|| format!("`{reference}` lies outside the document"))?;
+            .ok_or_else(|| format!("the reference `{reference}` points outside the document"))?;
         value = document
             .pointer(pointer)
-            .ok_or_else(|| format!("`{reference}` is not there"))?;
+            .ok_or_else(|| format!("the document has no `{reference}`"))?;
     }
-    Err("the document's references lead round and round".to_owned())
+    Err("the references in the document form a cycle".to_owned())
 }
 
-/// Where the operation is served.
+/// The base URL of the operation.
 fn base(document: &Value, item: &Value, own: &Value, document_uri: &Url) -> Result<String, String> {
     if document.get("swagger").is_some() {
         let host = document.get("host").and_then(Value::as_str);
@@ -249,7 +255,7 @@ fn base(document: &Value, item: &Value, own: &Value, document_uri: &Url) -> Resu
     document_uri
         .join(&url)
         .map(String::from)
-        .map_err(|e| format!("the document's server is no URI: {e}"))
+        .map_err(|e| format!("the server in the document is not a URI: {e}"))
 }
 
 #[cfg(test)]

@@ -1,37 +1,34 @@
-//! Expressions that need no interpreter: paths (`.body.id`, `$item.lines[0]`), literals, and a
-//! comparison of two of these. Most expressions of real workflows are such.
+//! Simple expressions, evaluated without the jq interpreter: paths (`.body.id`, `$item.lines[0]`),
+//! literals, and a comparison of two of these. Most expressions of real workflows are of this form.
 //!
-//! What is read here means exactly what jq means by it; a test compares both. Whatever is not read,
-//! and whatever jq answers with an error, is left to jq.
+//! A simple expression has exactly jq's meaning, which a test compares. Anything else, and any case
+//! in which jq reports an error, is left to jq.
 
 use jaq_json::{Num, Val};
 
 use crate::value;
 
-/// An expression that is evaluated here.
+/// An expression that needs no interpreter.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Plain {
-    /// A path or a literal.
     Operand(Operand),
-    /// Two of them, compared.
     Comparison(Operand, Comparison, Operand),
 }
 
 /// A path or a literal.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operand {
-    /// A value of its own.
     Literal(Val),
-    /// From a root, step by step.
+    /// A root, and the steps from it.
     Path(Root, Vec<Val>),
 }
 
-/// Where a path begins.
+/// The start of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Root {
     /// `.`
     Dot,
-    /// A variable, by its place.
+    /// A variable, by its index.
     Variable(usize),
 }
 
@@ -45,10 +42,10 @@ pub(crate) enum Comparison {
     GreaterOrEqual,
 }
 
-/// The longest integer that is read here, in digits: it is exact in every number type.
+/// The most digits of an integer literal: it is exact in every number type.
 const MAX_DIGITS: usize = 15;
 
-/// Reads an expression, if it is such a one. `variable` knows the place of a name with its `$`.
+/// Parses an expression if it is simple. `variable` gives the index of a name with its `$`.
 pub(crate) fn read(code: &str, variable: &dyn Fn(&str) -> Option<usize>) -> Option<Plain> {
     let mut reader = Reader {
         rest: code,
@@ -119,7 +116,7 @@ impl<'a> Reader<'a> {
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(self.rest.len());
         let (digits, rest) = self.rest.split_at(end);
-        // What follows may make another number of it.
+        // The following character may continue the number.
         if !(1..=MAX_DIGITS).contains(&digits.len())
             || rest.starts_with(['.', 'e', 'E', '_'])
             || rest.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -168,7 +165,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `.name`, `."name"`, `["name"]`, `[0]`, as many as there are.
+    /// Any number of `.name`, `."name"`, `["name"]`, `[0]`.
     fn steps(&mut self, root: Root, mut steps: Vec<Val>) -> Option<Operand> {
         loop {
             if self.rest.starts_with('.') {
@@ -212,7 +209,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Plain {
-    /// Its value; none where jq has an error to say. `variable` is the value at a place.
+    /// The value; none if jq would report an error. `variable` gives the value at an index.
     pub(crate) fn evaluate<'v>(
         &'v self,
         dot: &'v Val,

@@ -1,4 +1,4 @@
-//! What `catch` looks at: error filters and retry policies.
+//! The error filters of `catch`, and retry policies.
 
 use jaq_json::Val;
 
@@ -11,12 +11,12 @@ use crate::{
     value,
 };
 
-/// Which errors a `catch` takes: those whose members are all equal to these.
+/// The members that an error must have to be caught.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorFilter(Vec<(&'static str, Val)>);
 
-/// The members of a filter, and what they are of an error. The schema says `details` where an error
-/// has `detail`.
+/// The members of a filter and the corresponding members of an error. The schema says `details`
+/// where an error has `detail`.
 const FILTERED: [(&str, &str); 6] = [
     ("type", "type"),
     ("status", "status"),
@@ -41,7 +41,7 @@ impl ErrorFilter {
         if members.iter().next().is_none() {
             with.fault(
                 &mut compiling.faults,
-                "an error filter names at least one member",
+                "an error filter needs at least one member",
             );
         }
         let mut wanted = Vec::new();
@@ -73,7 +73,6 @@ impl ErrorFilter {
     }
 }
 
-/// When an attempt is made again, how often, and how much later.
 #[derive(Debug)]
 pub(crate) struct Retry {
     pub(crate) when: Option<Expression>,
@@ -82,23 +81,22 @@ pub(crate) struct Retry {
     pub(crate) backoff: Backoff,
     /// From and to.
     pub(crate) jitter: Option<(Duration, Duration)>,
-    /// Attempts after the first; without a limit the run's own limits end them.
+    /// Attempts after the first. Without a limit, the limits of the run apply.
     pub(crate) count: Option<u64>,
-    /// How long each attempt may take.
+    /// The timeout of each attempt.
     pub(crate) attempt: Option<Duration>,
-    /// How long all of them may take.
+    /// The timeout of all attempts together.
     pub(crate) all: Option<Duration>,
 }
 
-/// How the delay grows.
+/// How the delay increases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Backoff {
-    /// It does not.
     #[default]
     Constant,
-    /// By itself, each time.
+    /// By the initial delay each time.
     Linear,
-    /// It doubles each time.
+    /// Doubles each time.
     Exponential,
 }
 

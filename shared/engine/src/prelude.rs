@@ -1,7 +1,7 @@
-//! jq's own definitions, parsed once; an expression is compiled with those that it can reach.
+//! jq's standard definitions, parsed once. An expression is compiled with those that it can reach.
 //!
-//! What reaches outside or changes from run to run is not among them: `env`, `$ENV`, `input`,
-//! `inputs`, `debug`, `stderr`, `halt`, local time. `now` is the run's own time.
+//! Definitions that perform I/O or are not deterministic are absent: `env`, `$ENV`, `input`,
+//! `inputs`, `debug`, `stderr`, `halt`, local time. `now` is the time of the run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use jaq_core::{
 
 use crate::natives;
 
-/// Natives that reach outside, and definitions that are made of them.
+/// Native functions that perform I/O or are not deterministic, and the definitions that use them.
 const ABSENT: [&str; 12] = [
     "env",
     "now",
@@ -35,17 +35,17 @@ const ABSENT: [&str; 12] = [
     "inputs",
 ];
 
-/// Whether a name is one that no expression has.
+/// Whether a name is absent from every expression.
 pub(crate) fn is_absent(name: &str) -> bool {
     ABSENT.contains(&name)
 }
 
-/// What is defined here; a test says that it can be read.
+/// Our own definitions. A test checks that they can be parsed.
 fn own() -> Vec<Def<&'static str>> {
     load::parse(include_str!("prelude.jq"), |parser| parser.defs()).unwrap_or_default()
 }
 
-/// All definitions, in their order: each sees those before it.
+/// All definitions in order: each can use those before it.
 static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(|| {
     jaq_core::defs()
         .chain(jaq_std::defs())
@@ -64,12 +64,12 @@ static CALLS: LazyLock<BTreeMap<&'static str, BTreeSet<&'static str>>> = LazyLoc
     calls
 });
 
-/// All that an expression may have.
+/// All definitions that an expression may use.
 pub(crate) fn all() -> Vec<Def<&'static str>> {
     DEFINITIONS.clone()
 }
 
-/// What an expression calls, and what that calls, and so on.
+/// The names that an expression calls, directly or indirectly.
 pub(crate) fn reached_by<'s>(term: &Term<&'s str>) -> BTreeSet<&'s str> {
     let mut reached = BTreeSet::new();
     of_term(term, &mut reached);

@@ -1,4 +1,4 @@
-//! What a definition compiles to.
+//! The compiled form of a definition.
 
 use aias_formats::Schema;
 use jaq_json::Val;
@@ -17,7 +17,7 @@ use crate::{
     value,
 };
 
-/// A workflow version that can run, as often as one likes, on any thread.
+/// A compiled workflow version. It can be executed any number of times, on any thread.
 #[derive(Debug)]
 pub struct Program {
     pub(crate) definition: Val,
@@ -26,11 +26,11 @@ pub struct Program {
     pub(crate) timeout: Option<Duration>,
     pub(crate) tasks: List,
     pub(crate) filters: Filters,
-    /// The names of `use.secrets`.
+    /// The names in `use.secrets`.
     pub(crate) secrets: Vec<String>,
 }
 
-/// What a document has besides what names it.
+/// The parts of a document other than its name.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     pub(crate) input: Input,
@@ -39,25 +39,25 @@ pub(crate) struct Parts {
     pub(crate) tasks: List,
 }
 
-/// `input`: what is checked, then shaped.
+/// `input`: the schema is checked first.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     pub(crate) schema: Option<Schema>,
     pub(crate) from: Option<Template>,
 }
 
-/// `output` or `export`: what is shaped, then checked.
+/// `output` or `export`: the schema is checked last.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) schema: Option<Schema>,
     pub(crate) shape: Option<Template>,
 }
 
-/// Tasks that follow each other.
+/// A list of consecutive tasks.
 #[derive(Debug, Default)]
 pub(crate) struct List(pub(crate) Vec<Task>);
 
-/// Where the flow goes after a task.
+/// The `then` of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     Continue,
@@ -69,7 +69,7 @@ pub(crate) enum Then {
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) name: String,
-    /// The JSON pointer of the task, which is also its reference.
+    /// The JSON pointer of the task in the definition.
     pub(crate) reference: String,
     pub(crate) definition: Val,
     pub(crate) condition: Option<Expression>,
@@ -83,7 +83,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Whether it is over as soon as it has begun: nothing in it waits or has tasks.
+    /// Whether it completes immediately: nothing in it waits, and it contains no tasks.
     pub(crate) fn is_plain(&self) -> bool {
         let plain = match self.kind {
             Kind::Set(_) | Kind::Switch(_) | Kind::Raise(_) | Kind::Emit(_) => true,
@@ -118,7 +118,7 @@ pub(crate) enum Kind {
     Workflow(Box<RunWorkflow>),
 }
 
-/// Tasks before and after a task, when a condition holds.
+/// Tasks before and after a task, under a condition.
 #[derive(Debug)]
 pub(crate) struct Extension {
     pub(crate) condition: Option<Expression>,
@@ -132,7 +132,7 @@ pub(crate) struct Fork {
     pub(crate) compete: bool,
 }
 
-/// What a call gives: the DSL's `output`.
+/// The `output` of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Format {
     Raw,
@@ -190,7 +190,7 @@ pub(crate) struct For {
     pub(crate) body: List,
 }
 
-/// An error to raise: `type`, `status`, `title`, `detail`, `instance`.
+/// The error of a `raise` task: `type`, `status`, `title`, `detail`, `instance`.
 #[derive(Debug, Clone)]
 pub(crate) struct Raised {
     pub(crate) kind: Template,
@@ -214,7 +214,8 @@ impl Program {
     /// Compiles a definition.
     ///
     /// # Errors
-    /// Every fault, each with its pointer.
+    ///
+    /// All faults, each with its pointer.
     pub fn compile(definition: &Value) -> Result<Self, Vec<Fault>> {
         let mut compiling = Compiling::default();
         let root = Node::root(definition);

@@ -1,22 +1,20 @@
-//! Walking a document: every fault is noted with its pointer, none ends the walk.
+//! Walks a document. Every fault is collected with its pointer, and none ends the walk.
 
 use aias_domain::json::push_token;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What is wrong with a definition, and where.
+/// A fault of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// An RFC 6901 pointer into the definition.
     pub pointer: String,
-    /// What is wrong there.
     pub detail: String,
 }
 
-/// How many faults are kept; a document with more has shown enough.
+/// How many faults are collected.
 const MAX_FAULTS: usize = 100;
 
-/// The faults so far.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
 
@@ -26,7 +24,7 @@ impl Faults {
             pointer: pointer.to_owned(),
             detail: detail.into(),
         };
-        // What is used twice is read twice.
+        // A component that is used twice is read twice.
         if self.0.len() < MAX_FAULTS && !self.0.contains(&fault) {
             self.0.push(fault);
         }
@@ -41,7 +39,7 @@ impl Faults {
     }
 }
 
-/// A value and where it is.
+/// A value and its pointer.
 #[derive(Debug, Clone)]
 pub(crate) struct Node<'a> {
     pub(crate) value: &'a Value,
@@ -66,7 +64,7 @@ impl<'a> Node<'a> {
         faults.add(&self.pointer, detail);
     }
 
-    /// The members of an object that may have `allowed` and must have `required` ones.
+    /// The members of an object, which may have `allowed` and must have `required` members.
     pub(crate) fn object(
         &self,
         faults: &mut Faults,
@@ -76,7 +74,7 @@ impl<'a> Node<'a> {
         let members = self.any_object(faults)?;
         for (name, value) in members.map {
             if !allowed.contains(&name.as_str()) {
-                let detail = format!("unknown member; allowed here: {}", allowed.join(", "));
+                let detail = format!("unknown member; the members are: {}", allowed.join(", "));
                 self.child(name, value).fault(faults, detail);
             }
         }
@@ -88,7 +86,7 @@ impl<'a> Node<'a> {
         Some(members)
     }
 
-    /// The members of an object, whatever they are called.
+    /// The members of an object with any names.
     pub(crate) fn any_object(&self, faults: &mut Faults) -> Option<Members<'a>> {
         if let Value::Object(map) = self.value {
             return Some(Members {
@@ -117,19 +115,21 @@ impl<'a> Node<'a> {
         text
     }
 
-    /// The one member of an item such as `- name: {…}`.
+    /// The only member of an item such as `- name: {…}`.
     pub(crate) fn named(&self, faults: &mut Faults) -> Option<(&'a str, Self)> {
         let members = self.any_object(faults)?;
         let mut all = members.map.iter();
         if let (Some((name, value)), None) = (all.next(), all.next()) {
             return Some((name.as_str(), self.child(name, value)));
         }
-        self.fault(faults, "must have exactly one member: the name");
+        self.fault(
+            faults,
+            "must have exactly one member, whose name is the name of the task",
+        );
         None
     }
 }
 
-/// The members of an object.
 #[derive(Debug)]
 pub(crate) struct Members<'a> {
     node: Node<'a>,
@@ -141,7 +141,7 @@ impl<'a> Members<'a> {
         self.map.get(name).map(|value| self.node.child(name, value))
     }
 
-    /// A fault of the object as a whole.
+    /// Adds a fault of the whole object.
     pub(crate) fn fault(&self, faults: &mut Faults, detail: impl Into<String>) {
         self.node.fault(faults, detail);
     }

@@ -1,25 +1,24 @@
-//! Values with expressions in them: `{total: "${ .a + .b }", currency: EUR}`.
+//! Values that contain expressions: `{total: "${ .a + .b }", currency: EUR}`.
 
 use jaq_json::Val;
 use serde_json::Value;
 
 use crate::{expression::Expression, value};
 
-/// A value that is known once its expressions are evaluated.
+/// A value whose expressions are evaluated at run time.
 #[derive(Debug, Clone)]
 pub(crate) enum Template {
-    /// Nothing in it to evaluate.
+    /// Contains no expression.
     Constant(Val),
-    /// Evaluated as a whole.
+    /// Is an expression.
     Expression(Expression),
-    /// Member by member: an object of their names, in order, and what each is filled with.
+    /// An object with the names in order, and a template per member.
     Object(jaq_json::Map, Vec<Self>),
-    /// Item by item.
     Array(Vec<Self>),
 }
 
 impl Template {
-    /// Reads a value; `expression` compiles a text that is marked as one.
+    /// Parses a value; `expression` compiles a string of the form `${ … }`.
     pub(crate) fn read(
         value: &Value,
         expression: &mut impl FnMut(&str) -> Option<Expression>,
@@ -53,7 +52,7 @@ impl Template {
         }
     }
 
-    /// Its text, when it is one and has no expression.
+    /// The string, if the template is one without expressions.
     pub(crate) fn constant_text(&self) -> Option<String> {
         match self {
             Self::Constant(value) => {
@@ -68,7 +67,7 @@ impl Template {
         matches!(self, Self::Constant(_))
     }
 
-    /// The value, given what its expressions evaluate to.
+    /// The value after evaluation.
     pub(crate) fn fill<E>(
         &self,
         evaluate: &mut impl FnMut(Expression) -> Result<Val, E>,
@@ -78,7 +77,7 @@ impl Template {
             Self::Expression(expression) => evaluate(*expression),
             Self::Array(items) => items.iter().map(|item| item.fill(evaluate)).collect(),
             Self::Object(names, members) => {
-                // The names are hashed once, when the template is read.
+                // The names are hashed only once, when the template is parsed.
                 let mut filled = names.clone();
                 for (value, member) in filled.values_mut().zip(members) {
                     *value = member.fill(evaluate)?;

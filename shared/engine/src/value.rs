@@ -1,4 +1,4 @@
-//! JSON values and jq values.
+//! Conversion between JSON values and jq values.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -7,15 +7,14 @@ use jaq_std::ValT as _;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-/// A jq value of a JSON value.
 pub(crate) fn from_json(value: &Value) -> Val {
     read(value, &mut Names::default())
 }
 
-/// The names of members that were seen, since objects of a list have the same ones.
+/// Member names that occurred before: the objects of a list usually have the same ones.
 type Names<'a> = HashMap<&'a str, Val>;
 
-/// How many names are remembered.
+/// How many names are cached.
 const MAX_NAMES: usize = 256;
 
 fn read<'a>(value: &'a Value, names: &mut Names<'a>) -> Val {
@@ -46,8 +45,8 @@ fn read<'a>(value: &'a Value, names: &mut Names<'a>) -> Val {
     }
 }
 
-/// A jq value of a JSON text, the same as of its value; of a name that is there twice the last member
-/// counts. However deep it is, it is read.
+/// Parses JSON into a jq value. Of two members with the same name the last one counts. The depth is
+/// not limited.
 pub(crate) fn parse(json: &[u8]) -> Result<Val, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     deserializer.disable_recursion_limit();
@@ -56,7 +55,7 @@ pub(crate) fn parse(json: &[u8]) -> Result<Val, serde_json::Error> {
     deserializer.end().map(|()| value)
 }
 
-/// Reading a text, with the names of members that were seen.
+/// A deserializer with the cache of names.
 #[derive(Clone, Copy)]
 struct Reading<'a>(&'a RefCell<HashMap<String, Val>>);
 
@@ -153,7 +152,7 @@ impl Visitor<'_> for Name<'_> {
 }
 
 pub(crate) fn text(s: &str) -> Val {
-    // Of bytes, which are kept as they are; a `String` would be kept in a box of its own.
+    // Bytes are stored inline; a `String` would be boxed.
     Val::utf8_str(s.as_bytes().to_vec())
 }
 
@@ -168,19 +167,18 @@ fn number(n: &Number) -> Num {
         .unwrap_or_else(|| Num::Float(n.as_f64().unwrap_or_default()))
 }
 
-/// Why a jq value is not JSON.
+/// Why a jq value cannot be written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotJson {
     #[error("a string that is not UTF-8 cannot be written as JSON")]
     Bytes,
     #[error("an object's member whose name is not a string cannot be written as JSON")]
     Name,
-    #[error("deeper than {} levels", aias_domain::json::MAX_STORED_DEPTH)]
+    #[error("nested more than {} levels deep", aias_domain::json::MAX_STORED_DEPTH)]
     Depth,
 }
 
-/// The JSON value of a jq value. As in jq, a number that is not finite becomes `null` (NaN) or the
-/// largest double (the infinities).
+/// The JSON value of a jq value. As in jq, NaN becomes `null` and an infinity the largest double.
 pub(crate) fn to_json(value: &Val) -> Result<Value, NotJson> {
     convert(value, 0)
 }
@@ -229,11 +227,11 @@ fn json_number(n: &Num) -> Value {
 
 fn float(n: &Num) -> Value {
     let float = Val::Num(n.clone()).as_f64().unwrap_or(f64::NAN);
-    // `clamp` leaves NaN as it is, and `from_f64` refuses it.
+    // `clamp` keeps NaN, and `from_f64` refuses it.
     Number::from_f64(float.clamp(f64::MIN, f64::MAX)).map_or(Value::Null, Value::Number)
 }
 
-/// The member of an object, if the value is one.
+/// A member of an object; none for any other value.
 pub(crate) fn member<'a>(value: &'a Val, name: &str) -> Option<&'a Val> {
     let Val::Obj(members) = value else {
         return None;
@@ -268,7 +266,7 @@ mod tests {
         ] {
             let value = serde_json::from_str::<Value>(json).map(|value| from_json(&value));
             let parsed = parse(json.as_bytes());
-            // As text, since -0.0 equals 0.
+            // Compared as strings, since -0.0 equals 0.
             let shown = |value: Result<Val, serde_json::Error>| value.map(|v| v.to_string()).ok();
             assert_eq!(shown(parsed), shown(value), "{json}");
         }

@@ -1,5 +1,5 @@
-//! The DSL's own data, where it lies beside the checkout: its examples and its schema agree with the
-//! compiler about what a definition is. Its scenarios run in `tests/it/conformance.rs`.
+//! The DSL's own examples and schema, if they are next to the checkout: the compiler accepts what
+//! they accept. Its scenarios are in `tests/it/conformance.rs`.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -11,13 +11,13 @@ use aias_engine::{
 };
 use serde_json::{Value, json};
 
-/// The kit's folder, or a printed reason.
+/// The folder of the conformance kit; prints a reason if it does not exist.
 fn kit() -> Option<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/ctk");
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: {} is not there", folder.display());
+    eprintln!("skipped: {} does not exist", folder.display());
     None
 }
 
@@ -25,7 +25,7 @@ fn yaml(text: &str) -> Value {
     read(text.as_bytes(), Format::Yaml).unwrap()
 }
 
-/// Examples that are refused, and why: what is not run here, and nothing else.
+/// Examples that are refused because they use something that is not supported.
 const REFUSED: &[&str] = &[
     "accumulate-room-readings: /do/0/consumeReading/listen",
     "call-asyncapi-publish: /do/0/findPet/call",
@@ -110,7 +110,7 @@ fn every_invalid_document_is_refused_with_a_pointer_at_the_fault() {
     }
 }
 
-/// A definition with every member that is supported.
+/// A definition with every supported member.
 const WHOLE: &str = r#"
 document: {dsl: '1.0.3', namespace: test, name: whole, version: '1.0.0', title: t, summary: s, tags: {a: b}, metadata: {c: d}}
 input: {schema: {format: json, document: {type: object}}, from: .}
@@ -150,7 +150,7 @@ do:
 output: {as: {x: 1}, schema: {document: {}}}
 "#;
 
-/// Every document that comes of `value` by one change somewhere in it.
+/// Every document that differs from `value` by one change.
 fn changed(value: &Value) -> Vec<Value> {
     let mut all = vec![
         Value::Null,
@@ -206,7 +206,7 @@ fn what_the_dsls_schema_refuses_is_refused() {
     for document in changed(&whole) {
         match (schema.is_valid(&document), Program::compile(&document)) {
             (true, Ok(_)) => taken += 1,
-            // Names that lead nowhere, and what is not supported, are more than a schema sees.
+            // The schema does not check references and unsupported features.
             (true, Err(_)) => stricter += 1,
             (false, Err(_)) => refused += 1,
             (false, Ok(_)) => {
@@ -214,7 +214,7 @@ fn what_the_dsls_schema_refuses_is_refused() {
                     .iter_errors(&document)
                     .map(|e| format!("{}: {e}", e.instance_path()))
                     .collect();
-                assert!(why.is_empty(), "taken against the schema: {why:.300?}");
+                assert!(why.is_empty(), "accepted against the schema: {why:.300?}");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The same definition, input and journal give the same bytes, the same steps and the same wishes,
-//! however often a run is cut off and begun again.
+//! The same definition, input and journal give the same bytes, steps and effects, wherever an
+//! execution is interrupted and started again.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -12,11 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A world that answers in an order of its own: each choice takes one of what is asked for, or lets
-/// the time come that is waited for.
+/// A host that chooses the order of results: each choice completes one of the requested effects, or
+/// lets a timer expire.
 struct World<'a> {
     choices: std::slice::Iter<'a, u8>,
-    /// Gives what was written before, then makes up its own.
+    /// Entries to replay before it makes its own choices.
     given: std::vec::IntoIter<Entry>,
     written: Vec<Entry>,
     asked: Vec<Asked>,
@@ -209,7 +209,7 @@ proptest! {
         let outcome = run(&program, &input, &[], &mut whole);
         let journal = whole.written;
 
-        // From scratch, by another compilation of the same definition, with the whole journal.
+        // From the start, with another compilation of the same definition and the whole journal.
         let other = Program::compile(&definition).unwrap();
         let mut again = World::new(&[], vec![]);
         prop_assert_eq!(bytes(&run(&other, &input, &journal, &mut again)), bytes(&outcome));
@@ -217,7 +217,7 @@ proptest! {
         prop_assert_eq!(&again.emitted, &whole.emitted);
 
         for cut in 0..=journal.len() {
-            // Cut off after each entry: it asks for what it asked for then.
+            // Interrupted after each entry: it requests the same effects.
             let (before, after) = journal.split_at(cut);
             let mut halfway = World::new(&[], vec![]);
             let left = run(&program, &input, before, &mut halfway);
@@ -226,7 +226,7 @@ proptest! {
                 prop_assert_eq!(&left, &Outcome::Waiting(asked.clone()));
                 prop_assert_eq!(halfway.asked.last(), Some(asked));
             }
-            // Resumed there, with the rest.
+            // Continued there with the remaining entries.
             let mut resumed = World::new(&[], after.to_vec());
             prop_assert_eq!(bytes(&run(&program, &input, before, &mut resumed)), bytes(&outcome));
             prop_assert_eq!(&resumed.seen, &whole.seen);

@@ -1,4 +1,4 @@
-//! Expressions mean what jq means by them; where they do not, it is known (`docs/engine.md`).
+//! Expressions have jq's meaning; differences are listed (`docs/engine.md`).
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -13,7 +13,7 @@ impl Host for Silent {
     }
 }
 
-/// All outputs of an expression, or why there are none.
+/// All outputs of an expression, or its error.
 fn outputs(code: &str) -> Result<Value, String> {
     let definition = json!({
         "document": {"dsl": "1.0.0", "namespace": "a", "name": "b", "version": "1.0.0"},
@@ -35,7 +35,7 @@ fn outputs(code: &str) -> Result<Value, String> {
     }
 }
 
-/// As jq 1.7 answers.
+/// Results of jq 1.7.
 #[test]
 fn expressions_mean_what_jq_means() {
     for (code, expected) in [
@@ -93,7 +93,7 @@ fn expressions_mean_what_jq_means() {
     }
 }
 
-/// What differs, with what jq 1.7 answers beside it.
+/// Differences, with the result of jq 1.7.
 #[test]
 fn what_differs_from_jq_is_known() {
     for (code, here, _jq) in [
@@ -116,13 +116,13 @@ fn what_differs_from_jq_is_known() {
         assert_eq!(outputs(code), Ok(here), "{code}");
     }
     for (code, _jq) in [
-        ("ltrimstr(\"x\")", "the input, when it is no string"),
+        ("ltrimstr(\"x\")", "the input, when it is not a string"),
         (
             "\"10:15\" | strptime(\"%H:%M\")",
             "a broken-down time of 1900",
         ),
         ("0 | gmtime | todate", "1970-01-01T00:00:00Z"),
-        ("$__loc__", "the place in the program"),
+        ("$__loc__", "the location in the program"),
         ("{} | .a.b = 1", "{\"a\":{\"b\":1}}"),
         ("[] | .[1] = 1", "[null,1]"),
         ("input_line_number", "a number"),

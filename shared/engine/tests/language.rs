@@ -1,4 +1,4 @@
-//! The language, task by task: what a definition gives, or why it is refused.
+//! The language, task by task: results of definitions, and why others are refused.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -114,7 +114,7 @@ do:
       input: {from: '${ {all: $secrets, text: (\"Bearer \" + $secrets.b), none: $secrets.c} }'}
       set: ${ . }
 ";
-    // By the run's mark, which is empty here.
+    // By the nonce of the run, which is empty here.
     let b = aias_domain::secret::stand_in("", "b");
     assert_eq!(
         run(yaml, json!({})),
@@ -412,7 +412,7 @@ fn a_host_can_stop_a_run() {
         mark: "",
     };
     let Outcome::Faulted(error) = program.run(&start, &mut Impatient(3)) else {
-        panic!("it went on")
+        panic!("the run continued")
     };
     assert_eq!(RunError::from(error).code, "timeout");
 }
@@ -465,17 +465,17 @@ do:
         "/timeout/after must have integers",
         "/use/secrets/0 must be a string",
         "/do/0/a/set must be a string or an object with members",
-        "/do/0/a/then no task of this name in the same list",
-        "/do/1/a two tasks of one list have this name",
+        "/do/0/a/then no task in this list has this name",
+        "/do/1/a another task in this list has the same name",
         "/do/1/a/colour unknown member",
         "/do/1/a/set jq: expected term",
         "/do/2/b/with `method` is missing",
-        "/do/3/c no task; one of: do, set",
+        "/do/3/c this is not a task; a task has one of: do, set",
         "/do/4/d/for `in` is missing",
-        "/do/4/d/for/each must be the name of a variable",
-        "/do/5/e/catch/retry no retry policy",
+        "/do/4/d/for/each must be a variable name",
+        "/do/5/e/catch/retry `use.retries` has no retry policy",
         "/do/5/e/catch/errors/with/status must be an integer",
-        "/do/6/f/raise/error no error of this name",
+        "/do/6/f/raise/error `use.errors` has no error",
         "/do/7/g/raise/error/type must be a URI",
         "/do/7/g/raise/error/status must be an integer",
         "/do/8/h/switch must have a case",
@@ -487,11 +487,11 @@ do:
         "/do/12/l/input/schema/format not supported",
         "/do/12/l/set must be a string or an object with members",
         "/do/13 must have exactly one member",
-        "/do/14/o/output/schema/document not a JSON Schema",
+        "/do/14/o/output/schema/document not a valid JSON Schema",
         "/do/15/p/catch/retry/delay must have integers",
-        "/do/16/q/for/each the DSL has a variable of this name",
+        "/do/16/q/for/each this is the name of a variable of the DSL",
         "/do/17/r/wait must be an ISO 8601 duration",
-        "/do/17/r/then no task of this name",
+        "/do/17/r/then no task in this list has this name",
         "/do/17/r/if jq: undefined filter nope at line 1, column 5",
     ] {
         assert!(
@@ -550,7 +550,7 @@ fn nesting_is_bounded() {
         program(&nested(33))
             .unwrap_err()
             .iter()
-            .any(|f| f.contains("deeper than 32"))
+            .any(|f| f.contains("more than 32 levels deep"))
     );
 }
 

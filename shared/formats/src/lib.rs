@@ -1,6 +1,5 @@
-//! YAML and JSON Schema, for the engine. A crate of their own, so that these two are built for size: a
-//! generic library is built where it is used, and in the engine, which is built for speed, they were
-//! twice as large (`docs/decisions/0019`).
+//! YAML and JSON Schema for the engine. They are in a crate of their own that is compiled for size:
+//! in the engine, which is compiled for speed, they were twice as large (`docs/decisions/0019`).
 
 mod schema;
 
@@ -8,10 +7,11 @@ pub use schema::Schema;
 
 use serde_json::Value;
 
-/// The value of a YAML 1.2 text, at most `max_depth` deep.
+/// Parses YAML 1.2, at most `max_depth` levels deep.
 ///
 /// # Errors
-/// Why it has none.
+///
+/// When it is not valid.
 pub fn yaml(text: &[u8], max_depth: usize) -> Result<Value, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: max_depth },

@@ -1,20 +1,21 @@
-//! JSON Schema at the points that the DSL names: workflow and task input, output, and context.
+//! JSON Schema, for the input and output of workflows and tasks, and for the context.
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
-/// How many faults of one value are told.
+/// The most faults of a value that are reported.
 const MAX_TOLD: usize = 5;
 
-/// A compiled schema.
 #[derive(Debug)]
 pub struct Schema(Validator);
 
 impl Schema {
-    /// Compiles an inline schema. Patterns run in linear time; nothing outside is loaded.
+    /// Compiles an inline schema. Patterns run in linear time, and external references are not
+    /// loaded.
     ///
     /// # Errors
-    /// Why it is none.
+    ///
+    /// When it is not a valid schema.
     pub fn compile(document: &Value) -> Result<Self, String> {
         jsonschema::options()
             .with_pattern_options(PatternOptions::regex())
@@ -23,7 +24,7 @@ impl Schema {
             .map_err(|e| e.to_string())
     }
 
-    /// What does not fit, or nothing.
+    /// The faults of a value; none if it is valid.
     #[must_use]
     pub fn faults(&self, value: &Value) -> Option<String> {
         let told: Vec<String> = self

@@ -1,4 +1,4 @@
-//! The SDK's configuration: one HTTP client under all AWS clients, short timeouts, few retries.
+//! The SDK configuration: one HTTP client for all AWS clients, short timeouts, few retries.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use crate::{client::Client, config::Env};
 
-/// What every AWS client of a function is made of: `AWS_REGION`, credentials and, on this machine,
-/// `AWS_ENDPOINT_URL`, all from the environment, where Lambda puts them. The SDK's own chain would
-/// look for profiles, containers and instances, too, and takes half a megabyte to do so.
+/// The configuration of all AWS clients of a function: `AWS_REGION`, credentials and, locally,
+/// `AWS_ENDPOINT_URL`. All are environment variables set by Lambda. The SDK's default chain also
+/// searches profiles, containers and instance metadata, and adds half a megabyte to the binary.
 #[must_use]
 pub fn load(env: &Env) -> SdkConfig {
-    // A caller waits at most 30 s at the gateway, a provider often only 5 to 10 s.
+    // API Gateway waits at most 30 s for a response, and many providers only 5 to 10 s.
     let timeouts = TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))

@@ -1,10 +1,9 @@
-//! A batch of SQS messages, each handled by itself: what fails is redelivered, its neighbours are
-//! not (`ReportBatchItemFailures`).
+//! Batches of SQS messages. Only failed messages are redelivered (`ReportBatchItemFailures`).
 
 pub use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
 
-/// How often a message was received, this time included.
+/// How often a message has been received, including this time.
 #[must_use]
 pub fn receive_count(message: &SqsMessage) -> u32 {
     let count = message.attributes.get("ApproximateReceiveCount");
@@ -17,18 +16,15 @@ pub fn sent_at_ms(message: &SqsMessage) -> Option<i64> {
     message.attributes.get("SentTimestamp")?.parse().ok()
 }
 
-/// What becomes of a message.
+/// What happens to a message after it was handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// SQS deletes it.
     Delete,
-    /// SQS delivers it again.
     Redeliver,
 }
 
-/// Handles every message: those that are delivered for the first time side by side, then those that
-/// are redelivered one after the other, so that a message which ends the process takes the fewest
-/// neighbours with it.
+/// Handles every message: first deliveries concurrently, then redelivered messages one by one, so
+/// that a message that kills the process affects as few others as possible.
 pub async fn each<F>(event: SqsEvent, handle: impl Fn(SqsMessage) -> F) -> SqsBatchResponse
 where
     F: Future<Output = Disposition>,

@@ -1,4 +1,5 @@
-//! The bucket: inputs too large for an item, and artifacts. Every key begins with its tenant.
+//! The S3 bucket: artifacts, and inputs that are too large for an item. Every key starts with the
+//! tenant.
 
 use std::time::Duration;
 
@@ -9,25 +10,23 @@ use aws_smithy_types::byte_stream::ByteStream;
 
 use crate::store::TenantStore;
 
-/// How long a download's URL opens.
+/// How long a presigned download URL is valid.
 pub const PRESIGNED_FOR: Duration = Duration::from_secs(300);
 
-/// What the bucket did.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It may answer later.
+    /// The same call may succeed later.
     #[error("the bucket cannot be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It does not do this.
-    #[error("the bucket refused")]
+    /// S3 refused the call.
+    #[error("S3 refused the call")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// An object is larger than anything that was put.
-    #[error("an object is larger than it can be")]
+    /// The object is larger than the caller accepts.
+    #[error("the object is larger than expected")]
     TooLarge,
 }
 
 impl Error {
-    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -37,18 +36,19 @@ impl Error {
     }
 }
 
-/// A key in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object(String);
 
 impl Object {
-    /// A run's input. `content` names its bytes, so that a second attempt writes beside the first.
+    /// A run's input. The key contains a digest of the content, so that a second attempt does not
+    /// overwrite the first.
     #[must_use]
     pub fn input(store: &TenantStore<'_>, content: &str) -> Self {
         Self(format!("{}/inputs/{}", store.tenant_id(), hex_of(content)))
     }
 
-    /// A run's artifact. Its digest is in its key, so that what is there is what is meant.
+    /// A run's artifact. The key contains its digest, so that an existing object has the expected
+    /// content.
     #[must_use]
     pub fn artifact(
         store: &TenantStore<'_>,
@@ -62,7 +62,7 @@ impl Object {
         ))
     }
 
-    /// An entry of a run's journal, named by its digest.
+    /// An entry of a run's journal; the key contains its digest.
     #[must_use]
     pub fn journal(store: &TenantStore<'_>, run: aias_domain::id::RunId, digest: &str) -> Self {
         Self(format!(
@@ -72,14 +72,13 @@ impl Object {
         ))
     }
 
-    /// A key that was stored; `None` when it is another tenant's.
+    /// A key read from an item; `None` when it belongs to another tenant.
     #[must_use]
     pub fn stored(store: &TenantStore<'_>, key: &str) -> Option<Self> {
         key.starts_with(&format!("{}/", store.tenant_id()))
             .then(|| Self(key.to_owned()))
     }
 
-    /// The key's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -90,7 +89,6 @@ fn hex_of(digest: &str) -> &str {
     digest.strip_prefix("sha256:").unwrap_or(digest)
 }
 
-/// The bucket.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     client: Client,
@@ -98,11 +96,10 @@ pub struct Blobs {
 }
 
 impl Blobs {
-    /// The bucket of this name.
     #[must_use]
     pub fn new(aws: &SdkConfig, bucket: String) -> Self {
         let config = aws_sdk_s3::config::Builder::from(aws)
-            // The local AWS answers at one host for all buckets.
+            // The local AWS has one host for all buckets.
             .force_path_style(aws.endpoint_url().is_some())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
@@ -112,11 +109,12 @@ impl Blobs {
         }
     }
 
-    /// Writes an object if there is none; that there is one is as good, because its key names its
-    /// bytes.
+    /// Writes an object unless it exists. An existing object has the same content, since the key
+    /// contains a digest of it.
     ///
     /// # Errors
-    /// When the bucket does not take it.
+    ///
+    /// When S3 refuses the call or is unavailable.
     pub async fn put(
         &self,
         object: &Object,
@@ -140,18 +138,20 @@ impl Blobs {
         }
     }
 
-    /// An object's bytes, at most `max` of them; `None` when it is not there.
+    /// Reads an object of at most `max` bytes; `None` when it does not exist.
     ///
     /// # Errors
-    /// When the bucket does not answer, or the object is larger.
+    ///
+    /// When S3 is unavailable, or the object is larger.
     pub async fn get(&self, object: &Object, max: usize) -> Result<Option<Vec<u8>>, Error> {
         self.read(object, None, max).await
     }
 
-    /// The first bytes of an object.
+    /// Reads the first bytes of an object.
     ///
     /// # Errors
-    /// When the bucket does not answer.
+    ///
+    /// When S3 is unavailable.
     pub async fn get_start(&self, object: &Object, bytes: usize) -> Result<Option<Vec<u8>>, Error> {
         self.read(
             object,
@@ -177,14 +177,14 @@ impl Blobs {
             .await;
         let answer = match result {
             Ok(answer) => answer,
-            // 416: nothing is at byte 0 of an empty object.
+            // 416: an empty object has no byte 0.
             Err(error) if status(&error) == Some(416) => return Ok(Some(Vec::new())),
             Err(error) if status(&error) == Some(404) => return Ok(None),
-            // Who may not list the bucket is told that of an object that is not there.
+            // S3 returns 403 instead of 404 to a caller without the right to list the bucket.
             Err(error) if status(&error) == Some(403) => {
                 tracing::warn!(
                     key = object.as_str(),
-                    "an object is not there, or may not be read"
+                    "the object does not exist, or reading it is denied"
                 );
                 return Ok(None);
             }
@@ -204,9 +204,10 @@ impl Blobs {
         Ok(Some(bytes.to_vec()))
     }
 
-    /// A URL that opens an object for [`PRESIGNED_FOR`], as a file called `name`.
+    /// A URL from which an object can be downloaded as a file called `name`, for [`PRESIGNED_FOR`].
     ///
     /// # Errors
+    ///
     /// When there are no credentials to sign it with.
     pub async fn presigned(&self, object: &Object, name: &str) -> Result<String, Error> {
         let config =
@@ -223,10 +224,11 @@ impl Blobs {
         Ok(request.uri().to_owned())
     }
 
-    /// Whether the bucket answers.
+    /// Checks that the bucket is reachable.
     ///
     /// # Errors
-    /// When it does not.
+    ///
+    /// When it is not.
     pub async fn check(&self) -> Result<(), Error> {
         let result = self
             .client

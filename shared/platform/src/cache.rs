@@ -1,20 +1,18 @@
-//! Caches in memory, each bounded by a number of entries. The entries that are used least make room
-//! for new ones.
+//! Bounded in-memory caches that evict the least used entries.
 
 use std::hash::Hash;
 
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter, sync};
 
-/// A cache.
 pub type Cache<K, V> = sync::Cache<K, V>;
 
-/// How many entries a cache has room for at first.
+/// The initial capacity of a cache.
 const FIRST_ENTRIES: usize = 16;
 
-/// A cache of at most so many entries.
+/// A cache of at most `most` entries.
 ///
-/// It has one shard, since a function has one thread, and grows as it is filled: a cold start pays
-/// for no entry.
+/// It has one shard, since a function has one thread, and grows as it is filled, so a cold start
+/// allocates almost nothing.
 #[must_use]
 pub fn bounded<K: Eq + Hash, V: Clone>(most: usize) -> Cache<K, V> {
     let most = most.max(FIRST_ENTRIES);
@@ -30,7 +28,7 @@ pub fn bounded<K: Eq + Hash, V: Clone>(most: usize) -> Cache<K, V> {
             DefaultHashBuilder::default(),
             sync::DefaultLifecycle::default(),
         ),
-        // The three options are there, which is all that is checked.
+        // All three required options are set, so this does not happen.
         Err(_) => sync::Cache::new(most),
     }
 }

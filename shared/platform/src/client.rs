@@ -1,4 +1,5 @@
-//! HTTP/1.1 over kept connections, for everything that a function calls (`docs/decisions/0020`).
+//! HTTP/1.1 with persistent connections, for all outgoing requests of a function
+//! (`docs/decisions/0020`).
 
 use std::{
     net::SocketAddr,
@@ -32,46 +33,45 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
-/// How long a connection to what is near may take to be made.
+/// Connect timeout within AWS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whom all clients trust: the system's authorities, read once. Where it has none, nobody.
+/// The CA certificates of the system, read once. Without any, no host is trusted.
 static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     let trusting = ClientConfig::builder().with_native_roots();
     let trusting = trusting.unwrap_or_else(|error| {
-        tracing::error!(error = %error, "no host is trusted: the system has no authorities");
+        tracing::error!(error = %error, "the system has no CA certificates, so no TLS host is trusted");
         ClientConfig::builder().with_root_certificates(RootCertStore::empty())
     });
     trusting.with_no_client_auth()
 });
 
-/// Why a request has no answer.
+/// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// No connection, or it broke off before an answer came.
-    #[error("no answer")]
+    /// The connection failed or was closed before a response.
+    #[error("there is no response")]
     Unreachable(#[source] legacy::Error),
-    /// The connection broke off within the answer.
-    #[error("the answer broke off")]
+    /// The connection was closed within the response.
+    #[error("the connection was closed within the response")]
     BrokenOff,
-    /// The answer is larger than it may be.
-    #[error("the answer has more than {0} bytes")]
+    #[error("the response has more than {0} bytes")]
     TooLarge(usize),
 }
 
-/// A client; copies share its connections.
+/// An HTTP client. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client(legacy::Client<HttpsConnector<Tcp<Names>>, SdkBody>);
 
 impl Client {
-    /// One for AWS and its like: hosts by the system's names, reached soon or not at all.
+    /// A client for AWS and other hosts of the installation, with a short connect timeout.
     #[must_use]
     pub fn new() -> Self {
         Self::with_resolver(System, CONNECT_TIMEOUT)
     }
 
-    /// One that finds hosts by the names of `resolver` and connects to nothing else; a connection may
-    /// take so long to be made.
+    /// A client that connects only to addresses returned by `resolver`, with a given connect
+    /// timeout.
     #[must_use]
     pub fn with_resolver(resolver: impl ResolveDns + 'static, connect_timeout: Duration) -> Self {
         let mut tcp = Tcp::new_with_resolver(Names(SharedDnsResolver::new(resolver)));
@@ -89,11 +89,12 @@ impl Client {
         Self(client)
     }
 
-    /// Sends a request and reads the whole answer, whatever its status, if its body has no more bytes
-    /// than `max_bytes`.
+    /// Sends a request and reads the response, whatever its status, if its body has at most
+    /// `max_bytes`.
     ///
     /// # Errors
-    /// When there is no answer, or not all of it.
+    ///
+    /// When there is no response, or not all of it.
     pub async fn ask(
         &self,
         request: Request<Vec<u8>>,
@@ -112,7 +113,7 @@ impl Client {
         Ok(Response::from_parts(head, read.to_bytes().into()))
     }
 
-    /// The same under AWS clients.
+    /// The HTTP client for AWS clients.
     #[must_use]
     pub fn shared(self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self);
@@ -140,7 +141,7 @@ impl HttpConnector for Client {
         }
         let answered = self.0.request(request);
         HttpConnectorFuture::new(async move {
-            // Whatever broke, nothing was answered: it may be tried again.
+            // There was no response, so the SDK may retry the call.
             let response = answered.await.map_err(|e| ConnectorError::io(e.into()))?;
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|e| ConnectorError::other(e.into(), None))
@@ -148,7 +149,7 @@ impl HttpConnector for Client {
     }
 }
 
-/// How the SDK has a connection closed over which a host said that it is not well.
+/// Lets the SDK close a connection to a host that reported a problem.
 fn poisonable(captured: &CaptureConnection) -> Option<ConnectionMetadata> {
     captured.connection_metadata().as_ref()?;
     let captured = captured.clone();
@@ -165,7 +166,7 @@ fn poisonable(captured: &CaptureConnection) -> Option<ConnectionMetadata> {
     )
 }
 
-/// The system's names.
+/// The resolver of the system.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct System;
 
@@ -179,7 +180,7 @@ impl ResolveDns for System {
     }
 }
 
-/// A resolver as connections want it.
+/// An adapter from the SDK's resolvers to those of `hyper`.
 #[derive(Debug, Clone)]
 struct Names(SharedDnsResolver);
 
@@ -196,7 +197,7 @@ impl Service<Name> for Names {
         let resolver = self.0.clone();
         Box::pin(async move {
             let found = resolver.resolve_dns(name.as_str()).await?;
-            // The port is the URL's.
+            // The connector takes the port from the URL.
             let addresses = found.into_iter().map(|ip| SocketAddr::new(ip, 0));
             Ok(addresses.collect::<Vec<_>>().into_iter())
         })

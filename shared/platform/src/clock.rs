@@ -1,4 +1,4 @@
-//! The time and random bytes: what the rules take as arguments.
+//! The current time and random bytes, which the domain rules take as arguments.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,6 @@ use base64::{
 };
 use jiff::Timestamp;
 
-/// Where the time comes from.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
@@ -22,19 +21,19 @@ enum Source {
 }
 
 impl Clock {
-    /// The host's clock.
+    /// The system clock.
     #[must_use]
     pub fn system() -> Self {
         Self(Source::System)
     }
 
-    /// A clock that stands still until it is moved.
+    /// A fixed clock, for tests.
     #[must_use]
     pub fn set_to(at: Timestamp) -> Self {
         Self(Source::Set(Arc::new(AtomicI64::new(at.as_millisecond()))))
     }
 
-    /// Moves a clock that stands still, and every copy of it.
+    /// Advances a fixed clock and all of its clones.
     pub fn advance(&self, by: std::time::Duration) {
         if let Source::Set(ms) = &self.0 {
             ms.fetch_add(
@@ -44,11 +43,11 @@ impl Clock {
         }
     }
 
-    /// Now, to the millisecond: what all stored times hold.
+    /// The current time to the millisecond, the precision of all stored timestamps.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that asks the host"
+        reason = "only here is the system clock read"
     )]
     pub fn now(&self) -> Timestamp {
         let ms = match &self.0 {
@@ -59,25 +58,29 @@ impl Clock {
     }
 }
 
-/// Random bytes of the operating system.
+/// Random bytes from the operating system.
 ///
 /// # Panics
-/// When the operating system has none, which leaves nothing that could be done safely.
+///
+/// When the operating system has no random bytes: nothing can be done safely without them.
 #[must_use]
-#[expect(clippy::expect_used, reason = "no secret may be made without them")]
+#[expect(
+    clippy::expect_used,
+    reason = "no secret can be generated without random bytes"
+)]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system has no random bytes");
     bytes
 }
 
-/// The random half of an id.
+/// The random part of an id.
 #[must_use]
 pub fn random_id() -> u128 {
     u128::from_be_bytes(random())
 }
 
-/// A secret for a URL, a token or an HMAC: 43 characters, 256 bits.
+/// A secret for a URL, a token or an HMAC key: 43 characters, 256 bits.
 #[must_use]
 pub fn random_secret() -> String {
     URL_SAFE_NO_PAD.encode(random::<32>())
@@ -89,7 +92,7 @@ pub fn random_whsec() -> String {
     format!("whsec_{}", STANDARD.encode(random::<32>()))
 }
 
-/// A mark that nobody outside can guess: 128 bits in hex.
+/// The nonce in a run's secret placeholders: 128 bits in hex.
 #[must_use]
 pub fn new_mark() -> String {
     hex::encode(random::<16>())

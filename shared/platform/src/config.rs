@@ -1,10 +1,10 @@
-//! The environment, read once at cold start. Everything that is missing or wrong is told together.
+//! Environment variables, read once at cold start. All faults are reported together.
 
 use std::{cell::RefCell, fmt, str::FromStr};
 
 type Lookup = Box<dyn Fn(&str) -> Option<String>>;
 
-/// Where settings come from, and what was wrong with them.
+/// Reads environment variables and collects their faults.
 pub struct Env {
     lookup: Lookup,
     faults: RefCell<Vec<String>>,
@@ -18,23 +18,23 @@ impl fmt::Debug for Env {
     }
 }
 
-/// Settings that are missing or wrong, by name. No value is in it.
+/// Missing or malformed variables, by name. Contains no values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the environment is not complete: {}", .0.join("; "))]
+#[error("invalid environment variables: {}", .0.join("; "))]
 pub struct ConfigError(Vec<String>);
 
 impl Env {
-    /// The process's own.
+    /// The variables of this process.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that asks the process"
+        reason = "only here are environment variables read"
     )]
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var(name).ok())
     }
 
-    /// Any other, for tests.
+    /// Other variables, for tests.
     pub fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
         Self {
             lookup: Box::new(lookup),
@@ -42,7 +42,7 @@ impl Env {
         }
     }
 
-    /// A setting that must be there; empty when it is not, and [`Env::finish`] then fails.
+    /// A required variable. If it is missing, the result is empty and [`Env::finish`] fails.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
         match (self.lookup)(name) {
@@ -54,13 +54,12 @@ impl Env {
         }
     }
 
-    /// A setting that may be there.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.is_empty())
     }
 
-    /// A setting of another type; the default when it is not there.
+    /// A variable of another type, with a default.
     #[must_use]
     pub fn parsed<T: FromStr>(&self, name: &str, default: T) -> T {
         let Some(text) = self.optional(name) else {
@@ -74,15 +73,16 @@ impl Env {
         })
     }
 
-    /// Notes that a setting has a value that cannot be used.
+    /// Adds a fault of a variable.
     pub fn refuse(&self, name: &str, why: &str) {
         self.faults.borrow_mut().push(format!("{name} {why}"));
     }
 
-    /// Fails when a setting was missing or wrong.
+    /// Fails if any variable was missing or malformed.
     ///
     /// # Errors
-    /// All of them, by name.
+    ///
+    /// All faults, by name.
     pub fn finish(self) -> Result<(), ConfigError> {
         let faults = self.faults.into_inner();
         if faults.is_empty() {
@@ -106,7 +106,7 @@ mod tests {
         let told = env.finish().unwrap_err().to_string();
         assert_eq!(
             told,
-            "the environment is not complete: A is missing; N is malformed"
+            "invalid environment variables: A is missing; N is malformed"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Definitions of workflow versions, cached: a version never changes.
+//! A cache of definitions. Versions are immutable, so entries never become stale.
 
 use std::sync::Arc;
 
@@ -17,7 +17,6 @@ const MAX_DEFINITIONS: usize = 256;
 
 type Key = (TenantId, WorkflowId, u32);
 
-/// Definitions.
 #[derive(Debug)]
 pub struct Definitions(Cache<Key, Arc<Definition>>);
 
@@ -28,10 +27,11 @@ impl Default for Definitions {
 }
 
 impl Definitions {
-    /// A version's definition; or why the run cannot have it.
+    /// The definition of a version, or the error that faults the run.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn get(
         &self,
         store: &TenantStore<'_>,
@@ -43,10 +43,10 @@ impl Definitions {
             return Ok(Ok(definition));
         }
         let Some(found) = store.version(workflow, version).await? else {
-            let detail = format!("version {version} of {workflow} is not there");
+            let detail = format!("version {version} of {workflow} does not exist");
             return Ok(Err(RunError::platform(
                 "no-such-version",
-                "No such version",
+                "The workflow version does not exist",
                 detail,
             )));
         };

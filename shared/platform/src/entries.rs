@@ -1,4 +1,4 @@
-//! A run's log entries, numbered as they come.
+//! Writes the log of a run.
 
 use aias_domain::{
     event::text_of,
@@ -10,22 +10,22 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Entries that are not written yet, and the next number.
+/// Collects log entries that are not written yet, and numbers them.
 #[derive(Debug)]
 pub struct Entries {
     next: u32,
-    /// Entries below this number were written by an earlier delivery.
+    /// Entries below this number were written by a previous delivery.
     written: u32,
     waiting: Vec<Entry>,
     last: Timestamp,
-    /// How long the run had run at the step before, by its journal: what was waited for took the
-    /// difference, whoever waited.
+    /// Milliseconds from the start of the run to the previous step, by its journal. The difference
+    /// to the next step is the duration of the task.
     elapsed_ms: u64,
     began: Timestamp,
 }
 
 impl Entries {
-    /// The entries of a run that began at `began`, the first of which is number `base`.
+    /// The log of a run that was started at `began`; `base` is the number of its first entry.
     #[must_use]
     pub fn new(base: u32, written: u32, began: Timestamp, now: Timestamp) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Entries {
         }
     }
 
-    /// The run has begun.
+    /// Adds the start of the run.
     pub fn started(&mut self, input_digest: &str, attempt: u32, now: Timestamp) {
         let entry = self.entry(Level::Info, "run.started", now, now);
         self.push(Entry {
@@ -76,7 +76,7 @@ impl Entries {
         });
     }
 
-    /// A step is over.
+    /// Adds a step.
     pub fn step(&mut self, record: Record, at: Timestamp) {
         let level = match record.event {
             Event::Started | Event::Completed | Event::Skipped => Level::Info,
@@ -94,7 +94,7 @@ impl Entries {
         });
     }
 
-    /// The run has its output.
+    /// Adds the output of the run.
     pub fn completed(&mut self, output_digest: &str, now: Timestamp) {
         let entry = self.entry(Level::Info, "run.completed", now, self.began);
         self.push(Entry {
@@ -103,7 +103,7 @@ impl Entries {
         });
     }
 
-    /// The run has faulted.
+    /// Adds the error of the run.
     pub fn faulted(&mut self, error: &RunError, now: Timestamp) {
         let entry = self.entry(Level::Error, "run.faulted", now, self.began);
         self.push(Entry {
@@ -112,23 +112,23 @@ impl Entries {
         });
     }
 
-    /// Takes what is not written yet.
+    /// Removes and returns the entries that are not written yet.
     #[must_use]
     pub fn take(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.waiting)
     }
 }
 
-/// An entry of a run's log as the API shows it.
+/// A log entry in the API.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LogEntry)]
 pub struct EntryView {
-    /// Counts up from 0, without a gap.
+    /// Numbered from 0 without gaps.
     seq: u32,
     #[schema(format = DateTime)]
     time: String,
     level: Level,
-    /// The task's reference, a JSON pointer into the definition.
+    /// A JSON pointer into the definition.
     #[schema(example = "/do/0/report")]
     task: Option<String>,
     #[schema(example = "task.completed")]

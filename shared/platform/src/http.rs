@@ -1,11 +1,12 @@
-//! HTTP: what the functions' routers are made of, and the server that runs one behind API Gateway.
+//! HTTP: the building blocks of the functions' routers, and the adapter that serves them behind API
+//! Gateway.
 //!
 //! ```text
 //! event ─▶ gateway ─▶ layers (log, headers, version) ─▶ authentication ─▶ handler ─▶ response
-//!                                                            ╰─────── Problem ───────╯
+//!                                  ╰─────── Problem ───────╯
 //! ```
-//! A function's library exports its routes and its state, and nothing of Lambda: [`service`] makes a
-//! router of them, [`run`] serves it.
+//! A function's library exports its routes and state without anything of Lambda: [`service`] makes
+//! a router from them, [`run`] serves it.
 
 mod api;
 mod audit;

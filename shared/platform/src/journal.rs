@@ -9,28 +9,24 @@ use crate::{
     store::{self, MAX_ENTRY_BYTES, TenantStore, Written},
 };
 
-/// The largest journal that is read, in bytes of JSON: what a run may get from outside in all.
+/// The largest journal of a run, in bytes of JSON.
 pub const MAX_JOURNAL_BYTES: usize = 64 * 1024 * 1024;
 
-/// Why a journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The table.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The bucket.
     #[error(transparent)]
     Blobs(#[from] blobs::Error),
-    /// An entry is no longer there, or is none.
-    #[error("an entry of the journal is not there")]
+    /// An entry is missing or invalid.
+    #[error("an entry of the journal is missing")]
     Gone,
-    /// It is more than [`MAX_JOURNAL_BYTES`].
+    /// Larger than [`MAX_JOURNAL_BYTES`].
     #[error("the journal is larger than {MAX_JOURNAL_BYTES} bytes")]
     TooLarge,
 }
 
 impl Error {
-    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -41,9 +37,10 @@ impl Error {
     }
 }
 
-/// A run's journal, and how many bytes it has.
+/// Reads the journal of a run and returns its size in bytes.
 ///
 /// # Errors
+///
 /// When it cannot be read.
 pub async fn read(
     store: &TenantStore<'_>,
@@ -77,7 +74,7 @@ async fn text_of(
     }
 }
 
-/// Where an entry goes, its object written if it needs one; and how many bytes it has.
+/// Writes the object of a large entry. Returns the item's part and the size in bytes.
 async fn placed(
     store: &TenantStore<'_>,
     blobs: &Blobs,
@@ -94,10 +91,11 @@ async fn placed(
     Ok((Written::Blob(object.as_str().to_owned()), bytes))
 }
 
-/// Writes the entry at a place of a run's journal. None when the place is taken: another executor
-/// is at work; else how many bytes the entry has.
+/// Writes an entry at an index of the journal. Returns its size in bytes, or none if the index is
+/// taken because another executor is running the run.
 ///
 /// # Errors
+///
 /// When it cannot be written.
 pub async fn append(
     store: &TenantStore<'_>,
@@ -113,11 +111,12 @@ pub async fn append(
     Ok(free.then_some(bytes))
 }
 
-/// Has a faulted run go on from its journal: without the failure that ended it. To do it twice is
-/// harmless.
+/// Prepares the journal of a faulted run for a retry: removes the failure that ended it.
+/// Idempotent.
 ///
 /// # Errors
-/// When the journal cannot be read or written, or has changed meanwhile.
+///
+/// When the journal cannot be read or written, or has changed in the meantime.
 pub async fn retry(
     store: &TenantStore<'_>,
     blobs: &Blobs,

@@ -1,27 +1,28 @@
-//! All AWS and Lambda glue: what a function needs to be a few lines of decisions.
+//! The glue to AWS and Lambda, so that a function is only its decisions.
 //!
-//! | module | holds |
+//! | module | content |
 //! |---|---|
-//! | [`aws`] | the SDK's configuration, one HTTP client for all |
-//! | [`client`] | HTTP, for all that a function calls |
-//! | [`config`] | the environment, read once, all faults together |
-//! | [`telemetry`] | JSON logs, an error once with its chain |
-//! | [`clock`] | the time and random bytes |
-//! | [`secrets`] | the keyring: keyed hashes, sealed texts |
+//! | [`aws`] | the SDK configuration with one HTTP client |
+//! | [`client`] | the HTTP client for all outgoing requests |
+//! | [`config`] | environment variables |
+//! | [`telemetry`] | JSON logs |
+//! | [`clock`] | the current time and random bytes |
+//! | [`secrets`] | the keyring: keyed hashes, sealed strings |
 //! | [`signing`] | signing secrets, sealed for their endpoint |
 //! | [`tenant_credentials`] | credentials scoped to one tenant |
-//! | [`tenant_secrets`] | secrets of workflows, sealed for their tenant |
-//! | [`store`] | the table |
-//! | [`cache`] | bounded caches in memory |
-//! | [`blobs`] | the bucket |
+//! | [`tenant_secrets`] | workflow secrets, sealed for their tenant |
+//! | [`store`] | the DynamoDB table |
+//! | [`cache`] | bounded in-memory caches |
+//! | [`blobs`] | the S3 bucket |
 //! | [`queue`] | the runs queue and its messages |
 //! | [`runs`] | accepting a run: admission, input, item, message |
-//! | [`journal`] | what happened in a run, entry by entry |
-//! | [`definitions`] | definitions of versions, kept |
-//! | [`entries`] | the log of a run, numbered |
-//! | [`outbound`] | calls to hosts that a tenant names |
-//! | [`batch`] | a batch of messages, each handled by itself |
-//! | [`http`] | routers, authentication, problems, the server behind API Gateway |
+//! | [`journal`] | reading and writing journals |
+//! | [`definitions`] | a cache of definitions |
+//! | [`entries`] | the log of a run |
+//! | [`outbound`] | requests to hosts that a tenant names |
+//! | [`batch`] | batches of SQS messages |
+//! | [`settle`] | applying a change of plan |
+//! | [`http`] | routers, authentication, problems, the adapter to API Gateway |
 
 pub mod aws;
 pub mod batch;

@@ -1,5 +1,5 @@
-//! Calls to hosts that a tenant names: bounded in time, size and redirections, and only to addresses
-//! that anybody may reach. Every hop is resolved, checked and pinned ([`Guard`]).
+//! Requests to hosts that a tenant names: limited in time, size and redirects, and only to public
+//! addresses. The name of every hop is resolved, checked and pinned ([`Guard`]).
 
 mod authentication;
 mod conceal;
@@ -23,28 +23,28 @@ pub use guard::{BadNetwork, Guard};
 
 use crate::client::{Client, NoAnswer, System};
 
-/// How long one effect may take, with its redirections and its token.
+/// The time limit of an effect, including redirects and the token request.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a connection may take to be made: a lost packet is sent again after 1 s and 3 s.
+/// Connect timeout. TCP retransmits a lost packet after 1 s and 3 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest response that is read, in bytes.
+/// The largest response body, in bytes.
 pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many redirections are followed.
+/// The most redirects of a request.
 const MAX_HOPS: usize = 5;
 
-/// How many headers of a response are kept, and how long each may be, in bytes.
+/// The most headers of a response that are kept, and their longest value in bytes.
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 8_192;
 
 const USER_AGENT: &str = concat!("aias/", env!("CARGO_PKG_VERSION"));
 
-/// Headers that show who asks: another origin does not get them.
+/// Headers with credentials, which are not sent to another origin.
 const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// What calling out takes.
+/// Sends requests to hosts that a tenant names.
 #[derive(Debug)]
 pub struct Outbound {
     client: Client,
@@ -52,20 +52,20 @@ pub struct Outbound {
     tokens: authentication::Tokens,
 }
 
-/// Why a call did not come to be.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Error {
-    /// The address may not be called.
+    /// The address is not allowed.
     Forbidden(String),
-    /// No connection, or it broke off.
+    /// The connection failed or was closed.
     Unreachable,
-    /// It took too long.
+    /// The time limit expired.
     TooLate,
-    /// The response is larger than any may be.
+    /// The response is too large.
     TooLarge,
-    /// The request cannot be made.
+    /// The request is invalid.
     Malformed(&'static str),
-    /// Who asks cannot be shown.
+    /// Authentication failed.
     Authentication(String),
 }
 
@@ -89,13 +89,13 @@ impl Error {
                 "communication",
                 502,
                 "Bad Gateway",
-                "the host cannot be reached, or the connection broke off".to_owned(),
+                "the host cannot be reached, or the connection was closed".to_owned(),
             ),
             Self::TooLate => (
                 "communication",
                 504,
                 "Gateway Timeout",
-                format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
+                format!("no response within {} s", CALL_TIMEOUT.as_secs()),
             ),
             Self::TooLarge => (
                 "communication",
@@ -115,7 +115,7 @@ impl Error {
     }
 }
 
-/// The `Idempotency-Key` of an effect: the same for each attempt at it, another for each other one.
+/// The `Idempotency-Key` of an effect: the same for each attempt, different for every other effect.
 fn idempotency_key(run: RunId, effect: &Effect) -> String {
     let name = format!("{}\n{}", effect.key.task, effect.occurrence);
     let digest = canonical::digest(name.as_bytes());
@@ -124,13 +124,13 @@ fn idempotency_key(run: RunId, effect: &Effect) -> String {
 }
 
 impl Outbound {
-    /// Calls whatever `guard` lets through, by the system's names.
+    /// Uses the resolver of the system, checked by `guard`.
     #[must_use]
     pub fn new(guard: Guard) -> Self {
         Self::with_resolver(guard, System)
     }
 
-    /// The same by the names of `resolver`, which need not be believed.
+    /// Uses `resolver`, whose results are checked by `guard`.
     #[must_use]
     pub fn with_resolver(guard: Guard, resolver: impl ResolveDns + Clone + 'static) -> Self {
         Self {
@@ -140,8 +140,8 @@ impl Outbound {
         }
     }
 
-    /// Makes a call and reads its response, whatever its status. What is `concealed`, and whatever
-    /// shows who asks, is not in it.
+    /// Sends a request and reads its response, whatever the status. The response is redacted: it
+    /// contains neither the strings in `concealed` nor the credentials of the request.
     pub async fn call(
         &self,
         tenant: TenantId,
@@ -159,7 +159,7 @@ impl Outbound {
         }
     }
 
-    /// Follows a request to its last response. `authorization` is for the first origin.
+    /// Follows redirects to the last response. `authorization` is sent to the first origin only.
     async fn follow(
         &self,
         request: &HttpRequest,
@@ -182,7 +182,8 @@ impl Outbound {
                     .headers
                     .retain(|(name, _)| !CREDENTIALS.contains(&name.as_str()));
             }
-            // RFC 9110, 15.4: 303 is fetched, and by custom so is what a POST was sent to.
+            // RFC 9110, section 15.4: a 303 is followed with GET, as is by convention a redirect of
+            // a POST.
             let fetched = response.status == 303
                 || (matches!(response.status, 301 | 302) && asked.method == "POST");
             if fetched && asked.method != "HEAD" {
@@ -195,25 +196,25 @@ impl Outbound {
         Err(Error::Malformed("too many redirections"))
     }
 
-    /// One request, one response.
+    /// Sends one request, without redirects.
     async fn once(
         &self,
         request: &HttpRequest,
         key: Option<&str>,
         authorization: Option<&str>,
     ) -> Result<HttpResponse, Error> {
-        let url = url::Url::parse(&request.uri).map_err(|_| Error::Malformed("not a URI"))?;
+        let url = url::Url::parse(&request.uri).map_err(|_| Error::Malformed("invalid URI"))?;
         self.guard.check(&url).map_err(Error::Forbidden)?;
         let uri: Uri = url
             .as_str()
             .parse()
-            .map_err(|_| Error::Malformed("not a URI that can be called"))?;
+            .map_err(|_| Error::Malformed("invalid URI"))?;
         let body = request.body.as_ref();
         let mut sent = Request::new(body.map_or_else(Vec::new, |text| text.clone().into_bytes()));
         *sent.method_mut() = request
             .method
             .parse()
-            .map_err(|_| Error::Malformed("not a method"))?;
+            .map_err(|_| Error::Malformed("invalid method"))?;
         *sent.uri_mut() = uri;
         let headers = sent.headers_mut();
         for (name, value) in &request.headers {
@@ -255,7 +256,7 @@ impl Outbound {
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Error> {
-    let unsendable = Error::Malformed("a header cannot be sent");
+    let unsendable = Error::Malformed("invalid header");
     let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {
         return Err(unsendable);
     };
@@ -272,7 +273,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-/// Where a response sends its caller.
+/// The target of a redirect.
 fn redirection(response: &HttpResponse) -> Option<&str> {
     matches!(response.status, 301 | 302 | 303 | 307 | 308)
         .then(|| header(response, "location"))

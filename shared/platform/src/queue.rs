@@ -1,4 +1,4 @@
-//! The runs queue: one message says that one run is to be executed.
+//! The runs queue: a message asks for the execution of a run.
 
 use std::time::Duration;
 
@@ -9,40 +9,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Proof;
 
-/// The queue did not take a message.
+/// The queue did not accept a message.
 #[derive(Debug, thiserror::Error)]
 #[error("the queue cannot be reached")]
 pub struct Error(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// A message on the runs queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunMessage {
-    /// Whose run it is.
     pub tenant_id: TenantId,
-    /// The run.
     pub run_id: RunId,
-    /// Its workflow, so that both can be read side by side.
+    /// The run's workflow, so that the executor can load both concurrently.
     pub workflow_id: WorkflowId,
 }
 
 impl RunMessage {
-    /// A message's text, read.
+    /// Parses a message.
     ///
     /// # Errors
-    /// When the text is not one of ours.
+    ///
+    /// When it is not a message of this queue.
     pub fn read(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
 
-    /// Only our own functions can write to the queue, so a message proves its tenant.
+    /// Proves the tenant: only functions of this installation can write to the queue.
     #[must_use]
     pub fn proof(&self) -> Proof {
         Proof::new(self.tenant_id)
     }
 }
 
-/// The runs queue.
 #[derive(Debug, Clone)]
 pub struct Queue {
     client: Client,
@@ -50,7 +47,6 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The queue at this URL.
     #[must_use]
     pub fn new(aws: &SdkConfig, url: String) -> Self {
         Self {
@@ -59,18 +55,20 @@ impl Queue {
         }
     }
 
-    /// Asks for a run to be executed. To ask twice is harmless.
+    /// Asks for the execution of a run. Idempotent.
     ///
     /// # Errors
-    /// When the queue does not take it.
+    ///
+    /// When the queue does not accept the message.
     pub async fn send(&self, message: &RunMessage) -> Result<(), Error> {
         self.send_later(message, Duration::ZERO).await
     }
 
-    /// The same, seen after `delay`, at most 15 minutes.
+    /// The same after `delay`, at most 15 minutes.
     ///
     /// # Errors
-    /// When the queue does not take it.
+    ///
+    /// When the queue does not accept the message.
     pub async fn send_later(&self, message: &RunMessage, delay: Duration) -> Result<(), Error> {
         let text = serde_json::to_string(message).map_err(|e| Error(Box::new(e)))?;
         let seconds = i32::try_from(delay.as_secs()).ok().filter(|s| *s > 0);
@@ -85,10 +83,11 @@ impl Queue {
             .map_err(|e| Error(Box::new(e)))
     }
 
-    /// Whether the queue answers.
+    /// Checks that the queue is reachable.
     ///
     /// # Errors
-    /// When it does not.
+    ///
+    /// When it is not.
     pub async fn check(&self) -> Result<(), Error> {
         self.client
             .get_queue_attributes()

@@ -1,12 +1,12 @@
-//! Accepting runs: where an input goes, and the run's item and message, side by side.
+//! Accepting runs: the input, the run's item and its message.
 //!
-//! What happens when the process dies between two calls:
+//! If the process dies between two calls:
 //!
-//! | after | is left | and who goes on |
+//! | after | remains | recovered by |
 //! |---|---|---|
-//! | the input's object | an object that nobody knows | the bucket's lifecycle takes it |
+//! | the input's object | an object without a run | the bucket's lifecycle rule |
 //! | the run's item | a pending run without a message | the caller's retry, or the reconciler |
-//! | the message | a message without a run | the executor, which asks again and then drops it |
+//! | the message | a message without a run | the executor: it reads the run again, then drops the message |
 
 use aias_domain::{
     admission::Window,
@@ -33,28 +33,24 @@ use crate::{
     },
 };
 
-/// The largest input that is stored, in bytes: a body in base64, with its headers, as JSON.
+/// The largest input, in bytes: a body in base64 with its headers, as JSON.
 pub const MAX_INPUT_BYTES: usize = 4 * plan::MAX_BODY_BYTES;
 
-/// Why a run was not accepted, or its input cannot be read.
+/// Why a run is not accepted, or its input cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The table.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The bucket.
     #[error(transparent)]
     Blobs(#[from] blobs::Error),
-    /// The queue.
     #[error(transparent)]
     Queue(#[from] queue::Error),
-    /// The input is not there, or is not JSON.
-    #[error("the run's input is not there")]
+    /// The input is missing, or is not JSON.
+    #[error("the input of the run does not exist any more")]
     InputGone,
 }
 
 impl Error {
-    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -66,32 +62,32 @@ impl Error {
     }
 }
 
-/// Why a run that a caller asks for may not begin.
+/// Why a run requested by a caller is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAdmitted {
-    /// The month's runs are used up.
+    /// The monthly run quota is used up.
     MonthFull(Limits),
-    /// The window's events are.
+    /// The event rate of the window is used up.
     RateFull {
-        /// When it ends.
+        /// Seconds until the window ends.
         retry_after_seconds: i64,
     },
 }
 
-/// An input on its way: its canonical bytes and their digest.
+/// A workflow input: its canonical bytes and their digest.
 #[derive(Debug)]
 pub struct Prepared {
     bytes: Vec<u8>,
-    /// `sha256:<hex>` of the bytes.
     pub digest: String,
     inline: Option<Input>,
 }
 
 impl Prepared {
-    /// Prepares a workflow's input.
+    /// Serializes a workflow input.
     ///
     /// # Errors
-    /// Never for values that fit into memory.
+    ///
+    /// Only when serialization fails, which no JSON value causes.
     pub fn new(input: &Value) -> Result<Self, Error> {
         let bytes = canonical::to_vec(input);
         let digest = canonical::digest(&bytes);
@@ -104,21 +100,17 @@ impl Prepared {
     }
 }
 
-/// What accepting a run takes.
+/// Accepts runs.
 #[derive(Debug, Clone)]
 pub struct Intake {
-    /// The table.
     pub store: Store,
-    /// The bucket.
     pub blobs: Blobs,
-    /// The runs queue.
     pub queue: Queue,
-    /// Which tenants are known to be at their limits.
+    /// Tenants that are known to be at their limits.
     pub gate: Gate,
 }
 
 impl Intake {
-    /// Of its parts.
     #[must_use]
     pub fn new(store: Store, blobs: Blobs, queue: Queue) -> Self {
         Self {
@@ -129,11 +121,12 @@ impl Intake {
         }
     }
 
-    /// Counts a run that a caller asks for. It is refused, never held back: the caller is there to
-    /// be told.
+    /// Counts a run requested by a caller. Such a run is refused instead of suspended, since the
+    /// caller can retry it.
     ///
     /// # Errors
-    /// When the table does not answer; inside, why the run may not begin.
+    ///
+    /// When the table is unavailable; inside, why the run is refused.
     pub async fn admit(
         &self,
         store: &TenantStore<'_>,
@@ -149,11 +142,12 @@ impl Intake {
         })
     }
 
-    /// Writes a run that is held back until the plan or the month has room for it, and has it
-    /// looked at when the month turns. When it is there already, that run is returned.
+    /// Writes a suspended run, and schedules resuming it for the start of the next month. Returns
+    /// the existing run if there is one with this id.
     ///
     /// # Errors
-    /// When either did not happen; to begin again is safe.
+    ///
+    /// When a write failed. Retrying is safe.
     pub async fn suspend(
         &self,
         store: &TenantStore<'_>,
@@ -161,15 +155,16 @@ impl Intake {
         now: Timestamp,
     ) -> Result<Option<StoredRun>, Error> {
         let found = store.create_suspended_run(run).await?;
-        // Afterwards: whoever looks then sees the run.
+        // Scheduled after the run was written, so that the task finds it.
         store.set_due(Task::Resume, plan::month_end(now)).await?;
         Ok(found)
     }
 
-    /// Puts an input where it belongs. A small one needs no call.
+    /// Stores an input in the bucket, if it does not fit into the run's item.
     ///
     /// # Errors
-    /// When the bucket does not take it.
+    ///
+    /// When the bucket is unavailable.
     pub async fn place(&self, store: &TenantStore<'_>, input: Prepared) -> Result<Input, Error> {
         if let Some(inline) = input.inline {
             return Ok(inline);
@@ -181,11 +176,12 @@ impl Intake {
         Ok(Input::Blob(object.as_str().to_owned()))
     }
 
-    /// Writes the run and asks for its execution, side by side. When the run is there already and
-    /// still pending, only its execution is asked for; that run is returned.
+    /// Writes the run and sends its message, concurrently. If a run with this id exists, it is
+    /// returned, and its message is sent again if it is still pending.
     ///
     /// # Errors
-    /// When either did not happen; to begin again is safe.
+    ///
+    /// When a call failed. Retrying is safe.
     pub async fn begin(
         &self,
         store: &TenantStore<'_>,
@@ -198,10 +194,11 @@ impl Intake {
         Ok(found)
     }
 
-    /// The same for a run that a request makes once, if `kept` is its answer.
+    /// As [`Intake::begin`], for a request with an `Idempotency-Key`.
     ///
     /// # Errors
-    /// [`store::Refused::Answered`] when the request was answered before.
+    ///
+    /// [`store::Refused::Answered`] when the request has a stored response.
     pub async fn begin_once(
         &self,
         store: &TenantStore<'_>,
@@ -217,10 +214,11 @@ impl Intake {
         }
     }
 
-    /// Asks for the execution of a run that is there.
+    /// Sends the message of an existing run.
     ///
     /// # Errors
-    /// When the queue does not take it.
+    ///
+    /// When the queue does not accept the message.
     pub async fn enqueue(&self, store: &TenantStore<'_>, run: &StoredRun) -> Result<(), Error> {
         Ok(self.queue.send(&message_of(store, run)).await?)
     }
@@ -234,11 +232,11 @@ fn message_of(store: &TenantStore<'_>, run: &StoredRun) -> RunMessage {
     }
 }
 
-/// Asks for the run that waits for this one, if there is one and this one has ended. To ask twice is
-/// harmless.
+/// Sends the message of the run that waits for this one, if this one has ended. Idempotent.
 ///
 /// # Errors
-/// When the queue does not take it.
+///
+/// When the queue does not accept the message.
 pub async fn tell_parent(
     queue: &Queue,
     store: &TenantStore<'_>,
@@ -256,7 +254,7 @@ pub async fn tell_parent(
     queue.send(&message).await
 }
 
-/// A run that is about to be written.
+/// A run that is not stored yet.
 #[must_use]
 pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
     let expires_at = expiry(run.created_at, retention_days);
@@ -273,16 +271,17 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
     }
 }
 
-/// When something made at `at` goes, to the second.
+/// When an object created at `at` expires, to the second.
 #[must_use]
 pub fn expiry(at: Timestamp, retention_days: u32) -> Timestamp {
     let kept = SignedDuration::from_hours(24 * i64::from(retention_days));
     Timestamp::from_second(at.as_second()).unwrap_or(at) + kept
 }
 
-/// A run's input, wherever it is.
+/// Reads the input of a run.
 ///
 /// # Errors
+///
 /// When it cannot be read.
 pub async fn read_input(
     store: &TenantStore<'_>,
@@ -302,10 +301,11 @@ pub async fn read_input(
     aias_domain::json::parse_stored(&bytes).map_err(|_| Error::InputGone)
 }
 
-/// Up to `max` bytes from an artifact's start, wherever it is; `None` when it is not there.
+/// Reads up to `max` bytes from the start of an artifact; `None` when it does not exist.
 ///
 /// # Errors
-/// When the bucket does not answer.
+///
+/// When the bucket is unavailable.
 pub async fn read_artifact(
     store: &TenantStore<'_>,
     blobs: &Blobs,
@@ -320,7 +320,6 @@ pub async fn read_artifact(
     blobs.get_start(&object, max).await
 }
 
-/// A run that was accepted.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RunAccepted {
     run_id: RunId,
@@ -328,9 +327,10 @@ pub struct RunAccepted {
 }
 
 impl RunAccepted {
-    /// The response with a new run, which is pending.
+    /// The response with a new, pending run.
     ///
     /// # Errors
+    ///
     /// As [`response::json`].
     pub fn respond(run_id: RunId) -> http::Result {
         let status = Status::Pending;
@@ -339,34 +339,34 @@ impl RunAccepted {
     }
 }
 
-/// A run as the API shows it.
+/// A run in the API.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Run)]
 pub struct RunView<'a> {
     id: RunId,
     status: Status,
     workflow_id: WorkflowId,
-    /// The version that runs; `null` until the run starts.
+    /// The version of the run; `null` until the run starts.
     workflow_version: Option<u32>,
     #[schema(value_type = Trigger)]
     trigger: &'a Trigger,
-    /// Of the input's canonical JSON (RFC 8785).
+    /// Of the canonical JSON (RFC 8785) of the input.
     #[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
     input_digest: &'a str,
-    /// Of the output's canonical JSON (RFC 8785); `null` until the run completes.
+    /// Of the canonical JSON (RFC 8785) of the output; `null` until the run completes.
     #[schema(value_type = Option<String>, pattern = "^sha256:[0-9a-f]{64}$")]
     output_digest: Option<&'a str>,
     /// Why the run faulted.
     #[schema(value_type = Option<RunError>)]
     error: Option<&'a RunError>,
-    /// How often an executor started the run, since it last waited.
+    /// Number of starts since the run last waited.
     attempts: u32,
     #[schema(value_type = Vec<ArtifactSummary>)]
     artifacts: Vec<ArtifactSummary<'a>>,
-    /// The runs that this run's tasks started.
+    /// Runs started by tasks of this run.
     #[schema(value_type = Vec<Child>)]
     children: &'a [Child],
-    /// When a waiting run continues, where it waits for a time.
+    /// When a waiting run continues, if it waits for a time.
     #[schema(format = DateTime)]
     wakes_at: Option<String>,
     #[schema(format = DateTime)]
@@ -375,12 +375,12 @@ pub struct RunView<'a> {
     started_at: Option<String>,
     #[schema(format = DateTime)]
     ended_at: Option<String>,
-    /// From the start to the end, in milliseconds.
+    /// From start to end, in milliseconds.
     #[schema(minimum = 0)]
     duration_ms: Option<i64>,
 }
 
-/// An artifact as its run shows it.
+/// An artifact in the representation of its run.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ArtifactSummary<'a> {
     id: ArtifactId,
@@ -392,7 +392,6 @@ pub struct ArtifactSummary<'a> {
 }
 
 impl<'a> RunView<'a> {
-    /// The view of a run.
     #[must_use]
     pub fn new(run: &'a Run) -> Self {
         let duration = run

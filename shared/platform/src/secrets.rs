@@ -1,10 +1,12 @@
-//! The keyring: one secret in Secrets Manager, from whose keys all others are derived.
+//! The keyring: one secret in Secrets Manager. The keys for all hashes and sealed strings are
+//! derived from it.
 //!
 //! ```json
-//! {"current": "k1", "k1": "<at least 32 characters>", "k0": "<the one before>"}
+//! {"current": "k1", "k1": "<at least 32 characters>", "k0": "<the previous key>"}
 //! ```
-//! New hashes and sealed texts are made with `current`; those made with any other key of the ring
-//! still open. So it rotates by adding a key and naming it, with no downtime (`docs/operations.md`).
+//! New hashes and sealed strings are made with `current`; those made with any other key of the
+//! keyring are still valid. To rotate, add a key and make it `current`; there is no downtime
+//! (`docs/operations.md`).
 
 use std::{
     collections::BTreeMap,
@@ -27,17 +29,17 @@ use tokio::sync::Mutex;
 
 use crate::clock::random;
 
-/// How long a secret is used before it is read again.
+/// How long a secret is cached.
 const TTL: Duration = Duration::from_secs(300);
 
-/// What a keyed hash or a sealed text is for: another purpose has other keys.
+/// The purpose of a keyed hash. Each purpose has its own derived key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     /// The secret in a webhook URL.
     UrlSecret,
-    /// An API key's token.
+    /// The token of an API key.
     ApiKey,
-    /// A cursor of a list.
+    /// The cursor of a list.
     Cursor,
 }
 
@@ -51,17 +53,17 @@ impl Purpose {
     }
 }
 
-/// Why a keyring or a sealed text cannot be used.
+/// Why a keyring or a sealed string cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Secrets Manager did not answer.
+    /// Secrets Manager is unavailable.
     #[error("the secret cannot be read")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The secret is not of its form.
+    /// The secret does not have the expected form.
     #[error("the secret is malformed: {0}")]
     Malformed(&'static str),
-    /// A text was not sealed with a key of this ring, or for this place.
-    #[error("a sealed text cannot be opened")]
+    /// The string was not sealed with a key of this keyring, or was sealed for another context.
+    #[error("a sealed string cannot be opened")]
     Sealed,
 }
 
@@ -70,7 +72,6 @@ struct Keys {
     seal: XChaCha20Poly1305,
 }
 
-/// The keys, by id.
 pub struct Keyring {
     current: String,
     keys: BTreeMap<String, Keys>,
@@ -85,13 +86,14 @@ impl std::fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// The keyring of a secret's text.
+    /// Parses a keyring.
     ///
     /// # Errors
-    /// When the text is not a keyring, or a key is too short to be one.
+    ///
+    /// When the string is not a keyring, or a key is too short.
     pub fn read(text: &SecretString) -> Result<Self, Error> {
         let mut members: BTreeMap<String, String> = serde_json::from_str(text.expose_secret())
-            .map_err(|_| Error::Malformed("not an object of texts"))?;
+            .map_err(|_| Error::Malformed("not an object of strings"))?;
         let current = members
             .remove("current")
             .ok_or(Error::Malformed("no `current`"))?;
@@ -103,24 +105,26 @@ impl Keyring {
             let id_fits =
                 (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
             if !id_fits {
-                return Err(Error::Malformed("a key's id is 1 to 16 letters and digits"));
+                return Err(Error::Malformed(
+                    "a key id must have 1 to 16 letters and digits",
+                ));
             }
             if key.len() < 32 {
-                return Err(Error::Malformed("a key has at least 32 characters"));
+                return Err(Error::Malformed("a key must have at least 32 characters"));
             }
             keys.insert(id, Keys::derive(key.as_bytes()));
         }
         Ok(Self { current, keys })
     }
 
-    /// The keyed hash that new items are stored under: `<key id>.<base64url>`.
+    /// The keyed hash by the current key: `<key id>.<base64url>`.
     #[must_use]
     pub fn hash(&self, purpose: Purpose, parts: &[&[u8]]) -> String {
         self.hash_with(&self.current, purpose, parts)
             .unwrap_or_default()
     }
 
-    /// The same with every key of the ring, the current one first.
+    /// The keyed hashes by every key, the current one first.
     #[must_use]
     pub fn hashes(&self, purpose: Purpose, parts: &[&[u8]]) -> Vec<String> {
         let others = self.keys.keys().filter(|id| **id != self.current);
@@ -130,7 +134,7 @@ impl Keyring {
             .collect()
     }
 
-    /// Whether `hash` is the keyed hash of these parts, by any key of the ring.
+    /// Whether `hash` is the keyed hash of `parts` by any key.
     #[must_use]
     pub fn is_hash(&self, purpose: Purpose, parts: &[&[u8]], hash: &str) -> bool {
         self.hashes(purpose, parts)
@@ -144,7 +148,7 @@ impl Keyring {
         let key = self.keys.get(id)?.hash.get(&purpose)?;
         let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).ok()?;
         for part in parts {
-            // The length first, so that no two lists of parts are the same bytes.
+            // Lengths are included, so that different lists of parts never have the same bytes.
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
@@ -154,10 +158,11 @@ impl Keyring {
         ))
     }
 
-    /// Seals a text for one place: XChaCha20-Poly1305 with the place as associated data.
+    /// Seals a string for one context: XChaCha20-Poly1305 with the context as associated data.
     ///
     /// # Errors
-    /// Never for texts that fit into memory.
+    ///
+    /// Only when encryption fails, which no string in memory causes.
     pub fn seal(&self, place: &str, text: &[u8]) -> Result<String, Error> {
         let keys = self.keys.get(&self.current).ok_or(Error::Sealed)?;
         let nonce: [u8; 24] = random();
@@ -177,10 +182,11 @@ impl Keyring {
         ))
     }
 
-    /// Opens a text that was sealed for this place.
+    /// Opens a string that was sealed for this context.
     ///
     /// # Errors
-    /// When it was sealed for another place, or with a key that is gone, or was changed.
+    ///
+    /// When it was sealed for another context or with a removed key, or was modified.
     pub fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>, Error> {
         let (id, text) = sealed.split_once('.').ok_or(Error::Sealed)?;
         let keys = self.keys.get(id).ok_or(Error::Sealed)?;
@@ -201,7 +207,7 @@ impl Keys {
         let hkdf = Hkdf::<Sha256>::new(None, key);
         let derive = |label: &[u8]| {
             let mut bytes = [0; 32];
-            // 32 bytes are always within what HKDF gives.
+            // HKDF can output 32 bytes.
             let _ = hkdf.expand(label, &mut bytes);
             bytes
         };
@@ -216,18 +222,19 @@ impl Keys {
     }
 }
 
-/// Whether two texts are the same, in a time that does not tell where they differ.
+/// Compares two byte strings in constant time.
 #[must_use]
 pub fn is_equal(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
 
-/// A value that a secret's text holds.
+/// A value that is stored in a secret.
 pub trait FromSecret: Sized {
-    /// Reads it.
+    /// Parses the secret.
     ///
     /// # Errors
-    /// When the text is not of its form.
+    ///
+    /// When it does not have the expected form.
     fn from_secret(text: &SecretString) -> Result<Self, Error>;
 }
 
@@ -237,18 +244,18 @@ impl FromSecret for Keyring {
     }
 }
 
-/// A secret that somebody else gave: `{"current": "…", "previous": "…"}`. While it is rotated, the
-/// one before is still known.
+/// A secret created by a third party: `{"current": "…", "previous": "…"}`. Both are accepted during
+/// a rotation.
 #[derive(Debug, Clone)]
 pub struct Rotating {
-    /// What is used.
+    /// The value to use.
     pub current: SecretString,
-    /// What is still taken.
+    /// The previous value, which is still accepted.
     pub previous: Option<SecretString>,
 }
 
 impl Rotating {
-    /// All that are taken, the current one first.
+    /// All accepted values, the current one first.
     pub fn all(&self) -> impl Iterator<Item = &SecretString> {
         std::iter::once(&self.current).chain(&self.previous)
     }
@@ -257,7 +264,7 @@ impl Rotating {
 impl FromSecret for Rotating {
     fn from_secret(text: &SecretString) -> Result<Self, Error> {
         let mut members: BTreeMap<String, String> = serde_json::from_str(text.expose_secret())
-            .map_err(|_| Error::Malformed("not an object of texts"))?;
+            .map_err(|_| Error::Malformed("not an object of strings"))?;
         let mut take = |name| members.remove(name).filter(|text| !text.is_empty());
         let current = take("current").ok_or(Error::Malformed("no `current`"))?;
         let previous = take("previous").map(SecretString::from);
@@ -265,7 +272,9 @@ impl FromSecret for Rotating {
             .keys()
             .any(|name| !matches!(name.as_str(), "current" | "previous"))
         {
-            return Err(Error::Malformed("only `current` and `previous` are known"));
+            return Err(Error::Malformed(
+                "only `current` and `previous` are allowed",
+            ));
         }
         Ok(Self {
             current: SecretString::from(current),
@@ -274,10 +283,10 @@ impl FromSecret for Rotating {
     }
 }
 
-/// The keyring, read from Secrets Manager.
 pub type Keyrings = Secret<Keyring>;
 
-/// A secret of Secrets Manager, read anew every five minutes: it rotates without a deploy.
+/// A secret of Secrets Manager, read again every five minutes, so that it rotates without a
+/// deployment.
 #[derive(Debug)]
 pub struct Secret<T> {
     source: Source<T>,
@@ -294,7 +303,6 @@ enum Source<T> {
 }
 
 impl<T: FromSecret> Secret<T> {
-    /// The secret with this ARN.
     #[must_use]
     pub fn new(aws: &SdkConfig, arn: String) -> Self {
         let client = aws_sdk_secretsmanager::Client::new(aws);
@@ -304,7 +312,7 @@ impl<T: FromSecret> Secret<T> {
         }
     }
 
-    /// A value that is already there, for tests.
+    /// A constant value, for tests.
     #[must_use]
     pub fn given(value: T) -> Self {
         Self {
@@ -313,17 +321,19 @@ impl<T: FromSecret> Secret<T> {
         }
     }
 
-    /// The value. When Secrets Manager does not answer, the last one serves on.
+    /// The current value. If Secrets Manager is unavailable, the cached value is used.
     ///
     /// # Errors
-    /// When there is none yet and it cannot be read.
+    ///
+    /// When there is no cached value and the secret cannot be read.
     pub async fn get(&self) -> Result<Arc<T>, Error> {
         self.get_within(TTL).await
     }
 
-    /// The same, no older than `ttl`: for one whose value was just refused.
+    /// The value, not older than `ttl`: for use after a third party refused the cached value.
     ///
     /// # Errors
+    ///
     /// As [`Secret::get`].
     pub async fn get_within(&self, ttl: Duration) -> Result<Arc<T>, Error> {
         let (client, arn) = match &self.source {
@@ -344,7 +354,7 @@ impl<T: FromSecret> Secret<T> {
             }
             (Err(error), Some((read_at, value))) => {
                 let error = crate::telemetry::Chain(&error).to_string();
-                tracing::error!(error, "the last value of a secret serves on");
+                tracing::error!(error, "a secret cannot be read; using the cached value");
                 *read_at = Instant::now();
                 Ok(Arc::clone(value))
             }
@@ -359,7 +369,9 @@ impl<T: FromSecret> Secret<T> {
             .send()
             .await
             .map_err(|e| Error::Unavailable(Box::new(e)))?;
-        let text = answer.secret_string.ok_or(Error::Malformed("not a text"))?;
+        let text = answer
+            .secret_string
+            .ok_or(Error::Malformed("not a string"))?;
         T::from_secret(&SecretString::from(text))
     }
 }

@@ -1,19 +1,20 @@
-//! What a change of plan brings: what the plan has no room for is disabled, what it has room for
-//! again is enabled, held runs go on, and completed ones are metered. To do it twice is harmless.
+//! Applies a change of plan: objects beyond the limits are disabled, those within the limits are
+//! enabled again, suspended runs are resumed, and completed runs are metered. Idempotent.
 //!
-//! The change itself wishes for it ([`Task::Settle`], in the same transaction), so whoever dies
-//! half-way leaves the wish, and the reconciler fulfils it.
+//! The change of plan schedules this ([`Task::Settle`]) in its own transaction. If the process
+//! dies, the scheduled task remains and the reconciler runs it.
 
 use aias_domain::{plan, subscription::Subscription};
 use jiff::Timestamp;
 
 use crate::store::{Error, Task, TenantStore};
 
-/// Settles a tenant, if that is due. While a payment is due, it is wished for again for the end of
-/// its grace.
+/// Applies a tenant's plan, if that is scheduled. While a payment is overdue, it is scheduled again
+/// for the end of the grace period.
 ///
 /// # Errors
-/// When the table does not answer; to begin again is right.
+///
+/// When the table is unavailable. Retrying is safe.
 pub async fn settle(store: &TenantStore<'_>, now: Timestamp) -> Result<(), Error> {
     let Some(wish) = store.due(Task::Settle).await? else {
         return Ok(());
@@ -39,7 +40,7 @@ pub async fn settle(store: &TenantStore<'_>, now: Timestamp) -> Result<(), Error
                 plan = %limits.plan,
                 disabled = fitted.disabled,
                 enabled = fitted.enabled,
-                "a tenant has its plan"
+                "the plan of the tenant is applied"
             );
             tenant.plan.until.filter(|until| *until > now)
         }

@@ -1,4 +1,4 @@
-//! Signing secrets, sealed for the one endpoint that they belong to.
+//! Signing secrets, sealed for their endpoint.
 
 use aias_domain::id::{EndpointId, TenantId};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secrets::{Error, Keyring};
 
-/// What a provider and an endpoint share.
+/// The secret that a provider shares with an endpoint.
 #[derive(Debug, Clone)]
 pub struct SigningSecret {
     secret: SecretString,
@@ -21,7 +21,7 @@ struct Plain {
 }
 
 impl SigningSecret {
-    /// A secret, with the token that some providers send when they validate a URL.
+    /// A secret, with the token that some providers send to validate a URL.
     #[must_use]
     pub fn new(secret: String, verify_token: Option<String>) -> Self {
         Self {
@@ -30,13 +30,11 @@ impl SigningSecret {
         }
     }
 
-    /// The secret's text.
     #[must_use]
     pub fn secret(&self) -> &str {
         self.secret.expose_secret()
     }
 
-    /// The token's text.
     #[must_use]
     pub fn verify_token(&self) -> Option<&str> {
         self.verify_token
@@ -44,10 +42,11 @@ impl SigningSecret {
             .map(|token| token.expose_secret())
     }
 
-    /// Seals it for its endpoint.
+    /// Seals the secret for its endpoint.
     ///
     /// # Errors
-    /// Never for secrets that fit into memory.
+    ///
+    /// Only when encryption fails.
     pub fn seal(
         &self,
         keyring: &Keyring,
@@ -62,10 +61,11 @@ impl SigningSecret {
         keyring.seal(&place(tenant, endpoint), &text)
     }
 
-    /// Opens one that was sealed for this endpoint.
+    /// Opens a secret that was sealed for this endpoint.
     ///
     /// # Errors
-    /// When it was sealed for another.
+    ///
+    /// When it was sealed for another endpoint.
     pub fn open(
         keyring: &Keyring,
         tenant: TenantId,

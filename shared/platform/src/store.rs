@@ -1,8 +1,8 @@
-//! The table. Code reaches a tenant's items only through a [`TenantStore`], which cannot be made
-//! without a [`Proof`] that the caller belongs to the tenant; what crosses tenants is named in
-//! `lookups`. Every write carries a condition.
+//! The DynamoDB table. A tenant's items are reached only through a [`TenantStore`], which requires
+//! a [`Proof`] that the caller belongs to the tenant. Access across tenants is limited to
+//! `lookups`. Every write has a condition.
 //!
-//! A version counter in each item that changes refuses a stale write ([`Error::Conflict`]).
+//! Items that change have a version counter, which refuses a stale write ([`Error::Conflict`]).
 
 mod admission;
 mod audit;
@@ -49,22 +49,20 @@ pub use tenants::{Counts, KeyOwner};
 pub use transaction::{Count, Refused};
 pub use wakes::Wake;
 
-/// What the table did.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else changed the item first.
+    /// The item has changed since it was read.
     #[error("the item has changed since it was read")]
     Conflict,
-    /// It may answer later.
+    /// The same call may succeed later.
     #[error("the table cannot be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It does not do this, or an item cannot be read.
-    #[error("the table refused, or an item cannot be read")]
+    /// DynamoDB refused the call, or an item cannot be parsed.
+    #[error("DynamoDB refused the call, or an item cannot be parsed")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
-    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -88,13 +86,13 @@ impl Proof {
         Self(tenant_id)
     }
 
-    /// An operator, who may invoke functions in the account, needs no other.
+    /// For functions that only an operator can invoke.
     #[must_use]
     pub fn of_operator(tenant_id: TenantId) -> Self {
         Self(tenant_id)
     }
 
-    /// A proof of nothing, for tests of what stands behind it.
+    /// An unchecked proof, for tests.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_tests(tenant_id: TenantId) -> Self {
@@ -102,16 +100,13 @@ impl Proof {
     }
 }
 
-/// An item's value, and which of its states was read.
+/// A value and the version of its item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored<T> {
-    /// The value.
     pub value: T,
-    /// Its version counter.
     pub version: u64,
 }
 
-/// The table.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
@@ -119,7 +114,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// The table of this name.
     #[must_use]
     pub fn new(aws: &SdkConfig, table: String) -> Self {
         Self {
@@ -128,7 +122,6 @@ impl Store {
         }
     }
 
-    /// A tenant's part of the table.
     #[must_use]
     pub fn tenant(&self, proof: Proof) -> TenantStore<'_> {
         TenantStore {
@@ -138,10 +131,11 @@ impl Store {
         }
     }
 
-    /// Whether the table answers.
+    /// Checks that the table is reachable.
     ///
     /// # Errors
-    /// When it does not.
+    ///
+    /// When it is not.
     pub async fn check(&self) -> Result<(), Error> {
         let at = jiff::Timestamp::UNIX_EPOCH;
         let key = keys::tenant(TenantId::new(at, 0));
@@ -149,7 +143,7 @@ impl Store {
     }
 }
 
-/// One tenant's part of the table: every key it makes begins with the tenant.
+/// The items of one tenant: every key starts with the tenant.
 #[derive(Debug, Clone, Copy)]
 pub struct TenantStore<'a> {
     store: &'a Store,
@@ -158,15 +152,14 @@ pub struct TenantStore<'a> {
 }
 
 impl TenantStore<'_> {
-    /// Whose it is.
     #[must_use]
     pub fn tenant_id(&self) -> TenantId {
         self.tenant
     }
 }
 
-/// What an SDK error means. Throttling, timeouts and lost connections are transient; what the
-/// service refuses as wrong is not.
+/// Classifies an SDK error. Throttling, timeouts and lost connections are transient; a request that
+/// the service refuses is not.
 fn classify<E, R>(error: SdkError<E, R>) -> Error
 where
     E: std::error::Error

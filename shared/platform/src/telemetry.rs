@@ -1,4 +1,4 @@
-//! Logs: one JSON line per request or message; an error once, with its chain. See `docs/logging.md`.
+//! Logs: JSON lines (`docs/logging.md`).
 
 use std::{error::Error, fmt};
 
@@ -7,8 +7,8 @@ use tracing_subscriber::{filter::Targets, prelude::*, registry};
 
 use crate::config::Env;
 
-/// Writes JSON lines to standard output from now on, each with the name of this function and the fields
-/// of its spans. `LOG_LEVEL` is a filter such as `info`.
+/// Writes JSON lines to standard output, each with the name of the function and the fields of its
+/// spans. `LOG_LEVEL` is a filter such as `info`.
 pub fn init(function: &'static str) {
     let info = Targets::new().with_default(LevelFilter::INFO);
     let filter = quiet(Env::of_process().parsed("LOG_LEVEL", info));
@@ -18,14 +18,14 @@ pub fn init(function: &'static str) {
         .with_span_list(false)
         .flatten_span_list_on_top_level(true)
         .with_target(false);
-    // A second call, as in tests, changes nothing.
+    // A second call, as in tests, has no effect.
     let _ = registry().with(lines).with(filter).try_init();
-    // Entered until the process ends.
+    // The span stays entered until the process ends.
     std::mem::forget(tracing::error_span!("lambda", function).entered());
 }
 
-/// Without the runtime's own span unless there is more than `info`: it would put Lambda's ids on each
-/// line, a quarter of it.
+/// Disables the span of the Lambda runtime, unless the level is below `info`: its ids would be a
+/// quarter of each line.
 fn quiet(filter: Targets) -> Targets {
     match filter.default_level() {
         Some(level) if level > LevelFilter::INFO => filter,
@@ -33,7 +33,7 @@ fn quiet(filter: Targets) -> Targets {
     }
 }
 
-/// An error and everything that caused it, in one text.
+/// An error and its causes as one string.
 #[derive(Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
@@ -41,7 +41,7 @@ impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         let mut source = self.0.source();
-        // Bounded, should an error ever cause itself.
+        // Bounded, in case the chain of causes is cyclic.
         for _ in 0..16 {
             let Some(cause) = source else { break };
             write!(f, ": {cause}")?;

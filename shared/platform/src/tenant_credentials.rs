@@ -1,11 +1,11 @@
 //! Credentials scoped to one tenant's items and objects.
 //!
-//! An API function's own role may only find out who calls. Once that is known, everything that the
-//! request reads or writes uses a session of another role, tagged with the tenant. The policy of that
-//! role allows keys that begin with the tag (`dynamodb:LeadingKeys`), and objects under it. So IAM
-//! refuses a request for another tenant's items, whatever the code believes.
+//! The role of an API function may only authenticate callers. Everything else uses a session of
+//! another role, tagged with the tenant. The policy of that role allows keys that start with the
+//! tag (`dynamodb:LeadingKeys`) and objects under it. IAM so refuses access to another tenant's
+//! items, even if the code has a bug.
 //!
-//! A session is kept until shortly before it expires: a tenant with a session costs no call.
+//! A session is cached until shortly before it expires, so most requests need no call for it.
 
 use std::{
     sync::Arc,
@@ -28,34 +28,34 @@ use crate::{
 /// The session tag that policies compare keys with.
 pub const TAG: &str = "tenant_id";
 
-/// How long a session lasts: the longest that a role of a role may have.
+/// The lifetime of a session: the longest for role chaining.
 const SESSION_SECONDS: i32 = 3600;
 
-/// How long before its end a session is used no more. A download's URL that was signed with it opens
-/// for five minutes.
+/// How long before its end a session is no longer used. A download URL signed with it must stay
+/// valid for five minutes.
 const MARGIN: Duration = Duration::from_secs(600);
 
-/// How many sessions are kept.
+/// The most cached sessions.
 const MAX_SESSIONS: usize = 1_000;
 
 tokio::task_local! {
-    /// The tenant that the running request acts in.
+    /// The tenant of the current request.
     static TENANT: TenantId;
 }
 
-/// Runs a future whose calls use the credentials of this tenant.
+/// Runs a future whose AWS calls use the credentials of this tenant.
 pub async fn as_tenant<F: Future>(tenant: TenantId, work: F) -> F::Output {
     TENANT.scope(tenant, work).await
 }
 
-/// The configuration of clients for tenants' items and objects: their calls use `TENANT_ROLE_ARN`,
-/// tagged with the tenant of [`as_tenant`]; outside of it, the function's own role.
+/// The configuration of clients for tenants' items and objects. Within [`as_tenant`] they use a
+/// session of `TENANT_ROLE_ARN`, elsewhere the function's own role.
 #[must_use]
 pub fn config(aws: &SdkConfig, env: &Env) -> SdkConfig {
     scoped(aws, env.text("TENANT_ROLE_ARN"))
 }
 
-/// The same with this role.
+/// As [`config`], with this role.
 #[must_use]
 pub fn scoped(aws: &SdkConfig, role_arn: String) -> SdkConfig {
     let Some(own) = aws.credentials_provider() else {
@@ -71,7 +71,7 @@ pub fn scoped(aws: &SdkConfig, role_arn: String) -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(TenantCredentials(Arc::new(
             sessions,
         ))))
-        // It would take one tenant's session for everybody's.
+        // The SDK's identity cache would use one tenant's session for all tenants.
         .identity_cache(IdentityCache::no_cache())
         .build()
 }
@@ -115,7 +115,7 @@ impl Sessions {
         let now = SystemTime::now();
         let expires = |own: &Credentials| own.expiry().is_none_or(|end| end <= now + MARGIN);
         self.sessions.remove_if(&tenant, expires);
-        // Requests of one tenant side by side share one session; others do not wait for it.
+        // Concurrent requests of one tenant share a session; other tenants do not wait for it.
         let session = self
             .sessions
             .get_or_insert_async(&tenant, self.assume(tenant));

@@ -1,4 +1,4 @@
-//! A tenant's secrets, sealed: for the tenant and the name, and for nothing else.
+//! Workflow secrets, sealed for their tenant and name.
 
 use aias_domain::{
     id::TenantId,
@@ -13,10 +13,11 @@ fn place(tenant: TenantId, name: &SecretName) -> String {
     format!("{tenant}/secrets/{name}")
 }
 
-/// A secret of this value, first set at `created_at`.
+/// Seals the value of a secret.
 ///
 /// # Errors
-/// Never for values that fit into memory.
+///
+/// Only when encryption fails.
 pub fn seal(
     keyring: &Keyring,
     tenant: TenantId,
@@ -33,10 +34,11 @@ pub fn seal(
     })
 }
 
-/// Its value.
+/// Opens the value of a secret.
 ///
 /// # Errors
-/// When it was sealed for another tenant or name, or with a key that is gone.
+///
+/// When it was sealed for another tenant or name, with a removed key, or was modified.
 pub fn open(
     keyring: &Keyring,
     tenant: TenantId,

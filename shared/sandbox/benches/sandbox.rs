@@ -1,7 +1,7 @@
-//! The workflow of ten steps, in this process and in the sandbox: in turns, so that what disturbs
-//! one disturbs the other. Both take an input and give an output, with a record of each step. In the
-//! sandbox once one run after the other, when a core has to be woken for each half of each run, and
-//! once as the executor does it: a batch of ten, one run on each core and one that is ready.
+//! Compares the workflow of ten steps in this process and in the sandbox. Both run in turns, so
+//! that a disturbance affects both. The sandbox is measured with one run after the other, when a
+//! core has to wake up for each half of a run, and with batches of ten as in the executor, one run
+//! per core and one ready.
 //!
 //! `cargo bench -p aias-sandbox` prints the ratio of each round and their spread.
 
@@ -46,7 +46,7 @@ impl Host for Log {
 }
 
 fn here(program: &Program, input: &Value) -> (Value, usize) {
-    // As there: the input is handed over.
+    // The sandbox takes ownership of the input, so it is cloned here as well.
     let input = &input.clone();
     let start = Start {
         id: RUN,
@@ -85,7 +85,7 @@ async fn there(sandbox: &Sandbox, definition: &Arc<Definition>, input: &Value) -
     }
 }
 
-/// What the executor is given at once, and computes on all cores.
+/// The size of a batch.
 const BATCH: u32 = 10;
 
 const ROUND: Duration = Duration::from_millis(300);
@@ -110,7 +110,7 @@ async fn compare() {
     let sandbox = Sandbox::of_this_binary();
     let begun = Instant::now();
     let held = sandbox.warm(COMPUTING).await.unwrap();
-    println!("a child begins in {:?}: {held:?}", begun.elapsed());
+    println!("a child starts in {:?}: {held:?}", begun.elapsed());
     assert_eq!(here(&program, &input), expected);
     assert_eq!(there(&sandbox, &definition, &input).await, expected);
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -148,7 +148,7 @@ async fn compare() {
     }
 }
 
-/// How often something is done in a second, if each turn does it `each` times.
+/// Runs per second, if each call of `turn` does `each` of them.
 async fn rate(each: u32, mut turn: impl AsyncFnMut()) -> f64 {
     let (begun, mut count) = (Instant::now(), 0_u32);
     while begun.elapsed() < ROUND {

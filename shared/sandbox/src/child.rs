@@ -1,4 +1,5 @@
-//! The child: reads orders, runs programs, says what comes of them. It has nothing but this.
+//! The child process: reads orders, runs programs, and writes reports. It has access to nothing but
+//! its pipes.
 
 use std::{
     collections::HashMap,
@@ -25,14 +26,14 @@ use crate::{
     limits,
 };
 
-/// The word that makes a function's binary a child; the bytes that a run may take follow it.
+/// The argument that makes a function's binary a child. The memory limit in bytes follows it.
 pub(crate) const ARGUMENT: &str = "engine";
 
-/// How much is said at once, and how long it may be kept back while a step follows the other.
+/// Reports are written when they reach this size, or this long after the first of them.
 const FLUSH_BYTES: usize = 32 * 1024;
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 
-/// Whether this process is to be a child, and how many bytes a run may take.
+/// Whether this process is started as a child, with its memory limit in bytes.
 fn wanted() -> Option<u64> {
     let mut arguments = std::env::args().skip(1);
     (arguments.next()? == ARGUMENT)
@@ -40,16 +41,16 @@ fn wanted() -> Option<u64> {
         .flatten()
 }
 
-/// The whole life of a child, if this process is to be one. A function's `main` asks first of all.
+/// Runs the child, if this process is started as one. A function's `main` calls it first.
 #[must_use]
 pub fn serve() -> Option<ExitCode> {
     let memory_bytes = wanted()?;
-    // Where it panicked, and nothing of what it had.
+    // Only the location of a panic, no data.
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
         let _ = writeln!(io::stderr(), "panicked at {}", place.unwrap_or_default());
     }));
-    // On the first thread, and no other: an allocator that is alone takes no locks.
+    // On the first and only thread: the allocator of a single-threaded process takes no locks.
     let held = match limits::hold(memory_bytes) {
         Ok(held) => held,
         Err(error) => {
@@ -71,12 +72,12 @@ pub fn serve() -> Option<ExitCode> {
     })
 }
 
-/// Its end of the pipes.
+/// The child's ends of the pipes.
 struct Pipes {
-    /// Where orders are read to, and what was read.
+    /// The read buffer, and its content.
     room: Box<[u8]>,
     heard: Vec<u8>,
-    /// How much of it was done.
+    /// How much of the content has been processed.
     done: usize,
     said: Vec<u8>,
     programs: HashMap<u64, Program>,
@@ -112,7 +113,7 @@ impl Pipes {
         let journal: Vec<Entry> = frame::trusted(&begin.journal)?;
         let start = Start {
             id: &begin.run_id,
-            // Whoever gives it has read it before.
+            // The function parsed the input before.
             input: Input::Json(&begin.input),
             started_at: begin.started_at,
             max_steps: begin.max_steps,
@@ -146,35 +147,36 @@ impl Pipes {
         self.say(&Word::Faulted(json.into()));
     }
 
-    /// Says something at once.
+    /// Writes a report immediately.
     fn say(&mut self, word: &Word<'_>) {
         self.keep(word);
         self.flush();
     }
 
-    /// Says something soon.
+    /// Buffers a report.
     fn keep(&mut self, word: &Word<'_>) {
         if frame::write(&mut self.said, word, MAX_WORD).is_err() {
-            // What is too large was seen before.
+            // Reports that are too large were refused before.
             std::process::exit(2);
         }
     }
 
     fn flush(&mut self) {
-        // Not by the library's own buffer, which would write up to the last line's end first.
+        // Not through the buffer of the standard library, which would first write up to the last
+        // newline.
         let mut left = self.said.as_slice();
         while !left.is_empty() {
             match rustix::io::write(io::stdout().as_fd(), left) {
                 Ok(count) => left = left.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
-                // Nobody listens any more.
+                // The function has closed the pipe.
                 Err(_) => std::process::exit(0),
             }
         }
         self.said.clear();
     }
 
-    /// Reads what there is, and waits for it: awake at first, as its other side does.
+    /// Reads available bytes, or waits for them. It polls at first, as the function does.
     fn listen(&mut self) -> usize {
         let begun = Instant::now();
         loop {
@@ -185,7 +187,7 @@ impl Pipes {
                 Err(Errno::AGAIN) => {
                     let stdin = io::stdin();
                     let stdin = PollFd::new(&stdin, PollFlags::IN);
-                    // Whatever it says, the next read says more.
+                    // Whatever the result is, the next read reports it.
                     let _ = rustix::event::poll(&mut [stdin], None);
                 }
                 Err(_) => return 0,
@@ -193,7 +195,7 @@ impl Pipes {
         }
     }
 
-    /// The next order; none when there will be no more.
+    /// The next order; none when the function has closed the pipe.
     fn hear(&mut self) -> Result<Option<Vec<u8>>, Garbage> {
         loop {
             let bytes = self.heard.get(self.done..).unwrap_or_default();
@@ -235,16 +237,16 @@ fn bounded(json: &[u8], what: &str) -> Result<(), RunError> {
     let detail = format!("{what} has {} bytes of JSON", json.len());
     Err(RunError::platform(
         "value-too-large",
-        "A value is too large",
+        "The value is too large",
         detail,
     ))
 }
 
-/// Why a run does not go on here.
+/// Why a run cannot continue here.
 enum Lost {
-    /// What it says is too large.
+    /// A report is too large.
     Unsaid(RunError),
-    /// What it heard cannot be read.
+    /// An order cannot be parsed.
     Garbage,
 }
 
@@ -271,7 +273,7 @@ impl Host for Teller<'_> {
 
     fn next(&mut self, asked: &Asked) -> Option<Entry> {
         let json = frame::asked_json(asked);
-        if let Err(error) = bounded(&json, "what the run asks for") {
+        if let Err(error) = bounded(&json, "the requested effects") {
             self.lost = Some(Lost::Unsaid(error));
             return None;
         }
@@ -279,7 +281,7 @@ impl Host for Teller<'_> {
         self.flushed_at = Instant::now();
         let frame = match self.pipes.hear() {
             Ok(Some(frame)) => frame,
-            // The run is not wanted any more.
+            // The run was cancelled.
             Ok(None) => std::process::exit(0),
             Err(Garbage) => Vec::new(),
         };

@@ -1,4 +1,4 @@
-//! A run, computed in the sandbox: what it says comes out, what it asked for goes in.
+//! A run computed in the sandbox: reports come out, journal entries go in.
 
 use std::sync::Arc;
 
@@ -16,66 +16,62 @@ use crate::{
     process::Process,
 };
 
-/// What a computation says.
+/// A report of a computation.
 #[derive(Debug)]
 pub enum Told {
-    /// A step is over, or waits.
+    /// A task ended, or waits.
     Step(Record),
-    /// The run emitted an event, its number among them.
+    /// The run emitted an event with this number.
     Emitted(u32, Value),
-    /// It cannot go on without one of these; it waits for [`Computation::give`].
+    /// The run needs one of these effects; it waits for [`Computation::give`].
     Asked(Asked),
-    /// It is over: its output, or its error.
+    /// The run ended with an output or an error.
     Ended(Box<Result<Value, RunError>>),
 }
 
-/// What a computation is given.
+/// The input of a computation.
 #[derive(Debug)]
 pub struct Given {
-    /// The workflow's version.
     pub definition: Arc<Definition>,
-    /// The run's id.
     pub run_id: String,
-    /// Its input.
     pub input: Value,
-    /// When it was accepted.
+    /// When the run was accepted.
     pub started_at: Timestamp,
-    /// Steps that it may execute.
+    /// The step limit.
     pub max_steps: u32,
-    /// What it may take of the machine.
     pub computing: Computing,
-    /// What happened so far.
+    /// The entries so far.
     pub journal: Vec<Entry>,
-    /// What stands for secrets in it is known by this; empty when it uses none.
+    /// The nonce in the placeholders of secrets; empty if the run uses none.
     pub mark: String,
 }
 
-/// A computation under way. Once it is dropped, it is ended where it is.
+/// A computation. Dropping it ends it.
 #[derive(Debug)]
 pub struct Computation<'a> {
     sandbox: &'a Sandbox,
     given: Given,
     process: Option<Process>,
-    /// Whether nothing else was ever in this process, nor did it wait for work.
+    /// Whether the child was started for this computation.
     is_new: bool,
-    /// How many bytes its input and its journal have, and what the child may take for so many.
+    /// The size of the input and the journal, and the resulting limits of the child.
     given_bytes: usize,
     memory_bytes: u64,
-    /// Whether the child has no program of the definition, against what is remembered of it.
+    /// Whether the child does not have the program of the definition, although it should.
     is_broken: bool,
-    /// What was told so far, and how much of it is told again.
+    /// The number of reports so far, and how many of them a restarted child will repeat.
     told: u64,
     again: u64,
 }
 
-/// How many words there may be for each step; more than any workflow has.
+/// The most reports per step. No workflow has that many.
 const WORDS_PER_STEP: u64 = 8;
 
-/// The longest text in a record, in bytes.
+/// The longest string in a record, in bytes.
 const MAX_TEXT: usize = 16 * 1024;
 
 impl<'a> Computation<'a> {
-    /// A computation, which begins when it is listened to.
+    /// The computation starts with the first call of [`Computation::next`].
     #[must_use]
     pub fn new(sandbox: &'a Sandbox, given: Given) -> Self {
         Self {
@@ -91,23 +87,23 @@ impl<'a> Computation<'a> {
         }
     }
 
-    /// What it says next. May be dropped and called again.
+    /// The next report. The future may be dropped and the method called again.
     pub async fn next(&mut self) -> Told {
         loop {
             match self.hear().await {
-                // What was told before is the same again.
+                // A restarted child repeats the earlier reports.
                 Ok(Told::Step(_) | Told::Emitted(..)) if self.again > 0 => self.again -= 1,
                 Ok(told) => {
                     self.told += u64::from(matches!(told, Told::Step(_) | Told::Emitted(..)));
                     self.let_go(&told);
                     return told;
                 }
-                // It has been given more than it was begun for.
+                // The child was started for a smaller journal.
                 Err(Lost::Memory) if self.has_grown() => {
                     self.process = None;
                     self.again = self.told;
                 }
-                // Others may have left something behind in this one.
+                // Earlier runs may have left memory in this child.
                 Err(Lost::Memory | Lost::Killed) if !self.is_new => {
                     self.process = None;
                     self.is_new = true;
@@ -121,13 +117,13 @@ impl<'a> Computation<'a> {
         }
     }
 
-    /// Whether a child that was begun now could take more, for what came from outside meanwhile.
+    /// Whether a new child would have a larger memory limit, because the journal has grown.
     fn has_grown(&self) -> bool {
         let now = for_input(self.given.computing, self.given_bytes);
         now.memory_bytes > self.memory_bytes
     }
 
-    /// Whether the child is still needed after what it said.
+    /// Releases the child, if it is not needed after this report.
     fn let_go(&mut self, told: &Told) {
         match told {
             Told::Step(_) | Told::Emitted(..) => {}
@@ -137,7 +133,8 @@ impl<'a> Computation<'a> {
                     self.sandbox.give_back(process);
                 }
             }
-            // One that takes more than others does not wait: it is begun again, from its journal.
+            // A child with a high memory limit is not kept waiting; another one continues from the
+            // journal.
             Told::Asked(_) => {
                 let plan = self.given.computing.memory_bytes;
                 if self
@@ -152,12 +149,12 @@ impl<'a> Computation<'a> {
         }
     }
 
-    /// Gives it what it asked for.
+    /// Passes a journal entry to the child.
     pub async fn give(&mut self, entry: Entry) {
         let json = serde_json::to_vec(&entry).unwrap_or_default();
         self.given_bytes += json.len();
         if let Some(process) = &mut self.process
-            // Whether it heard it shows when it says nothing more.
+            // A failed write shows in the next read.
             && process.tell(&Order::Entry(json.into())).await.is_err()
         {
             tracing::info!("the engine's child ended while it waited");
@@ -227,8 +224,12 @@ fn read(word: Word<'_>) -> Result<Told, Garbage> {
         Word::Completed(json) => Told::Ended(Box::new(Ok(frame::value_of(&json)?))),
         Word::Faulted(json) => Told::Ended(Box::new(Err(frame::error_of(&json)?))),
         Word::Broken => {
-            let detail = "the version does not compile any more";
-            let error = RunError::platform("version-broken", "The version cannot run", detail);
+            let detail = "the version does not compile with this release";
+            let error = RunError::platform(
+                "version-broken",
+                "The workflow version does not compile",
+                detail,
+            );
             Told::Ended(Box::new(Err(error)))
         }
         Word::Ready(_) | Word::Compiled(_) => return Err(Garbage),

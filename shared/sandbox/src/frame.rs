@@ -1,8 +1,8 @@
-//! What the executor and its child say to each other: a length, then so many bytes of postcard. What
-//! has the form of the data itself, whose depth and size only its author knows, is JSON within.
+//! The protocol between the executor and its child: a length, then that many bytes of postcard.
+//! Data of a workflow, whose depth and size the workflow determines, is nested as JSON.
 //!
-//! The child is not trusted: what it says is bounded in size and number, and read as strictly as a
-//! webhook is.
+//! The child is not trusted: its messages are limited in size and number, and are parsed as
+//! strictly as a webhook.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -18,93 +18,92 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// The largest frame of a child, in bytes: an output, or all that a run asks for at once.
+/// The largest frame of a child, in bytes: an output, or all effects requested at once.
 pub const MAX_WORD: usize = 16 * 1024 * 1024;
 
 /// The largest frame to a child, in bytes: an input with its journal.
 pub const MAX_ORDER: usize = 128 * 1024 * 1024;
 
-/// What begins a frame: the length of the rest, little end first.
+/// The size of a frame's header: the length of the rest, little-endian.
 pub const HEAD: usize = 4;
 
-/// Not a frame, or not one of these.
+/// A malformed frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a frame that cannot be read")]
+#[error("malformed frame")]
 pub struct Garbage;
 
-/// What a child is told to do.
+/// An order to a child.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order<'a> {
-    /// See whether a definition compiles.
+    /// Check whether a definition compiles.
     Compile(Cow<'a, str>),
     /// Run a program.
     Begin(Begin<'a>),
-    /// Go on: an entry of the journal as JSON.
+    /// Continue with a journal entry, as JSON.
     Entry(Cow<'a, [u8]>),
 }
 
-/// A run to begin.
+/// A run to start.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Begin<'a> {
-    /// Names the program; the child keeps it.
+    /// The number of the program, under which the child keeps it.
     pub program: u64,
-    /// Its definition as JSON, unless the child has the program. With it the child forgets those
-    /// that it has, if `forget` says so.
+    /// The definition as JSON, unless the child has the program.
     pub definition: Option<Cow<'a, str>>,
-    /// See there.
+    /// Whether the child first drops the programs that it has.
     pub forget: bool,
     /// `$workflow.id`.
     pub run_id: Cow<'a, str>,
-    /// The input as JSON.
+    /// As JSON.
     pub input: Cow<'a, [u8]>,
-    /// When it was accepted.
+    /// When the run was accepted.
     pub started_at: Timestamp,
-    /// Steps that it may execute.
+    /// The step limit.
     pub max_steps: u32,
-    /// What happened so far: entries as a JSON array.
+    /// The journal so far, as a JSON array.
     pub journal: Cow<'a, [u8]>,
-    /// What stands for secrets is known by it.
+    /// The nonce in the placeholders of secrets.
     pub mark: Cow<'a, str>,
 }
 
-/// What a child says.
+/// A report of a child.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Word<'a> {
-    /// First of all: what holds it.
+    /// The first report: the child's limits.
     Ready(Held),
-    /// What is wrong with a definition; nothing, when it compiles.
+    /// The faults of a definition; empty if it compiles.
     Compiled(Vec<Fault>),
-    /// A step is over, or waits.
+    /// A task ended, or waits.
     Step(Record),
     /// The run emitted its `n`-th event, as JSON.
     Emitted(u32, Cow<'a, [u8]>),
-    /// It cannot go on without one of these, as JSON.
+    /// The run needs one of these effects, as JSON.
     Asked(Cow<'a, [u8]>),
-    /// It has its output, as JSON.
+    /// The output, as JSON.
     Completed(Cow<'a, [u8]>),
-    /// It has an error, as JSON.
+    /// The error, as JSON.
     Faulted(Cow<'a, [u8]>),
-    /// The definition does not compile any more.
+    /// The definition does not compile.
     Broken,
 }
 
-/// What holds a child.
+/// The limits of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Bytes that it may take beyond what it began with.
+    /// Bytes that it may allocate beyond what it started with.
     pub memory_bytes: u64,
-    /// Seconds that it may compute in its life.
+    /// CPU seconds in its lifetime.
     pub cpu_seconds: u64,
-    /// Descriptors that it may have.
     pub descriptors: u64,
-    /// Whether the kernel refuses it every system call that it does not need.
+    /// Whether seccomp refuses all system calls that it does not need.
     pub seccomp: bool,
 }
 
 /// Appends a frame.
 ///
 /// # Errors
-/// [`Garbage`] for one beyond `max`.
+///
+/// When it is larger than `max`.
 pub fn write<T: Serialize>(frames: &mut Vec<u8>, message: &T, max: usize) -> Result<(), Garbage> {
     let start = frames.len();
     frames.extend_from_slice(&[0; HEAD]);
@@ -123,10 +122,11 @@ pub fn write<T: Serialize>(frames: &mut Vec<u8>, message: &T, max: usize) -> Res
     Ok(())
 }
 
-/// The first frame of these bytes, without its head; none before all of it is there.
+/// The first frame without its header; none if it is incomplete.
 ///
 /// # Errors
-/// [`Garbage`] when it says that it is longer than `max`.
+///
+/// When its length is more than `max`.
 pub fn first(bytes: &[u8], max: usize) -> Result<Option<&[u8]>, Garbage> {
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
         return Ok(None);
@@ -138,10 +138,11 @@ pub fn first(bytes: &[u8], max: usize) -> Result<Option<&[u8]>, Garbage> {
     Ok(rest.get(..length))
 }
 
-/// A frame's message.
+/// Parses a frame.
 ///
 /// # Errors
-/// [`Garbage`] when it is none, or when something follows it.
+///
+/// When it is malformed, or bytes follow the message.
 pub fn read<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, Garbage> {
     match postcard::take_from_bytes(frame) {
         Ok((message, [])) => Ok(message),
@@ -149,7 +150,7 @@ pub fn read<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, Garbage> {
     }
 }
 
-/// An [`Effect`] with its credentials, which its journal never has.
+/// An [`Effect`] with its credentials, which a journal does not contain.
 #[derive(Debug, Serialize, Deserialize)]
 struct Whole {
     key: Key,
@@ -165,7 +166,7 @@ struct WholeAsked {
     until: Option<Timestamp>,
 }
 
-/// What a run asks for, as JSON.
+/// Serializes requested effects.
 #[must_use]
 pub fn asked_json(asked: &Asked) -> Vec<u8> {
     let whole = |effect: &Effect| Whole {
@@ -185,10 +186,11 @@ pub fn asked_json(asked: &Asked) -> Vec<u8> {
     serde_json::to_vec(&asked).unwrap_or_default()
 }
 
-/// The same, read.
+/// Parses requested effects.
 ///
 /// # Errors
-/// [`Garbage`].
+///
+/// When they are malformed.
 pub fn asked_of(bytes: &[u8]) -> Result<Asked, Garbage> {
     let asked: WholeAsked = of(bytes)?;
     let effect = |whole: Whole| Effect {
@@ -213,18 +215,19 @@ pub fn asked_of(bytes: &[u8]) -> Result<Asked, Garbage> {
     })
 }
 
-/// How much deeper than a value what is told of it may be.
+/// How much deeper than its value a report is nested.
 const WRAPPED: usize = 8;
 
-/// A JSON value of a child's frame, no deeper than what is stored.
+/// Parses a JSON value in a child's frame, up to the depth of stored values.
 ///
 /// # Errors
-/// [`Garbage`].
+///
+/// When it is malformed.
 pub fn value_of(bytes: &[u8]) -> Result<Value, Garbage> {
     bounded(bytes, MAX_STORED_DEPTH)
 }
 
-/// What is in a frame, if it is no deeper than that: reading it recurses.
+/// Parses JSON up to a depth, since parsing is recursive.
 fn bounded<T: DeserializeOwned>(bytes: &[u8], depth: usize) -> Result<T, Garbage> {
     if json::is_deeper(bytes, depth) {
         return Err(Garbage);
@@ -232,10 +235,12 @@ fn bounded<T: DeserializeOwned>(bytes: &[u8], depth: usize) -> Result<T, Garbage
     trusted(bytes)
 }
 
-/// What is in a frame to a child, which has read all of it before, whatever its depth.
+/// Parses JSON in a frame to a child, which the function parsed before, so its depth is not
+/// limited.
 ///
 /// # Errors
-/// [`Garbage`].
+///
+/// When it is malformed.
 pub fn trusted<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbage> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     deserializer.disable_recursion_limit();
@@ -243,10 +248,11 @@ pub fn trusted<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbage> {
     deserializer.end().map(|()| value).map_err(|_| Garbage)
 }
 
-/// An error of a frame.
+/// Parses an error.
 ///
 /// # Errors
-/// [`Garbage`].
+///
+/// When it is malformed.
 pub fn error_of(bytes: &[u8]) -> Result<RunError, Garbage> {
     of(bytes)
 }

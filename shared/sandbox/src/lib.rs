@@ -42,49 +42,49 @@ pub use definition::Definition;
 use frame::{Garbage, Held, Order, Word};
 use process::Process;
 
-/// How long either side looks for the other's next word before it goes to sleep.
+/// How long either side polls before it waits for the other.
 const SHORT: Duration = Duration::from_micros(100);
 
-/// How many children wait for work at most.
+/// The most idle children.
 const MAX_IDLE: usize = 4;
 
-/// The most that a child may take which is kept, in bytes.
+/// The largest memory limit of a child that is kept, in bytes.
 const MAX_KEPT_BYTES: u64 = 128 * 1024 * 1024;
 
-/// What an input and a journal of so many bytes take more when they are read, for each byte.
+/// Memory per byte of the input and the journal.
 const BYTES_PER_BYTE: u64 = 48;
 
-/// Inputs and journals up to this fit into any child.
+/// Inputs and journals up to this size fit into any child.
 const SMALL: u64 = 512 * 1024;
 
-/// The most that any run may take, in bytes.
+/// The largest memory limit of a run, in bytes.
 const MAX_MEMORY: u64 = 1024 * 1024 * 1024;
 
-/// Why a child did not come to the end of a run.
+/// Why a child did not complete a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
-    /// It computed too long without a word.
-    #[error("one step computed longer than the plan allows")]
+    /// It computed too long without a report.
+    #[error("a step used more CPU time than the plan allows")]
     Computing,
-    /// It took more memory than it may.
+    /// It exceeded its memory limit.
     #[error("the run took more memory than its plan allows")]
     Memory,
-    /// It went deeper than its stack.
+    /// It exceeded its stack.
     #[error("an expression or a value is too deep")]
     Depth,
-    /// Somebody killed it.
-    #[error("the engine was killed from outside")]
+    /// It was killed by another process.
+    #[error("the process of the engine was killed")]
     Killed,
-    /// It said what cannot be read.
-    #[error("the engine's answer cannot be read")]
+    /// It sent a malformed frame.
+    #[error("the report of the engine is malformed")]
     Garbage,
-    /// It panicked, or did what it may not.
-    #[error("a step made the engine fail")]
+    /// It panicked, or made a system call that is not allowed.
+    #[error("the engine failed in a step")]
     Failed,
-    /// What it is to read is too large.
+    /// The input and the journal do not fit into a frame.
     #[error("the input and the journal are too large for the engine")]
     TooLarge,
-    /// It cannot be begun.
+    /// It cannot be started.
     #[error("the engine cannot be started")]
     NotBegun,
 }
@@ -92,13 +92,13 @@ pub enum Lost {
 impl From<Lost> for RunError {
     fn from(lost: Lost) -> Self {
         let (code, title, status) = match lost {
-            Lost::Computing => ("cpu-limit", "Too much computing", 408),
-            Lost::Memory => ("memory-limit", "Too much memory", 500),
-            Lost::Depth => ("depth-limit", "Too deep", 500),
+            Lost::Computing => ("cpu-limit", "The CPU limit is exceeded", 408),
+            Lost::Memory => ("memory-limit", "The memory limit is exceeded", 500),
+            Lost::Depth => ("depth-limit", "The depth limit is exceeded", 500),
             Lost::Killed => ("engine-killed", "The engine was killed", 500),
             Lost::Garbage | Lost::Failed => ("engine-failed", "The engine failed", 500),
-            Lost::TooLarge => ("journal-too-large", "Too much from outside", 500),
-            Lost::NotBegun => ("engine-missing", "The engine is not there", 500),
+            Lost::TooLarge => ("journal-too-large", "The journal is too large", 500),
+            Lost::NotBegun => ("engine-missing", "The engine cannot be started", 500),
         };
         Self {
             status,
@@ -107,7 +107,7 @@ impl From<Lost> for RunError {
     }
 }
 
-/// What a run may take whose input and journal have so many bytes.
+/// The limits of a run with an input and a journal of this size.
 pub(crate) fn for_input(computing: Computing, given_bytes: usize) -> Computing {
     let given = u64::try_from(given_bytes).unwrap_or(u64::MAX);
     if given <= SMALL {
@@ -120,7 +120,7 @@ pub(crate) fn for_input(computing: Computing, given_bytes: usize) -> Computing {
     }
 }
 
-/// Children that are ready to run programs.
+/// A pool of children.
 #[derive(Debug)]
 pub struct Sandbox {
     binary: PathBuf,
@@ -129,7 +129,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Children of this binary, which must be one whose `main` begins with [`serve`].
+    /// `binary` must have a `main` that starts with [`serve`].
     #[must_use]
     pub fn new(binary: PathBuf) -> Self {
         Self {
@@ -139,17 +139,18 @@ impl Sandbox {
         }
     }
 
-    /// Children of the binary that runs.
+    /// Children of this binary.
     #[must_use]
     pub fn of_this_binary() -> Self {
-        // Not by its name: the file may have been replaced meanwhile.
+        // Not by its path, since the file may have been replaced.
         Self::new(PathBuf::from("/proc/self/exe"))
     }
 
-    /// Begins a child for the first run, and says what holds it.
+    /// Starts a child in advance and returns its limits.
     ///
     /// # Errors
-    /// When there is none to be had.
+    ///
+    /// When it cannot be started.
     pub async fn warm(&self, computing: Computing) -> Result<Held, Lost> {
         let process = self.take(computing).await?;
         let held = process.held.ok_or(Lost::Failed)?;
@@ -157,10 +158,11 @@ impl Sandbox {
         Ok(held)
     }
 
-    /// Whether a definition, as JSON, compiles; every fault if it does not.
+    /// Compiles a definition and returns its faults; none if it compiles.
     ///
     /// # Errors
-    /// When that takes too much.
+    ///
+    /// When a limit is exceeded.
     pub async fn compile(
         &self,
         definition: &str,
@@ -169,7 +171,7 @@ impl Sandbox {
         let process = self.take(computing).await?;
         let is_new = process.is_new();
         let faults = match self.compile_in(process, definition).await {
-            // Others may have left something behind in this one.
+            // Earlier runs may have left memory in this child.
             Err(Lost::Memory | Lost::Killed) if !is_new => {
                 let process = self.begin(computing).await?;
                 self.compile_in(process, definition).await?
@@ -196,7 +198,7 @@ impl Sandbox {
         Ok(faults)
     }
 
-    /// A child that waits, or a new one.
+    /// An idle child, or a new one.
     pub(crate) async fn take(&self, computing: Computing) -> Result<Process, Lost> {
         let kept = {
             let mut idle = self.idle();
@@ -230,13 +232,13 @@ impl Sandbox {
                 cpu_seconds = held.cpu_seconds,
                 descriptors = held.descriptors,
                 seccomp = held.seccomp,
-                "the engine is held by these limits"
+                "the engine runs with these limits"
             );
         }
         Ok(process)
     }
 
-    /// Keeps a child that has nothing to do.
+    /// Keeps a child for the next run.
     pub(crate) fn give_back(&self, mut process: Process) {
         if process.computing.memory_bytes > MAX_KEPT_BYTES || !process.may_stay() {
             return;

@@ -1,4 +1,4 @@
-//! What a child puts on itself before it reads a byte. None of it can be taken off again.
+//! Limits that a child sets for itself before it reads anything. None of them can be removed.
 
 use std::{collections::BTreeMap, fs, io};
 
@@ -10,12 +10,12 @@ use seccompiler::{
 
 use crate::frame::Held;
 
-/// Why a child does not begin.
+/// Why a child does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("a limit cannot be set: {0}")]
     Limit(#[from] rustix::io::Errno),
-    #[error("the process cannot look at itself: {0}")]
+    #[error("the state of the process cannot be read: {0}")]
     Look(#[from] io::Error),
     #[error("a descriptor was inherited: {0}")]
     Inherited(String),
@@ -23,26 +23,26 @@ pub(crate) enum Error {
     Environment,
 }
 
-/// Its pipes: orders, words, and what is left of it should it die.
+/// Its three pipes: orders, reports, and standard error.
 const DESCRIPTORS: u64 = 3;
 
-/// Seconds that a child may compute in its life. It is replaced long before.
+/// CPU seconds of a child. It is replaced long before.
 const CPU_SECONDS: u64 = 600;
 
-/// What programs, inputs and the allocator itself take, beside what a run may.
+/// Memory for programs, inputs and the allocator, in addition to the limit of a run.
 const HEADROOM: u64 = 32 * 1024 * 1024;
 
-/// The stack that a computation may grow to: jq recurses on it.
+/// The stack limit; jq recurses on the stack.
 const STACK_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Limits this process.
+/// Sets the limits.
 pub(crate) fn hold(memory_bytes: u64) -> Result<Held, Error> {
-    // It ends with whoever began it, also when that one is killed.
+    // The child must not outlive the function, even if that is killed.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if std::env::vars_os().next().is_some() {
         return Err(Error::Environment);
     }
-    // Where more than the default is not to be had, less deep is deep enough.
+    // If the hard limit is lower, the stack is limited to it.
     let hard = getrlimit(Resource::Stack).maximum;
     let stack = Rlimit {
         current: Some(hard.map_or(STACK_BYTES, |hard| hard.min(STACK_BYTES))),
@@ -60,8 +60,8 @@ pub(crate) fn hold(memory_bytes: u64) -> Result<Held, Error> {
         setrlimit(resource, limit)
     };
     let memory = memory_bytes + HEADROOM;
-    // What can be written to is what a computation takes; the address space, in which the allocator
-    // reserves more than it uses, is bounded too.
+    // The data segment is what a computation uses. The address space, of which the allocator
+    // reserves more than it uses, is also limited.
     limit(Resource::Data, data + memory)?;
     limit(Resource::As, total + STACK_BYTES + 2 * memory + RESERVED)?;
     limit(Resource::Cpu, CPU_SECONDS)?;
@@ -80,7 +80,7 @@ pub(crate) fn hold(memory_bytes: u64) -> Result<Held, Error> {
 /// Address space that the allocator may reserve without using it.
 const RESERVED: u64 = 512 * 1024 * 1024;
 
-/// This process's address space and its writable part, in bytes (`proc_pid_statm(5)`).
+/// The address space and the writable memory of this process, in bytes (`proc_pid_statm(5)`).
 fn size() -> Result<(u64, u64), Error> {
     let statm = fs::read_to_string("/proc/self/statm")?;
     let pages: Vec<u64> = statm
@@ -102,7 +102,7 @@ fn nothing_inherited() -> Result<(), Error> {
         let target = fs::read_link(entry.path())?;
         let target = target.to_string_lossy();
         let own = name.parse().is_ok_and(|n: u64| n < DESCRIPTORS) && target.starts_with("pipe:");
-        // The folder itself is open while it is read.
+        // Reading the directory opens it.
         if !own && !target.ends_with("/fd") {
             return Err(Error::Inherited(format!("{name}: {target}")));
         }
@@ -110,8 +110,8 @@ fn nothing_inherited() -> Result<(), Error> {
     Ok(())
 }
 
-/// The system calls that computing takes: reading orders, writing words, memory, and an end. Any
-/// other is refused.
+/// The system calls that computing needs: reading orders, writing reports, memory, exit. All others
+/// are refused.
 fn filter() -> Option<BpfProgram> {
     let allowed = [
         libc::SYS_ppoll,
@@ -153,7 +153,7 @@ fn filter() -> Option<BpfProgram> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
     let filter = SeccompFilter::new(
         rules,
-        // Not an end: the allocator asks for more than it needs, and does without.
+        // Not fatal, since the allocator tries more than it needs.
         SeccompAction::Errno(libc::EPERM.unsigned_abs()),
         SeccompAction::Allow,
         arch,

@@ -1,4 +1,4 @@
-//! A child, from outside.
+//! A child process, as seen by the function.
 
 use std::{
     fs, io, os::unix::process::ExitStatusExt as _, path::Path, process::Stdio, time::Duration,
@@ -20,65 +20,63 @@ use crate::{
     frame::{self, HEAD, Held, MAX_ORDER, MAX_WORD, Word},
 };
 
-/// A child process. It is killed when this is dropped.
+/// A child process. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     orders: Sender,
     words: Receiver,
     last: ChildStderr,
-    /// Where it is read to, and what was.
+    /// The read buffer, and its content.
     room: Box<[u8]>,
     heard: Vec<u8>,
-    /// How much of it was understood.
+    /// How much of the content has been parsed.
     done: usize,
-    /// What it may take.
     pub(crate) computing: Computing,
-    /// The programs that it keeps, and how large their definitions are.
+    /// The programs that it has, and the size of their definitions.
     pub(crate) programs: Vec<u64>,
     program_bytes: usize,
     uses: u32,
     begun: Instant,
     silence: Option<Silence>,
-    /// What holds it, once it has said so.
+    /// Its limits, once it has reported them.
     pub(crate) held: Option<Held>,
 }
 
-/// Since its last word.
+/// The time since the last report.
 #[derive(Debug, Clone, Copy)]
 struct Silence {
     look_at: Instant,
-    /// What it had computed at the first look.
+    /// The CPU time at the first check.
     computed: Option<Duration>,
 }
 
-/// How long after its last word a look is taken at what it has computed since.
+/// How long after the last report the CPU time is checked first.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 
-/// What programs a child keeps at most, and of how many bytes of definitions.
+/// The most programs that a child keeps, and their total size.
 const MAX_PROGRAMS: usize = 32;
 const MAX_PROGRAM_BYTES: usize = 256 * 1024;
 
-/// How long a child may have computed before it is replaced, and how often that is looked at. A run
-/// may take twenty seconds, so that its limit of 600 is never met.
+/// The CPU time after which a child is replaced, and how often that is checked. A run can use
+/// twenty seconds, so the limit of 600 is never reached.
 const LIFE: Duration = Duration::from_secs(60);
 const USES_PER_LOOK: u32 = 16;
 
-/// The first descriptor that is none of a child's pipes.
+/// The first file descriptor after those of the pipes.
 const FIRST_OTHER: i32 = 3;
 
-/// How many bytes are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How long a child that has closed its pipes may take to exit.
+/// How long a child may take to exit after closing its pipes.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How much of a dead child's last words is read, in bytes.
+/// How much of a dead child's standard error is read, in bytes.
 const LAST_WORDS: usize = 1024;
 
 impl Process {
     pub(crate) fn begin(binary: &Path, computing: Computing) -> io::Result<Self> {
-        // What this process inherited itself is not to go on to the child.
+        // Inherited descriptors of this process must not be passed on to the child.
         close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
         let mut child = Command::new(binary)
             .arg(ARGUMENT)
@@ -112,8 +110,8 @@ impl Process {
         })
     }
 
-    /// Has it keep a definition's program: the text, unless it has it, and whether it is to forget
-    /// the others first.
+    /// Selects a program: returns the definition unless the child has it, and whether the child
+    /// must drop its other programs first.
     pub(crate) fn learn<'a>(&mut self, definition: &'a Definition) -> (Option<&'a str>, bool) {
         if self.programs.contains(&definition.id) {
             return (None, false);
@@ -129,12 +127,12 @@ impl Process {
         (Some(&definition.text), forget)
     }
 
-    /// Whether it was begun for what it runs.
+    /// Whether it was started for its current run.
     pub(crate) fn is_new(&self) -> bool {
         self.uses == 0
     }
 
-    /// Whether it may run something else: it has said all, and is not old.
+    /// Whether it can be reused: all of its reports were read, and it has CPU time left.
     pub(crate) fn may_stay(&mut self) -> bool {
         self.uses += 1;
         let looks = self.uses.is_multiple_of(USES_PER_LOOK);
@@ -142,7 +140,7 @@ impl Process {
         self.heard.is_empty() && !(looks && is_old())
     }
 
-    /// Tells it something.
+    /// Sends an order.
     pub(crate) async fn tell(&mut self, order: &impl Serialize) -> Result<(), Lost> {
         let mut bytes = Vec::new();
         frame::write(&mut bytes, order, MAX_ORDER).map_err(|_| Lost::TooLarge)?;
@@ -152,8 +150,8 @@ impl Process {
         }
     }
 
-    /// Reads its next word, which must come before it has computed for a whole segment. May be
-    /// dropped and called again.
+    /// Reads the next report, which must arrive before the child has used the CPU time of a
+    /// segment. The future may be dropped and the method called again.
     pub(crate) async fn hear<T>(
         &mut self,
         read: impl FnOnce(Word<'_>) -> Result<T, frame::Garbage>,
@@ -180,7 +178,7 @@ impl Process {
         }
     }
 
-    /// Waits until there is more to read.
+    /// Waits for more bytes.
     async fn listen(&mut self) -> Result<(), Lost> {
         if self.done > 0 {
             self.heard.drain(..self.done);
@@ -196,7 +194,7 @@ impl Process {
             };
             let silence = *self.silence.get_or_insert(first);
             tokio::select! {
-                // It knows of a read that was short that there is no more.
+                // After a short read the pipe is empty.
                 count = self.words.read(&mut self.room) => match count {
                     Ok(0) | Err(_) => return Err(self.end(false).await),
                     Ok(count) => {
@@ -221,8 +219,8 @@ impl Process {
         }
     }
 
-    /// Looks whether there is more to read for as long as a short run takes: to wake a core that has
-    /// gone to sleep costs more than such a run. Whoever else wants this core gets it meanwhile.
+    /// Polls the pipe for as long as a short run takes, since waking up a sleeping core costs more
+    /// than such a run. Other tasks can run in the meantime.
     async fn look(&mut self) -> Result<bool, Lost> {
         let begun = Instant::now();
         while begun.elapsed() < SHORT {
@@ -246,7 +244,7 @@ impl Process {
         self.silence = None;
     }
 
-    /// How long it has computed in its life; where that cannot be seen, how long it has lived.
+    /// Its CPU time; if that cannot be read, its age.
     fn computed(&self) -> Duration {
         self.told_by_kernel()
             .unwrap_or_else(|| self.begun.elapsed())
@@ -268,14 +266,14 @@ impl Process {
         Lost::Garbage
     }
 
-    /// Waits for its exit, or kills it, and reports why it was lost.
+    /// Waits for its exit, or kills it, and returns why it was lost.
     async fn end(&mut self, out_of_time: bool) -> Lost {
         if out_of_time {
-            // It fails only when the child has exited.
+            // This fails only if the child has already exited.
             let _ = self.child.kill().await;
             return Lost::Computing;
         }
-        // The child has closed its pipes: it is about to exit, unless its program is broken.
+        // The child has closed its pipes, so it is about to exit, unless it hangs.
         let status = match timeout(EXIT_TIMEOUT, self.child.wait()).await {
             Ok(exited) => exited.ok(),
             Err(_) => {
@@ -284,7 +282,7 @@ impl Process {
             }
         };
         let mut last = [0_u8; LAST_WORDS];
-        // The pipe's other end is closed, so that reading ends too.
+        // The other end of the pipe is closed, so reading ends.
         let count = self.last.read(&mut last).await.unwrap_or_default();
         let last = String::from_utf8_lossy(last.get(..count).unwrap_or_default()).into_owned();
         let signal = status
@@ -293,7 +291,7 @@ impl Process {
         match signal {
             Some(Signal::ABORT) if last.contains("memory allocation of") => Lost::Memory,
             Some(Signal::ABORT) if last.contains("overflowed its stack") => Lost::Depth,
-            // Beyond a stack that has grown since it began; nothing else here could.
+            // A stack overflow beyond the guard page; nothing else in the child could cause it.
             Some(Signal::SEGV) => Lost::Depth,
             Some(Signal::XCPU) => Lost::Computing,
             Some(Signal::KILL) => Lost::Killed,

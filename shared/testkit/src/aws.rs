@@ -1,11 +1,11 @@
-//! SDK configurations for tests: no retries, so that a call is a call.
+//! SDK configurations for tests, without retries, so that calls can be counted.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 
 use crate::wire::Wire;
 
-/// A configuration that speaks to `endpoint` over `wire`.
+/// A configuration for `endpoint`, with calls over `wire`.
 #[must_use]
 pub fn config(endpoint: &str, wire: &Wire) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "testkit");

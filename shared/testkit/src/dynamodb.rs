@@ -1,4 +1,4 @@
-//! DynamoDB in this process, empty, with the table that the template declares.
+//! An in-process DynamoDB with the table of the template.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -15,10 +15,9 @@ use tokio::net::TcpListener;
 
 use crate::{aws, wire::Wire};
 
-/// The table's name.
 pub const TABLE: &str = "aias";
 
-/// Starts a database and makes the table; returns its endpoint.
+/// Starts a database with an empty table and returns its endpoint.
 pub async fn start() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -28,7 +27,7 @@ pub async fn start() -> String {
     endpoint
 }
 
-/// Sets a number of an item of a database that was started.
+/// Sets a number attribute of an item.
 pub async fn set_number(endpoint: &str, (pk, sk): (&str, &str), name: &str, number: u64) {
     Client::new(&aws::config(endpoint, &Wire::default()))
         .update_item()
@@ -43,7 +42,7 @@ pub async fn set_number(endpoint: &str, (pk, sk): (&str, &str), name: &str, numb
         .unwrap();
 }
 
-/// All that the items of a tenant hold, as bytes; what is deflated, inflated too.
+/// All attribute values of a tenant's items as bytes. Compressed values are also decompressed.
 pub async fn everything(endpoint: &str, table: &str, tenant: &str) -> Vec<Vec<u8>> {
     let client = Client::new(&aws::config(endpoint, &Wire::default()));
     let (mut all, mut start) = (Vec::new(), None);
@@ -78,7 +77,7 @@ fn bytes_of(value: &AttributeValue, all: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// Bytes as they are, and inflated if they are deflated.
+/// A value, and its decompressed form if it is compressed.
 #[must_use]
 pub fn spellings(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut inflated = Vec::new();

@@ -1,5 +1,5 @@
-//! Hosts that workflows call, on a port of loopback: what the conformance kit calls, and hosts that
-//! are slow, broken, or want to know who calls.
+//! Servers on loopback that workflows call: those of the conformance kit, and servers that are
+//! slow, fail, or require authentication.
 
 use std::{
     collections::HashMap,
@@ -19,21 +19,18 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
-/// A request that came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// Its method.
     pub method: String,
-    /// Its path and query.
+    /// The path and query.
     pub target: String,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
     pub body: String,
 }
 
 impl Seen {
-    /// A header's value, or nothing.
+    /// The value of a header, or an empty string.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).and_then(|v| v.to_str().ok());
@@ -41,7 +38,6 @@ impl Seen {
     }
 }
 
-/// The hosts.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -50,7 +46,7 @@ pub struct Hosts {
 const OAUTH_TOKEN: &str = "token-of-the-hosts";
 
 impl Hosts {
-    /// Starts them on a free port; returns their URL, without a slash.
+    /// Starts the servers on a free port and returns their URL without a trailing slash.
     pub async fn start(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -79,7 +75,7 @@ impl Hosts {
         self.seen.lock().unwrap()
     }
 
-    /// The requests that came, whose path begins so.
+    /// The received requests whose path starts with `path`.
     #[must_use]
     pub fn seen(&self, path: &str) -> Vec<Seen> {
         let all = self.all();
@@ -138,7 +134,7 @@ async fn basic(Path((user, password)): Path<(String, String)>, headers: HeaderMa
     answer(401, &json!({"authenticated": false}))
 }
 
-/// Base64 by hand: the kit has no other use for a crate of it.
+/// The test kit needs base64 only here.
 fn base64_of(text: &str) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut encoded = String::new();
@@ -172,7 +168,7 @@ async fn echo(
     )
 }
 
-/// Tells all that it was told: in its own headers, and in its body as JSON and as bytes.
+/// Repeats everything that it receives, in headers and in the body, as JSON and as bytes.
 async fn mirror(
     State(hosts): State<Hosts>,
     method: Method,
@@ -218,7 +214,7 @@ async fn slow(
     answer(200, &json!({"slept": ms}))
 }
 
-/// Fails a number of times for each name, then answers.
+/// Fails a number of times per name, then succeeds.
 async fn flaky(
     State(hosts): State<Hosts>,
     Path((times, _)): Path<(usize, String)>,
@@ -248,7 +244,7 @@ async fn status(
     answer(status, &json!({"status": status}))
 }
 
-/// Sends its caller to `to`, or back to itself.
+/// Redirects to `to`, or to itself.
 async fn redirect(
     State(hosts): State<Hosts>,
     Query(query): Query<HashMap<String, String>>,
@@ -270,7 +266,7 @@ async fn redirect(
         .unwrap()
 }
 
-/// Sends its caller on, so many times.
+/// Redirects a number of times.
 async fn hops(Path(left): Path<usize>) -> Response {
     let Some(left) = left.checked_sub(1) else {
         return answer(200, &json!({}));

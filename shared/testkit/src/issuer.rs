@@ -1,4 +1,4 @@
-//! OIDC issuers that cannot be trusted.
+//! Misbehaving OIDC issuers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// What is wrong with an issuer: the first part of its URL's path.
+/// The misbehaviours: the first segment of an issuer's URL path.
 pub const WRONGS: [&str; 8] = [
     "silent",
     "slow",
@@ -23,10 +23,10 @@ pub const WRONGS: [&str; 8] = [
     "crowded",
 ];
 
-/// The secret that the issuer `symmetric` shows everybody as its key, in base64url.
+/// The secret that the issuer `symmetric` publishes as its key, in base64url.
 pub const SYMMETRIC_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Starts them; returns their URL, to which `/<wrong>` is added.
+/// Starts the issuers and returns their base URL, to which `/<misbehaviour>` is added.
 pub async fn start() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

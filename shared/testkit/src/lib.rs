@@ -1,5 +1,5 @@
-//! What tests share: DynamoDB in the process, a wire that counts and fails, the deployed stack.
-//! Never a dependency of a function.
+//! Shared test fixtures: an in-process DynamoDB, a connection that counts and fails calls, the
+//! deployed stack. Only a dev-dependency.
 
 #![expect(
     clippy::unwrap_used,

@@ -20,7 +20,7 @@ pub fn get() -> Option<&'static Stack> {
     stack.as_ref()
 }
 
-/// Where the stack is, and what it is made of.
+/// The URLs and outputs of the deployed stack.
 #[derive(Debug)]
 pub struct Stack(Value);
 
@@ -32,25 +32,24 @@ impl Stack {
             .unwrap_or_else(|| panic!("the stack has no {name}"))
     }
 
-    /// The API's URL, which is also the local AWS's endpoint.
+    /// The URL of the API, which is also the endpoint of the local AWS.
     #[must_use]
     pub fn url(&self) -> &str {
         self.text("url")
     }
 
-    /// The OIDC issuer.
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.text("issuer")
     }
 
-    /// One of the template's outputs.
+    /// An output of the template.
     #[must_use]
     pub fn output(&self, name: &str) -> &str {
         self.text(name)
     }
 
-    /// What a Python program prints, given some arguments: signatures by the official packages.
+    /// Runs a Python program and returns its output, for signatures by official packages.
     #[must_use]
     pub fn python(&self, program: &str, arguments: &[&str]) -> String {
         let output = Command::new(self.text("python"))

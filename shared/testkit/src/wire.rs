@@ -1,5 +1,5 @@
-//! The wire between the SDK and AWS: it counts calls and write units, and it can break at any call,
-//! as it does when a process dies.
+//! The connection between the SDK and AWS. It counts calls and write units, and can fail from any
+//! call on, as if the process died.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,12 +16,12 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use serde_json::Value;
 
-/// On which side of the call the process dies.
+/// When the process dies, relative to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Before it is sent.
+    /// Before the call is sent.
     Before,
-    /// After AWS did it, before the answer is seen.
+    /// After AWS has processed the call, before its response arrives.
     After,
 }
 
@@ -34,7 +34,7 @@ struct State {
     break_at: Option<(usize, Side)>,
 }
 
-/// A wire; copies are the same wire.
+/// The connection. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Wire {
     inner: SharedHttpClient,
@@ -55,8 +55,8 @@ impl Wire {
         self.state.lock().unwrap()
     }
 
-    /// From call `number` on, counted from 0, nothing gets through; that call itself is done or
-    /// not, by `side`.
+    /// Fails all calls from number `number` on, counted from 0. Whether AWS processes that call
+    /// itself depends on `side`.
     pub fn break_at(&self, number: usize, side: Side) {
         self.state().break_at = Some((number, side));
     }
@@ -66,7 +66,7 @@ impl Wire {
         state.in_flight = state.in_flight.saturating_sub(1);
     }
 
-    /// Whether it broke.
+    /// Whether the connection has failed.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         let state = self.state();
@@ -75,25 +75,24 @@ impl Wire {
             .is_some_and(|(number, _)| state.calls.len() > number)
     }
 
-    /// The calls so far, such as `DynamoDB.PutItem`.
+    /// The names of the calls so far, such as `DynamoDB.PutItem`.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
         self.state().calls.clone()
     }
 
-    /// The write units so far, as DynamoDB told them.
+    /// The consumed write units so far, as returned by DynamoDB.
     #[must_use]
     pub fn write_units(&self) -> f64 {
         self.state().write_units
     }
 
-    /// How many times something was waited for: calls side by side are one round.
+    /// The number of sequential rounds: concurrent calls are one round.
     #[must_use]
     pub fn rounds(&self) -> usize {
         self.state().rounds
     }
 
-    /// Forgets what was counted.
     pub fn reset(&self) {
         *self.state() = State::default();
     }
@@ -171,7 +170,7 @@ async fn counted(mut response: HttpResponse, wire: &Wire) -> Result<HttpResponse
         .map_err(|e| ConnectorError::io(e.into()))?
         .into_bytes();
     if let Ok(answer) = serde_json::from_slice::<Value>(&bytes) {
-        // A transaction tells it for each table.
+        // A transaction returns an entry per table.
         let told = answer.get("ConsumedCapacity");
         let tables = match told {
             Some(Value::Array(tables)) => tables.iter().collect(),

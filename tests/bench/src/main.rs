@@ -1,4 +1,4 @@
-//! A function that does nothing, by `lambda_http`: what the others are measured beside.
+//! A no-op function with `lambda_http`, to which the other functions are compared.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 

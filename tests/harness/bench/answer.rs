@@ -1,4 +1,4 @@
-//! The responses of a function in this process.
+//! Responses of functions in this process.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,17 @@ use serde_json::{Value, value::RawValue};
 
 use crate::contract::{self, Exchange};
 
-/// A response, as API Gateway gets it.
+/// A response in the form of API Gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpAnswer {
-    /// The status code.
     pub status_code: u16,
-    /// The headers.
     pub headers: BTreeMap<String, String>,
-    /// The body.
     #[serde(default)]
     pub body: String,
 }
 
-/// The response to an event, held to the API's description.
+/// The response to an event. It must match the API description.
 pub async fn respond(gateway: &Gateway, event: &str) -> HttpAnswer {
     let payload = RawValue::from_string(event.to_owned()).unwrap();
     let response = serde_json::to_value(gateway.respond(&payload).await).unwrap();
@@ -42,7 +39,7 @@ pub async fn respond(gateway: &Gateway, event: &str) -> HttpAnswer {
     answer
 }
 
-/// An answer's body as JSON.
+/// The body of a response as JSON.
 #[must_use]
 pub fn json_of(answer: &HttpAnswer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or(Value::Null)

@@ -1,4 +1,4 @@
-//! The run queue of a [`Bench`], and its deliveries to the executor.
+//! The runs queue of a [`Bench`], and deliveries to the executor.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Bench;
 
 impl Bench {
-    /// Takes every message off the queue.
+    /// Receives and deletes all messages.
     pub async fn messages(&self) -> Vec<String> {
         let sqs = aws_sdk_sqs::Client::new(&aws::config(&self.aws, &Wire::default()));
         let mut bodies = Vec::new();
@@ -36,7 +36,7 @@ impl Bench {
         }
     }
 
-    /// Delivers messages to the executor for the `received`-th time.
+    /// Delivers messages to the executor, with the given receive count.
     pub async fn deliver(
         &self,
         app: &executor::App,
@@ -47,7 +47,7 @@ impl Bench {
         self.deliver_within(app, bodies, received, whole).await
     }
 
-    /// The same to an environment that has only so much time.
+    /// As [`Bench::deliver`], with a limited invocation time.
     pub async fn deliver_within(
         &self,
         app: &executor::App,
@@ -59,13 +59,11 @@ impl Bench {
         executor::handle(app, self.batch(bodies, received), deadline).await
     }
 
-    /// A batch of messages.
     #[must_use]
     pub fn batch(&self, bodies: &[String], received: u32) -> SqsEvent {
         serde_json::from_value(self.batch_json(bodies, received)).unwrap()
     }
 
-    /// The same as JSON.
     #[must_use]
     pub fn batch_json(&self, bodies: &[String], received: u32) -> Value {
         let sent = self.clock.now().as_millisecond().to_string();
@@ -81,12 +79,12 @@ impl Bench {
     }
 }
 
-/// The id of the message at this place of a batch, as long as a real one.
+/// The id of the message with this index in a batch, as long as a real one.
 fn message_id(place: usize) -> String {
     format!("{place:08}-0000-4000-8000-000000000000")
 }
 
-/// The messages of a batch that SQS delivers again.
+/// The messages of a batch that SQS will redeliver.
 #[must_use]
 pub fn failed_of(response: &SqsBatchResponse, messages: &[String]) -> Vec<String> {
     let failed = |place: usize| {

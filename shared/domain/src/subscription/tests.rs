@@ -84,7 +84,7 @@ fn told(facts: &[(i64, Fact)]) -> Account {
     account
 }
 
-/// The plan, when it ends, and since when a payment is due, in days after the start.
+/// The plan, its end, and the start of the overdue payment, in days after the start.
 fn standing(facts: &[(i64, Fact)]) -> (PlanName, Option<i64>, Option<i64>) {
     let account = told(facts);
     let entitled = account.entitled();
@@ -104,7 +104,7 @@ fn a_life_in_order() {
     assert_eq!(after(1), (PlanName::Free, None, None));
     assert_eq!(after(4), (PlanName::Pro, None, None));
     assert_eq!(after(5), (PlanName::Business, None, None));
-    // The grace counts from the first failure, not from the newest.
+    // The grace period starts at the first failure, not at the newest.
     assert_eq!(after(6), (PlanName::Business, Some(44), Some(30)));
     assert_eq!(after(8), (PlanName::Business, Some(44), Some(30)));
     assert_eq!(after(9), (PlanName::Business, None, None));
@@ -211,7 +211,7 @@ fn a_checkout_of_an_unknown_subscription_is_a_doubt() {
         account.apply(START, &checkout),
         Applied::Doubt { .. }
     ));
-    // Whoever buys for a tenant is not the one in whose name it buys.
+    // A checkout alone does not decide which customer the tenant buys as.
     assert_eq!(account.customer_id, None);
     assert_eq!(account.entitled().plan, PlanName::Free);
 }

@@ -1,4 +1,4 @@
-//! Each row with its known answer, and what must not pass.
+//! A known answer for each row, and requests that must be refused.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn scheme(name: &str) -> Signature {
     verification.scheme().unwrap().signature.unwrap()
 }
 
-/// A request as its provider documents it, or made with another implementation of the scheme.
+/// A request from the provider's documentation, or made with another implementation of the scheme.
 struct Known {
     scheme: &'static str,
     secret: &'static str,

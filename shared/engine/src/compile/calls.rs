@@ -1,4 +1,4 @@
-//! `call` and `run`: what reaches out of a workflow.
+//! `call` and `run` tasks.
 
 use serde_json::Value;
 
@@ -11,27 +11,18 @@ use crate::{
     template::Template,
 };
 
-/// Calls that are not made here, and why.
+/// Calls that are not supported, and why.
 const REFUSED_CALLS: [(&str, &str); 4] = [
-    (
-        "grpc",
-        "not supported: gRPC cannot be called; HTTP and OpenAPI can",
-    ),
+    ("grpc", "not supported: use HTTP or OpenAPI instead of gRPC"),
     (
         "asyncapi",
-        "not supported: AsyncAPI cannot be called; HTTP and OpenAPI can",
+        "not supported: use HTTP or OpenAPI instead of AsyncAPI",
     ),
-    (
-        "a2a",
-        "not supported: agents cannot be called; HTTP and OpenAPI can",
-    ),
-    (
-        "mcp",
-        "not supported: MCP servers cannot be called; HTTP and OpenAPI can",
-    ),
+    ("a2a", "not supported: use HTTP or OpenAPI instead of A2A"),
+    ("mcp", "not supported: use HTTP or OpenAPI instead of MCP"),
 ];
 
-/// Processes that are not run here.
+/// Processes that are not supported.
 const REFUSED_RUNS: [&str; 3] = ["container", "script", "shell"];
 
 impl<'a> Compiling<'a> {
@@ -50,7 +41,7 @@ impl<'a> Compiling<'a> {
         match name {
             "http" | "openapi" => {
                 let Some(with) = with else {
-                    node.fault(&mut self.faults, "`with` is missing beside it");
+                    node.fault(&mut self.faults, "`with` is missing");
                     return None;
                 };
                 if name == "http" {
@@ -130,7 +121,7 @@ impl<'a> Compiling<'a> {
         })
     }
 
-    /// A function of the definition: its task, compiled here as if it stood here.
+    /// A function of `use.functions`: its task, compiled as if it were written at the call.
     fn function(
         &mut self,
         locals: &[String],
@@ -148,9 +139,9 @@ impl<'a> Compiling<'a> {
             .map(|(n, d)| (*n, d.clone()))
         else {
             let detail = if name.contains("://") || name.contains('@') {
-                "not supported: functions of a catalog cannot be called; `use.functions` can"
+                "not supported: only functions of `use.functions` can be called, not those of a catalog"
             } else {
-                "no function of this name in `use.functions`"
+                "`use.functions` has no function with this name"
             };
             node.fault(&mut self.faults, detail);
             return None;
@@ -160,20 +151,19 @@ impl<'a> Compiling<'a> {
             return None;
         }
         if self.calling.len() == MAX_NESTING {
-            let detail = format!("functions call each other deeper than {MAX_NESTING} levels");
+            let detail = format!("functions call each other more than {MAX_NESTING} levels deep");
             node.fault(&mut self.faults, detail);
             return None;
         }
         self.called_bytes += declared.value.to_string().len();
         if self.called_bytes > MAX_CALLED_BYTES {
-            let detail = format!(
-                "functions come to more than {MAX_CALLED_BYTES} bytes where they are called"
-            );
+            let detail =
+                format!("the called functions have more than {MAX_CALLED_BYTES} bytes in total");
             node.fault(&mut self.faults, detail);
             return None;
         }
         self.used.insert(("functions", name));
-        // Its task stands where the call does: that is where an error comes from.
+        // Errors of the function's task point to the call.
         let caller = Node {
             value: node.value,
             pointer: node
@@ -207,7 +197,7 @@ impl<'a> Compiling<'a> {
         let members = node.object(&mut self.faults, &allowed, &[])?;
         for name in REFUSED_RUNS {
             if let Some(process) = members.get(name) {
-                let detail = "not supported: a workflow here runs no processes but workflows";
+                let detail = "not supported: `run` can only run workflows";
                 process.fault(&mut self.faults, detail);
                 return None;
             }
@@ -273,7 +263,7 @@ impl<'a> Compiling<'a> {
         Some(Uri::Template(text.to_owned()))
     }
 
-    /// Headers or query parameters: an object of texts, or an expression that gives one.
+    /// Headers or query parameters: an object of strings, or an expression that evaluates to one.
     fn pairs(&mut self, locals: &[String], node: Option<Node<'a>>) -> Option<Template> {
         let node = node?;
         match node.value {
@@ -311,7 +301,7 @@ impl<'a> Compiling<'a> {
     }
 }
 
-/// RFC 9110, 5.6.2.
+/// RFC 9110, section 5.6.2.
 pub(crate) fn is_token(text: &str) -> bool {
     let of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     (1..=256).contains(&text.len()) && text.bytes().all(of_token)

@@ -1,4 +1,4 @@
-//! `use`: what a definition declares once and uses by name.
+//! `use`: named components of a definition.
 
 use aias_domain::secret::SecretName;
 
@@ -10,7 +10,7 @@ use crate::{
     reader::Node,
 };
 
-/// What an extension may extend, and the tasks that are meant.
+/// The values of an extension's `extend`, and the tasks that each matches.
 const EXTENDED: [(&str, &[&str]); 12] = [
     ("call", &["call"]),
     ("composite", &["do", "fork"]),
@@ -45,7 +45,7 @@ impl<'a> Compiling<'a> {
             return;
         };
         if let Some(catalogs) = members.get("catalogs") {
-            let detail = "not supported: a function stands in the definition itself";
+            let detail = "not supported: write the function in the definition itself";
             catalogs.fault(&mut self.faults, detail);
         }
         for (name, place) in [
@@ -94,14 +94,15 @@ impl<'a> Compiling<'a> {
         for node in self.timeouts.values().cloned().collect::<Vec<_>>() {
             self.own_timeout(&[], &node);
         }
-        // Compiled where they extend; each is checked by itself, whether it extends anything or not.
+        // Extensions are compiled at each task they extend. They are also checked once on their
+        // own, in case they extend none.
         for node in self.extensions.clone() {
             self.extension(&[], &node);
         }
     }
 
-    /// Policies and functions are compiled where they are used, with the variables there; one that
-    /// nobody uses is checked all the same.
+    /// Policies and functions are compiled where they are used, with the variables in scope there.
+    /// Those that are not used are checked here.
     pub(super) fn unused(&mut self) {
         for (name, node) in self.retries.clone() {
             if !self.used.contains(&("retries", name)) {
@@ -117,7 +118,7 @@ impl<'a> Compiling<'a> {
         }
     }
 
-    /// `timeout`, of a task or of the workflow: its own, or the name of one.
+    /// `timeout` of a task or of the workflow: inline, or the name of one.
     pub(super) fn timeout(
         &mut self,
         locals: &[String],
@@ -130,7 +131,7 @@ impl<'a> Compiling<'a> {
         let Some(declared) = self.timeouts.get(name).cloned() else {
             node.fault(
                 &mut self.faults,
-                "no timeout of this name in `use.timeouts`",
+                "`use.timeouts` has no timeout with this name",
             );
             return None;
         };
@@ -142,7 +143,7 @@ impl<'a> Compiling<'a> {
         self.duration(locals, members.get("after"))
     }
 
-    /// The extensions of a task of a kind, each compiled with the variables there.
+    /// The extensions of a task of one type, compiled with the variables in scope there.
     pub(super) fn extensions_of(&mut self, locals: &[String], kind: &str) -> Vec<Extension> {
         if self.extending {
             return Vec::new();
@@ -154,7 +155,7 @@ impl<'a> Compiling<'a> {
                 target == Some(name) && (*name == "all" || kinds.contains(&kind))
             });
             if extends {
-                // Its tasks are called by where they stand, also inside a function.
+                // References of the extension's tasks are their own pointers, also in a function.
                 let called_from = self.called_from.take();
                 found.extend(self.extension(locals, &node));
                 self.called_from = called_from;

@@ -1,4 +1,4 @@
-//! Where `then` leads: every task list can be left, and no loop stands where nothing leads to it.
+//! Checks `then`: every list can be left, and every loop can be reached.
 
 use super::Compiling;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl<'a> Compiling<'a> {
-    /// The branches of a fork: tasks beside each other, so that none leads to another.
+    /// The branches of a fork: concurrent tasks, so none can jump to another.
     pub(super) fn branches(&mut self, locals: &[String], node: &Node<'a>) -> List {
         let items = node.array(&mut self.faults).unwrap_or_default();
         let mut branches = Vec::new();
@@ -17,7 +17,10 @@ impl<'a> Compiling<'a> {
                 continue;
             };
             if names.contains(&name) {
-                task.fault(&mut self.faults, "two branches of one fork have this name");
+                task.fault(
+                    &mut self.faults,
+                    "another branch of this fork has the same name",
+                );
             }
             names.push(name);
             branches.extend(self.task(locals, &[], name, &task));
@@ -25,8 +28,8 @@ impl<'a> Compiling<'a> {
         List(branches)
     }
 
-    /// Notes each task from which the end of its list cannot be reached, though it can be reached
-    /// itself, and each loop that nothing leads to.
+    /// Reports each reachable task from which the end of its list is unreachable, and each loop
+    /// that is itself unreachable.
     pub(super) fn check_flow(&mut self, tasks: &[Task], named: &[(&str, Node<'a>)]) {
         let leads: Vec<Vec<usize>> = tasks
             .iter()
@@ -45,7 +48,7 @@ impl<'a> Compiling<'a> {
             }
             seen
         };
-        // Without a step back there is no loop.
+        // A loop needs a backward jump.
         let loops = leads
             .iter()
             .enumerate()
@@ -58,19 +61,16 @@ impl<'a> Compiling<'a> {
             if reached[index] && !from(index)[tasks.len()] {
                 node.fault(
                     &mut self.faults,
-                    "`then` leads round and round from here, and never out",
+                    "the workflow can never leave the loop that starts here; change a `then`",
                 );
             } else if !reached[index] && leads[index].iter().any(|next| from(*next)[index]) {
-                node.fault(
-                    &mut self.faults,
-                    "`then` leads round and round here, and nothing leads here",
-                );
+                node.fault(&mut self.faults, "no task leads to this loop");
             }
         }
     }
 }
 
-/// The tasks that may follow a task; `end` stands for the end of its list.
+/// The tasks that may follow a task; `end` is the end of its list.
 fn leads_to(index: usize, task: &Task, end: usize) -> Vec<usize> {
     let place = |then: Then| match then {
         Then::Continue => index + 1,

@@ -1,4 +1,4 @@
-//! How data is shaped and checked on its way: `input`, `output`, `export`, expressions.
+//! `input`, `output`, `export`, `schema` and expressions.
 
 use aias_formats::Schema;
 use jaq_json::Val;
@@ -60,7 +60,7 @@ impl<'a> Compiling<'a> {
         if let Some(resource) = members.get("resource") {
             resource.fault(
                 &mut self.faults,
-                "not supported: a schema stands in the definition itself",
+                "not supported: write the schema in the definition itself",
             );
             return None;
         }
@@ -71,13 +71,13 @@ impl<'a> Compiling<'a> {
         match Schema::compile(document.value) {
             Ok(schema) => Some(schema),
             Err(why) => {
-                document.fault(&mut self.faults, format!("not a JSON Schema: {why}"));
+                document.fault(&mut self.faults, format!("not a valid JSON Schema: {why}"));
                 None
             }
         }
     }
 
-    /// `from` and `as`: a text is an expression, an object has expressions in it.
+    /// `from` and `as`: a string is an expression, an object may contain expressions.
     pub(super) fn shape(&mut self, locals: &[String], node: &Node<'a>) -> Template {
         match node.value {
             Value::String(text) => {
@@ -105,7 +105,7 @@ impl<'a> Compiling<'a> {
         })
     }
 
-    /// A duration, or an expression that gives one.
+    /// A duration, or an expression that evaluates to one.
     pub(crate) fn duration(
         &mut self,
         locals: &[String],
@@ -124,7 +124,7 @@ impl<'a> Compiling<'a> {
         }
     }
 
-    /// A member that is `true` or `false`.
+    /// A boolean member.
     pub(super) fn flag(&mut self, node: Option<Node<'a>>, default: bool) -> bool {
         let Some(node) = node else { return default };
         node.value.as_bool().unwrap_or_else(|| {
@@ -133,7 +133,7 @@ impl<'a> Compiling<'a> {
         })
     }
 
-    /// A text that is an expression, marked or not.
+    /// An expression, with or without `${ }`.
     pub(crate) fn condition(
         &mut self,
         locals: &[String],
@@ -162,13 +162,16 @@ impl<'a> Compiling<'a> {
         {
             node.fault(
                 &mut self.faults,
-                "must be the name of a variable: letters, digits and _",
+                "must be a variable name: letters, digits and `_`",
             );
         } else if crate::expression::ARGUMENTS
             .iter()
             .any(|name| name.get(1..) == Some(text))
         {
-            node.fault(&mut self.faults, "the DSL has a variable of this name");
+            node.fault(
+                &mut self.faults,
+                "this is the name of a variable of the DSL",
+            );
         }
         text.to_owned()
     }

@@ -1,4 +1,4 @@
-//! Each task's own members.
+//! The members of each task type.
 
 use serde_json::Value;
 
@@ -78,10 +78,10 @@ impl<'a> Compiling<'a> {
         }
         for (name, node) in properties.iter() {
             if !emit::is_attribute_name(name) {
-                let detail = "an attribute's name has 1 to 20 lower-case letters and digits";
+                let detail = "an attribute name has 1 to 20 lower-case letters and digits";
                 node.fault(&mut self.faults, detail);
             } else if name == "specversion" {
-                node.fault(&mut self.faults, "is always 1.0");
+                node.fault(&mut self.faults, "must be 1.0");
             } else if name != "data" && emit::ATTRIBUTES.contains(&name) {
                 let Some(text) = node.text(&mut self.faults) else {
                     continue;
@@ -94,7 +94,7 @@ impl<'a> Compiling<'a> {
                     );
                 }
                 if name == "time" && !is_expression && text.parse::<jiff::Timestamp>().is_err() {
-                    node.fault(&mut self.faults, "must be a time of RFC 3339");
+                    node.fault(&mut self.faults, "must be an RFC 3339 timestamp");
                 }
             }
         }
@@ -162,7 +162,7 @@ impl<'a> Compiling<'a> {
         let Some(declared) = self.retries.get(name).cloned() else {
             node.fault(
                 &mut self.faults,
-                "no retry policy of this name in `use.retries`",
+                "`use.retries` has no retry policy with this name",
             );
             return None;
         };
@@ -177,7 +177,7 @@ impl<'a> Compiling<'a> {
             return self.error(locals, &error);
         };
         let Some(declared) = self.errors.get(name).cloned() else {
-            error.fault(&mut self.faults, "no error of this name in `use.errors`");
+            error.fault(&mut self.faults, "`use.errors` has no error with this name");
             return None;
         };
         self.error(locals, &declared)
@@ -234,7 +234,7 @@ impl<'a> Compiling<'a> {
             Some(name) => match names.iter().position(|other| *other == name) {
                 Some(index) => Then::Task(index),
                 None => {
-                    node.fault(&mut self.faults, "no task of this name in the same list");
+                    node.fault(&mut self.faults, "no task in this list has this name");
                     Then::Continue
                 }
             },
@@ -242,7 +242,7 @@ impl<'a> Compiling<'a> {
     }
 }
 
-/// `scheme://…` (RFC 3986), which is what the DSL asks of an error's type.
+/// `scheme://…` (RFC 3986), as the DSL requires for the type of an error.
 fn is_uri(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         let mut bytes = scheme.bytes();

@@ -51,7 +51,7 @@ impl Run<'_> {
             if let Some(delay) = delay {
                 scope.locals.truncate(depth);
                 scope.attempt += 1;
-                let message = format!("again in {delay} ms");
+                let message = format!("retrying in {delay} ms");
                 let message = if delay > 0 { message.as_str() } else { "" };
                 self.tell(reference, Event::Retried, message, scope.attempt)?;
                 self.count(reference)?;
@@ -84,7 +84,7 @@ impl Run<'_> {
         }
     }
 
-    /// One attempt, within its time if it has one.
+    /// One attempt, within its timeout if there is one.
     async fn body(&self, attempt: &Try, task: &Task, input: &Val, scope: &mut Scope) -> Flow {
         let limit = attempt.retry.as_ref().and_then(|retry| retry.attempt);
         let reference = task.reference.as_str();
@@ -100,7 +100,7 @@ impl Run<'_> {
         done.map(|(output, _)| output)
     }
 
-    /// Whether an error is caught, and after how long its task is tried again, if it is.
+    /// Whether an error is caught, and the delay before the next attempt if there is one.
     fn decide(
         &self,
         attempt: &Try,
@@ -119,7 +119,7 @@ impl Run<'_> {
         Ok((caught, delay))
     }
 
-    /// How long to wait before the next attempt; none when there is no next one.
+    /// The delay before the next attempt; none if there is no next one.
     fn retries(
         &self,
         retry: &Retry,
@@ -171,7 +171,7 @@ impl Run<'_> {
         }
     }
 
-    /// How often the tasks inside a `try` have asked for something.
+    /// How many effects the tasks in a `try` have requested.
     fn occurrences(&self, reference: &str) -> Vec<(String, u32)> {
         let world = self.world.borrow();
         let inside = |(task, _): &(&String, _)| task.starts_with(reference);
@@ -181,7 +181,7 @@ impl Run<'_> {
             .collect()
     }
 
-    /// A retry asks for the same things again, not for more of them.
+    /// Resets the counts: a retry requests the same effects again, not further ones.
     fn restore(&self, reference: &str, before: &[(String, u32)]) {
         let mut world = self.world.borrow_mut();
         for (task, visits) in &mut world.visits {
@@ -193,7 +193,7 @@ impl Run<'_> {
     }
 }
 
-/// A number from 0 to 1 that looks random, and is the same for the same words.
+/// A pseudo-random number from 0 to 1, determined by `words`.
 fn fraction(words: &[&str]) -> f64 {
     let digest = canonical::digest(words.join("\n").as_bytes());
     let digits = digest.get(7..20).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What reaches out: HTTP and OpenAPI calls, and other workflows.
+//! HTTP and OpenAPI calls, and runs of other workflows.
 
 use jaq_json::Val;
 use serde_json::Value;
@@ -41,7 +41,7 @@ impl Run<'_> {
     ) -> Flow<HttpRequest> {
         let broken = |why: String| Error::new(ErrorKind::Configuration, at, why);
         let authentication = self.policy(call.endpoint.authentication.as_ref(), dot, at, scope)?;
-        // `$authorization` is there for the request that it belongs to, and nowhere else.
+        // `$authorization` exists only for the request that it belongs to.
         scope.arguments.values[AUTHORIZATION] =
             authentication.as_ref().map_or(Val::Null, described);
         let mut url = self.url(&call.endpoint, dot, at, scope)?;
@@ -84,7 +84,7 @@ impl Run<'_> {
             redirect: true,
             authentication: self.policy(call.document.authentication.as_ref(), input, at, scope)?,
         };
-        // A name of its own, beside the call's.
+        // A key of its own, next to that of the call.
         let name = format!("{at}/with/document");
         let response = self.send(&name, &get, at, scope).await?;
         let document = read(&response).map_err(broken)?;
@@ -110,7 +110,7 @@ impl Run<'_> {
         Ok(value::from_json(&output))
     }
 
-    /// Sends a request and waits for a response that is a success.
+    /// Sends a request and waits for a successful response.
     async fn send(
         &self,
         name: &str,
@@ -151,7 +151,7 @@ impl Run<'_> {
             Answer::Output(output) => Ok(value::from_json(&output)),
             Answer::Failed(failure) => Err(Error::failed(&failure, at).into()),
             Answer::Http(_) => {
-                let detail = "a workflow was answered with an HTTP response";
+                let detail = "the journal has an HTTP response for a run of a workflow";
                 Err(Error::new(ErrorKind::NonDeterministic, at, detail).into())
             }
         }
@@ -185,7 +185,7 @@ impl Run<'_> {
     }
 }
 
-/// `$authorization`: what the `Authorization` header will say, where that is known beforehand.
+/// `$authorization`: the `Authorization` header, as far as it is known in advance.
 fn described(authentication: &Authentication) -> Val {
     let (scheme, parameter) = match authentication {
         Authentication::Basic { username, password } => {
@@ -205,10 +205,10 @@ fn described(authentication: &Authentication) -> Val {
     ])
 }
 
-/// An OpenAPI document: JSON, or YAML.
+/// Parses an OpenAPI document in JSON or YAML.
 fn read(response: &HttpResponse) -> Result<Value, String> {
     let crate::journal::Body::Text(text) = &response.body else {
-        return Err("the OpenAPI document is not a text".to_owned());
+        return Err("the OpenAPI document is not UTF-8".to_owned());
     };
     let format = if text.trim_start().starts_with('{') {
         Text::Json
@@ -216,5 +216,5 @@ fn read(response: &HttpResponse) -> Result<Value, String> {
         Text::Yaml
     };
     definition::parse(text.as_bytes(), format)
-        .map_err(|fault| format!("the OpenAPI document cannot be read: {}", fault.detail))
+        .map_err(|fault| format!("the OpenAPI document cannot be parsed: {}", fault.detail))
 }

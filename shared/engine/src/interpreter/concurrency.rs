@@ -1,4 +1,4 @@
-//! Branches beside each other, and limits of time.
+//! Concurrent branches and timeouts.
 
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
@@ -19,8 +19,8 @@ enum State<'b> {
 }
 
 impl Run<'_> {
-    /// The branches' outputs in their order, or with `compete` the first one's. The first branch
-    /// that faults faults the fork, and whatever else is under way is left.
+    /// The outputs of the branches in their order, or that of the first one to complete with
+    /// `compete`. The first branch that faults faults the fork; the others are dropped.
     pub(super) async fn fork(&self, fork: &Fork, input: &Val, scope: &Scope) -> Flow {
         let branch = |task| State::Going(Box::pin(self.branch(task, input.clone(), scope.clone())));
         let mut branches: Vec<State<'_>> = fork.branches.0.iter().map(branch).collect();
@@ -66,7 +66,7 @@ impl Run<'_> {
         self.nested(task, input, &mut scope).await
     }
 
-    /// A future that has so many milliseconds, from now or from the newest retry.
+    /// Limits a future to `ms` milliseconds, from now or from the latest retry.
     pub(super) async fn within<T>(
         &self,
         reference: &str,
@@ -81,7 +81,7 @@ impl Run<'_> {
             };
             let due = after(since, ms);
             if now >= due {
-                let detail = format!("not done within {ms} ms");
+                let detail = format!("timed out after {ms} ms");
                 let error = Error::new(ErrorKind::Timeout, reference, detail);
                 return Poll::Ready(Err(error.into()));
             }

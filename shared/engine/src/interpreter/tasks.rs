@@ -1,4 +1,4 @@
-//! One task: its condition, its input, what it does, its output.
+//! One task: condition, input, execution, output.
 
 use aias_formats::Schema;
 use jaq_json::Val;
@@ -16,14 +16,14 @@ use crate::{
     value,
 };
 
-/// What `if` and `input` make of a task's raw input.
+/// A task's raw input after `if` and `input`.
 enum Begun {
     Skipped(Val),
     Input(Val),
 }
 
 impl Run<'_> {
-    /// A task that is over at once.
+    /// A task that completes immediately.
     pub(super) fn plain(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<(Val, Then)> {
         self.count(&task.reference)?;
         let outer = self.enter(task, &raw, scope);
@@ -41,7 +41,7 @@ impl Run<'_> {
         self.finish(task, raw_output, chosen, scope)
     }
 
-    /// What a task does that is over at once.
+    /// Executes a task that completes immediately.
     fn at_once(&self, task: &Task, input: Val, scope: &Scope) -> Flow<(Val, Option<Then>)> {
         let reference = task.reference.as_str();
         match &task.kind {
@@ -54,7 +54,7 @@ impl Run<'_> {
             Kind::Emit(emit) => {
                 let with = self.json(&emit.0, &input, reference, scope)?;
                 let mut world = self.world.borrow_mut();
-                // Without a gap: what is no event has no number.
+                // Numbers have no gaps: an invalid event gets none.
                 let number = world.emitted + 1;
                 let event = emit::event(with, &format!("{}-{number}", self.id), world.now)
                     .map_err(|why| Error::new(ErrorKind::Validation, reference, why))?;
@@ -75,7 +75,7 @@ impl Run<'_> {
         }
     }
 
-    /// A task that has tasks of its own, or waits.
+    /// A task that contains tasks or waits.
     pub(super) async fn nested(
         &self,
         task: &Task,
@@ -100,7 +100,7 @@ impl Run<'_> {
             None => self.extended(task, input, scope).await?,
             Some(timeout) => {
                 let ms = self.milliseconds(timeout, &input, reference, scope)?;
-                // What is left halfway leaves nothing behind.
+                // An abandoned attempt must not change the outer scope.
                 let mut own = scope.clone();
                 let all = Box::pin(self.extended(task, input, &mut own));
                 self.within(reference, ms, all).await?
@@ -110,8 +110,8 @@ impl Run<'_> {
         self.finish(task, raw_output, chosen, scope)
     }
 
-    /// The task, with the extensions whose condition holds around it. What they give is dropped,
-    /// unless they end with `exit`: then it is the task's own.
+    /// The task, surrounded by the extensions whose condition is true. Their output is dropped,
+    /// unless they end with `exit`: then it is the task's output.
     async fn extended(
         &self,
         task: &Task,
@@ -177,7 +177,7 @@ impl Run<'_> {
                     None => input,
                     Some(arguments) => self.fill(arguments, &input, reference, scope)?,
                 };
-                // A function sees its input, not the variables around its call.
+                // A function has access to its input, not to the variables at its call.
                 let locals = std::mem::take(&mut scope.locals);
                 let result = Box::pin(self.either(&function.task, given, scope)).await;
                 scope.locals = locals;
@@ -191,7 +191,7 @@ impl Run<'_> {
         Ok((output, None))
     }
 
-    /// A task of either sort.
+    /// A task of either type.
     pub(super) async fn either(
         &self,
         task: &Task,
@@ -204,7 +204,7 @@ impl Run<'_> {
         self.nested(task, input, scope).await
     }
 
-    /// Shows a task its world; what it hides is put back when the task is left.
+    /// Sets the variables of a task; those that it shadows are restored when the task is left.
     fn enter(&self, task: &Task, raw: &Val, scope: &mut Scope) -> [Val; 3] {
         self.refresh(scope);
         let values = &mut scope.arguments.values;
@@ -221,7 +221,7 @@ impl Run<'_> {
         outer
     }
 
-    /// `$task`, as an extension's condition sees it: with the task's own members beside.
+    /// `$task` in the condition of an extension, which includes the members of the task itself.
     fn merged(task: &Task, scope: &Scope) -> Val {
         let described = &scope.arguments.values[TASK];
         let (Val::Obj(own), Val::Obj(described)) = (&task.definition, described) else {
@@ -286,7 +286,7 @@ impl Run<'_> {
             Some(items) => self.evaluate(items, &input, at, scope)?,
         };
         let Val::Arr(items) = items else {
-            let detail = "`for.in` is not an array";
+            let detail = "`for.in` must evaluate to an array";
             return Err(Error::new(ErrorKind::Expression, at, detail).into());
         };
         let depth = scope.locals.len();
@@ -369,7 +369,7 @@ impl Run<'_> {
         template.fill(&mut |expression| self.evaluate(expression, dot, at, scope))
     }
 
-    /// A template's value as JSON.
+    /// The value of a template as JSON.
     pub(super) fn json(
         &self,
         template: &Template,
@@ -407,7 +407,7 @@ impl Run<'_> {
         };
         let value = to_json(&self.evaluate(expression, dot, at, scope)?, at)?;
         duration::milliseconds(&value).map_err(|why| {
-            Error::new(ErrorKind::Expression, at, format!("a duration {why}")).into()
+            Error::new(ErrorKind::Expression, at, format!("the duration {why}")).into()
         })
     }
 }
@@ -433,7 +433,7 @@ fn check(schema: Option<&Schema>, data: &Val, at: &str) -> Flow<()> {
     }
 }
 
-/// As in jq: all but `null` and `false`.
+/// As in jq: everything except `null` and `false`.
 pub(super) fn truthy(value: &Val) -> bool {
     !matches!(value, Val::Null | Val::Bool(false))
 }

@@ -1,4 +1,4 @@
-//! What all branches of a run share: the journal, its time, the context, and what was asked for.
+//! State shared by all branches of a run: journal, time, context, requested effects.
 
 use std::{
     collections::HashMap,
@@ -22,32 +22,31 @@ use crate::{
 pub(super) struct World<'a> {
     pub(super) host: &'a mut dyn Host,
     journal: slice::Iter<'a, Entry>,
-    /// Entries up to the newest retry: what they led to was told before.
+    /// Entries up to the latest retry: the steps that they lead to have been recorded before.
     silent: usize,
-    /// When the newest entry was.
+    /// The time of the latest entry.
     pub(super) now: Timestamp,
-    /// When the run was accepted, and when it began.
+    /// When the run was accepted, and when it was started.
     accepted: Timestamp,
     began: Timestamp,
-    /// Limits of time begin at the newest retry, if they began before.
+    /// The time of the latest retry: timeouts that started earlier restart there.
     pub(super) anew: Timestamp,
     pub(super) context: Val,
-    /// Changed with whatever a scope shows.
+    /// Incremented with every change that a scope shows.
     pub(super) version: u64,
     pub(super) steps_left: u32,
     pub(super) visits: HashMap<String, Visits>,
     pub(super) emitted: u32,
     asked: Asked,
-    /// Whether something was dropped that had asked.
+    /// Whether a future that had requested an effect was dropped.
     stale: bool,
     answers: HashMap<Key, Answer>,
 }
 
-/// How often a task has asked for something.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Visits {
     all: u32,
-    /// Without those that a retry made again.
+    /// Without the repetitions by a retry.
     pub(super) occurrences: u32,
 }
 
@@ -74,7 +73,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Forgets what was asked for: whoever still waits asks again.
+    /// Clears the requested effects; futures that still wait request them again.
     pub(super) fn ask_anew(&mut self) {
         self.asked = Asked::default();
         self.stale = false;
@@ -104,10 +103,11 @@ impl<'a> World<'a> {
         self.version += 1;
     }
 
-    /// Takes the next entry, of the journal or of the host.
+    /// Takes the next entry from the journal or from the host.
     ///
     /// # Errors
-    /// Where the run is, when there is none.
+    ///
+    /// The outcome of the execution, if there is no entry.
     pub(super) fn go_on(&mut self) -> Result<(), Outcome> {
         let known = self.journal.next();
         let new = match known {
@@ -131,10 +131,10 @@ impl<'a> World<'a> {
             } => {
                 let asked = self.asked.effects.iter().find(|effect| effect.key == *key);
                 let Some(effect) = asked else {
-                    return Err(foreign(key, "the run does not ask for it"));
+                    return Err(foreign(key, "the run does not request it"));
                 };
                 if known.is_some() && effect.digest() != *digest {
-                    return Err(foreign(key, "the run asks for something else there"));
+                    return Err(foreign(key, "the run sends a different request there"));
                 }
                 self.answers.insert(key.clone(), answer.clone());
             }
@@ -142,7 +142,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// An outcome that fits its journal, or a fault.
+    /// The outcome, or a fault if the journal has entries that the run did not use.
     pub(super) fn checked(&self, outcome: Outcome) -> Outcome {
         let stopped = matches!(&outcome, Outcome::Faulted(error) if error.is_final);
         let mut left = self.journal.as_slice().iter();
@@ -150,18 +150,18 @@ impl<'a> World<'a> {
             What::Answered { key, .. } => Some(key),
             What::Began | What::Time | What::Retried => None,
         }) {
-            Some(key) if !stopped => foreign(key, "the run ends before it asks for it"),
+            Some(key) if !stopped => foreign(key, "the run ends before it requests it"),
             _ => outcome,
         }
     }
 
-    /// When something began that began at `at` by the journal: what began with the run did so when
-    /// the run did.
+    /// The start time for limits of something that started at `at` by the journal. The start of the
+    /// run itself counts from when it was started, not from when it was accepted.
     pub(super) fn began(&self, at: Timestamp) -> Timestamp {
         if at == self.accepted { self.began } else { at }
     }
 
-    /// Notes when something goes on by itself.
+    /// Records when the run can continue by itself.
     pub(super) fn until(&mut self, due: Timestamp) {
         let sooner = self.asked.until.map_or(due, |until| until.min(due));
         self.asked.until = Some(sooner);
@@ -170,14 +170,14 @@ impl<'a> World<'a> {
 
 fn foreign(key: &Key, why: &str) -> Outcome {
     let detail = format!(
-        "the journal has an answer, the {}. of its task, but {why}",
+        "the journal has a result for the task's effect number {}, but {why}",
         key.visit
     );
     Outcome::Faulted(Error::new(ErrorKind::NonDeterministic, &key.task, detail))
 }
 
 impl<'a> Run<'a> {
-    /// Asks for an effect and waits for its answer.
+    /// Requests an effect and waits for its result.
     pub(super) fn ask<'r>(&'r self, task: &str, request: Request) -> Asking<'r, 'a> {
         let mut world = self.world.borrow_mut();
         let visits = world.visits.entry(task.to_owned()).or_default();
@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits so many milliseconds.
+    /// Waits for `ms` milliseconds.
     pub(super) fn pause<'r>(&'r self, ms: i64) -> Pause<'r, 'a> {
         Pause {
             run: self,
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Notes that something was dropped that had asked.
+    /// Records that a future that had requested an effect was dropped.
     fn forget(&self) {
         if let Ok(mut world) = self.world.try_borrow_mut() {
             world.stale = true;

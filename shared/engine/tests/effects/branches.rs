@@ -1,4 +1,4 @@
-//! Branches beside each other.
+//! `fork`.
 
 use aias_engine::Outcome;
 use serde_json::json;
@@ -16,7 +16,7 @@ do:
           - y: {do: [{y1: {call: http, with: {method: get, endpoint: 'https://e.example/fast'}}}, {y2: {wait: PT1S}}]}
           - z: {set: {z: '${ .n }'}}
 ";
-    // The second branch's call is answered first.
+    // The call of the second branch completes first.
     let mut world = world(|effect| match http(effect).uri.as_str() {
         "https://e.example/fast" => json_of(200, json!("fast")),
         _ => None,
@@ -52,7 +52,7 @@ do:
     let mut world = world(|_| None);
     assert_eq!(run(yaml, json!({}), &mut world), Ok(json!({"won": true})));
     assert_eq!(world.now, later(5_000));
-    // From then on, nobody asks for what the other asked for.
+    // The effects of the other branches are not requested any more.
     let effects: Vec<_> = world
         .asked
         .iter()

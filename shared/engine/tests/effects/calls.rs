@@ -1,4 +1,4 @@
-//! Calls: what is asked for, and what is made of the answers.
+//! Calls: their requests and results.
 
 use aias_engine::{
     Event,

@@ -1,4 +1,4 @@
-//! What is used by name, what stands in for tasks, and what is refused.
+//! Named components, extensions, and definitions that are refused.
 
 use aias_engine::journal::{Answer, Effect, Request};
 use serde_json::json;
@@ -61,9 +61,9 @@ fn functions_are_bounded_in_depth_and_number() {
     assert!(
         faults(&chain(2_000))
             .iter()
-            .any(|f| f.contains("deeper than 32 levels"))
+            .any(|f| f.contains("more than 32 levels deep"))
     );
-    // Each calls the next one twice: a few lines that come to a million tasks.
+    // Each calls the next one twice: a few lines expand to a million tasks.
     let twice: Vec<_> = (0..20)
         .map(|n| {
             format!(
@@ -81,7 +81,7 @@ fn functions_are_bounded_in_depth_and_number() {
             .iter()
             .any(|f| f.contains("more than 5000 tasks"))
     );
-    // A large one, called often.
+    // A large function that is called often.
     let calls: Vec<_> = (0..50).map(|n| format!("{{a{n}: {{call: f}}}}")).collect();
     let yaml = format!(
         "use: {{functions: {{f: {{set: {{x: {}}}}}}}}}\ndo: [{}]",
@@ -91,7 +91,7 @@ fn functions_are_bounded_in_depth_and_number() {
     assert!(
         faults(&yaml)
             .iter()
-            .any(|f| f.contains("functions come to more than"))
+            .any(|f| f.contains("functions have more than"))
     );
 }
 
@@ -139,7 +139,7 @@ do:
             "type": "t", "datacontenttype": "application/json", "data": {"n": 2},
         })
     );
-    // What is no event has no number.
+    // An invalid event gets no number.
     let yaml = "
 do:
   - t: {try: [{a: {emit: {event: {with: {source: 'https://e.example', type: '${ .none }'}}}}}], catch: {}}
@@ -152,9 +152,9 @@ do:
     );
     for expected in [
         "/do/0/a/emit/event/with `source` is missing",
-        "/do/0/a/emit/event/with/Bad an attribute's name",
-        "/do/0/a/emit/event/with/time must be a time",
-        "/do/0/a/emit/event/with/specversion is always 1.0",
+        "/do/0/a/emit/event/with/Bad an attribute name",
+        "/do/0/a/emit/event/with/time must be an RFC 3339 timestamp",
+        "/do/0/a/emit/event/with/specversion must be 1.0",
     ] {
         assert!(
             bad.iter().any(|f| f.starts_with(expected)),
@@ -203,11 +203,14 @@ do:
 fn a_flow_that_never_ends_is_refused_and_one_with_an_exit_is_not() {
     let endless = faults("do: [{a: {set: {x: 1}}}, {b: {set: {x: 1}, then: a}}]");
     assert_eq!(endless.len(), 2, "{endless:?}");
-    assert!(endless[0].starts_with("/do/0/a `then` leads round and round"));
+    assert!(endless[0].starts_with("/do/0/a the workflow can never leave"));
     let lonely = faults(
         "do: [{a: {set: {x: 1}, then: end}}, {b: {set: {x: 1}, then: c}}, {c: {set: {x: 1}, then: b}}]",
     );
-    assert!(lonely[0].contains("nothing leads here"), "{lonely:?}");
+    assert!(
+        lonely[0].contains("no task leads to this loop"),
+        "{lonely:?}"
+    );
     for good in [
         "do: [{a: {set: {x: 1}}}, {b: {if: .x < 3, set: {x: 1}, then: a}}]",
         "do: [{a: {switch: [{go: {when: .x, then: b}}]}}, {b: {set: {x: 1}, then: c}}, {c: {switch: [{on: {when: .y, then: a}}, {off: {then: exit}}]}}]",
@@ -242,16 +245,16 @@ do:
         "/do/0/a/run/shell not supported",
         "/do/1/b/run/script not supported",
         "/do/2/c/run/container not supported",
-        "/do/3/d/call not supported: gRPC",
-        "/do/4/e/call not supported: AsyncAPI",
+        "/do/3/d/call not supported: use HTTP or OpenAPI instead of gRPC",
+        "/do/4/e/call not supported: use HTTP or OpenAPI instead of AsyncAPI",
         "/do/5/f/listen not supported",
-        "/do/6/g/call not supported: functions of a catalog",
-        "/do/7/h/call no function of this name",
+        "/do/6/g/call not supported: only functions of `use.functions`",
+        "/do/7/h/call `use.functions` has no function",
         "/do/8/i/with/authentication unknown member",
-        "/do/9/j/timeout no timeout of this name",
-        "/do/10/k/with/endpoint/authentication/use no authentication of this name",
-        "/do/11/l/with/endpoint/uri must begin with http",
-        "/do/11/l/with/endpoint/authentication/basic/use no secret of this name",
+        "/do/9/j/timeout `use.timeouts` has no timeout",
+        "/do/10/k/with/endpoint/authentication/use `use.authentications` has no authentication",
+        "/do/11/l/with/endpoint/uri must start with http",
+        "/do/11/l/with/endpoint/authentication/basic/use `use.secrets` has no secret",
         "/do/11/l/with/query/n must be a string",
     ] {
         assert!(

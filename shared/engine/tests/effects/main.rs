@@ -1,5 +1,4 @@
-//! Tasks that reach out of a workflow or let time pass: what they ask for, and what they make of the
-//! answers.
+//! Tasks with effects or timers: what they request, and how they use the results.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 

@@ -1,4 +1,4 @@
-//! What lets time pass: waits, timeouts, retries.
+//! Waits, timeouts and retries.
 
 use aias_engine::{
     Event, Outcome,
@@ -177,7 +177,7 @@ timeout: {after: PT1M}
     let outcome = run_on(&program, &json!({}), &[], &mut first);
     assert!(matches!(outcome, Outcome::Faulted(_)));
 
-    // A day later: the limits of time begin anew, and nothing that was told is told again.
+    // A day later: timeouts restart, and recorded steps are not recorded again.
     let (kept, entry) = retried(&first.journal, later(86_400_000)).unwrap();
     let mut journal = first.journal.clone();
     journal.truncate(kept);

@@ -1,4 +1,4 @@
-//! A world that answers as a test says, and the runs in it.
+//! A host that gives the results that a test defines.
 
 use aias_domain::run::RunError;
 use aias_engine::{
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 pub(crate) type Answers = Box<dyn FnMut(&Effect) -> Option<Answer>>;
 
-/// Answers by the path that is called; time passes only when nothing else is left.
+/// Looks up results by the path of the request. Time passes only when there is nothing else to do.
 pub(crate) struct World {
     pub(crate) answers: Answers,
-    /// How long an answer takes, in milliseconds.
+    /// The duration of an effect, in milliseconds.
     pub(crate) takes: i64,
     pub(crate) journal: Vec<Entry>,
     pub(crate) effects: Vec<Effect>,
@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) steps: Vec<(String, Event)>,
     pub(crate) emitted: Vec<Value>,
     pub(crate) now: Timestamp,
-    /// Entries that it still gives.
+    /// Number of entries before it suspends the run.
     pub(crate) left: usize,
 }
 

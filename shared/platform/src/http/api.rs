@@ -1,24 +1,19 @@
-//! What every function with authenticated routes has.
+//! The state that every function with authenticated routes has.
 
 use aws_config::SdkConfig;
 
 use super::{Auth, Issuer};
 use crate::{clock::Clock, config::Env, secrets::Keyrings, store::Store};
 
-/// The table, authentication and the time.
 #[derive(Debug)]
 pub struct Api {
-    /// The table.
     pub store: Store,
-    /// Who calls.
     pub auth: Auth,
-    /// The time.
     pub clock: Clock,
 }
 
 /// The state of a function with authenticated routes.
 pub trait HasApi: Send + Sync + 'static {
-    /// Its [`Api`].
     fn api(&self) -> &Api;
 }
 

@@ -1,4 +1,4 @@
-//! The change that a request makes, as the audit log records it.
+//! The change that a request makes, as recorded in the audit log.
 
 use aias_domain::{
     audit::{Actor, Entry, Target},
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::request::Head;
 use crate::clock::random_id;
 
-/// What is changed, and how.
+/// A change of an object.
 #[derive(Debug)]
 pub struct Change {
     kind: &'static str,
@@ -27,7 +27,8 @@ pub fn shown(view: &impl Serialize) -> Value {
 }
 
 impl Change {
-    /// A new object of this kind: `member`, `api_key`, `secret`, `endpoint`, `workflow` or `tenant`.
+    /// Creation of an object of type `kind`: `member`, `api_key`, `secret`, `endpoint`, `workflow`
+    /// or `tenant`.
     #[must_use]
     pub fn created(kind: &'static str, id: &impl ToString, after: Value) -> Self {
         Self {
@@ -39,7 +40,6 @@ impl Change {
         }
     }
 
-    /// An object in another state.
     #[must_use]
     pub fn updated(kind: &'static str, id: &impl ToString, before: Value, after: Value) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Change {
         }
     }
 
-    /// An object with another secret.
+    /// Rotation of a secret of an object.
     #[must_use]
     pub fn rotated(kind: &'static str, id: &impl ToString, before: Value, after: Value) -> Self {
         Self {
@@ -58,7 +58,6 @@ impl Change {
         }
     }
 
-    /// An object that is deleted.
     #[must_use]
     pub fn deleted(kind: &'static str, id: &impl ToString, before: Value) -> Self {
         Self {
@@ -68,7 +67,7 @@ impl Change {
         }
     }
 
-    /// The entry of this change, made by an actor with a request.
+    /// The audit entry of this change.
     #[must_use]
     pub fn entry(self, actor: Actor, head: &Head, now: Timestamp) -> Entry {
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());

@@ -1,4 +1,4 @@
-//! Repeating a change that others make at the same time.
+//! Retries changes that conflict with concurrent ones.
 
 use std::time::Duration;
 
@@ -9,15 +9,17 @@ use super::{
     response::Result,
 };
 
-/// How often an attempt is repeated. The first pause is a few milliseconds, each following one twice
+/// How often an attempt is retried. The first pause is a few milliseconds, each further one twice
 /// as long.
 const RETRIES: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 
-/// Runs an attempt that reads, decides and writes, again while its write conflicts with another.
+/// Runs an attempt that reads, decides and writes, and retries it while its write conflicts with
+/// another.
 ///
 /// # Errors
-/// What the last attempt reports.
+///
+/// The error of the last attempt.
 pub async fn retry_on_conflict<T, F: Future<Output = Result<T>>>(
     attempt: impl FnMut() -> F,
 ) -> Result<T> {

@@ -1,11 +1,11 @@
-//! What a handler gets: one value with its state, its caller and its query.
+//! The context of a handler: its state, caller and query in one value.
 //!
 //! ```ignore
-//! async fn delete_thing(ctx: Admin<App>, Path(id): Path<ThingId>) -> Result
-//! async fn list_things(ctx: Viewer<App, List<Filter>>) -> Result
+//! async fn delete_endpoint(ctx: Admin<App>, Path(id): Path<EndpointId>) -> Result
+//! async fn list_runs(ctx: Viewer<App, List<Filter>>) -> Result
 //! ```
-//! The type names the least role that may call the handler, and the query parameters that it takes:
-//! a caller with a lower role gets `403`, and an unknown parameter `400`, before a body is read.
+//! The type states the lowest role that may call the handler, and the query parameters: a caller
+//! with a lower role gets `403`, and an unknown parameter `400`, before a body is read.
 
 use std::{marker::PhantomData, ops::Deref, sync::Arc};
 
@@ -33,21 +33,19 @@ use crate::store::{Idempotency, Refused, Scope, TenantStore};
 pub struct Context<A, Q = NoQuery> {
     /// The function's state.
     pub app: Arc<A>,
-    /// Who calls.
     pub caller: Arc<Caller>,
     /// The request without its body.
     pub head: Head,
-    /// Its query.
     pub query: Q,
-    /// When it came.
+    /// When the request was received.
     pub now: Timestamp,
 }
 
-/// What a caller must be to call a handler.
+/// What a handler requires of its caller.
 pub trait Requirement: Send + 'static {
-    /// The least role.
+    /// The lowest role.
     const ROLE: Role;
-    /// Whether the tenant may be one whose deletion has started.
+    /// Whether the tenant may be one that is being deleted.
     const DELETED_TENANT: bool = false;
 }
 
@@ -69,7 +67,7 @@ pub(super) mod requirement {
 
     requirements! { Viewer = Viewer, Editor = Editor, Admin = Admin, Owner = Owner }
 
-    /// An owner, also of a tenant whose deletion has started.
+    /// An owner, even of a tenant that is being deleted.
     #[derive(Debug)]
     pub struct DeletingOwner;
 
@@ -129,7 +127,7 @@ impl<A: HasApi, R: Requirement, Q: Query> FromRequestParts<Arc<A>> for Authorize
 }
 
 impl<A: HasApi, Q> Context<A, Q> {
-    /// The tenant's part of the table.
+    /// The tenant's items.
     #[must_use]
     pub fn store(&self) -> TenantStore<'_> {
         self.app.api().store.tenant(self.caller.proof())
@@ -142,7 +140,8 @@ impl<A: HasApi, Q> Context<A, Q> {
     /// Makes a change together with its audit entry.
     ///
     /// # Errors
-    /// Why the change was refused.
+    ///
+    /// Why the change is refused.
     pub async fn change<T>(
         &self,
         change: Change,
@@ -153,9 +152,10 @@ impl<A: HasApi, Q> Context<A, Q> {
         written.map_err(|refused| Problem::refused(refused, &self.caller.limits))
     }
 
-    /// Answers a request that creates something in the tenant, once for its `Idempotency-Key`.
+    /// Handles a request that creates an object, once per `Idempotency-Key`.
     ///
     /// # Errors
+    ///
     /// As [`super::Api::once`].
     pub async fn once(&self, body: &Bytes, create: impl AsyncFnOnce(Once<'_>) -> Result) -> Result {
         let scope = Scope::Tenant(self.caller.tenant.id);
@@ -166,7 +166,8 @@ impl<A: HasApi, Q> Context<A, Q> {
     /// Creates an object together with its audit entry and the stored response.
     ///
     /// # Errors
-    /// Why the creation was refused.
+    ///
+    /// Why the creation is refused.
     pub async fn create(
         &self,
         once: &Once<'_>,
@@ -189,13 +190,11 @@ impl<A: HasApi, Q> Context<A, Q> {
 pub struct Identified<A, Q = NoQuery> {
     /// The function's state.
     pub app: Arc<A>,
-    /// Who calls.
     pub identity: Identity,
     /// The request without its body.
     pub head: Head,
-    /// Its query.
     pub query: Q,
-    /// When it came.
+    /// When the request was received.
     pub now: Timestamp,
 }
 
@@ -217,9 +216,10 @@ impl<A: HasApi, Q: Query> FromRequestParts<Arc<A>> for Identified<A, Q> {
 }
 
 impl<A: HasApi, Q> Identified<A, Q> {
-    /// The person who calls.
+    /// The calling person.
     ///
     /// # Errors
+    ///
     /// `403` for an API key.
     pub fn user(&self) -> Result<&UserId> {
         match &self.identity {

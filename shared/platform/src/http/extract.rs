@@ -1,4 +1,4 @@
-//! Path parameters and bodies, read into types. What does not fit is refused as a problem.
+//! Extractors for path parameters and bodies. Their rejections are problems.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
     response::Result,
 };
 
-/// Path parameters. One that is malformed names no object: `404`.
+/// Path parameters. A malformed one matches no object: `404`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path<T>(pub T);
 
@@ -35,16 +35,16 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 /// The largest body of a request that is not a definition, an input or an event, in bytes.
 pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// What a body may be, beside its type.
+/// A type that can be read from a body.
 pub trait RequestBody: DeserializeOwned + Send {
-    /// How many bytes it may have under the limits of the caller's plan.
+    /// The largest body under the limits of the caller's plan.
     #[must_use]
     fn max_bytes(limits: Option<&Limits>) -> usize {
         let _ = limits;
         MAX_BODY_BYTES
     }
 
-    /// What an empty body or `null` is, where the body is optional.
+    /// The value of an empty body or `null`; none if the body is required.
     #[must_use]
     fn empty() -> Option<Self> {
         None
@@ -54,9 +54,8 @@ pub trait RequestBody: DeserializeOwned + Send {
 /// A JSON body. Members that `T` does not have are refused.
 #[derive(Debug)]
 pub struct JsonBody<T> {
-    /// What the body says.
     pub value: T,
-    /// Its bytes.
+    /// The body itself.
     pub bytes: Bytes,
 }
 
@@ -82,7 +81,7 @@ impl<T: RequestBody, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 pub struct RawBody(pub Bytes);
 
 impl RawBody {
-    /// What Lambda takes of a request at most.
+    /// The largest payload of Lambda.
     pub const MAX_BYTES: usize = 6 * 1024 * 1024;
 }
 
@@ -100,10 +99,11 @@ async fn read(body: axum::body::Body, max: usize) -> Result<Bytes> {
         .map_err(|error| Problem::too_large(max).because(error))
 }
 
-/// The JSON body of a request as `T`.
+/// Parses a JSON body.
 ///
 /// # Errors
-/// `400` with a pointer at the fault, `415`.
+///
+/// `400` with a pointer to the fault, `415`.
 pub fn parse<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<T> {
     let header = |name| head.header(name).unwrap_or_default();
     let media_type = header("content-type").split(';').next().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! A router behind API Gateway: from the event of an HTTP API (payload format 2.0) to its response.
+//! Adapts a router to the events of an API Gateway HTTP API (payload format 2.0).
 //!
-//! `lambda_http` makes a request of an event, and a response of the router's. On the way it panics on
-//! a body that is not base64 although the event says so, and on a host, path or query that is no
-//! URI; an event with a header that the `http` crate refuses does not even reach it, and that crate
-//! panics on more than 24,576 headers. [`Gateway`] checks for these first and answers `400`, since a
-//! panic would reach the caller as a bare `502`.
+//! `lambda_http` converts an event to a request and a response to the response of the event. It
+//! panics on a body that is not base64 although the event says so, and on an invalid host, path or
+//! query. An event with a header that the `http` crate refuses is rejected before the adapter, and
+//! that crate panics on more than 24,576 headers. [`Gateway`] checks for all of these first and
+//! responds with `400`, since a panic would be a bare `502` to the caller.
 
 use std::{borrow::Cow, collections::HashMap, convert::Infallible, future::ready, pin::Pin};
 
@@ -41,20 +41,18 @@ pub async fn run(router: Router) -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// A router that answers events.
 #[derive(Debug, Clone)]
 pub struct Gateway {
     router: Router,
 }
 
 impl Gateway {
-    /// Of this router.
     #[must_use]
     pub fn new(router: Router) -> Self {
         Self { router }
     }
 
-    /// The response to an event, as API Gateway wants it.
+    /// The response to an event, in the form of API Gateway.
     pub async fn respond(&self, payload: &RawValue) -> impl Serialize + use<> {
         let (event, request) = match read(payload) {
             Ok((event, body)) => {
@@ -77,7 +75,8 @@ impl Gateway {
                 Ok::<_, Infallible>(EventResponse::of(response).await)
             }
         }));
-        // The adapter would put the invocation's trace id in place of the sender's header.
+        // Otherwise the adapter would replace the sender's trace header by the trace id of the
+        // invocation.
         let context = Context::default();
         let event = LambdaEvent::new(LambdaRequest::ApiGatewayV2(event), context);
         adapter
@@ -87,7 +86,7 @@ impl Gateway {
     }
 }
 
-/// What the router gets beside the head that the adapter makes.
+/// The parts of a request that the adapter's request lacks.
 #[derive(Debug, Default)]
 enum ReadRequest {
     Taken(Origin, Bytes),
@@ -117,15 +116,15 @@ impl ReadRequest {
 /// How many headers an event may have. API Gateway accepts 10 KB of them; the `http` crate holds 24,576.
 const MAX_HEADERS: usize = 20_000;
 
-/// The headers of an event, uncounted by the `http` crate.
+/// The headers of an event, without the limit of the `http` crate.
 #[derive(Deserialize)]
 struct Headers<'a> {
     #[serde(borrow, default)]
     headers: Option<HashMap<Cow<'a, str>, IgnoredAny>>,
 }
 
-/// Whether an event has too many headers. Only an event of 140 KB or more can: the others are not
-/// read twice.
+/// Whether an event has too many headers. Only an event of 140 KB or more can, so smaller ones are
+/// not parsed for this.
 fn has_too_many_headers(payload: &str) -> bool {
     const FEWEST_BYTES: usize = "\"a\":\"\",".len();
     if payload.len() < MAX_HEADERS * FEWEST_BYTES {
@@ -136,7 +135,7 @@ fn has_too_many_headers(payload: &str) -> bool {
     headers.is_some_and(|headers| headers.len() > MAX_HEADERS)
 }
 
-/// An event that the adapter can make a request of, and its body.
+/// An event that the adapter can convert, and its body.
 fn read(payload: &RawValue) -> Result<(ApiGatewayV2httpRequest, Bytes), Problem> {
     let refuse = |detail: &str| Problem::new(&kinds::MALFORMED_REQUEST).detail(detail);
     if has_too_many_headers(payload.get()) {
@@ -161,7 +160,7 @@ fn read(payload: &RawValue) -> Result<(ApiGatewayV2httpRequest, Bytes), Problem>
     }
 }
 
-/// The URI that the adapter makes of an event.
+/// The URI that the adapter builds from an event.
 fn uri_of(event: &ApiGatewayV2httpRequest) -> Option<Uri> {
     let header = |name: &str| event.headers.get(name)?.to_str().ok();
     let domain = event.request_context.domain_name.as_deref();
@@ -191,7 +190,7 @@ fn origin_of(event: &ApiGatewayV2httpRequest) -> Origin {
     }
 }
 
-/// The origin of an event that cannot be read as a whole.
+/// The origin of an event that cannot be parsed.
 fn origin_in(payload: &RawValue) -> Origin {
     let event: Value = serde_json::from_str(payload.get()).unwrap_or_default();
     let context = &event["requestContext"];
@@ -203,17 +202,16 @@ fn origin_in(payload: &RawValue) -> Origin {
     }
 }
 
-/// A response whose body is in memory: text where it is UTF-8, otherwise bytes, which API Gateway gets
-/// in base64.
+/// A response with its body in memory: text if it is UTF-8, otherwise base64.
 struct EventResponse(lambda_http::Response<EventBody>);
 
 impl EventResponse {
     async fn of(response: axum::response::Response) -> Self {
         let (mut parts, body) = response.into_parts();
-        // The handlers' bodies are in memory, so that reading one does not fail.
+        // Handlers return bodies in memory, so reading one cannot fail.
         let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
         parts.headers.remove(CONTENT_LENGTH);
-        // API Gateway takes header values of UTF-8 alone.
+        // API Gateway accepts only UTF-8 in header values.
         let invalid: Vec<_> = parts
             .headers
             .iter()
@@ -264,7 +262,7 @@ mod tests {
         };
         assert_eq!(status(20_000).await, 404);
         assert_eq!(status(20_001).await, 400);
-        // The `http` crate panics on so many.
+        // The `http` crate panics on this many.
         assert_eq!(status(40_000).await, 400);
     }
 }

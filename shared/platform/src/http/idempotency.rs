@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: for a day, the same key and body gets the same response.
+//! `Idempotency-Key`: for a day, the same key and body get the same response.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) const MAX_KEY_BYTES: usize = 255;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// A request that creates something, and that may have been answered before.
+/// A request that creates an object, and its `Idempotency-Key` if it has one.
 #[derive(Debug)]
 pub struct Once<'a> {
     keyring: &'a Keyring,
@@ -41,10 +41,11 @@ struct StoredResponse {
 }
 
 impl Api {
-    /// Answers a request that creates something: a repeated request gets the response of the first.
+    /// Handles a request that creates an object: a repeated request gets the first response.
     ///
     /// # Errors
-    /// `409` when the key was used with another body, or what `create` reports.
+    ///
+    /// `409` when the key was used with another body, or the error of `create`.
     pub async fn once(
         &self,
         scope: Scope,
@@ -63,13 +64,12 @@ impl Api {
 }
 
 impl<'a> Once<'a> {
-    /// The keyring.
     #[must_use]
     pub fn keyring(&self) -> &Keyring {
         self.keyring
     }
 
-    /// The request's stored response as `Ok(Err(…))`, if there is one.
+    /// The stored response of the request as `Ok(Err(…))`, if there is one.
     async fn look_up(
         store: &Store,
         keyring: &'a Keyring,
@@ -101,9 +101,10 @@ impl<'a> Once<'a> {
         }
     }
 
-    /// The response, sealed, to be stored in the transaction that creates the object.
+    /// The sealed response, to be stored in the transaction that creates the object.
     ///
     /// # Errors
+    ///
     /// When the response cannot be sealed.
     pub fn sealed(&self, response: &Response) -> response::Result<Option<Idempotency>> {
         let Some(request) = &self.request else {
@@ -123,10 +124,11 @@ impl<'a> Once<'a> {
         Ok(Some(request.clone().with_answer(sealed)))
     }
 
-    /// The response after the transaction: this one, or the one that a request side by side with this
-    /// one stored first.
+    /// The response after the transaction: this one, or the one that a concurrent request with the
+    /// same key stored first.
     ///
     /// # Errors
+    ///
     /// Why the transaction was refused.
     pub fn finish(
         &self,

@@ -1,5 +1,5 @@
-//! What every request passes, from the outside in: the request log, the headers of every response,
-//! the check of the API's version, and then a route.
+//! The layers around every route, from the outermost: request log, headers of the response, check
+//! of the API version.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
 ];
 
-/// A service of these routes. What no route takes is answered `404`, a method that a route does not
-/// have `405` with `Allow`.
+/// A service of these routes. An unknown route is `404`, a method that a route does not have `405`
+/// with `Allow`.
 pub fn service(routes: OpenApiRouter) -> Router {
     let (routes, _) = routes.split_for_parts();
     let router = routes
@@ -67,8 +67,7 @@ pub fn service(routes: OpenApiRouter) -> Router {
     )
 }
 
-/// Answers a request, and completes the response: the body of a problem, the request's id, the
-/// API's version.
+/// Completes a response: the body of a problem, the request id, the API version.
 async fn respond(request: Request, next: Next) -> Response {
     let origin = request.extensions().get::<Origin>();
     let request_id = origin.map(|origin| origin.request_id.clone());
@@ -91,8 +90,8 @@ async fn respond(request: Request, next: Next) -> Response {
         .with(VERSION, API_VERSION)
 }
 
-/// Why no route may take the request: the server in front could not read it, or it asks for a version
-/// that this is not.
+/// Why a request is refused before routing: it could not be read, or it requests another API
+/// version.
 fn refusal(request: &Request) -> Option<Problem> {
     if let Some(problem) = request.extensions().get::<Problem>() {
         return Some(problem.clone());
@@ -100,11 +99,11 @@ fn refusal(request: &Request) -> Option<Problem> {
     let version = request.headers().get(VERSION)?;
     (version != API_VERSION).then(|| {
         Problem::new(&kinds::UNKNOWN_API_VERSION)
-            .detail(format!("this API has the version {API_VERSION}"))
+            .detail(format!("the only version of this API is {API_VERSION}"))
     })
 }
 
-/// The span of a request. Layers and handlers record the tenant, the user and the run in it.
+/// The span of a request. Layers and handlers add the tenant, the user and the run to it.
 fn request_span(request: &Request) -> Span {
     let origin = request.extensions().get::<Origin>();
     tracing::error_span!(
@@ -118,7 +117,7 @@ fn request_span(request: &Request) -> Span {
     )
 }
 
-/// The request's one log line.
+/// Logs the response.
 fn log_response<B>(response: &http::Response<B>, latency: Duration, _: &Span) {
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
@@ -133,7 +132,7 @@ fn log_response<B>(response: &http::Response<B>, latency: Duration, _: &Span) {
     }
 }
 
-/// A path without its secret: the last part of a webhook's URL.
+/// A path without its secret, which is the last segment of a webhook URL.
 fn loggable(path: &str) -> String {
     let mut parts: Vec<&str> = path.splitn(6, '/').collect();
     if parts.get(2) == Some(&"webhooks") && parts.len() >= 5 {

@@ -1,5 +1,5 @@
-//! OIDC tokens: checked against the issuer's keys, which are fetched once, kept, and fetched again
-//! when a token names a key that is not among them.
+//! OIDC tokens: verified with the keys of the issuer, which are fetched once, cached, and fetched
+//! again when a token names an unknown key.
 
 use std::{
     sync::Arc,
@@ -18,29 +18,28 @@ use crate::{
     telemetry::Chain,
 };
 
-/// How long the keys are used before they are fetched again.
+/// How long keys are cached.
 const KEYS_TTL: Duration = Duration::from_secs(3600);
-/// How soon after a fetch an unknown key may cause another.
+/// The shortest time between two fetches caused by unknown keys.
 const REFETCH_AFTER: Duration = Duration::from_secs(10);
-/// How long a fetch may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
-/// How large an issuer's answer may be, in bytes.
+/// The largest response of an issuer, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
-/// How many keys are looked at.
+/// The most keys of an issuer.
 const MAX_KEYS: usize = 100;
-/// How large a token may be, in bytes.
+/// The largest token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
-/// How far the issuer's clock may be from ours, in seconds.
+/// The accepted difference between the issuer's clock and ours, in seconds.
 const LEEWAY: u64 = 30;
 
-/// Why a token is refused. For the log; a caller is told that it is invalid.
+/// Why a token is refused. Logged only; the caller learns that it is invalid.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
     #[error("no issuer is configured")]
     NoIssuer,
-    #[error("not a token that is taken here")]
+    #[error("not a JSON Web Token")]
     Form,
-    #[error("signed with an algorithm that is not taken here")]
+    #[error("signed with an algorithm that is not accepted")]
     Algorithm,
     #[error("signed with a key that the issuer does not have")]
     UnknownKey,
@@ -52,7 +51,7 @@ pub(super) enum TokenError {
     Unreachable(#[from] NoAnswer),
 }
 
-/// Who issues tokens, and for whom.
+/// An issuer of tokens, and their audience.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
     /// `iss`.
@@ -62,19 +61,20 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// An issuer, if its URL is safe: https, or http on this machine.
+    /// An issuer, if its URL is safe: https, or http on loopback.
     ///
     /// # Errors
+    ///
     /// What is wrong with it.
     pub fn new(url: &str, audience: &str) -> Result<Self, &'static str> {
         let local = ["http://127.0.0.1:", "http://localhost:"]
             .iter()
             .any(|start| url.starts_with(start));
         if !url.starts_with("https://") && !local {
-            return Err("has to begin with https://");
+            return Err("must start with https://");
         }
         if audience.is_empty() {
-            return Err("needs an audience");
+            return Err("requires an audience");
         }
         Ok(Self {
             url: url.to_owned(),
@@ -109,7 +109,7 @@ struct Discovery {
 
 impl Oidc {
     pub(super) fn new(issuer: Option<Issuer>) -> Self {
-        // Of two in one process, the second finds the provider installed.
+        // A second installation in the same process is ignored.
         let _ = PROVIDER.install_default();
         Self {
             issuer,
@@ -139,8 +139,8 @@ impl Oidc {
         token.claims.sub.parse().map_err(|_| TokenError::Form)
     }
 
-    /// The key of this id. An id that is not known causes a fetch, but not more than one in
-    /// [`REFETCH_AFTER`]: a flood of invented ids costs nothing.
+    /// The key with this id. An unknown id causes a fetch, at most one in [`REFETCH_AFTER`], so
+    /// that invented ids cost nothing.
     async fn key(&self, issuer: &Issuer, kid: &str) -> Result<DecodingKey, TokenError> {
         let mut keys = self.keys.lock().await;
         let age = keys.fetched_at.map(|at| at.elapsed());
@@ -161,7 +161,7 @@ impl Oidc {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::error!(error = %Chain(&error), "the last keys of the issuer serve on");
+                    tracing::error!(error = %Chain(&error), "the issuer's keys cannot be fetched; using the cached ones");
                 }
             }
         }
@@ -179,7 +179,7 @@ impl Oidc {
         let fetches = async {
             let discovery: Discovery = self.get(&url).await?;
             if discovery.issuer != issuer.url {
-                return Err(TokenError::Issuer("it says that it is another"));
+                return Err(TokenError::Issuer("its `issuer` is different"));
             }
             let keys = Issuer::new(&discovery.jwks_uri, &issuer.audience)
                 .map_err(|_| TokenError::Issuer("its keys are at an unsafe URL"))?;
@@ -198,15 +198,15 @@ impl Oidc {
             .map_err(|_| TokenError::Issuer("its URL is malformed"))?;
         let answer = self.client.ask(request, MAX_ANSWER).await?;
         if answer.status() != 200 {
-            return Err(TokenError::Issuer("its answer is not 200"));
+            return Err(TokenError::Issuer("its status is not 200"));
         }
         serde_json::from_slice(answer.body())
-            .map_err(|_| TokenError::Issuer("its answer is malformed"))
+            .map_err(|_| TokenError::Issuer("its response is malformed"))
     }
 }
 
 fn find(set: &JwkSet, kid: &str) -> Option<DecodingKey> {
-    // A symmetric key among them would let anybody who can read it sign.
+    // A symmetric key in the set would let everybody who can read it sign tokens.
     let jwk = set.find(kid)?;
     let asymmetric = !matches!(
         jwk.algorithm,

@@ -1,5 +1,5 @@
-//! Problem details (RFC 9457): the one form of every error response. `detail` only ever repeats the
-//! caller's own input; causes go to the log.
+//! Problem details (RFC 9457), the only form of error responses. `detail` only repeats the caller's
+//! own input; causes are only logged.
 
 pub mod kinds;
 
@@ -22,18 +22,16 @@ pub use kinds::Kind;
 
 use crate::{blobs, journal, queue, runs, secrets, store};
 
-/// A fault in a request's body, and where it is.
+/// A fault in a request body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
     /// An RFC 6901 pointer into the body.
     #[schema(example = "/name")]
     pub pointer: String,
-    /// What is wrong there.
     #[schema(example = "missing field `name`")]
     pub detail: String,
 }
 
-/// Why a request failed.
 #[derive(Debug, Clone)]
 pub struct Problem(Arc<Content>);
 
@@ -47,13 +45,12 @@ struct Content {
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// A caller's text, cut to what a message repeats.
+/// A caller's string, cut to the length that a message may repeat.
 pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
 impl Problem {
-    /// A problem of this kind.
     #[must_use]
     pub fn new(kind: &'static Kind) -> Self {
         Self(Arc::new(Content {
@@ -71,13 +68,13 @@ impl Problem {
         self
     }
 
-    /// `400` for a body with these faults.
+    /// `400` with faults of the body.
     #[must_use]
     pub fn invalid(errors: Vec<Fault>) -> Self {
         Self::new(&kinds::INVALID_BODY).change(|own| own.errors = errors)
     }
 
-    /// `400` for one member of a body.
+    /// `400` with a fault of one member of the body.
     #[must_use]
     pub fn invalid_member(pointer: &str, detail: impl Into<String>) -> Self {
         Self::invalid(vec![Fault {
@@ -95,7 +92,7 @@ impl Problem {
             .with_header(WWW_AUTHENTICATE, challenge)
     }
 
-    /// `401` for an invalid credential. What exactly is wrong with it goes to the log alone.
+    /// `401` for an invalid credential. The reason is only logged.
     #[must_use]
     pub fn bad_credential() -> Self {
         let challenge = HeaderValue::from_static("Bearer realm=\"aias\", error=\"invalid_token\"");
@@ -108,7 +105,7 @@ impl Problem {
             && challenge.is_some_and(|value| value.as_bytes().ends_with(b"\"invalid_token\""))
     }
 
-    /// The same problem with its cause, which goes to the log alone.
+    /// Adds a cause, which is only logged.
     #[must_use]
     pub fn because(self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.change(|own| own.cause = Some(Arc::from(cause.into())))
@@ -121,7 +118,7 @@ impl Problem {
         Self::new(&kinds::BAD_SIGNATURE).with_header(WWW_AUTHENTICATE, challenge)
     }
 
-    /// `402`: the plan allows no more of a feature.
+    /// `402`: the plan does not allow more of a feature.
     #[must_use]
     pub fn plan_limit(feature: &str, limit: u64, used: u64, plan: PlanName) -> Self {
         Self::new(&kinds::PLAN_LIMIT_EXCEEDED)
@@ -174,13 +171,13 @@ impl Problem {
         Self::new(&kinds::INVALID_WORKFLOW).change(|own| own.errors = errors)
     }
 
-    /// The same problem with `Retry-After`, at least one second.
+    /// Adds `Retry-After`, at least one second.
     #[must_use]
     pub fn retry_after(self, seconds: i64) -> Self {
         self.with_header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
-    /// `503`: a dependency is down; the same request may succeed later.
+    /// `503`: a dependency is unavailable; the same request may succeed later.
     #[must_use]
     pub fn unavailable(cause: impl StdError + Send + Sync + 'static) -> Self {
         Self::new(&kinds::UNAVAILABLE).retry_after(2).because(cause)
@@ -192,13 +189,13 @@ impl Problem {
         Self::new(&kinds::INTERNAL).because(cause)
     }
 
-    /// The same problem with a sentence about this occurrence.
+    /// Adds an explanation of this occurrence.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         self.change(|own| own.detail = Some(detail.into()))
     }
 
-    /// The same problem with an extension member.
+    /// Adds an extension member.
     #[must_use]
     pub fn member(self, name: &str, value: impl Into<Value>) -> Self {
         self.change(|own| {
@@ -206,7 +203,7 @@ impl Problem {
         })
     }
 
-    /// The same problem with a header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
         self.change(|own| {
@@ -214,7 +211,7 @@ impl Problem {
         })
     }
 
-    /// The same problem with these headers.
+    /// Adds headers.
     #[must_use]
     pub fn with_headers(
         self,
@@ -223,7 +220,6 @@ impl Problem {
         self.change(|own| own.headers.extend(headers))
     }
 
-    /// Its kind.
     #[must_use]
     pub fn kind(&self) -> &'static Kind {
         self.0.kind
@@ -256,7 +252,7 @@ impl Problem {
     }
 }
 
-/// The status and headers; the layer that knows the request writes the body.
+/// Sets the status and headers; a layer adds the body, which contains the path and the request id.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
@@ -343,7 +339,7 @@ impl From<journal::Error> for Problem {
 }
 
 impl Problem {
-    /// The problem of a refused transaction, under the limits of the caller's plan.
+    /// The problem of a refused transaction, with the limits of the caller's plan.
     #[must_use]
     pub fn refused(refused: store::Refused, limits: &Limits) -> Self {
         match refused {

@@ -1,4 +1,4 @@
-//! Query strings, read into types that refuse unknown parameters.
+//! Query strings, parsed into types that refuse unknown parameters.
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,9 +16,10 @@ use crate::store::{Cursor, Listing, Page};
 
 /// The query of a route.
 pub trait Query: Sized + Send {
-    /// Reads the query of a request.
+    /// Parses the query of a request.
     ///
     /// # Errors
+    ///
     /// `400` for an unknown or malformed parameter.
     fn read(head: &Head) -> Result<Self>;
 }
@@ -28,7 +29,7 @@ const TENANT: &str = "tenant_id";
 
 type Pair = (String, String);
 
-/// The parameters of a query but for the tenant's name.
+/// The parameters of a query except for the tenant.
 fn pairs(head: &Head) -> Vec<Pair> {
     form_urlencoded::parse(head.query().as_bytes())
         .filter(|(name, _)| name != TENANT)
@@ -36,7 +37,7 @@ fn pairs(head: &Head) -> Vec<Pair> {
         .collect()
 }
 
-/// Reads parameters into a type that refuses unknown ones (`#[serde(deny_unknown_fields)]`).
+/// Parses parameters into a type that refuses unknown ones (`#[serde(deny_unknown_fields)]`).
 fn deserialize<T: DeserializeOwned + IntoParams>(pairs: &[Pair], paged: bool) -> Result<T> {
     let text = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
@@ -67,17 +68,16 @@ fn deserialize<T: DeserializeOwned + IntoParams>(pairs: &[Pair], paged: bool) ->
 
 fn unknown_parameter(name: &str, known: &[String]) -> Problem {
     let known = if known.is_empty() {
-        "this route takes none".to_owned()
+        "this route has no query parameters".to_owned()
     } else {
-        format!("this route takes {}", known.join(", "))
+        format!("the parameters are {}", known.join(", "))
     };
     Problem::new(&kinds::UNKNOWN_PARAMETER).detail(format!(
-        "there is no query parameter `{}`: {known}",
+        "unknown query parameter `{}`: {known}",
         shown(name)
     ))
 }
 
-/// No parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoQuery;
 
@@ -96,7 +96,7 @@ impl Query for NoQuery {
 #[into_params(parameter_in = Query)]
 pub struct NoFilter {}
 
-/// Parameters of a route that is no list.
+/// The parameters of a route that is not a list.
 #[derive(Debug, Clone)]
 pub struct Parameters<T>(pub T);
 
@@ -109,11 +109,10 @@ impl<T: DeserializeOwned + IntoParams + Send> Query for Parameters<T> {
 /// The parameters of a list: a filter and a page.
 #[derive(Debug, Clone)]
 pub struct List<F = NoFilter> {
-    /// What is listed.
     pub filter: F,
     limit: usize,
     cursor: Option<String>,
-    /// The path and the filter: what a cursor is bound to, together with the tenant.
+    /// The path and the filter. A cursor is bound to them and to the tenant.
     name: String,
 }
 
@@ -122,10 +121,10 @@ pub struct List<F = NoFilter> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what `List` reads")]
 pub struct PageParams {
-    /// How many items a page has at most.
+    /// The most items of a page.
     #[param(minimum = 1, maximum = 100, default = 25)]
     limit: Option<u32>,
-    /// The `next_cursor` of the page before, as it was.
+    /// The `next_cursor` of the previous page.
     #[param(min_length = 1, max_length = 1024, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
@@ -142,7 +141,7 @@ impl<F: DeserializeOwned + IntoParams + Send> Query for List<F> {
             let mut found = page.iter().filter(|(name, _)| name == wanted);
             match (found.next(), found.next()) {
                 (_, Some(_)) => Err(Problem::new(&kinds::BAD_PARAMETER)
-                    .detail(format!("`{wanted}` is there more than once"))),
+                    .detail(format!("`{wanted}` must occur only once"))),
                 (first, None) => Ok(first.map(|(_, value)| value.as_str())),
             }
         };
@@ -154,7 +153,7 @@ impl<F: DeserializeOwned + IntoParams + Send> Query for List<F> {
                 .filter(|limit| (1..=MAX_LIMIT).contains(limit))
                 .ok_or_else(|| {
                     Problem::new(&kinds::BAD_LIMIT)
-                        .detail(format!("`limit` is a number from 1 to {MAX_LIMIT}"))
+                        .detail(format!("`limit` must be a number from 1 to {MAX_LIMIT}"))
                 })?,
         };
         let shown: Vec<String> = filter
@@ -171,10 +170,11 @@ impl<F: DeserializeOwned + IntoParams + Send> Query for List<F> {
 }
 
 impl<A: HasApi, F> Context<A, List<F>> {
-    /// Answers with a page of the list: `{"data": […], "next_cursor": …}`.
+    /// Responds with a page of the list: `{"data": […], "next_cursor": …}`.
     ///
     /// # Errors
-    /// `400` for a cursor that is not from this list, or what `fetch` reports.
+    ///
+    /// `400` for a cursor of another list, or the error of `fetch`.
     pub async fn page<T, V: Serialize>(
         &self,
         fetch: impl AsyncFnOnce(Listing) -> Result<Page<T>>,
@@ -203,6 +203,7 @@ impl<A: HasApi, F> Context<A, List<F>> {
 /// A list that always fits into one page.
 ///
 /// # Errors
+///
 /// As [`response::json`].
 pub fn whole_list<V: Serialize>(data: &[V]) -> Result {
     response::json(StatusCode::OK, &json!({"data": data, "next_cursor": null}))

@@ -1,6 +1,6 @@
-//! How many requests a tenant makes, counted in this execution environment: a bound on the work that
-//! one tenant can cause in it, reported in `RateLimit` headers. It costs no call; the plan's exact
-//! rate is counted where events are admitted.
+//! Request rates of tenants in this execution environment, reported in `RateLimit` headers. They
+//! bound the work that one tenant can cause here and need no AWS call. The exact event rate of a
+//! plan is enforced by admission.
 
 use std::{
     convert::Infallible,
@@ -20,17 +20,16 @@ pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// `RateLimit-Policy` of the same draft.
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// How many callers are counted at once.
+/// The most callers that are counted.
 const MAX_CALLERS: usize = 10_000;
 
-/// How many invalid credentials one address may try in a window.
+/// The most invalid credentials from one address in a window.
 pub(super) const MAX_FAILURES: u32 = 100;
 
-/// What each caller did in the current window.
+/// Counts per caller in the current window.
 #[derive(Debug)]
 struct Counts(Cache<String, Arc<Mutex<Count>>>);
 
-/// A window and how often something happened in it.
 #[derive(Debug, Default)]
 struct Count {
     window: i64,
@@ -44,7 +43,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Passes the caller's count in this window to `change`.
+    /// Calls `change` with the caller's count in this window.
     fn with<T>(&self, caller: &str, window: i64, change: impl FnOnce(&mut u32) -> T) -> T {
         let Ok(own) = self
             .0
@@ -57,16 +56,15 @@ impl Counts {
     }
 }
 
-/// The requests of each caller.
+/// Requests per caller.
 #[derive(Debug, Default)]
 pub(super) struct RequestCounts(Counts);
 
-/// The failed attempts of each address. To guess a key of 256 bits is hopeless anyway; this bounds
-/// what trying costs.
+/// Failed attempts per address. Guessing a 256-bit key is hopeless; this bounds the cost of trying.
 #[derive(Debug, Default)]
 pub(super) struct FailedAttempts(Counts);
 
-/// How much of its window a caller has left.
+/// The remaining requests of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RateState {
     quota: u32,
@@ -74,7 +72,7 @@ pub(super) struct RateState {
     resets_in: i64,
 }
 
-/// The current window's number, and in how many seconds it ends.
+/// The number of the current window, and the seconds until it ends.
 fn window_at(now: Timestamp) -> (i64, i64) {
     let length = i64::from(Limits::RATE_WINDOW_SECONDS);
     let second = now.as_second();
@@ -85,7 +83,7 @@ fn window_at(now: Timestamp) -> (i64, i64) {
 }
 
 impl FailedAttempts {
-    /// Refuses an address that has failed too often, whatever credential it sends now.
+    /// Refuses an address with too many failed attempts, whatever its credential.
     pub(super) fn check(&self, address: &str, now: Timestamp) -> Result<(), Problem> {
         let (window, resets_in) = window_at(now);
         if self.0.with(address, window, |failed| *failed) >= MAX_FAILURES {
@@ -94,7 +92,6 @@ impl FailedAttempts {
         Ok(())
     }
 
-    /// Counts a failed attempt.
     pub(super) fn add(&self, address: &str, now: Timestamp) {
         let (window, _) = window_at(now);
         self.0.with(address, window, |failed| *failed += 1);
@@ -102,7 +99,7 @@ impl FailedAttempts {
 }
 
 impl RequestCounts {
-    /// Counts a request of a tenant, or of a user who has not named one.
+    /// Counts a request of a tenant, or of a user without a tenant.
     pub(super) fn add(
         &self,
         caller: &str,
@@ -124,7 +121,7 @@ impl RequestCounts {
         if remaining.is_none() {
             let problem = Problem::new(&kinds::RATE_LIMITED)
                 .detail(format!(
-                    "the plan allows {quota} requests in {} seconds",
+                    "the plan allows {quota} requests per {} seconds",
                     Limits::RATE_WINDOW_SECONDS
                 ))
                 .retry_after(resets_in);

@@ -1,4 +1,4 @@
-//! What a request says beside its path parameters and its body.
+//! Requests without path parameters and body.
 
 use std::convert::Infallible;
 
@@ -14,38 +14,34 @@ use serde::Serialize;
 
 use super::{problem::Problem, response::etag_of};
 
-/// What the server in front knows of a request. It puts this into the request's extensions; no
-/// client can.
+/// Properties of a request that only the server knows. It adds them as an extension, which no
+/// client can do.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
-    /// The request's id.
     pub request_id: String,
-    /// The address that it came from; empty where the server does not know it.
+    /// The address of the client; empty if unknown.
     pub source_ip: String,
-    /// The host name that it came to, where the request itself names none.
+    /// The host name of the server, used if the request has none.
     pub host: String,
 }
 
 /// A request without its body.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// Its method.
     pub method: Method,
-    /// Its path and query.
     pub uri: Uri,
     headers: HeaderMap,
-    /// Where it came from.
     pub origin: Origin,
 }
 
-/// A header's value as text. Unlike [`HeaderValue::to_str`] it takes UTF-8, as providers send it.
+/// A header value as a string. Unlike [`HeaderValue::to_str`] it accepts UTF-8, which providers
+/// send.
 #[must_use]
 pub(super) fn text_of(value: &HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok()
 }
 
 impl Head {
-    /// The head of a request.
     #[must_use]
     pub fn of(parts: &Parts) -> Self {
         Self {
@@ -56,19 +52,18 @@ impl Head {
         }
     }
 
-    /// A header's value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(text_of)
     }
 
-    /// All headers, their names in lower case.
+    /// All headers, with lower-case names.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let texts = self.headers.iter();
         texts.filter_map(|(name, value)| Some((name.as_str(), text_of(value)?)))
     }
 
-    /// The query string, without the `?`.
+    /// Without the `?`.
     #[must_use]
     pub fn query(&self) -> &str {
         self.uri.query().unwrap_or_default()
@@ -86,9 +81,10 @@ impl Head {
         format!("{scheme}://{host}")
     }
 
-    /// Refuses a change to an object whose `ETag` is not among those of `If-Match`.
+    /// Refuses a change unless `If-Match` has the current `ETag` of the object.
     ///
     /// # Errors
+    ///
     /// `412`.
     pub fn check_if_match<T: Serialize>(&self, view: &T) -> Result<(), Problem> {
         let Some(wanted) = self.header(IF_MATCH.as_str()) else {

@@ -1,4 +1,4 @@
-//! Responses. Their bodies are text, so that an idempotent request can store its response.
+//! Responses. Bodies are strings, so that the response to an idempotent request can be stored.
 
 use aias_domain::canonical;
 use http::{
@@ -9,13 +9,11 @@ use serde::Serialize;
 
 use super::problem::Problem;
 
-/// A response with a body of text.
 pub type Response = http::Response<String>;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type Result<T = Response> = std::result::Result<T, Problem>;
 
-/// A body of this type.
 #[must_use]
 pub fn text(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let mut response = Response::new(body);
@@ -25,18 +23,20 @@ pub fn text(status: StatusCode, content_type: &'static str, body: String) -> Res
     response
 }
 
-/// A JSON body.
+/// A JSON response.
 ///
 /// # Errors
+///
 /// When the view cannot be written as JSON.
 pub fn json<T: Serialize>(status: StatusCode, view: &T) -> Result {
     let body = serde_json::to_string(view).map_err(Problem::internal)?;
     Ok(text(status, "application/json", body))
 }
 
-/// One object, with the `ETag` of its state.
+/// A response with an object and its `ETag`.
 ///
 /// # Errors
+///
 /// As [`json`].
 pub fn object<T: Serialize>(status: StatusCode, view: &T) -> Result {
     let response = json(status, view)?;
@@ -44,15 +44,16 @@ pub fn object<T: Serialize>(status: StatusCode, view: &T) -> Result {
     Ok(response.with(ETAG, etag))
 }
 
-/// `201` with a new object, which lives at `path`.
+/// `201` with a new object and its `Location`.
 ///
 /// # Errors
+///
 /// As [`json`].
 pub fn created<T: Serialize>(path: String, view: &T) -> Result {
     Ok(object(StatusCode::CREATED, view)?.with(LOCATION, path))
 }
 
-/// `200` with a body of plain text, such as the challenge that a provider wants repeated.
+/// `200` with plain text, for example the challenge of a handshake.
 #[must_use]
 pub fn plain(body: String) -> Response {
     text(StatusCode::OK, "text/plain; charset=utf-8", body)
@@ -74,9 +75,8 @@ pub fn found(url: String) -> Response {
     response.with(LOCATION, url)
 }
 
-/// Adding headers.
 pub trait WithHeader: Sized {
-    /// The same response with this header. A value that no header may have is left out, and logged.
+    /// Adds a header. An invalid value is omitted and logged.
     #[must_use]
     fn with(self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self;
 }

@@ -1,4 +1,4 @@
-//! The signatures of tokens, by the cryptography that TLS brings (`docs/decisions/0006`).
+//! Signatures of tokens, verified with the cryptography of the TLS library (`docs/decisions/0006`).
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind,
@@ -10,7 +10,7 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-/// What a token may be signed with: RS256 by a key of 2,048 bits or more, or ES256.
+/// Accepts RS256 with keys of at least 2,048 bits, and ES256.
 pub(super) static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
     verifier_factory: verifier,
@@ -113,7 +113,7 @@ mod tests {
         assert!(!es256(ES256, RS256_SIGNATURE));
         assert!(!rs256(RS256, ""));
         assert!(!es256(ES256, ""));
-        // (0, 0), which a check that forgets the range takes for any message.
+        // (0, 0): an implementation without range checks accepts it for any message.
         assert!(!es256(ES256, &"A".repeat(86)));
     }
 
@@ -130,7 +130,7 @@ mod tests {
         let ec = DecodingKey::from_ec_components(POINT.0, POINT.1).unwrap();
         refused(check(ES256, ES256_SIGNATURE, &rsa, Algorithm::ES256));
         refused(check(RS256, RS256_SIGNATURE, &ec, Algorithm::RS256));
-        // The public key as a secret that everybody knows.
+        // The public key as a symmetric secret, which everybody knows.
         let secret = DecodingKey::from_secret(MODULUS.as_bytes());
         for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::HS256] {
             refused(check(RS256, RS256_SIGNATURE, &secret, algorithm));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_short_rsa_key_is_taken_for_none() {
-        // 1,024 bits, and what it signed.
+        // 1,024 bits, and a signature made with it.
         let modulus = "2lsNf_emJmO8IkGFcThS11Z8mg7ei0E50sVyy4izHCpbPlkuVIhedEZqLsy0tUeyQyo-lGg0KznvXbpgHh0V4Loee8nbHf4ByI22x0auChbstbrFd-T3inH_t9MhYgQDc70jZs63Xkp3-NteY6DiN-kYnrN7Uyk0BEnVd5hJqc0";
         let signature = "ZYQbE8QLuR2SjkDf18gNLUD-iBfPYNa8MyRw9co6x4Q-cDq_CyPC7_SoszVEIWXd70PQ7_t4c-oeqDsozjcaLv9U-DnzMTyfhDjL8dINGPv53cDjXFZEhY0GG4qj-U2P6Yrzotmksash2ur1ksPUy64XzoNThiGsIuoyUhncQAU";
         let short = DecodingKey::from_rsa_components(modulus, "AQAB").unwrap();

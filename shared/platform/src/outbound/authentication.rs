@@ -1,4 +1,4 @@
-//! How a request shows who sends it.
+//! Authentication of outgoing requests.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,18 @@ use serde_json::{Map, Value};
 use super::{Concealed, Error, Outbound, header};
 use crate::cache::{self, Cache};
 
-/// How many tokens are kept.
+/// The most cached tokens.
 const MAX_TOKENS: usize = 256;
 
-/// How long a token without `expires_in` is used, and how long before its end one is used no more.
+/// The lifetime of a token without `expires_in`, and how long before its end a token is no longer
+/// used.
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// The longest life that is believed.
+/// The longest lifetime of a cached token.
 const MAX_LIFE: Duration = Duration::from_secs(3_600);
 
-/// Tokens that were got, each tenant's own.
+/// Cached tokens, separate per tenant.
 pub(super) struct Tokens(Cache<(TenantId, OAuth2), (String, Instant)>);
 
 impl Default for Tokens {
@@ -53,7 +54,7 @@ impl Tokens {
     }
 }
 
-/// RFC 6749, 5.1.
+/// RFC 6749, section 5.1.
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: String,
@@ -61,14 +62,14 @@ struct TokenAnswer {
     expires_in: Option<u64>,
 }
 
-/// OpenID Connect Discovery 1.0, 3.
+/// OpenID Connect Discovery 1.0, section 3.
 #[derive(Deserialize)]
 struct Discovery {
     token_endpoint: String,
 }
 
 impl Outbound {
-    /// Follows a request that shows who sends it.
+    /// Sends a request with its authentication.
     pub(super) async fn authenticated(
         &self,
         tenant: TenantId,
@@ -100,14 +101,14 @@ impl Outbound {
                 if response.status != 401 || fresh {
                     return Ok(response);
                 }
-                // The token may have been taken back since it was got.
+                // The token may have been revoked since it was cached.
                 self.tokens.forget(&cached);
                 let (token, _) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
                 concealed.add_authorization(&bearer);
                 self.follow(request, Some(key), Some(&bearer)).await
             }
-            // The caller puts the tenant's own in its place before.
+            // The executor replaces this policy by the value of the secret.
             Some(Authentication::Secret { name, .. }) => {
                 let why = format!("the tenant has no secret `{name}`");
                 Err(Error::Authentication(why))
@@ -127,10 +128,12 @@ impl Outbound {
         let Some(challenge) = challenge else {
             return Ok(first);
         };
-        let refused = |_| Error::Authentication("the challenge cannot be answered".to_owned());
-        // Built without RFC 7617: a password never goes out in clear by this policy.
+        let refused =
+            |_| Error::Authentication("the challenge of the host is not supported".to_owned());
+        // The `digest_auth` features exclude RFC 7617, so this policy never sends a password in
+        // plain text.
         let mut client = PasswordClient::try_from(challenge).map_err(refused)?;
-        let url = url::Url::parse(&request.uri).map_err(|_| Error::Malformed("not a URI"))?;
+        let url = url::Url::parse(&request.uri).map_err(|_| Error::Malformed("invalid URI"))?;
         let target = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
@@ -146,7 +149,7 @@ impl Outbound {
         self.follow(request, Some(key), Some(&answer)).await
     }
 
-    /// A token, and whether it was got just now.
+    /// A token, and whether it was requested just now.
     async fn token(&self, key: &(TenantId, OAuth2)) -> Result<(String, bool), Error> {
         if let Some(token) = self.tokens.kept(key) {
             return Ok((token, false));
@@ -168,7 +171,7 @@ impl Outbound {
         let mut authorization = None;
         match &policy.client {
             (Some(id), Some(secret)) if policy.basic => {
-                // RFC 6749, 2.3.1: both are form-encoded first.
+                // RFC 6749, section 2.3.1: both are form-encoded first.
                 let encoded = |text: &str| -> String {
                     form_urlencoded::byte_serialize(text.as_bytes()).collect()
                 };
@@ -221,18 +224,18 @@ fn asked(method: &str, uri: String, body: Option<String>, content_type: &str) ->
     }
 }
 
-/// An authority's answer. What it says beside is not repeated: it may hold a token.
+/// Parses the response of an authority. Errors do not repeat it, since it may contain a token.
 fn read<T: serde::de::DeserializeOwned>(response: &HttpResponse) -> Result<T, Error> {
     if response.status != 200 {
-        let why = format!("the authority answered {}", response.status);
+        let why = format!("the authority responded with status {}", response.status);
         return Err(Error::Authentication(why));
     }
     let Body::Text(text) = &response.body else {
         return Err(Error::Authentication(
-            "the authority's answer is not JSON".to_owned(),
+            "the authority's response is not JSON".to_owned(),
         ));
     };
     serde_json::from_str(text).map_err(|_| {
-        Error::Authentication("the authority's answer lacks what is asked for".to_owned())
+        Error::Authentication("the authority's response lacks the expected members".to_owned())
     })
 }

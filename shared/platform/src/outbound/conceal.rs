@@ -1,4 +1,4 @@
-//! What a host is told to know who asks, it may tell again: its answer is kept without it.
+//! Redacts credentials from responses, since a host can repeat what it was sent.
 
 use aias_domain::secret::{MIN_TEXT_BYTES, texts_of};
 use aias_engine::journal::{Body, Failure, HttpResponse};
@@ -6,13 +6,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-/// What stands in an answer where a credential was.
+/// Replaces a credential in a response.
 const CONCEALED: &str = "[secret]";
 
-/// How often JSON may be a text in JSON.
+/// How often a JSON document may be nested as a string in another.
 const JSON_IN_JSON: usize = 3;
 
-/// Texts that no answer may have when it is kept.
+/// Strings to redact from responses.
 #[derive(Default)]
 pub struct Concealed(Vec<String>);
 
@@ -23,11 +23,11 @@ impl std::fmt::Debug for Concealed {
 }
 
 impl Concealed {
-    /// Adds a secret's value, in the spellings that an answer may have of it.
+    /// Adds the value of a secret, in all encodings that a response may contain.
     pub fn add(&mut self, value: &Value) {
         for text in texts_of(value) {
             self.add_text(text);
-            // JSON, and JSON that is a text in JSON, and once more.
+            // In JSON, in JSON nested as a string in JSON, and once more nested.
             let mut spelled = text.to_owned();
             for _ in 0..JSON_IN_JSON {
                 let json = Value::from(spelled).to_string();
@@ -37,13 +37,13 @@ impl Concealed {
             self.add_text(&utf8_percent_encode(text, NON_ALPHANUMERIC).to_string());
             let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             self.add_text(&form);
-            // As a host's name.
+            // As a host name.
             self.add_text(&text.to_lowercase());
             self.add_text(STANDARD.encode(text).trim_end_matches('='));
         }
     }
 
-    /// Adds the credentials of an `Authorization` header's value.
+    /// Adds the credentials of an `Authorization` header.
     pub(super) fn add_authorization(&mut self, value: &str) {
         if let Some((_, credentials)) = value.split_once(' ') {
             self.add_text(credentials);
@@ -53,12 +53,12 @@ impl Concealed {
     fn add_text(&mut self, text: &str) {
         if text.len() >= MIN_TEXT_BYTES && !self.0.iter().any(|known| known == text) {
             self.0.push(text.to_owned());
-            // The longest first: one may be a part of another.
+            // Longest first, since one may be part of another.
             self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
         }
     }
 
-    /// The answer without any of them.
+    /// Redacts a response.
     pub(super) fn clean(&self, mut response: HttpResponse) -> HttpResponse {
         if self.0.is_empty() {
             return response;
@@ -79,7 +79,7 @@ impl Concealed {
         response
     }
 
-    /// The failure without any of them: a host's name may be one.
+    /// Redacts a failure, since a host name may contain a secret.
     pub(super) fn clean_failure(&self, mut failure: Failure) -> Failure {
         self.clean_text(&mut failure.detail);
         failure
@@ -93,7 +93,7 @@ impl Concealed {
         }
     }
 
-    /// The same for bytes that are no text; none when nothing is in them.
+    /// Redacts bytes that are not UTF-8; none if there is nothing to redact.
     fn cleaned_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut cleaned: Option<Vec<u8>> = None;
         for credential in &self.0 {

@@ -1,6 +1,6 @@
-//! Which addresses a tenant's calls may reach: what the whole Internet may. A name is resolved here,
-//! all its addresses are checked, and the connection goes to one of these and nowhere else, so a name
-//! that changes between two look-ups gains nothing.
+//! Restricts the addresses that requests of tenants may reach to public ones. A name is resolved
+//! here, all its addresses are checked, and the connection uses one of these addresses. A name that
+//! resolves differently the next time gains nothing.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// Networks of IPv4 that are not public (IANA's special-purpose registry).
+/// IPv4 networks that are not public (IANA special-purpose address registry).
 const CLOSED_V4: [(Ipv4Addr, u8); 15] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -30,8 +30,8 @@ const CLOSED_V4: [(Ipv4Addr, u8); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// The one network of IPv6 that is public, and what of it is not: addresses that hold another one
-/// (6to4, Teredo), and those for documents and tests.
+/// The only public IPv6 network, and its parts that are not public: addresses that embed another
+/// address (6to4, Teredo), and those for documentation and tests.
 const OPEN_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 const CLOSED_V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
@@ -44,12 +44,11 @@ fn holds(network: IpAddr, length: u8, address: IpAddr) -> bool {
     IpNet::new(network, length).is_ok_and(|network| network.contains(&address))
 }
 
-/// Whether anybody on the Internet may reach an address.
 fn is_public(address: IpAddr) -> bool {
     let is_in = |(network, length): (IpAddr, u8)| holds(network, length, address);
     match address {
         IpAddr::V4(_) => !CLOSED_V4.into_iter().any(|(n, l)| is_in((n.into(), l))),
-        // What holds an IPv4 address (mapped, NAT64) lies outside the public network.
+        // Addresses that embed an IPv4 address (mapped, NAT64) are outside the public network.
         IpAddr::V6(_) => {
             is_in((OPEN_V6.0.into(), OPEN_V6.1))
                 && !CLOSED_V6.into_iter().any(|(n, l)| is_in((n.into(), l)))
@@ -57,23 +56,22 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// A text that names no network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a network, such as 10.0.0.0/8")]
 pub struct BadNetwork(String);
 
-/// What calls may reach.
+/// The addresses that requests may reach.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     also: Vec<IpNet>,
 }
 
-/// Why an address may not be called.
+/// Why an address is refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refused(String);
 
-/// Public addresses, and those of these networks, separated by commas.
+/// Public addresses, and those of a comma-separated list of networks.
 impl FromStr for Guard {
     type Err = BadNetwork;
 
@@ -91,10 +89,11 @@ impl Guard {
         is_public(address) || self.also.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether a URL may be called, as far as can be seen without a look-up.
+    /// Checks a URL without resolving its host.
     ///
     /// # Errors
-    /// Why not.
+    ///
+    /// Why it is refused.
     pub fn check(&self, url: &Url) -> Result<(), String> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err("only http and https can be called".to_owned());
@@ -115,12 +114,12 @@ impl Guard {
         if found.iter().all(|address| self.allows(*address)) {
             return Ok(found);
         }
-        let why = format!("{name} has an address that is not public");
+        let why = format!("{name} resolves to an address that is not public");
         Err(ResolveDnsError::new(Refused(why)))
     }
 }
 
-/// A resolver whose every answer is checked; the connection goes to what was checked.
+/// A resolver whose results are checked by the guard.
 #[derive(Debug, Clone)]
 pub(super) struct Guarded<R> {
     guard: Guard,
@@ -142,10 +141,10 @@ impl<R: ResolveDns> ResolveDns for Guarded<R> {
     }
 }
 
-/// What the guard said, if it is why a call failed.
+/// The refusal of the guard, if it caused the error.
 pub(super) fn refused(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
-    // Bounded: causes of causes.
+    // Bounded, in case the chain of causes is cyclic.
     for _ in 0..16 {
         let error = cause?;
         if let Some(refused) = error.downcast_ref::<Refused>() {
@@ -258,7 +257,7 @@ mod tests {
         assert!(
             refused(&error)
                 .unwrap()
-                .contains("localhost has an address")
+                .contains("localhost resolves to an address")
         );
     }
 

@@ -1,5 +1,5 @@
-//! Admission: one conditional write that counts an event in its month and in its window
-//! (`aias_domain::admission` has the rules).
+//! Admission: one conditional write that counts an event in its month and in its window.
+//! `aias_domain::admission` has the rules.
 
 use std::{
     fmt::Write as _,
@@ -30,7 +30,7 @@ use crate::{
     clock::random,
 };
 
-/// Where an event was counted.
+/// The counter item in which an event was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     at: Timestamp,
@@ -38,12 +38,12 @@ pub struct Place {
     counter: Counter,
 }
 
-/// What an event counts as.
+/// What an event is counted as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counter {
-    /// A run of the month.
+    /// A run within the monthly run quota.
     Runs,
-    /// A run beyond the month's, held back.
+    /// A suspended run beyond it.
     Suspended,
 }
 
@@ -56,8 +56,8 @@ impl Counter {
     }
 }
 
-/// What is left after an event was counted, or when it was refused. Of a plan with several shards
-/// it is an estimate: the shard's own, as if the others were alike.
+/// Remaining quota after an event was counted or refused. For a plan with several shards it is an
+/// estimate, which assumes that all shards are like the one that counted the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
     /// Events in this window.
@@ -66,28 +66,27 @@ pub struct Left {
     pub runs: u64,
 }
 
-/// Whether an event may come in.
+/// The result of counting an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It is counted.
+    /// Within the limits.
     Admitted(Place, Left),
-    /// The month's runs are used up.
+    /// The monthly run quota is used up.
     MonthFull(Left),
-    /// The window's events are used up.
+    /// The event rate of the window is used up.
     RateFull(Left),
 }
 
-/// What a tenant has used in a month.
+/// A tenant's usage in a month.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Runs that began.
     pub runs: u64,
-    /// Runs that are held back.
+    /// Runs that are suspended.
     pub suspended: u64,
 }
 
-/// Which shards are known to be used up, for as long as a window lasts, so that a tenant beyond
-/// its limits costs no writes.
+/// Shards that are known to be used up, remembered until the window ends, so that a tenant beyond
+/// its limits causes no writes.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Cache<TenantId, Full>>);
 
@@ -105,10 +104,10 @@ struct Full {
     rate: u16,
 }
 
-/// How many tenants a gate remembers.
+/// The most tenants that are remembered.
 const MAX_TENANTS: usize = 10_000;
 
-/// How often a shard is tried when its item changes in between.
+/// The most attempts when a shard's item changes concurrently.
 const ATTEMPTS: usize = 4;
 
 enum Tried {
@@ -118,10 +117,11 @@ enum Tried {
 }
 
 impl Gate {
-    /// Counts one event, if the month and the window have room for it.
+    /// Counts one event, if it is within the limits.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn admit(
         &self,
         store: &TenantStore<'_>,
@@ -164,13 +164,13 @@ impl Gate {
     }
 }
 
-/// `REMOVE` of every window's name but the current one's, for each slot.
+/// `REMOVE` expressions with the names of all other windows, by slot.
 static OTHERS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let others = |slot: u8| {
         let mut text = String::from("REMOVE ");
         for other in (0..SLOTS).filter(|other| *other != slot) {
             let comma = if text.len() > 7 { ", " } else { "" };
-            // Writing to a text does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, "{comma}w{other}");
         }
         text
@@ -179,12 +179,13 @@ static OTHERS: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 impl TenantStore<'_> {
-    /// Counts an event that the month has no room for as held back, if the plan's grace has.
+    /// Counts an event beyond the monthly run quota as suspended, if the plan allows it.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn hold(&self, limits: &Limits, now: Timestamp) -> Result<Admission, Error> {
-        // Held events are few: they are counted in the first shard.
+        // Suspended runs are few, so they are counted in the first shard only.
         let limits = Limits {
             shards: 1,
             ..*limits
@@ -261,21 +262,22 @@ impl TenantStore<'_> {
             if seen == Some(window.number) && of(&slot).unwrap_or_default() >= burst {
                 return Ok(Tried::RateFull);
             }
-            // Somebody's clock is ahead, or this event was on its way when the window ended: it
-            // counts in the newer one, whose count is not to be lost.
+            // Another function's clock is ahead, or the window ended after this event arrived. The
+            // event is counted in the newer window, whose count must not be reset.
             if let Some(newer) = seen.filter(|seen| *seen > window.number) {
                 window.number = newer;
                 continue;
             }
-            // The name is an old window's, or another write came first: once more, in its form.
+            // The name belongs to an old window, or the item changed concurrently: repeat the write
+            // in the matching form.
             taken_by = seen.filter(|seen| *seen != window.number && of(&slot).is_some());
         }
         Err(Error::Unavailable(
-            "the admission counter does not hold still".into(),
+            "the admission counter keeps changing".into(),
         ))
     }
 
-    /// The write that counts. `taken_by` is the old window that has this window's name.
+    /// The write that counts. `taken_by` is the old window that has the same name.
     fn counting(
         &self,
         place: Place,
@@ -317,19 +319,21 @@ impl TenantStore<'_> {
         }
     }
 
-    /// Takes back what was counted for an event that was not new, or did not come in. Its window
-    /// keeps it.
+    /// Reverts the count of an event that was a duplicate or was not accepted. The count of its
+    /// window is not reverted.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn unadmit(&self, place: Place) -> Result<(), Error> {
         self.uncount(place.at, place.shard, place.counter).await
     }
 
-    /// Takes back that a run accepted at `at` is held: it goes on, or it is gone.
+    /// Reverts the count of a suspended run accepted at `at`, which was resumed or ended.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub(super) async fn unhold(&self, at: Timestamp) -> Result<(), Error> {
         self.uncount(at, 0, Counter::Suspended).await
     }
@@ -351,16 +355,17 @@ impl TenantStore<'_> {
             .map(|_| ())
             .map_err(classify);
         match result {
-            // Nothing is counted that could be taken back.
+            // The counter is already zero.
             Err(Error::Conflict) => Ok(()),
             other => other,
         }
     }
 
-    /// What the tenant has used in the month of `now`.
+    /// The tenant's usage in the month of `now`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn usage(&self, now: Timestamp) -> Result<Usage, Error> {
         let read = async |shard: u8| {
             let key = keys::usage(self.tenant, now, shard);

@@ -1,4 +1,4 @@
-//! The audit log's entries. Each is written in the transaction of its change.
+//! Entries of the audit log. Each is written in the transaction of its change.
 
 use aias_domain::{
     audit::{Actor, Entry, KEPT_DAYS, Target},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::clock::random_id;
 
-/// How many months one page looks back at most: as many as have entries.
+/// The most months that one page reads: all that can have entries.
 const MAX_MONTHS: i64 = KEPT_DAYS / 28 + 1;
 
 pub(super) fn item_of(tenant: TenantId, entry: &Entry) -> Result<Item, Error> {
@@ -25,7 +25,7 @@ pub(super) fn item_of(tenant: TenantId, entry: &Entry) -> Result<Item, Error> {
     Ok(own)
 }
 
-/// The entry of a plan that changes.
+/// The entry of a change of plan.
 #[must_use]
 pub fn plan_entry(
     actor: Actor,
@@ -51,7 +51,7 @@ pub fn plan_entry(
 }
 
 impl<'a> TenantStore<'a> {
-    /// The same store, whose next change is told by this entry.
+    /// A store whose next change writes this entry.
     #[must_use]
     pub fn audited<'b>(&self, entry: &'b Entry) -> TenantStore<'b>
     where
@@ -63,7 +63,7 @@ impl<'a> TenantStore<'a> {
         }
     }
 
-    /// A transaction that tells of itself, if it is to.
+    /// A transaction that includes the entry, if there is one.
     pub(super) fn transaction(&self) -> Result<Transaction<'a>, Error> {
         let transaction = Transaction::new(self.store);
         Ok(match self.audit {
@@ -72,10 +72,11 @@ impl<'a> TenantStore<'a> {
         })
     }
 
-    /// The entries, newest first, from those of `now` back to those of `since`, when the tenant was made.
+    /// Entries from `now` back to `since`, the creation of the tenant; newest first.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn audit_log(
         &self,
         listing: &Listing,

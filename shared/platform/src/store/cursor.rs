@@ -1,60 +1,59 @@
-//! Lists: newest first, a page at a time, with a cursor that only fits the list it came from.
+//! Pages of lists, newest first. A cursor is valid only for the list that it came from.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::secrets::{Keyring, Purpose};
 
-/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// The items, newest first.
+    /// Newest first.
     pub items: Vec<T>,
-    /// Where the next page begins; none after the last one.
+    /// The start of the next page; none after the last one.
     pub next: Option<Cursor>,
 }
 
-/// Where a page begins: after the item with this id.
+/// The start of a page: after the item with this id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub(super) String);
 
-/// How much of a list is asked for.
+/// The requested page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     /// 1 to 100.
     pub limit: usize,
-    /// Where it begins.
+    /// The start of the page.
     pub after: Option<Cursor>,
 }
 
-/// Not a cursor of this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor of this list")]
 pub struct BadCursor;
 
 impl Cursor {
-    /// A cursor at a position of a list that is not read from a range.
+    /// A cursor of a list that is not read from a range.
     #[must_use]
     pub fn at(position: String) -> Self {
         Self(position)
     }
 
-    /// The position.
     #[must_use]
     pub fn position(&self) -> &str {
         &self.0
     }
 
-    /// The cursor's text. `list` names the tenant, the route and the query that it belongs to.
+    /// The sealed cursor. `list` identifies the tenant, the route and the query that it is valid
+    /// for.
     #[must_use]
     pub fn seal(&self, keyring: &Keyring, list: &str) -> String {
         let mac = keyring.hash(Purpose::Cursor, &[list.as_bytes(), self.0.as_bytes()]);
         URL_SAFE_NO_PAD.encode(format!("{}~{mac}", self.0))
     }
 
-    /// A cursor's text, read.
+    /// Opens a sealed cursor.
     ///
     /// # Errors
-    /// When it was not made by [`Cursor::seal`] for the same list.
+    ///
+    /// When it was not sealed for the same list.
     pub fn open(keyring: &Keyring, list: &str, text: &str) -> Result<Self, BadCursor> {
         if text.len() > 1_024 {
             return Err(BadCursor);
@@ -75,7 +74,7 @@ impl Cursor {
 }
 
 impl<T> Page<T> {
-    /// A page of items that were read one more than asked for, to see whether there are more.
+    /// A page from items of which one more than `limit` was read, to know whether there are more.
     pub(super) fn cut(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> String) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);

@@ -1,7 +1,8 @@
-//! Deflating what items hold: RFC 1951 with a dictionary, after a byte that names it.
+//! Compression of item attributes: raw DEFLATE (RFC 1951) with a preset dictionary, after a byte
+//! that identifies the dictionary.
 //!
-//! The dictionary is what runs, logs and webhooks have in common. A webhook of a KiB is a third smaller
-//! with it than without, and each KiB of an item is a write unit (`docs/decisions/0021`).
+//! The dictionary contains strings that are common in runs, logs and webhooks. It makes a webhook
+//! of 1 KiB a third smaller, and each KiB of an item costs a write unit (`docs/decisions/0021`).
 
 use std::cell::RefCell;
 
@@ -9,15 +10,15 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use super::Error;
 
-/// Names [`DICTIONARY`]. What is stored begins with it: another dictionary gets another number, and
-/// this one stays as long as anything has it.
+/// The id of [`DICTIONARY`]. Another dictionary needs another id; this one must be kept as long as
+/// stored items use it.
 const FORMAT: u8 = 1;
 
-/// What is often met stands at its end, which is the nearest.
+/// The most frequent strings are at the end, since DEFLATE encodes short distances in fewer bits.
 const DICTIONARY: &[u8] = include_bytes!("deflate/dictionary_1.txt");
 
 thread_local! {
-    /// Kept: each has a quarter of a MiB to make ready.
+    /// Reused, since each allocates a quarter of a MiB.
     static DEFLATER: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
     static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
@@ -26,9 +27,8 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Broken(Box::new(error))
 }
 
-/// Bytes, deflated.
 pub(super) fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    // What does not deflate grows by five bytes for each block.
+    // Incompressible data grows by five bytes per block.
     let mut deflated = Vec::with_capacity(bytes.len() + bytes.len() / 64 + 64);
     deflated.push(FORMAT);
     let status = DEFLATER.with_borrow_mut(|deflater| {
@@ -40,21 +40,23 @@ pub(super) fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     })?;
     match status {
         Status::StreamEnd => Ok(deflated),
-        Status::Ok | Status::BufError => Err(Error::broken("what is deflated has no room")),
+        Status::Ok | Status::BufError => Err(Error::broken(
+            "the output buffer of the compressor is too small",
+        )),
     }
 }
 
-/// Bytes, inflated; at most `max`.
+/// Decompresses at most `max` bytes.
 pub(super) fn inflate(bytes: &[u8], max: usize) -> Result<Vec<u8>, Error> {
     let Some((&FORMAT, deflated)) = bytes.split_first() else {
-        return Err(Error::broken("a deflated value of an unknown format"));
+        return Err(Error::broken("a compressed value has an unknown format"));
     };
     INFLATER.with_borrow_mut(|inflater| {
         inflater.reset(false);
         inflater.set_dictionary(DICTIONARY).map_err(broken)?;
         let mut inflated = Vec::new();
         let mut rest = deflated;
-        // Each turn has room for more, up to one byte too many.
+        // Each iteration adds capacity, up to one byte more than allowed.
         while inflated.len() <= max {
             let room = inflated.len() + 4 * deflated.len() + 64;
             inflated.reserve_exact(room.min(max + 1 - inflated.len()));
@@ -69,11 +71,11 @@ pub(super) fn inflate(bytes: &[u8], max: usize) -> Result<Vec<u8>, Error> {
                 Status::StreamEnd => break,
                 Status::Ok | Status::BufError if inflated.len() == inflated.capacity() => {}
                 Status::Ok | Status::BufError => {
-                    return Err(Error::broken("a deflated value breaks off"));
+                    return Err(Error::broken("a compressed value is truncated"));
                 }
             }
         }
-        Err(Error::broken("a deflated value is larger than it can be"))
+        Err(Error::broken("a compressed value is larger than allowed"))
     })
 }
 
@@ -129,7 +131,7 @@ mod tests {
         }
     }
 
-    /// With another dictionary of this number, nothing that is stored could be read.
+    /// With another dictionary under this id, stored items could not be read.
     #[test]
     fn the_dictionary_is_the_one_that_was_stored_with() {
         assert_eq!(

@@ -1,5 +1,6 @@
-//! What is to be done for a tenant at a time: an item in its partition, found by its hour in the
-//! index `active`. Whoever has done it takes the item away, unless it was set anew meanwhile.
+//! Scheduled tasks of tenants: an item in the tenant's partition, found by its hour in the index
+//! `active`. After running a task, the reconciler deletes the item, unless it was scheduled again
+//! in the meantime.
 
 use aias_domain::id::TenantId;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -13,14 +14,13 @@ use super::{
 };
 use crate::clock::random;
 
-/// What may be due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Task {
-    /// What a change of plan brings: more or fewer things are enabled, held runs go on.
+    /// Apply a change of plan.
     Settle,
-    /// Held runs go on.
+    /// Resume suspended runs.
     Resume,
-    /// Completed runs are reported to the payment provider.
+    /// Report completed runs to Stripe.
     Meter,
 }
 
@@ -36,35 +36,30 @@ impl Task {
     }
 }
 
-/// Something that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// For the reconciler's own use.
+    /// For the reconciler only.
     pub proof: Proof,
-    /// Whose it is.
     pub tenant_id: TenantId,
-    /// What it is.
     pub task: Task,
 }
 
-/// A wish that something is done at a time.
+/// When a task is scheduled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
-    /// When.
     pub at: Timestamp,
     mark: String,
 }
 
 const DUE_AT: &str = "due_at";
 
-/// Changed by every wish, so that one that comes while another is fulfilled is not lost.
+/// Changes whenever the task is scheduled, so that scheduling it while it runs is not lost.
 const MARK: &str = "mark";
 
 fn mark() -> AttributeValue {
     AttributeValue::S(hex::encode(random::<8>()))
 }
 
-/// The item that says so.
 pub(super) fn item(tenant: TenantId, task: Task, at: Timestamp) -> Item {
     let mut item = keys::due(tenant, task).attributes();
     item.insert(KIND.to_owned(), AttributeValue::S("due".to_owned()));
@@ -77,15 +72,16 @@ pub(super) fn item(tenant: TenantId, task: Task, at: Timestamp) -> Item {
     item
 }
 
-/// How often a wish is made while others take it away.
+/// The most attempts to schedule a task while others delete it.
 const ATTEMPTS: usize = 4;
 
 impl TenantStore<'_> {
-    /// Has `task` done at a time, or before if that was wished for. What it is to see must be
-    /// written first.
+    /// Schedules a task, or moves it to an earlier time. Data that the task reads must be written
+    /// before.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn set_due(&self, task: Task, at: Timestamp) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
             let sooner = self
@@ -126,10 +122,11 @@ impl TenantStore<'_> {
         Err(Error::Conflict)
     }
 
-    /// When `task` is due, if it is wished for.
+    /// When a task is scheduled, if it is.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn due(&self, task: Task) -> Result<Option<Wish>, Error> {
         let found = self.store.item(&keys::due(self.tenant, task), true).await?;
         Ok(found.and_then(|item| {
@@ -141,10 +138,11 @@ impl TenantStore<'_> {
         }))
     }
 
-    /// Has `task` done at `next`, or no more, unless it was wished for anew since `read`.
+    /// Reschedules a task for `next`, or deletes it, unless it was scheduled again since `read`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn done(
         &self,
         task: Task,
@@ -183,33 +181,34 @@ impl TenantStore<'_> {
                 .map_err(classify),
         };
         match result {
-            // Wished for anew meanwhile.
+            // It was scheduled again in the meantime.
             Err(Error::Conflict) => Ok(()),
             other => other,
         }
     }
 }
 
-/// How far back each look goes, in hours, and the one in the first minutes of an hour: what was due
-/// while nobody looked is found all the same.
+/// How many hours back each pass reads, and how many the passes in the first minutes of an hour
+/// read, to find tasks missed during an outage.
 const LOOK_BACK: i64 = 2;
 const LONG_LOOK_BACK: i64 = 24 * 7;
 
-/// How many hours are read at once.
+/// How many hours are read concurrently.
 const AT_ONCE: usize = 16;
 
 impl Store {
-    /// What may be due by now, of all tenants. The item itself says whether it is.
+    /// Tasks of all tenants that may be due. The task's item has the exact time.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn all_due(&self, now: Timestamp) -> Result<Vec<Due>, Error> {
         let found = of_hours(self, now).await?;
         Ok(found.iter().filter_map(due_of).collect())
     }
 }
 
-/// The keys of what is due in the hours until now.
+/// The keys of the items scheduled in the hours up to now.
 pub(super) async fn of_hours(store: &Store, now: Timestamp) -> Result<Vec<Item>, Error> {
     let minute = now.as_second().rem_euclid(3600) / 60;
     let hours = if minute < 2 {

@@ -1,4 +1,4 @@
-//! Webhook endpoints and the hashes of their path secrets.
+//! Webhook endpoints and the keyed hashes of their path secrets.
 
 use aias_domain::{
     endpoint::{Endpoint, Secret, Which},
@@ -16,31 +16,29 @@ use super::{
     transaction::{Count, Refused},
 };
 
-/// What a path secret leads to.
+/// The item of a path secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// The endpoint.
     pub endpoint_id: EndpointId,
 }
 
-/// What the way of a webhook knows of an endpoint.
+/// The objects that a webhook needs, as cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedEndpoint {
-    /// Shows that the caller knew the path secret.
+    /// Proves that the caller knew the path secret.
     pub proof: Proof,
-    /// The tenant.
     pub tenant: Tenant,
-    /// The endpoint.
     pub endpoint: Stored<Endpoint>,
-    /// The stored hash that the caller's secret has.
+    /// The keyed hash of the caller's path secret.
     pub hash: String,
 }
 
 impl TenantStore<'_> {
-    /// Makes an endpoint with one path secret.
+    /// Creates an endpoint with one path secret.
     ///
     /// # Errors
-    /// [`Refused::Limit`] when the plan allows no more.
+    ///
+    /// [`Refused::Limit`] when the plan does not allow more.
     pub async fn create_endpoint(
         &self,
         endpoint: &Endpoint,
@@ -69,10 +67,9 @@ impl TenantStore<'_> {
         )
     }
 
-    /// An endpoint.
-    ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn endpoint(&self, id: EndpointId) -> Result<Option<Stored<Endpoint>>, Error> {
         let found = self
             .store
@@ -84,7 +81,8 @@ impl TenantStore<'_> {
     /// The endpoints, newest first.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn endpoints(&self, listing: &Listing) -> Result<Page<Endpoint>, Error> {
         self.page(&keys::endpoints(self.tenant), listing, |e: &Endpoint| {
             e.id.to_string()
@@ -92,10 +90,11 @@ impl TenantStore<'_> {
         .await
     }
 
-    /// An endpoint that runs this workflow, if there is one.
+    /// An endpoint that uses this workflow, if there is one.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn endpoint_of(&self, workflow: WorkflowId) -> Result<Option<Endpoint>, Error> {
         let workflow = workflow.to_string();
         let query = RangeQuery {
@@ -111,10 +110,10 @@ impl TenantStore<'_> {
         items.pop().map(value).transpose()
     }
 
-    /// Writes an endpoint that was changed; `added` are new path secrets, `gone` those that open
-    /// nothing any more.
+    /// Writes a changed endpoint, adds path secrets and removes others.
     ///
     /// # Errors
+    ///
     /// [`Refused::Conflict`] when it has changed since it was read.
     pub async fn save_endpoint(
         &self,
@@ -154,10 +153,11 @@ impl TenantStore<'_> {
         transaction.commit().await
     }
 
-    /// Writes an endpoint that was disabled by the plan and is enabled again.
+    /// Enables an endpoint that was disabled by the plan.
     ///
     /// # Errors
-    /// [`Refused::Limit`] when the plan has no room for it.
+    ///
+    /// [`Refused::Limit`] when the plan does not allow more.
     pub async fn enable_endpoint(
         &self,
         endpoint: &Stored<Endpoint>,
@@ -175,10 +175,12 @@ impl TenantStore<'_> {
             .await
     }
 
-    /// Notes that a secret opened something. The version stays: nobody has to read again for it.
+    /// Updates `last_used_at` of a secret. The version stays the same, so that nobody has to read
+    /// the endpoint again.
     ///
     /// # Errors
-    /// When the endpoint has changed, or the table does not answer.
+    ///
+    /// When the endpoint has changed, or the table is unavailable.
     pub async fn note_use(
         &self,
         endpoint: &Stored<Endpoint>,

@@ -1,6 +1,6 @@
-//! What is more than a plan allows is disabled, and comes back with a larger plan. Each step is one
-//! transaction of the thing and the tenant's counter, so the counter is exact at every moment, and a
-//! process that dies half-way leaves the rest to the next.
+//! Disables objects beyond the limits of a plan, and enables them again with a larger one. Each
+//! object is changed in one transaction with the tenant's counter, so the counter is always exact.
+//! If the process dies, the next call does the rest.
 
 use aias_domain::plan::Limits;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -13,27 +13,27 @@ use super::{
     transaction::{Count, Refused},
 };
 
-/// How many things were disabled and enabled.
+/// How many objects were disabled and enabled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fitted {
-    /// Disabled, as more than the plan allows.
     pub disabled: usize,
-    /// Enabled again.
     pub enabled: usize,
 }
 
 const FLAG: &str = "disabled_by_plan";
 
-/// How many things a page has, and how many pages there are at most.
+/// Objects per page, and the most pages.
 const PAGE: usize = 500;
 const MAX_PAGES: usize = 100;
 
 impl TenantStore<'_> {
-    /// Fits what a tenant has into its plan. The newest are disabled first, those that people have
-    /// disabled before all others; owners never. The oldest are enabled first.
+    /// Applies the limits of a plan to the tenant's objects. The newest are disabled first, and
+    /// objects that the tenant has disabled before all others; owners are never disabled. The
+    /// oldest are enabled first.
     ///
     /// # Errors
-    /// When the table does not answer, or something changes again and again.
+    ///
+    /// When the table is unavailable, or an object keeps changing.
     pub async fn fit(&self, limits: &Limits) -> Result<Fitted, Error> {
         let mut fitted = Fitted::default();
         for count in [
@@ -53,7 +53,7 @@ impl TenantStore<'_> {
         let mut things = self.things(count).await?;
         things.sort_by_key(created_at);
         if used > limit {
-            // Stable: the newest first, and of these what is off before what is on.
+            // The sort is stable: newest first, and disabled objects before enabled ones.
             things.reverse();
             things.sort_by_key(is_wanted);
             let mut over = used - limit;
@@ -107,7 +107,7 @@ impl TenantStore<'_> {
         Ok(things)
     }
 
-    /// Enables a thing if `limit` has room for it, or disables it; says whether it did.
+    /// Enables an object if `limit` allows it, or disables it. Returns whether it changed.
     async fn switch(&self, count: Count, thing: &Item, limit: Option<u64>) -> Result<bool, Error> {
         let home = keys::everything(self.tenant);
         let tenant = keys::tenant(self.tenant);
@@ -147,7 +147,7 @@ impl TenantStore<'_> {
         };
         match transaction.commit().await {
             Ok(()) => Ok(true),
-            // It has changed, or there is no room: whoever changed it knew the plan.
+            // A concurrent change of the object already respected the plan.
             Err(Refused::Conflict | Refused::Limit { .. } | Refused::NoTenant) => Ok(false),
             Err(refused) => Err(refused.into_error()),
         }
@@ -164,7 +164,8 @@ fn is_disabled(item: &Item) -> bool {
     item.contains_key(FLAG)
 }
 
-/// Whether people have it on; what has no switch is.
+/// Whether the tenant has it enabled. Objects that cannot be disabled by the tenant count as
+/// enabled.
 fn is_wanted(item: &Item) -> bool {
     item.get("enabled")
         .and_then(|value| value.as_bool().ok())

@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: the answer is stored in the transaction that makes what it tells of, so that
-//! there is never one without the other.
+//! `Idempotency-Key`: the response is stored in the transaction that creates the object, so that
+//! neither exists without the other.
 
 use aias_domain::{canonical, id::TenantId, tenant::UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -11,39 +11,38 @@ use super::{
     keys::{self, Key},
 };
 
-/// How long an answer is kept, in seconds: 24 hours.
+/// How long a response is stored, in seconds: 24 hours.
 const KEPT_SECONDS: i64 = 24 * 3600;
 
-/// Whose keys they are.
+/// The owner of idempotency keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// A tenant's.
     Tenant(TenantId),
-    /// A user's, before there is a tenant.
+    /// A user, for requests outside of tenants.
     User(UserId),
 }
 
-/// A request with an `Idempotency-Key`, and the answer that it gets.
+/// A request with an `Idempotency-Key`, and its response.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     key: Key,
     request: String,
     pub(super) now: Timestamp,
-    /// The answer, sealed: it may hold a secret that is shown once.
+    /// Sealed, since it may contain a secret that is shown once.
     answer: String,
 }
 
-/// What was answered before.
+/// The stored response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The same request: its answer, sealed.
+    /// The same request; its response, sealed.
     Same(String),
     /// Another request with the same key.
     Other,
 }
 
 impl Idempotency {
-    /// `route` and `body` make the request what it is.
+    /// `route` and `body` identify the request.
     #[must_use]
     pub fn new(scope: &Scope, key: &str, route: &str, body: &[u8], now: Timestamp) -> Self {
         let hash = canonical::digest(format!("{route}\n{key}").as_bytes());
@@ -58,13 +57,13 @@ impl Idempotency {
         }
     }
 
-    /// Where the answer is stored, which is also what it is sealed for.
+    /// The location of the response, which is also the context that it is sealed for.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{} {}", self.key.pk, self.key.sk)
     }
 
-    /// With its answer, sealed for [`Idempotency::place`].
+    /// Adds the response, sealed for [`Idempotency::place`].
     #[must_use]
     pub fn with_answer(self, answer: String) -> Self {
         Self { answer, ..self }
@@ -96,10 +95,11 @@ pub(super) fn answer(asked: &Idempotency, found: &Item) -> Result<Answer, Error>
 }
 
 impl Store {
-    /// What the request was answered before, if it was.
+    /// The stored response to a request, if there is one.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn answered(&self, asked: &Idempotency) -> Result<Option<Answer>, Error> {
         let Some(found) = self.item(&asked.key, true).await? else {
             return Ok(None);

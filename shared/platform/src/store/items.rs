@@ -1,4 +1,4 @@
-//! Items as values: reading, writing under a condition, deleting, paging.
+//! Reading, conditional writing, deleting and paging of items.
 
 use std::collections::HashMap;
 
@@ -18,9 +18,9 @@ use super::{
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// What an item is, for people who look at the table.
+/// The type of an item, for people who inspect the table.
 pub(super) const KIND: &str = "kind";
-/// The counter that refuses stale writes.
+/// The version counter that refuses stale writes.
 pub(super) const VERSION: &str = "version";
 /// When DynamoDB may delete the item, in seconds since 1970.
 pub(super) const EXPIRES_AT: &str = "expires_at";
@@ -29,7 +29,7 @@ pub(super) fn number(n: impl Into<i128>) -> AttributeValue {
     AttributeValue::N(n.into().to_string())
 }
 
-/// An item: the value's members, its key, its kind and the first version.
+/// An item with the members of `value`, its key, its type and version 1.
 pub(super) fn item<T: Serialize>(key: &Key, kind: &str, value: &T) -> Result<Item, Error> {
     let mut item: Item =
         serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|e| Error::Broken(Box::new(e)))?;
@@ -60,7 +60,7 @@ pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-/// What a conditional put found in the way.
+/// The result of a conditional put.
 pub(super) enum Put {
     Done,
     Found(Item),
@@ -102,7 +102,7 @@ impl Store {
         }
     }
 
-    /// Writes an item that must be as it was read.
+    /// Replaces an item that must have the given version.
     pub(super) async fn replace(&self, mut item: Item, version: u64) -> Result<(), Error> {
         item.insert(VERSION.to_owned(), number(version + 1));
         self.client
@@ -119,8 +119,8 @@ impl Store {
             .map_err(classify)
     }
 
-    /// Up to `limit` items of a range, from the last one down or the first one up, after `after`.
-    /// `filter` is a filter expression with its names and values.
+    /// Up to `limit` items of a range after `after`, in either direction. `filter` is a filter
+    /// expression with its names and values.
     pub(super) async fn range(
         &self,
         range: &Range,
@@ -128,7 +128,7 @@ impl Store {
     ) -> Result<Vec<Item>, Error> {
         let mut items = Vec::new();
         let mut start = query.after.map(|rest| range.key(rest).attributes());
-        // Bounded: a page is at most 1 MiB, and a filter may leave nothing of it.
+        // Bounded: a page has at most 1 MiB, and a filter may exclude all of it.
         for _ in 0..MAX_PAGES {
             let by_prefix = !range.prefix.is_empty();
             let answer = self
@@ -161,7 +161,7 @@ impl Store {
         Ok(items)
     }
 
-    /// Deletes items, whatever they are by now.
+    /// Deletes items unconditionally.
     pub(super) async fn delete_all(&self, keys: Vec<Key>) -> Result<(), Error> {
         for chunk in keys.chunks(25) {
             let request = |key: &Key| {
@@ -189,17 +189,18 @@ impl Store {
                 }
             }
             if !left.is_empty() {
-                return Err(Error::Unavailable("the table does not keep up".into()));
+                return Err(Error::Unavailable(
+                    "the table does not process all deletes".into(),
+                ));
             }
         }
         Ok(())
     }
 }
 
-/// How many pages one call reads at most.
+/// The most pages that one call reads.
 const MAX_PAGES: usize = 40;
 
-/// How a range is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RangeQuery<'a> {
     pub(super) after: Option<&'a str>,

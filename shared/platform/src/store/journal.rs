@@ -1,5 +1,5 @@
-//! Journals: what happened in a run, entry by entry, each an item that must not exist. Two executors
-//! of one run cannot both write the same place, so the second learns that it is not alone.
+//! Journals: each entry is an item that must not exist. Two executors of the same run cannot write
+//! the same entry, so the second one notices the first.
 
 use aias_domain::id::RunId;
 use aias_engine::journal::Entry;
@@ -14,35 +14,36 @@ use super::{
     keys::{self, PK, SK},
 };
 
-/// How many entries a run's journal may have: more than the steps that any plan allows.
+/// The most entries of a journal, more than the steps that any plan allows.
 const MAX_ENTRIES: usize = 40_000;
 
-/// The largest entry and event, in bytes of JSON: a response of 4 MiB, each byte of which may be six
-/// as JSON, and its headers.
+/// The largest entry or event, in bytes of JSON: a response of 4 MiB, each byte of which can take
+/// six in JSON, and its headers.
 pub const MAX_ENTRY_BYTES: usize = 32 * 1024 * 1024;
 
-/// The largest deflated entry in an item of its own, in bytes; beyond 4 KiB an object in the bucket
-/// costs less (`docs/decisions/0003`).
+/// The largest compressed entry in an item, in bytes. Beyond 4 KiB an object in the bucket costs
+/// less (`docs/decisions/0003`).
 const MAX_INLINE: usize = 4 * 1024;
 
 const ENTRY: &str = "entry";
 const ENTRY_KEY: &str = "entry_key";
 const EVENT: &str = "event";
 
-/// An entry as its item holds it.
+/// A stored entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
-    /// Its JSON, deflated.
+    /// Compressed JSON.
     Inline(Vec<u8>),
-    /// In the bucket, at this key.
+    /// An object in the bucket, by its key.
     Blob(String),
 }
 
 impl Written {
-    /// An entry's JSON, and the item's part if it fits into one.
+    /// Serializes an entry. Also returns its compressed form, if that fits into an item.
     ///
     /// # Errors
-    /// Never for entries that fit into memory.
+    ///
+    /// Only when compression fails.
     pub fn inline(entry: &Entry) -> Result<(Vec<u8>, Option<Self>), Error> {
         let text = serde_json::to_vec(entry).map_err(|e| Error::Broken(Box::new(e)))?;
         let deflated = deflate(&text)?;
@@ -50,20 +51,22 @@ impl Written {
         Ok((text, inline))
     }
 
-    /// The JSON of an inline entry.
+    /// Decompresses an inline entry.
     ///
     /// # Errors
-    /// When it is not what was deflated.
+    ///
+    /// When it is not a compressed entry.
     pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, Error> {
         inflate(deflated, MAX_ENTRY_BYTES)
     }
 }
 
 impl TenantStore<'_> {
-    /// Writes the entry at a place of a run's journal; says whether the place was free.
+    /// Writes an entry at an index of the journal. Returns whether the index was free.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn append_entry(
         &self,
         run: RunId,
@@ -76,16 +79,17 @@ impl TenantStore<'_> {
             Put::Done => return Ok(true),
             Put::Found(found) => found,
         };
-        // An answer that was lost and asked for again by the SDK finds this very entry.
+        // If the SDK retried a write that succeeded, the existing entry is this one.
         Ok([ENTRY, ENTRY_KEY]
             .iter()
             .all(|name| found.get(*name) == item.get(*name)))
     }
 
-    /// Writes the entry at a place of a run's journal over the one that was read there.
+    /// Replaces the entry at an index of the journal.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when there is another one by now.
+    ///
+    /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn replace_entry(
         &self,
         run: RunId,
@@ -129,10 +133,11 @@ impl TenantStore<'_> {
         item
     }
 
-    /// A run's journal, in order.
+    /// The journal of a run, in order.
     ///
     /// # Errors
-    /// When the table does not answer, or the journal has a gap.
+    ///
+    /// When the table is unavailable, or an entry is missing.
     pub async fn journal(&self, run: RunId) -> Result<Vec<Written>, Error> {
         let range = keys::journal(self.tenant, run);
         let mut entries = Vec::new();
@@ -152,23 +157,23 @@ impl TenantStore<'_> {
             for mut item in items {
                 let expected = keys::place(u32::try_from(entries.len()).unwrap_or(u32::MAX));
                 if text_of(&item, SK) != Some(range.key(&expected).sk.as_str()) {
-                    return Err(Error::broken("a journal with a gap"));
+                    return Err(Error::broken("an entry of a journal is missing"));
                 }
                 entries.push(match (item.remove(ENTRY), item.remove(ENTRY_KEY)) {
                     (Some(AttributeValue::B(bytes)), _) => Written::Inline(bytes.into_inner()),
                     (_, Some(AttributeValue::S(key))) => Written::Blob(key),
-                    _ => return Err(Error::broken("a journal's entry without an entry")),
+                    _ => return Err(Error::broken("an item of a journal has no entry")),
                 });
             }
         }
         Ok(entries)
     }
 
-    /// Writes events that a run emitted, the first of which is number `first`. To write them again
-    /// changes nothing.
+    /// Writes emitted events; `first` is the number of the first one. Idempotent.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn put_events(
         &self,
         run: RunId,
@@ -189,10 +194,11 @@ impl TenantStore<'_> {
         Ok(())
     }
 
-    /// Up to `limit` events of a run from number `from` on, oldest first, with their numbers.
+    /// Up to `limit` events of a run, from number `from`, oldest first, with their numbers.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn events(
         &self,
         run: RunId,
@@ -211,9 +217,9 @@ impl TenantStore<'_> {
         for item in self.store.range(&range, query).await? {
             let number = text_of(&item, SK)
                 .and_then(|sk| sk.strip_prefix(&range.prefix)?.parse().ok())
-                .ok_or_else(|| Error::broken("an event without a number"))?;
+                .ok_or_else(|| Error::broken("an item of an event has no number"))?;
             let Some(AttributeValue::B(bytes)) = item.get(EVENT) else {
-                return Err(Error::broken("an event's item without an event"));
+                return Err(Error::broken("an item of an event has no event"));
             };
             let text = inflate(bytes.as_ref(), MAX_ENTRY_BYTES)?;
             let event = serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))?;
@@ -222,10 +228,11 @@ impl TenantStore<'_> {
         Ok(events)
     }
 
-    /// Keeps all that belongs to a run until `expires_at`.
+    /// Extends the retention of a run's items to `expires_at`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn keep_until(&self, run: RunId, expires_at: Timestamp) -> Result<(), Error> {
         let range = keys::of_run(self.tenant, run);
         let mut after: Option<String> = None;
@@ -258,7 +265,7 @@ impl TenantStore<'_> {
                     .await
                     .map(|_| ())
                     .map_err(super::classify)
-                    // What has gone meanwhile is not kept.
+                    // The item has already been deleted.
                     .or_else(|error| match error {
                         Error::Conflict => Ok(()),
                         Error::Unavailable(_) | Error::Broken(_) => Err(error),

@@ -56,10 +56,9 @@ use super::due::Task;
 pub(crate) const PK: &str = "PK";
 /// The sort key's attribute.
 pub(crate) const SK: &str = "SK";
-/// The index of tenants by the hour in which they last had a run accepted.
+/// The index of tenants by the hour of their last accepted run, and of scheduled tasks by hour.
 pub(crate) const ACTIVE_INDEX: &str = "active";
 
-/// The key of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) pk: String,
@@ -67,7 +66,6 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// As the SDK wants it.
     pub(crate) fn attributes(&self) -> HashMap<String, AttributeValue> {
         [(PK, &self.pk), (SK, &self.sk)]
             .into_iter()
@@ -76,7 +74,7 @@ impl Key {
     }
 }
 
-/// Items of one partition whose sort keys begin alike.
+/// Items of one partition with a common sort key prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) pk: String,
@@ -84,7 +82,7 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// The key of the item whose sort key ends in `rest`.
+    /// The key of the item whose sort key ends with `rest`.
     pub(crate) fn key(&self, rest: &str) -> Key {
         Key {
             pk: self.pk.clone(),
@@ -108,7 +106,7 @@ pub(crate) fn tenant(tenant: TenantId) -> Key {
     at_home(tenant, "TENANT".to_owned())
 }
 
-/// Everything in the tenant's own partition.
+/// All items in the tenant's own partition.
 pub(crate) fn everything(tenant: TenantId) -> Range {
     Range {
         pk: home(tenant),
@@ -176,7 +174,7 @@ pub(crate) fn workflows(tenant: TenantId) -> Range {
     }
 }
 
-/// Workflows of one name; there may be several.
+/// Workflows with one name, of which there may be several.
 pub(crate) fn workflow_names(tenant: TenantId, namespace: &str, name: &str) -> Range {
     Range {
         pk: home(tenant),
@@ -195,7 +193,7 @@ pub(crate) fn versions(tenant: TenantId, workflow: WorkflowId) -> Range {
     }
 }
 
-/// What a version's sort key ends in.
+/// The end of a version's sort key.
 pub(crate) fn version_rest(number: u32) -> String {
     format!("{number:08}")
 }
@@ -234,12 +232,12 @@ pub(crate) fn usage(tenant: TenantId, at: Timestamp, shard: u8) -> Key {
     }
 }
 
-/// The index's key for the hour of `at`.
+/// The index key of tenants with an accepted run in the hour of `at`.
 pub(crate) fn active_hour(at: Timestamp) -> String {
     format!("ACTIVE#{}", hour(at))
 }
 
-/// The index's key for what is due in the hour of `at`.
+/// The index key of tasks scheduled for the hour of `at`.
 pub(crate) fn due_hour(at: Timestamp) -> String {
     format!("DUE#{}", hour(at))
 }
@@ -304,7 +302,7 @@ pub(crate) fn applied(event: &str) -> Key {
     }
 }
 
-/// The tenant of a key that begins with one.
+/// The tenant that a partition key starts with.
 pub(crate) fn tenant_of(pk: &str) -> Option<TenantId> {
     pk.strip_prefix("TENANT#")?.split('#').next()?.parse().ok()
 }
@@ -338,7 +336,7 @@ pub(crate) fn log_chunks(tenant: TenantId, run: RunId) -> Range {
     }
 }
 
-/// Everything in a run's own partition.
+/// All items in the run's own partition.
 pub(crate) fn of_run(tenant: TenantId, run: RunId) -> Range {
     Range {
         pk: format!("TENANT#{tenant}#RUN#{run}"),
@@ -360,7 +358,7 @@ pub(crate) fn events(tenant: TenantId, run: RunId) -> Range {
     }
 }
 
-/// What the key of a place in a run's journal, or of an event's number, ends in.
+/// The end of the sort key of a journal entry or of an event.
 pub(crate) fn place(number: u32) -> String {
     format!("{number:08}")
 }

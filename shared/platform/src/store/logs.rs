@@ -1,5 +1,5 @@
-//! Log chunks: entries in order, deflated. There is an item for each flush; what is left at the end of a
-//! run is written with it, into its own item, if it is small: a write less for most runs.
+//! Log chunks: compressed entries in order. Each flush writes one item. Entries left at the end of
+//! a run are written into the run's item if they are small, which saves a write for most runs.
 
 use aias_domain::{id::RunId, log::Entry, run::Status};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
@@ -12,19 +12,19 @@ use super::{
     keys,
 };
 
-/// How many entries one chunk holds at most, so that an item stays below 400 KB.
+/// The most entries of one chunk, so that an item stays below 400 KB.
 pub(crate) const MAX_ENTRIES: usize = 250;
 
 const ENTRIES: &str = "entries";
 const LAST: &str = "last";
 
-/// The largest part of a log in its run's item, in bytes of JSON: entries of fifty tasks, which deflate to
-/// less than a KiB. An item of its own costs a write unit, which is what a KiB in the run's item costs;
-/// and two when a transaction writes that.
+/// The largest part of a log in its run's item, in bytes of JSON: the entries of fifty tasks, which
+/// compress to less than 1 KiB. An item of its own costs one write unit, as does another KiB in the
+/// run's item, or two if the run is written in a transaction.
 const MAX_IN_RUN: usize = 8 * 1024;
 const MAX_IN_RUNNING: usize = 3 * 1024;
 
-/// The largest chunk, inflated, in bytes.
+/// The largest chunk after decompression, in bytes.
 const MAX_INFLATED: usize = 64 * 1024 * 1024;
 
 fn json(entries: &[Entry]) -> Result<Vec<u8>, Error> {
@@ -32,15 +32,16 @@ fn json(entries: &[Entry]) -> Result<Vec<u8>, Error> {
 }
 
 impl StoredRun {
-    /// Whether entries are better off in this run's item, which has none yet.
+    /// Whether entries fit into this run's item, which has none yet.
     ///
     /// # Errors
-    /// Never for entries that fit into memory.
+    ///
+    /// Only when serialization fails.
     pub fn has_room_for(&self, entries: &[Entry]) -> Result<bool, Error> {
         if !self.log.is_empty() || entries.is_empty() || entries.len() > MAX_ENTRIES {
             return Ok(false);
         }
-        // What is counted as running is written by a transaction (`save_run`).
+        // A run in the phase `running` is written in a transaction (`save_run`).
         let max = match self.was {
             Status::Running => MAX_IN_RUNNING,
             Status::Pending
@@ -55,11 +56,12 @@ impl StoredRun {
 }
 
 impl TenantStore<'_> {
-    /// Appends entries, whose numbers follow each other, to a run's log. Entries that another
-    /// delivery of the same run has already written are not written again.
+    /// Appends consecutive entries to a run's log. Entries that another delivery has written are
+    /// skipped.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn append_log(
         &self,
         run: RunId,
@@ -67,7 +69,7 @@ impl TenantStore<'_> {
         expires_at: Timestamp,
     ) -> Result<(), Error> {
         let mut rest = entries;
-        // Bounded: each turn writes a chunk, or finds that another has.
+        // Bounded: each iteration writes a chunk, or finds one that another delivery wrote.
         for _ in 0..10_000 {
             let Some(first) = rest.first() else {
                 return Ok(());
@@ -109,16 +111,17 @@ impl TenantStore<'_> {
         Ok(item)
     }
 
-    /// How many entries a run's log has, which is also the next number.
+    /// The number of entries in a run's log, which is the next number.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn log_length(&self, run: &StoredRun) -> Result<u32, Error> {
         let own = run.log.last().map_or(0, |e| e.seq.saturating_add(1));
         Ok(self.chunks_length(run.run.value.id).await?.max(own))
     }
 
-    /// The same of the chunks that are items.
+    /// The number of entries in chunks.
     async fn chunks_length(&self, run: RunId) -> Result<u32, Error> {
         let query = RangeQuery {
             limit: 1,
@@ -134,13 +137,14 @@ impl TenantStore<'_> {
         }))
     }
 
-    /// Up to `limit` entries of a run's log from number `from` on, oldest first.
+    /// Up to `limit` entries of a run's log from number `from`, oldest first.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn log(&self, run: &StoredRun, from: u32, limit: usize) -> Result<Vec<Entry>, Error> {
         let range = keys::log_chunks(self.tenant, run.run.value.id);
-        // The chunk that holds `from` begins at or before it, at most one chunk's length.
+        // The chunk with entry `from` starts at most one chunk length before it.
         let start = from.saturating_sub(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX));
         let after = start.checked_sub(1).map(|before| format!("{before:08}"));
         let mut entries = Vec::new();
@@ -163,7 +167,8 @@ impl TenantStore<'_> {
                 break;
             }
         }
-        // Before those of a retry, after those of the attempt that it ended.
+        // Entries in the run's item are older than those of a retry and newer than those of their
+        // own attempt.
         let own = run.log.iter().filter(|entry| entry.seq >= from);
         entries.extend(own.cloned());
         entries.sort_by_key(|entry| entry.seq);

@@ -1,5 +1,5 @@
-//! What crosses tenants: from a credential to its tenant, and the reconciler's round. Each is
-//! named here and nowhere else.
+//! Reads across tenants: from a credential to its tenant, and the queries of the reconciler. There
+//! are no others.
 
 use aias_domain::{
     endpoint::Endpoint,
@@ -16,21 +16,21 @@ use super::{
     tenants::living,
 };
 
-/// A tenant that had a run accepted.
+/// A tenant with an accepted run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActiveTenant {
-    /// For the reconciler's own use.
+    /// For the reconciler only.
     pub proof: Proof,
-    /// Which it is.
     pub tenant_id: TenantId,
 }
 
 impl Store {
-    /// The key that a token belongs to, and its tenant. `hashes` are of the token, by each key of
-    /// the ring.
+    /// The key of an API token, and its tenant. `hashes` has the token's keyed hash by each key of
+    /// the keyring.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn key_owner(
         &self,
         tenant: TenantId,
@@ -49,10 +49,11 @@ impl Store {
         Ok(owner?.zip(living(tenant, tenant_item?)?))
     }
 
-    /// A tenant that a user is a member of, and what they are there.
+    /// A tenant of a user, and the user's membership in it.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn membership(
         &self,
         tenant: TenantId,
@@ -64,11 +65,12 @@ impl Store {
         Ok(living(tenant, tenant_item?)?.zip(member))
     }
 
-    /// The endpoint that a path secret belongs to. `hashes` are of the secret, by each key of the
-    /// ring. Whatever is wrong, the same calls are made.
+    /// The endpoint of a path secret. `hashes` has the secret's keyed hash by each key of the
+    /// keyring. The same calls are made whether or not the endpoint exists.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn hook(
         &self,
         tenant: TenantId,
@@ -110,7 +112,7 @@ impl Store {
     /// The tenants whose last accepted run was in the hour of `at`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn active_tenants(&self, at: Timestamp) -> Result<Vec<ActiveTenant>, Error> {
         let items = self.of_hour(keys::active_hour(at)).await?;
         let tenant = |item: &Item| {
@@ -123,10 +125,10 @@ impl Store {
         Ok(items.iter().filter_map(tenant).collect())
     }
 
-    /// The keys of what the index has under `hour`.
+    /// All keys that the index has for an hour.
     pub(super) async fn of_hour(&self, hour: String) -> Result<Vec<Item>, Error> {
         let (mut items, mut start) = (Vec::new(), None);
-        // Bounded: 1 MiB a page, about 10,000 keys.
+        // Bounded: a page has 1 MiB, about 10,000 keys.
         for _ in 0..200 {
             let answer = self
                 .client

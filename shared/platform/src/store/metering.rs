@@ -1,5 +1,4 @@
-//! Completed runs that were reported to the payment provider: how many of each hour, and what is on
-//! its way.
+//! Metering: the completed runs of each hour that were reported to Stripe, and reports in progress.
 
 use aias_domain::{
     id::{RUN_SHARDS, RunId},
@@ -17,64 +16,65 @@ use super::{
     run_item::STATUS,
 };
 
-/// A report.
+/// A report to Stripe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// When it was made.
     pub at: Timestamp,
-    /// How many completed runs of its hour had been reported before.
+    /// Number of completed runs of the hour that were reported before.
     pub from: u64,
-    /// How many have been by it.
+    /// Number of completed runs of the hour including this report.
     pub to: u64,
 }
 
-/// An hour, by when its runs were accepted.
+/// The metering of the runs accepted in one hour.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hour {
-    /// What was reported, the oldest first.
+    /// Reports that Stripe has accepted, oldest first.
     #[serde(default)]
     pub reports: Vec<Report>,
-    /// What may have been reported: it is reported again under the same name.
+    /// A report that Stripe may have received. It is sent again with the same identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sending: Option<Report>,
 }
 
 impl Hour {
-    /// How many of its runs were reported.
+    /// Number of reported runs.
     #[must_use]
     pub fn reported(&self) -> u64 {
         self.reports.last().map_or(0, |last| last.to)
     }
 }
 
-/// How far each look at the hours has come: the start of the next one.
+/// The progress of metering.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
-    /// By look, the first of which is the soonest.
+    /// The start of the next hour, per pass; the earliest pass first.
     pub next: Vec<Timestamp>,
-    /// Whether hours are not metered at the moment.
+    /// Whether metering is paused.
     pub paused: bool,
 }
 
-/// How long a metered hour is remembered, in seconds: 400 days.
+/// How long a metered hour is stored, in seconds: 400 days.
 const REMEMBERED_SECONDS: i64 = 400 * 24 * 3600;
 
-/// How many pages of runs one count reads at most.
+/// The most pages that one count reads.
 const MAX_PAGES: usize = 10_000;
 
 impl TenantStore<'_> {
-    /// How far the tenant is metered.
+    /// The progress of metering.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn meter(&self) -> Result<Option<Stored<Meter>>, Error> {
         let found = self.store.item(&keys::meter(self.tenant), true).await?;
         found.map(stored).transpose()
     }
 
-    /// Writes how far the tenant is metered; version 0 when it was not.
+    /// Writes the progress of metering; version 0 if there is none yet.
     ///
     /// # Errors
+    ///
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn save_meter(&self, meter: &Stored<Meter>) -> Result<(), Error> {
         let own = item(&keys::meter(self.tenant), "meter", &meter.value)?;
@@ -91,19 +91,21 @@ impl TenantStore<'_> {
         }
     }
 
-    /// What was reported of the hour that begins at `at`.
+    /// The reports of the hour that starts at `at`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn metered_hour(&self, at: Timestamp) -> Result<Option<Stored<Hour>>, Error> {
         let key = keys::metered(self.tenant, at);
         let found = self.store.item(&key, true).await?;
         found.map(stored).transpose()
     }
 
-    /// Writes what was reported of an hour; version 0 when nothing was.
+    /// Writes the reports of an hour; version 0 if there are none yet.
     ///
     /// # Errors
+    ///
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn save_metered_hour(&self, at: Timestamp, hour: &Stored<Hour>) -> Result<(), Error> {
         let mut own = item(&keys::metered(self.tenant, at), "metered_hour", &hour.value)?;
@@ -114,10 +116,11 @@ impl TenantStore<'_> {
         self.save(own, hour.version).await
     }
 
-    /// What was reported of the hours of the month of `at`.
+    /// The reports of all hours in the month of `at`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn metered_hours(&self, at: Timestamp) -> Result<Vec<Hour>, Error> {
         let query = RangeQuery {
             limit: 31 * 24,
@@ -131,10 +134,11 @@ impl TenantStore<'_> {
         items.into_iter().map(value).collect()
     }
 
-    /// How many of the runs that were accepted in the hour that begins at `at` have completed.
+    /// The number of completed runs among those accepted in the hour that starts at `at`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn completed_runs(&self, at: Timestamp) -> Result<u64, Error> {
         let last = at + SignedDuration::from_hours(1) - SignedDuration::from_millis(1);
         let (low, high) = (RunId::range_at(at).0, RunId::range_at(last).1);

@@ -1,6 +1,6 @@
-//! A run's item. In the clear is what finds it, what lists filter by, what refuses a stale write and
-//! what ends its retention; all else is deflated together, with an artifact and a log that are small
-//! (`docs/decisions/0018`, `0021`). The input is by itself: it never changes.
+//! The item of a run. Attributes for keys, filters, versions and expiry are stored as they are; all
+//! others are compressed together with a small artifact and a small log (`docs/decisions/0018`,
+//! `0021`). The input is compressed separately, since it never changes.
 
 use aias_domain::{
     id::{RunId, TenantId},
@@ -22,14 +22,14 @@ use super::{
 pub(super) const STATUS: &str = "status";
 pub(super) const WORKFLOW: &str = "workflow_id";
 pub(super) const ENDPOINT: &str = "endpoint_id";
-/// How many it has; only of a run that has some.
+/// Number of artifacts; absent if there are none.
 pub(super) const ARTIFACTS: &str = "artifacts";
 
 const RUN: &str = "run";
 const INPUT: &str = "input";
 const INPUT_KEY: &str = "input_key";
 
-/// The largest of what is deflated together, in bytes: an item has 400 KB.
+/// The largest decompressed attribute, in bytes; an item has at most 400 KB.
 const MAX_INFLATED: usize = 4 * 1024 * 1024;
 
 #[derive(Serialize)]
@@ -94,19 +94,19 @@ pub(super) fn run_item(tenant: TenantId, stored: &StoredRun) -> Result<Item, Err
 pub(super) fn run_of(mut item: Item) -> Result<StoredRun, Error> {
     let id: RunId = text_of(&item, SK)
         .and_then(|sk| sk.rsplit('#').next()?.parse().ok())
-        .ok_or_else(|| Error::broken("a run without an id"))?;
+        .ok_or_else(|| Error::broken("an item of a run has no id"))?;
     let input = match (item.remove(INPUT), item.remove(INPUT_KEY)) {
         (Some(AttributeValue::B(bytes)), _) => Input::Inline(bytes.into_inner()),
         (_, Some(AttributeValue::S(key))) => Input::Blob(key),
-        _ => return Err(Error::broken("a run without an input")),
+        _ => return Err(Error::broken("an item of a run has no input")),
     };
     let Some(AttributeValue::B(packed)) = item.remove(RUN) else {
-        return Err(Error::broken("a run without what it is"));
+        return Err(Error::broken("an item of a run has no attributes"));
     };
     let packed = inflate(packed.as_ref(), MAX_INFLATED)?;
     let Unpacked { run, artifact, log } = serde_json::from_slice(&packed).map_err(broken)?;
     let version =
-        number_of(&item, VERSION).ok_or_else(|| Error::broken("an item without a version"))?;
+        number_of(&item, VERSION).ok_or_else(|| Error::broken("an item has no version"))?;
     let expires = number_of(&item, EXPIRES_AT).and_then(|s| i64::try_from(s).ok());
     let expires_at = expires
         .and_then(|s| Timestamp::from_second(s).ok())
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// A run that has everything that a run may have.
+    /// A run in which every attribute is set.
     fn whole() -> StoredRun {
         let at = Timestamp::from_millisecond(1_795_262_400_123).unwrap();
         let id = RunId::new(at, 1);

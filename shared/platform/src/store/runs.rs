@@ -1,4 +1,4 @@
-//! Runs: dedup claims, the items, and the list that merges a day's shards.
+//! Runs: dedup claims, items, and lists that merge the shards of a day.
 
 use aias_domain::{
     endpoint::Endpoint,
@@ -22,27 +22,28 @@ use super::{
     transaction::{Refused, Transaction},
 };
 
-/// A run's input: its canonical JSON bytes, or where they are.
+/// The input of a run as canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// In the run's own item, deflated.
+    /// Compressed, in the run's item.
     Inline(Vec<u8>),
-    /// In the bucket, at this key.
+    /// An object in the bucket, by its key.
     Blob(String),
 }
 
-/// The largest input that is looked at for its own item, in bytes.
+/// The largest input that is compressed to see whether it fits into the run's item, in bytes.
 const MAX_INLINE: usize = 32 * 1024;
 
-/// The largest deflated input in its own item, in bytes. An item is written twice, at one write
-/// unit a KiB; beyond 4 KiB an object in the bucket costs less (`docs/decisions/0003`).
+/// The largest compressed input in the run's item, in bytes. An item is written twice at one write
+/// unit per KiB; beyond 4 KiB an object in the bucket costs less (`docs/decisions/0003`).
 const MAX_INLINE_DEFLATED: usize = 4 * 1024;
 
 impl Input {
-    /// An input that fits into its run's item.
+    /// Compresses an input, if it then fits into the run's item.
     ///
     /// # Errors
-    /// Never for bytes that fit into memory.
+    ///
+    /// Only when compression fails.
     pub fn inline(bytes: &[u8]) -> Result<Option<Self>, Error> {
         if bytes.len() > MAX_INLINE {
             return Ok(None);
@@ -51,89 +52,82 @@ impl Input {
         Ok((deflated.len() <= MAX_INLINE_DEFLATED).then_some(Self::Inline(deflated)))
     }
 
-    /// The bytes of an inline input.
+    /// Decompresses an inline input.
     ///
     /// # Errors
-    /// When they are not what was deflated.
+    ///
+    /// When it is not a compressed input.
     pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, Error> {
         inflate(deflated, MAX_INLINE)
     }
 }
 
-/// The largest artifact that may be in its run's item, in bytes: what `ArtifactInlineMaxBytes` may
-/// say. Each list of runs reads it.
+/// The largest value of `ArtifactInlineMaxBytes`: every list of runs reads these bytes.
 pub const MAX_INLINE_ARTIFACT: usize = 4 * 1024;
 
-/// A run as its item holds it.
+/// A run and everything in its item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRun {
-    /// The run and its version counter.
     pub run: Stored<Run>,
-    /// Its input.
     pub input: Input,
-    /// The bytes of its artifact, when they are in its item and not in the bucket.
+    /// The bytes of the artifact, if it is in the item instead of the bucket.
     pub artifact: Option<Vec<u8>>,
-    /// The part of its log that is in its item, which most runs have no other than.
+    /// The part of the log that is in the item. For most runs it is the whole log.
     pub log: Vec<Entry>,
-    /// When its retention ends.
     pub expires_at: Timestamp,
-    /// The phase that the item has: what changes the number of running runs is counted.
+    /// The status as read or written last. Transitions from and to `running` are counted.
     pub was: Status,
 }
 
-/// What makes an event the same event.
+/// The identity of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
-    /// The endpoint that took it.
     pub endpoint: &'a Endpoint,
     /// The hash of the event's id.
     pub event_hash: &'a str,
-    /// The hash of its body.
+    /// The hash of the event's body.
     pub body_hash: &'a str,
 }
 
-/// How long an event's id is remembered, in seconds: 7 days.
+/// How long an event id is remembered, in seconds: 7 days.
 const CLAIM_SECONDS: i64 = 7 * 24 * 3600;
 
-/// Whether an event is new.
+/// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// It is: the run is the claim's.
+    /// The event is new and claimed for the run.
     New,
-    /// It is not.
+    /// The event is a duplicate.
     Before {
         /// The run of the first delivery.
         run_id: RunId,
-        /// Whether its body was the same.
+        /// Whether the bodies are equal.
         same_body: bool,
     },
 }
 
-/// Which runs are listed.
+/// A filter for a list of runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFilter {
-    /// Of this workflow.
     pub workflow_id: Option<WorkflowId>,
-    /// By this endpoint.
     pub endpoint_id: Option<EndpointId>,
-    /// In this phase.
     pub status: Option<Status>,
-    /// Accepted at or after.
+    /// Inclusive.
     pub from: Option<Timestamp>,
-    /// Accepted before.
+    /// Exclusive.
     pub to: Option<Timestamp>,
-    /// Only those that made something.
+    /// Only runs with an artifact.
     pub with_artifacts: bool,
 }
 
-/// How many days of an idle tenant one request looks through.
+/// The most days without a run that one request reads.
 const MAX_DAYS: usize = 31;
 
 impl TenantStore<'_> {
     /// Claims an event for a run.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn claim(
         &self,
         claim: Claim<'_>,
@@ -157,7 +151,7 @@ impl TenantStore<'_> {
             .put_item()
             .table_name(&self.store.table)
             .set_item(Some(item))
-            // DynamoDB takes expired items away late; the window is exact all the same.
+            // DynamoDB deletes expired items late; the condition makes the window exact.
             .condition_expression("attribute_not_exists(PK) OR expires_at <= :now")
             .expression_attribute_values(":now", number(now.as_second()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -174,8 +168,8 @@ impl TenantStore<'_> {
         let found = found.item().cloned().unwrap_or_default();
         let run_id: RunId = text_of(&found, "run_id")
             .and_then(|text| text.parse().ok())
-            .ok_or_else(|| Error::broken("a claim without a run"))?;
-        // An answer that was lost and asked for again by the SDK finds this very claim.
+            .ok_or_else(|| Error::broken("a claim has no run"))?;
+        // If the SDK retried a write that succeeded, the existing claim is this one.
         if run_id == run {
             return Ok(Claimed::New);
         }
@@ -183,10 +177,11 @@ impl TenantStore<'_> {
         Ok(Claimed::Before { run_id, same_body })
     }
 
-    /// Gives a claim back, if it is still this run's.
+    /// Removes a claim, if it belongs to this run.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn unclaim(&self, claim: Claim<'_>, run: RunId) -> Result<(), Error> {
         let result = self
             .store
@@ -208,10 +203,11 @@ impl TenantStore<'_> {
         }
     }
 
-    /// Writes a run that was accepted. When there is one of this id already, that one is returned.
+    /// Writes an accepted run. Returns the existing run if there is one with this id.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn create_run(&self, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
         match self.store.create(run_item(self.tenant, run)?).await? {
             Put::Done => Ok(None),
@@ -219,10 +215,11 @@ impl TenantStore<'_> {
         }
     }
 
-    /// The same, together with the answer to an `Idempotency-Key`.
+    /// As [`TenantStore::create_run`], together with the response to an `Idempotency-Key`.
     ///
     /// # Errors
-    /// [`Refused::Answered`] when the request was answered before.
+    ///
+    /// [`Refused::Answered`] when the request has a stored response.
     pub async fn create_run_once(
         &self,
         run: &StoredRun,
@@ -238,15 +235,17 @@ impl TenantStore<'_> {
     /// A run with its input.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn run(&self, id: RunId) -> Result<Option<StoredRun>, Error> {
         let found = self.store.item(&keys::run(self.tenant, id), true).await?;
         found.map(run_of).transpose()
     }
 
-    /// Writes a run that was changed. One that runs no more is counted no more, with it.
+    /// Writes a changed run. If it leaves the phase `running`, the count of running runs is
+    /// decremented in the same transaction.
     ///
     /// # Errors
+    ///
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn save_run(&self, run: &StoredRun) -> Result<(), Error> {
         let item = run_item(self.tenant, run)?;
@@ -261,10 +260,11 @@ impl TenantStore<'_> {
             .map_err(Refused::into_error)
     }
 
-    /// Writes that a run is running, if fewer than `limit` are; says whether it did. One that was
-    /// running before is not counted again.
+    /// Writes a run that enters the phase `running`, if fewer than `limit` runs are in it. Returns
+    /// whether it was written. A run that is already counted is not counted again.
     ///
     /// # Errors
+    ///
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn start_run(&self, run: &StoredRun, limit: u64) -> Result<bool, Error> {
         if run.was == Status::Running {
@@ -282,10 +282,11 @@ impl TenantStore<'_> {
         }
     }
 
-    /// How many runs are running.
+    /// The number of runs in the phase `running`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn running(&self) -> Result<u64, Error> {
         let found = self.store.item(&keys::running(self.tenant), true).await?;
         Ok(found
@@ -293,13 +294,14 @@ impl TenantStore<'_> {
             .unwrap_or_default())
     }
 
-    /// A page of runs, newest first, that begins no later than `oldest`.
+    /// A page of runs, newest first. `oldest` bounds the range that is read.
     ///
-    /// A tenant that was idle for long may get a page with less than it asked for and a cursor:
-    /// the list goes on there.
+    /// After a long time without runs, a page may be shorter than requested and still have a
+    /// cursor.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn runs(
         &self,
         filter: &RunFilter,
@@ -310,7 +312,7 @@ impl TenantStore<'_> {
         let after: Option<RunId> = after.and_then(|cursor| cursor.position().parse().ok());
         let newest = filter.to.map_or(newest, |to| to.min(newest));
         let oldest = filter.from.map_or(oldest, |from| from.max(oldest));
-        // `to` is exclusive; a cursor's run was on the page before.
+        // `to` is exclusive, and the run of a cursor was on the previous page.
         let before = match (after, filter.to) {
             (Some(run), _) => run,
             (None, Some(to)) => RunId::range_at(to).0,
@@ -338,7 +340,7 @@ impl TenantStore<'_> {
             };
             day = yesterday;
         }
-        // The first moment of the last day that was looked through.
+        // The start of the last day that was read.
         let start = day
             .tomorrow()
             .unwrap_or(day)
@@ -348,7 +350,7 @@ impl TenantStore<'_> {
         Ok(Page { items: found, next })
     }
 
-    /// The runs of one partition between two ids, newest first; neither bound's run above is in it.
+    /// The runs of one partition between two ids, both exclusive, newest first.
     async fn shard(
         &self,
         filter: &RunFilter,
@@ -401,7 +403,7 @@ impl TenantStore<'_> {
         }
         let mut runs = Vec::new();
         let mut start = None;
-        // Bounded: a filter that fits nothing reads a shard's day, a page of 1 MiB at a time.
+        // Bounded: a filter without matches reads a shard's whole day in pages of 1 MiB.
         for _ in 0..MAX_SHARD_PAGES {
             let answer = request
                 .clone()
@@ -411,7 +413,7 @@ impl TenantStore<'_> {
                 .map_err(super::classify)?;
             for item in answer.items.unwrap_or_default() {
                 let run = run_of(item)?.run.value;
-                // The range has its end in it.
+                // The range of the query includes its end.
                 if run.id < before {
                     runs.push(run);
                 }

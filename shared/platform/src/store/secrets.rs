@@ -1,4 +1,4 @@
-//! A tenant's secrets, sealed.
+//! Workflow secrets, sealed.
 
 use aias_domain::secret::{SecretItem, SecretName};
 
@@ -10,20 +10,20 @@ use super::{
 };
 
 impl TenantStore<'_> {
-    /// A secret.
-    ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn secret(&self, name: &SecretName) -> Result<Option<Stored<SecretItem>>, Error> {
         let key = keys::secret(self.tenant, name);
         let found = self.store.item(&key, true).await?;
         found.map(stored).transpose()
     }
 
-    /// All secrets; plans allow few.
+    /// All workflow secrets; their number is limited by the plan.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn secrets(&self) -> Result<Vec<SecretItem>, Error> {
         let query = RangeQuery {
             limit: 1_000,
@@ -35,11 +35,12 @@ impl TenantStore<'_> {
         found.into_iter().map(value).collect()
     }
 
-    /// Writes a secret; version 0 is one that was not there.
+    /// Writes a secret; version 0 if it is new.
     ///
     /// # Errors
-    /// [`Refused::Conflict`] when it has changed since it was read, [`Refused::Limit`] when the plan
-    /// allows no more.
+    ///
+    /// [`Refused::Conflict`] when it has changed since it was read, [`Refused::Limit`] when the
+    /// plan does not allow more.
     pub async fn save_secret(
         &self,
         secret: &Stored<SecretItem>,
@@ -56,9 +57,8 @@ impl TenantStore<'_> {
         transaction.commit().await
     }
 
-    /// Takes a secret away.
-    ///
     /// # Errors
+    ///
     /// [`Refused::Conflict`] when it has changed since it was read.
     pub async fn delete_secret(&self, read: &Stored<SecretItem>) -> Result<(), Refused> {
         let key = keys::secret(self.tenant, &read.value.name);

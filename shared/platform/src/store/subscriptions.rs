@@ -1,5 +1,5 @@
-//! What the payment provider says: a tenant's account, a customer's until it has a tenant, and the
-//! events that were applied.
+//! Stripe data: the account of a tenant, that of a customer without a tenant, and the ids of
+//! applied events.
 
 use aias_domain::{
     audit::Entry,
@@ -18,51 +18,46 @@ use super::{
     transaction::{Refused, Transaction},
 };
 
-/// A customer of the payment provider.
+/// A Stripe customer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
-    /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<TenantId>,
-    /// What is known of it as long as it has no tenant.
+    /// The customer's account while it has no tenant.
     #[serde(default)]
     pub account: Account,
 }
 
 impl Customer {
-    /// Shows that the payment provider named the tenant: its events are signed.
+    /// Proves that Stripe named the tenant in a signed event.
     #[must_use]
     pub fn proof(&self) -> Option<Proof> {
         self.tenant_id.map(Proof::new)
     }
 }
 
-/// What an event changes.
+/// The writes of one Stripe event.
 #[derive(Debug)]
 pub struct Change<'a> {
-    /// The event's id.
     pub event_id: &'a str,
-    /// Now.
     pub now: Timestamp,
     /// The customer's id, and its item if that changes.
     pub customer: Option<(&'a str, &'a Stored<Customer>)>,
-    /// The tenant's part, if it has one.
+    /// The changes of the tenant, if the customer has one.
     pub tenant: Option<TenantChange<'a>>,
 }
 
-/// What an event changes for a tenant.
+/// The changes of a tenant by a Stripe event.
 #[derive(Debug)]
 pub struct TenantChange<'a> {
-    /// Which.
     pub proof: Proof,
-    /// Its account.
     pub account: &'a Stored<Account>,
-    /// Its plan, if that changes, and what tells of it.
+    /// The new plan and its audit entry, if the plan changes.
     pub plan: Option<(Plan, &'a Entry)>,
 }
 
-/// How long an applied event is remembered, in seconds: the payment provider sends for 3 days, and
-/// keeps its events for 30.
+/// How long the id of an applied event is stored, in seconds. Stripe retries for 3 days and keeps
+/// events for 30.
 const REMEMBERED_SECONDS: i64 = 35 * 24 * 3600;
 
 fn read_or_default<T: Default + serde::de::DeserializeOwned>(
@@ -82,10 +77,11 @@ fn plan_values(plan: Plan) -> Result<Item, Error> {
 }
 
 impl Store {
-    /// What is known of a customer; version 0 when nothing is.
+    /// A customer; version 0 if unknown.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn customer(&self, id: &str) -> Result<Stored<Customer>, Error> {
         read_or_default(self.item(&keys::customer(id), true).await?)
     }
@@ -93,17 +89,18 @@ impl Store {
     /// Whether an event was applied.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn is_applied(&self, event_id: &str) -> Result<bool, Error> {
         let found = self.item(&keys::applied(event_id), true).await?;
         Ok(found.is_some())
     }
 
-    /// Writes what an event changes, and that it was applied, together.
+    /// Writes the changes of an event, and its id, in one transaction.
     ///
     /// # Errors
-    /// [`Refused::Before`] when it was applied before, [`Refused::Conflict`] when something has
-    /// changed since it was read.
+    ///
+    /// [`Refused::Before`] when the event was applied before, [`Refused::Conflict`] when an item
+    /// has changed since it was read.
     pub async fn apply(&self, change: Change<'_>) -> Result<(), Refused> {
         let mut mark = keys::applied(change.event_id).attributes();
         mark.insert(
@@ -135,10 +132,11 @@ impl Store {
 }
 
 impl TenantStore<'_> {
-    /// The tenant's account; version 0 when there is none.
+    /// The tenant's account; version 0 if there is none.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn account(&self) -> Result<Stored<Account>, Error> {
         let key = keys::subscription(self.tenant);
         read_or_default(self.store.item(&key, true).await?)
@@ -154,11 +152,12 @@ impl TenantStore<'_> {
         Ok(transaction.save(own, account.version))
     }
 
-    /// Writes the account with the customer that was made for the tenant.
+    /// Writes the account and the customer created for the tenant.
     ///
     /// # Errors
-    /// [`Refused::Conflict`] when the account has changed since it was read, or the customer is
-    /// another tenant's.
+    ///
+    /// [`Refused::Conflict`] when the account has changed since it was read, or the customer
+    /// belongs to another tenant.
     pub async fn save_customer(
         &self,
         account: &Stored<Account>,
@@ -177,11 +176,12 @@ impl TenantStore<'_> {
         transaction.commit().await
     }
 
-    /// Writes the limits that an operator gives the tenant, or takes them away, and has what
-    /// follows from it done.
+    /// Sets or removes the limits that an operator gives to the tenant, and schedules applying
+    /// them.
     ///
     /// # Errors
-    /// [`Refused::Conflict`] when there is no such tenant.
+    ///
+    /// [`Refused::Conflict`] when the tenant does not exist.
     pub async fn save_enterprise(
         &self,
         overrides: Option<Overrides>,

@@ -1,8 +1,8 @@
-//! Runs that are held back: each has an entry in a list of its tenant, the oldest first.
+//! Suspended runs: each has an item in a list of its tenant, oldest first.
 //!
-//! The run and its entry are written together. To let one go on takes three calls, and each may be
-//! the last: the run becomes pending, its message is sent, its entry goes. As long as the entry is
-//! there, the rest is done again.
+//! The run and its list item are written together. Resuming takes three calls: the run becomes
+//! pending, its message is sent, its list item is deleted. While the list item exists, resuming is
+//! repeated, so the process may die after any of them.
 
 use aias_domain::id::RunId;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -16,10 +16,11 @@ use super::{
 };
 
 impl TenantStore<'_> {
-    /// Writes a run that is held back. When there is one of this id already, that one is returned.
+    /// Writes a suspended run. Returns the existing run if there is one with this id.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn create_suspended_run(&self, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
         let id = run.run.value.id;
         let mut entry: Item = keys::suspended(self.tenant, id).attributes();
@@ -37,10 +38,11 @@ impl TenantStore<'_> {
         }
     }
 
-    /// Up to `limit` runs that are held back, the oldest first.
+    /// Up to `limit` suspended runs, oldest first.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn suspended_runs(&self, limit: usize) -> Result<Vec<RunId>, Error> {
         let query = RangeQuery {
             limit,
@@ -55,16 +57,17 @@ impl TenantStore<'_> {
         Ok(items.iter().filter_map(id).collect())
     }
 
-    /// Takes a run out of the list: it goes on, or it is gone.
+    /// Removes a run that was resumed or has ended from the list.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn delete_suspended(&self, run: RunId) -> Result<(), Error> {
         let key = keys::suspended(self.tenant, run);
         let deleted = Transaction::new(self.store).delete(&key).commit().await;
         match deleted {
             Ok(()) => self.unhold(run.created_at()).await,
-            // Somebody else did.
+            // It was removed concurrently.
             Err(Refused::Conflict) => Ok(()),
             Err(refused) => Err(refused.into_error()),
         }

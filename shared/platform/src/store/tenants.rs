@@ -17,26 +17,25 @@ use super::{
 };
 use crate::tenant_credentials;
 
-/// What an API key's token leads to.
+/// The API key of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyOwner {
-    /// The key.
     pub key_id: KeyId,
-    /// What its bearer may do.
     pub role: Role,
-    /// From when on it is refused.
+    /// When the key expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Timestamp>,
-    /// Whether the plan has no room for it.
+    /// Whether the plan has disabled the key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled_by_plan: bool,
 }
 
 impl Store {
-    /// Makes a tenant whose first member is its owner.
+    /// Creates a tenant with its first member, an owner.
     ///
     /// # Errors
-    /// When the request was answered before, or the table does not answer.
+    ///
+    /// When the request has a stored response, or the table is unavailable.
     pub async fn create_tenant(
         &self,
         tenant: &Tenant,
@@ -66,14 +65,15 @@ impl Store {
             .create(membership(tenant.id, &owner.user_id))
             .create(audit::item_of(tenant.id, audit)?)
             .answer(idempotency);
-        // Only the new tenant's own credentials may write its items.
+        // Only the credentials of the new tenant may write its items.
         tenant_credentials::as_tenant(tenant.id, transaction.commit()).await
     }
 
-    /// The tenants that a user is a member of, newest first.
+    /// The tenants of a user, newest first.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn tenants_of(
         &self,
         user: &UserId,
@@ -110,12 +110,11 @@ impl Store {
     }
 }
 
-/// How many things a tenant has that its plan counts.
+/// The counters of a tenant.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counts(Item);
 
 impl Counts {
-    /// How many there are of one kind.
     #[must_use]
     pub fn of(&self, count: Count) -> u64 {
         number_of(&self.0, count.feature()).unwrap_or_default()
@@ -132,19 +131,19 @@ fn membership(tenant: TenantId, user: &UserId) -> Item {
 }
 
 impl TenantStore<'_> {
-    /// The tenant.
-    ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn tenant(&self) -> Result<Option<Stored<Tenant>>, Error> {
         let found = self.store.item(&keys::tenant(self.tenant), true).await?;
         found.map(|item| self.tenant_of(item)).transpose()
     }
 
-    /// How many things the tenant has.
+    /// The counters of the tenant.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn counts(&self) -> Result<Counts, Error> {
         let found = self.store.item(&keys::tenant(self.tenant), true).await?;
         Ok(found.map(Counts).unwrap_or_default())
@@ -156,9 +155,10 @@ impl TenantStore<'_> {
         Ok(tenant)
     }
 
-    /// Writes the tenant's name, or that it is being deleted; its counters stay as they are.
+    /// Writes the name and the deletion of the tenant. Its counters do not change.
     ///
     /// # Errors
+    ///
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn save_tenant(&self, read: &Stored<Tenant>) -> Result<(), Error> {
         let tenant = &read.value;
@@ -189,16 +189,17 @@ impl TenantStore<'_> {
             .map_err(Refused::into_error)
     }
 
-    /// Deletes all that the tenant's own partition holds but the tenant itself and its owners, then
-    /// these: should it end half-way, an owner can ask for it again. Runs, logs and artifacts end
-    /// with their retention.
+    /// Deletes all items of the tenant's own partition, the tenant itself and its owners last: if
+    /// the process dies, an owner can repeat the deletion. Runs, logs and artifacts expire by
+    /// themselves.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn purge(&self, retired_until: Timestamp) -> Result<(), Error> {
         let range = keys::everything(self.tenant);
         let mut last = Vec::new();
-        // Bounded by what plans allow: thousands of items.
+        // Bounded by the limits of plans: thousands of items.
         for _ in 0..1_000 {
             let query = RangeQuery {
                 limit: 100,
@@ -249,7 +250,7 @@ impl TenantStore<'_> {
         keys
     }
 
-    /// Leaves the tenant's item to DynamoDB's expiry.
+    /// Lets the tenant's item expire.
     async fn retire(&self, until: Timestamp) -> Result<(), Error> {
         self.store
             .client
@@ -268,7 +269,7 @@ impl TenantStore<'_> {
     /// A member.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn member(&self, user: &UserId) -> Result<Option<Stored<Member>>, Error> {
         let found = self
             .store
@@ -280,7 +281,7 @@ impl TenantStore<'_> {
     /// The members, by id.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn members(&self, listing: &Listing) -> Result<Page<Member>, Error> {
         self.page(&keys::members(self.tenant), listing, |m: &Member| {
             m.user_id.to_string()
@@ -291,7 +292,8 @@ impl TenantStore<'_> {
     /// Adds a member.
     ///
     /// # Errors
-    /// [`Refused::Conflict`] when they are one already.
+    ///
+    /// [`Refused::Conflict`] when the user is already a member.
     pub async fn create_member(
         &self,
         member: &Member,
@@ -316,10 +318,11 @@ impl TenantStore<'_> {
         transaction.answer(idempotency).commit().await
     }
 
-    /// Gives a member another role.
+    /// Changes the role of a member.
     ///
     /// # Errors
-    /// [`Refused::LastOwner`] when nobody else is one.
+    ///
+    /// [`Refused::LastOwner`] when there is no other owner.
     pub async fn save_member(&self, read: &Stored<Member>, role: Role) -> Result<Member, Refused> {
         let tenant = keys::tenant(self.tenant);
         let member = Member {
@@ -344,7 +347,8 @@ impl TenantStore<'_> {
     /// Removes a member.
     ///
     /// # Errors
-    /// [`Refused::LastOwner`] when nobody else is one.
+    ///
+    /// [`Refused::LastOwner`] when there is no other owner.
     pub async fn delete_member(&self, read: &Stored<Member>) -> Result<(), Refused> {
         let tenant = keys::tenant(self.tenant);
         let user = &read.value.user_id;
@@ -353,7 +357,7 @@ impl TenantStore<'_> {
             .delete_read(&keys::member(self.tenant, user), read.version)
             .delete(&keys::user_tenant(user, self.tenant));
         let transaction = match read.value.role {
-            // Not counted.
+            // A disabled member is not counted.
             _ if read.value.disabled_by_plan => transaction,
             Role::Owner => transaction.uncount_member_and_owner(&tenant),
             Role::Viewer | Role::Editor | Role::Admin => {
@@ -366,7 +370,7 @@ impl TenantStore<'_> {
     /// The API keys, newest first.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn api_keys(&self, listing: &Listing) -> Result<Page<ApiKey>, Error> {
         self.page(&keys::api_keys(self.tenant), listing, |k: &ApiKey| {
             k.id.to_string()
@@ -377,7 +381,7 @@ impl TenantStore<'_> {
     /// An API key.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn api_key(&self, id: KeyId) -> Result<Option<Stored<ApiKey>>, Error> {
         let found = self
             .store
@@ -386,10 +390,11 @@ impl TenantStore<'_> {
         found.map(stored).transpose()
     }
 
-    /// Makes an API key.
+    /// Creates an API key.
     ///
     /// # Errors
-    /// [`Refused::Limit`] when the plan allows no more.
+    ///
+    /// [`Refused::Limit`] when the plan does not allow more.
     pub async fn create_api_key(
         &self,
         key: &ApiKey,
@@ -415,10 +420,11 @@ impl TenantStore<'_> {
             .await
     }
 
-    /// Takes an API key away; its token is refused from the next request on.
+    /// Deletes an API key. Its token is refused from the next request on.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn delete_api_key(&self, read: &Stored<ApiKey>) -> Result<(), Refused> {
         let transaction = self
             .transaction()?
@@ -449,7 +455,7 @@ impl TenantStore<'_> {
     }
 }
 
-/// The tenant's item, when the tenant is not being deleted.
+/// The tenant of an item, unless it is being deleted.
 pub(super) fn living(tenant: TenantId, item: Option<Item>) -> Result<Option<Tenant>, Error> {
     let Some(item) = item else { return Ok(None) };
     if item.contains_key(EXPIRES_AT) {

@@ -1,4 +1,4 @@
-//! Several writes that happen together or not at all, and which of their conditions failed.
+//! Transactions: several writes, and which condition failed.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,25 +20,21 @@ use super::{
 };
 use crate::clock::random;
 
-/// What a plan counts. The tenant's item has a counter of each.
+/// A feature that is limited by the plan and counted in the tenant's item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
-    /// Workflows.
     Workflows,
-    /// Webhook endpoints.
     Endpoints,
-    /// Members.
     Members,
-    /// API keys.
     ApiKeys,
-    /// Members who are owners.
+    /// Members with the role `owner`.
     Owners,
-    /// Secrets of workflows.
+    /// Workflow secrets.
     Secrets,
 }
 
 impl Count {
-    /// The feature's name in the API, and the counter's attribute.
+    /// The name of the feature in the API and of the counter's attribute.
     #[must_use]
     pub fn feature(self) -> &'static str {
         match self {
@@ -51,7 +47,7 @@ impl Count {
         }
     }
 
-    /// How many a plan allows.
+    /// The limit of the feature.
     #[must_use]
     pub fn limit(self, limits: &Limits) -> u64 {
         match self {
@@ -64,42 +60,39 @@ impl Count {
     }
 }
 
-/// Why a transaction did not happen.
+/// Why a transaction was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// What was to be made is there already, or what was to be changed has changed.
-    #[error("the item exists, or has changed")]
+    /// An item exists already, or has changed since it was read.
+    #[error("the item exists already, or has changed")]
     Conflict,
-    /// The plan allows no more.
-    #[error("the plan allows no more")]
+    /// The plan does not allow more.
+    #[error("the plan does not allow more")]
     Limit {
-        /// Of what.
         count: Count,
-        /// How many there are.
+        /// The current number.
         used: u64,
     },
-    /// The tenant would have no owner left.
     #[error("the tenant would have no owner left")]
     LastOwner,
-    /// The tenant is gone.
-    #[error("the tenant is gone")]
+    /// The tenant does not exist or is being deleted.
+    #[error("the tenant does not exist")]
     NoTenant,
-    /// As many runs are running as the plan allows at once.
-    #[error("as many runs are running as the plan allows")]
+    /// The tenant has as many runs in the phase `running` as the plan allows.
+    #[error("the tenant has as many running runs as the plan allows")]
     Busy,
-    /// What is done once was done before.
-    #[error("it was done before")]
+    /// The Stripe event was applied before.
+    #[error("the event was applied before")]
     Before,
-    /// The same `Idempotency-Key` was answered before.
-    #[error("the request was answered before")]
+    /// The same `Idempotency-Key` has a stored response.
+    #[error("the request has a stored response")]
     Answered(Box<Answer>),
-    /// The table.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
 impl Refused {
-    /// For callers to whom every refusal is a change under their feet.
+    /// For callers that treat every refusal as a conflict.
     pub(super) fn into_error(self) -> Error {
         match self {
             Self::Store(error) => error,
@@ -114,7 +107,7 @@ impl Refused {
     }
 }
 
-/// How often a transaction that collides with another is tried.
+/// The most attempts of a transaction that conflicts with another.
 const ATTEMPTS: u32 = 8;
 
 enum Step {
@@ -126,7 +119,6 @@ enum Step {
     Idempotency(Box<Idempotency>),
 }
 
-/// Writes that happen together.
 pub(super) struct Transaction<'a> {
     store: &'a Store,
     writes: Vec<TransactWriteItem>,
@@ -163,7 +155,7 @@ impl<'a> Transaction<'a> {
         self.create_as(Step::Plain, item)
     }
 
-    /// Writes an item that says that all this was done, once.
+    /// Writes the id of an event, which must not exist.
     pub(super) fn once(self, item: Item) -> Self {
         self.create_as(Step::Once, item)
     }
@@ -178,7 +170,7 @@ impl<'a> Transaction<'a> {
         self.push(step, put)
     }
 
-    /// Writes an item, whatever was there.
+    /// Writes an item unconditionally.
     pub(super) fn put(self, item: Item) -> Self {
         let put = Put::builder()
             .table_name(&self.store.table)
@@ -188,7 +180,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Plain, put)
     }
 
-    /// Writes an item that must be as it was read; version 0 is one that was not there.
+    /// Writes an item that must have this version; 0 if it must not exist.
     pub(super) fn save(self, item: Item, version: u64) -> Self {
         match version {
             0 => self.create(item),
@@ -196,14 +188,14 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Changes an item by an expression and under a condition of its own. `#name` is the attribute
-    /// `name`, for those that DynamoDB reserves.
+    /// Changes an item by an update expression with a condition. `#name` stands for the attribute
+    /// `name`, since DynamoDB reserves some names.
     pub(super) fn update(self, key: &Key, update: &str, condition: &str, values: Item) -> Self {
         let names = update
             .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '#'))
             .filter_map(|word| Some((word.to_owned(), word.strip_prefix('#')?.to_owned())))
             .collect::<HashMap<String, String>>();
-        // DynamoDB takes no empty list.
+        // DynamoDB refuses an empty map.
         let names = Some(names).filter(|names| !names.is_empty());
         let update = Update::builder()
             .table_name(&self.store.table)
@@ -217,7 +209,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Plain, update)
     }
 
-    /// Takes an attribute off an item that must be there.
+    /// Removes an attribute of an existing item.
     pub(super) fn remove(self, key: &Key, attribute: &str) -> Self {
         let update = Update::builder()
             .table_name(&self.store.table)
@@ -229,7 +221,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Plain, update)
     }
 
-    /// Counts one more run that is running, if there are fewer than `limit`.
+    /// Increments the count of running runs, if it is less than `limit`.
     pub(super) fn start_running(self, key: &Key, limit: u64) -> Self {
         let update = Update::builder()
             .table_name(&self.store.table)
@@ -246,7 +238,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Busy, update)
     }
 
-    /// Counts one run less that is running.
+    /// Decrements the count of running runs.
     pub(super) fn stop_running(self, key: &Key) -> Self {
         let update = Update::builder()
             .table_name(&self.store.table)
@@ -258,7 +250,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Plain, update)
     }
 
-    /// Writes an item that must be as it was read.
+    /// Replaces an item that must have this version.
     pub(super) fn replace(self, mut item: Item, version: u64) -> Self {
         item.insert(VERSION.to_owned(), number(version + 1));
         let put = Put::builder()
@@ -272,7 +264,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Plain, put)
     }
 
-    /// Deletes an item that must be there.
+    /// Deletes an item that must exist.
     pub(super) fn delete(self, key: &Key) -> Self {
         let delete = Delete::builder()
             .table_name(&self.store.table)
@@ -283,7 +275,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Plain, delete)
     }
 
-    /// Deletes an item that must be as it was read.
+    /// Deletes an item that must have this version.
     pub(super) fn delete_read(self, key: &Key, version: u64) -> Self {
         let delete = Delete::builder()
             .table_name(&self.store.table)
@@ -296,8 +288,8 @@ impl<'a> Transaction<'a> {
         self.push(Step::Plain, delete)
     }
 
-    /// Counts one more in the tenant's item, if there are fewer than `limit` and the tenant is not
-    /// being deleted.
+    /// Increments a counter of the tenant, if it is less than `limit` and the tenant is not being
+    /// deleted.
     pub(super) fn count_up(self, tenant: &Key, count: Count, limit: u64) -> Self {
         let condition = "attribute_exists(PK) AND attribute_not_exists(deleted_at) AND (attribute_not_exists(#count) OR #count < :limit)";
         let update = Update::builder()
@@ -314,7 +306,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Count(count), update)
     }
 
-    /// Counts one less in the tenant's item; the last owner stays.
+    /// Decrements a counter of the tenant; at least one owner must remain.
     pub(super) fn count_down(self, tenant: &Key, count: Count) -> Self {
         let (floor, step) = match count {
             Count::Owners => (1, Step::LastOwner),
@@ -337,7 +329,7 @@ impl<'a> Transaction<'a> {
         self.push(step, update)
     }
 
-    /// Counts a member who is an owner: a transaction touches an item once.
+    /// Counts a member with the role `owner`; a transaction can change an item only once.
     pub(super) fn count_members_and_owners(self, tenant: &Key, limit: u64) -> Self {
         let condition =
             "attribute_exists(PK) AND attribute_not_exists(deleted_at) AND #count < :limit";
@@ -356,7 +348,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::Count(Count::Members), update)
     }
 
-    /// Counts one member and one owner less; the last owner stays.
+    /// Decrements the counters of members and owners; at least one owner must remain.
     pub(super) fn uncount_member_and_owner(self, tenant: &Key) -> Self {
         let update = Update::builder()
             .table_name(&self.store.table)
@@ -372,7 +364,7 @@ impl<'a> Transaction<'a> {
         self.push(Step::LastOwner, update)
     }
 
-    /// Keeps the answer to the request, if it had an `Idempotency-Key`.
+    /// Stores the response to a request with an `Idempotency-Key`.
     pub(super) fn answer(self, idempotency: Option<Idempotency>) -> Self {
         let Some(idempotency) = idempotency else {
             return self;
@@ -380,7 +372,7 @@ impl<'a> Transaction<'a> {
         let put = Put::builder()
             .table_name(&self.store.table)
             .set_item(Some(idempotency.item()))
-            // An answer that is past its day may lie there until DynamoDB takes it away.
+            // DynamoDB deletes expired items late.
             .condition_expression("attribute_not_exists(PK) OR expires_at < :now")
             .expression_attribute_values(":now", number(idempotency.now.as_second()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -389,8 +381,9 @@ impl<'a> Transaction<'a> {
         self.push(Step::Idempotency(Box::new(idempotency)), put)
     }
 
-    /// Does it all, or says what stood in the way. The first to be told is an earlier answer: a
-    /// request that comes again finds everything it made in its way.
+    /// Commits the transaction, or returns which condition failed. A stored response takes
+    /// precedence, since a repeated request conflicts with every item that it created the first
+    /// time.
     pub(super) async fn commit(self) -> Result<(), Refused> {
         self.built?;
         let mut pause = Duration::from_millis(5);
@@ -421,12 +414,12 @@ impl<'a> Transaction<'a> {
             pause *= 2;
         }
         Err(Refused::Store(Error::Unavailable(
-            "other transactions are in the way".into(),
+            "the transaction keeps conflicting with others".into(),
         )))
     }
 }
 
-/// What stood in the way, or nothing when it was only another transaction.
+/// The condition that failed; none if the transaction only conflicted with another one.
 fn explain(steps: &[Step], reasons: Vec<CancellationReason>) -> Result<Option<Refused>, Error> {
     let mut found = None;
     for (step, reason) in steps.iter().zip(reasons) {

@@ -1,5 +1,5 @@
-//! The ends of long waits: an item in its run's partition, found by its hour in the index `active`.
-//! While a run waits, nothing but this item is there for it.
+//! Wake-ups of waiting runs: an item in the run's partition, found by its hour in the index
+//! `active`. A waiting run uses no other resource.
 
 use aias_domain::id::{RunId, WorkflowId};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -11,24 +11,23 @@ use super::{
     keys::{self, PK, SK},
 };
 
-/// A run that goes on at a time.
+/// A run that continues at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wake {
-    /// For the reconciler's own use.
+    /// For the reconciler only.
     pub proof: Proof,
-    /// The run.
     pub run_id: RunId,
-    /// Its workflow.
     pub workflow_id: WorkflowId,
-    /// When, to the second.
+    /// To the second.
     pub at: Timestamp,
 }
 
 impl TenantStore<'_> {
-    /// Has a run asked for at a time. To set it again changes nothing.
+    /// Schedules the wake-up of a run. Idempotent.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn set_wake(
         &self,
         run: RunId,
@@ -46,10 +45,11 @@ impl TenantStore<'_> {
         self.store.create(item).await.map(|_| ())
     }
 
-    /// Forgets it, once the run was asked for.
+    /// Deletes a wake-up after the run's message was sent.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn unset_wake(&self, wake: &Wake) -> Result<(), Error> {
         let key = keys::wake(self.tenant, wake.run_id, wake.workflow_id, wake.at);
         self.store
@@ -65,10 +65,11 @@ impl TenantStore<'_> {
 }
 
 impl Store {
-    /// The runs that go on between now and `ahead` later, or should have gone on before.
+    /// The wake-ups scheduled until `ahead` from now, including those in the past.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn wakes(&self, now: Timestamp, ahead: SignedDuration) -> Result<Vec<Wake>, Error> {
         let mut found = due::of_hours(self, now).await?;
         if keys::due_hour(now + ahead) != keys::due_hour(now) {

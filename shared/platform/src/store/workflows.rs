@@ -1,4 +1,4 @@
-//! Workflows: a head that moves, versions that never change.
+//! Workflows: a mutable head and immutable versions.
 
 use aias_domain::{
     id::WorkflowId,
@@ -15,7 +15,7 @@ use super::{
 
 const DEFINITION: &str = "definition";
 
-/// How many workflows of one name are looked at.
+/// The most workflows with one name that are searched.
 const MAX_OF_ONE_NAME: usize = 20;
 
 impl TenantStore<'_> {
@@ -40,10 +40,11 @@ impl TenantStore<'_> {
         )
     }
 
-    /// Makes a workflow and its first version.
+    /// Creates a workflow with its first version.
     ///
     /// # Errors
-    /// [`Refused::Limit`] when the plan allows no more.
+    ///
+    /// [`Refused::Limit`] when the plan does not allow more.
     pub async fn create_workflow(
         &self,
         workflow: &Workflow,
@@ -61,10 +62,9 @@ impl TenantStore<'_> {
             .await
     }
 
-    /// A workflow's head.
-    ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn workflow(&self, id: WorkflowId) -> Result<Option<Stored<Workflow>>, Error> {
         let found = self
             .store
@@ -76,9 +76,9 @@ impl TenantStore<'_> {
     /// The workflows, newest first.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn workflows(&self, listing: &Listing) -> Result<Page<Workflow>, Error> {
-        // Versions lie between the heads.
+        // Versions are sorted between the heads.
         let query = RangeQuery {
             after: listing.after.as_ref().map(|c| c.0.as_str()),
             limit: listing.limit + 1,
@@ -95,9 +95,10 @@ impl TenantStore<'_> {
         Ok(Page::cut(heads?, listing.limit, |w| w.id.to_string()))
     }
 
-    /// Writes a head that was changed, with the version that it now points at if that is new.
+    /// Writes a changed head, with its new version if there is one.
     ///
     /// # Errors
+    ///
     /// [`Refused::Conflict`] when it has changed since it was read.
     pub async fn save_workflow(
         &self,
@@ -108,7 +109,7 @@ impl TenantStore<'_> {
             .transaction()?
             .replace(self.workflow_item(&head.value)?, head.version);
         if let Some(version) = version {
-            // A name that it had before may stay: whoever looks by it reads the head as well.
+            // Items of previous names may remain: a lookup by name also compares the head.
             transaction = transaction
                 .create(self.version_item(head.value.id, version)?)
                 .put(self.name_item(&head.value));
@@ -123,11 +124,12 @@ impl TenantStore<'_> {
         item
     }
 
-    /// The newest workflow of a name, and its version that has `document_version`: the newest one
-    /// for `latest`. Only one that is on.
+    /// The newest enabled workflow with a name, and its version with `document_version`, or its
+    /// newest version for `latest`.
     ///
     /// # Errors
-    /// When the table does not answer.
+    ///
+    /// When the table is unavailable.
     pub async fn workflow_named(
         &self,
         namespace: &str,
@@ -139,7 +141,7 @@ impl TenantStore<'_> {
             limit: MAX_OF_ONE_NAME,
             ..RangeQuery::default()
         };
-        // The newest first.
+        // Newest first.
         for item in self.store.range(&range, query).await? {
             let id = text_of(&item, SK).and_then(|sk| sk.rsplit('#').next()?.parse().ok());
             let Some(id) = id else { continue };
@@ -170,10 +172,11 @@ impl TenantStore<'_> {
         Ok(None)
     }
 
-    /// Writes a workflow that was disabled by the plan and is enabled again.
+    /// Enables a workflow that was disabled by the plan.
     ///
     /// # Errors
-    /// [`Refused::Limit`] when the plan has no room for it.
+    ///
+    /// [`Refused::Limit`] when the plan does not allow more.
     pub async fn enable_workflow(
         &self,
         head: &Stored<Workflow>,
@@ -186,9 +189,11 @@ impl TenantStore<'_> {
             .await
     }
 
-    /// Deletes a workflow, then its versions: should it end half-way, they lie there unseen.
+    /// Deletes a workflow, then its versions. If the process dies in between, the versions remain,
+    /// but nothing refers to them.
     ///
     /// # Errors
+    ///
     /// [`Refused::Conflict`] when it has changed since it was read.
     pub async fn delete_workflow(&self, read: &Stored<Workflow>) -> Result<(), Refused> {
         let id = read.value.id;
@@ -209,9 +214,10 @@ impl TenantStore<'_> {
     /// A version with its definition.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn version(&self, id: WorkflowId, number: u32) -> Result<Option<Version>, Error> {
-        // Versions never change, so a copy that is a moment old is as good once it is there.
+        // Versions are immutable, so an eventually consistent read is sufficient if it finds the
+        // version.
         let key = keys::version(self.tenant, id, number);
         let found = match self.store.item(&key, false).await? {
             Some(found) => Some(found),
@@ -227,7 +233,7 @@ impl TenantStore<'_> {
     /// The versions, newest first, without their definitions.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table is unavailable.
     pub async fn versions(
         &self,
         id: WorkflowId,

@@ -1,4 +1,4 @@
-//! Dollars for a million webhooks: counted calls at public prices.
+//! The price of a million webhooks, from counted calls and public prices.
 
 use aias_tests::figures::Counts;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ impl Prices {
     }
 }
 
-/// One invocation: what was counted, how long it takes and what it is billed for.
+/// One invocation: its counts, duration and memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation<'a> {
     pub(crate) counts: &'a Counts,
@@ -37,7 +37,7 @@ pub(crate) struct Invocation<'a> {
 const MILLION: f64 = 1e6;
 const GB: f64 = 1024.0 * 1024.0 * 1024.0;
 
-/// Dollars for a million webhooks, by line.
+/// Dollars per million webhooks, by service.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cost {
     pub(crate) gateway: f64,
@@ -46,15 +46,14 @@ pub(crate) struct Cost {
     pub(crate) sqs: f64,
     pub(crate) s3: f64,
     pub(crate) logs: f64,
-    /// What one webhook adds to the logs, in bytes.
+    /// Log bytes per webhook.
     pub(crate) log_bytes: f64,
 }
 
 impl Cost {
-    /// What its lines are called.
+    /// The names of the services.
     pub(crate) const LINES: [&str; 6] = ["gateway", "Lambda", "DynamoDB", "SQS", "S3", "logs"];
 
-    /// Its lines.
     pub(crate) fn lines(&self) -> [f64; 6] {
         [
             self.gateway,
@@ -70,7 +69,7 @@ impl Cost {
         self.lines().iter().sum()
     }
 
-    /// One invocation of `webhook-ingest`, and a `batch`-th of one of the executor's.
+    /// One invocation of `webhook-ingest`, and a `batch`-th of an invocation of the executor.
     pub(crate) fn of(
         prices: &Prices,
         ingest: &Invocation<'_>,
@@ -78,7 +77,7 @@ impl Cost {
         batch: u32,
     ) -> Self {
         let share = 1.0 / f64::from(batch);
-        // Lambda receives a batch and deletes it.
+        // Lambda receives and deletes the messages.
         let mut cost = Self {
             gateway: prices.gateway_http_api_per_million_requests,
             lambda: 0.0,

@@ -1,4 +1,4 @@
-//! Each function's binary, as Lambda runs it, in turns with one that does nothing.
+//! Measures the binary of each function in turns with one that does nothing.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -10,7 +10,7 @@ use aias_tests::{
     zips,
 };
 
-/// The middle of some figures, the least and the greatest.
+/// Median, minimum and maximum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -29,25 +29,25 @@ impl Spread {
     }
 }
 
-/// What was seen of a case.
+/// The results of a case.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) case: Case,
     pub(crate) counts: Counts,
-    /// How many bytes its zip has, by architecture.
+    /// The size of the zip, by architecture, in bytes.
     pub(crate) zips: BTreeMap<String, usize>,
-    /// Milliseconds.
+    /// In milliseconds.
     pub(crate) init_wall: Spread,
     pub(crate) init_cpu: Spread,
     /// The first request, in milliseconds.
     pub(crate) first: f64,
-    /// A warm one whose AWS answers at once, and one whose AWS takes as long as the real one.
+    /// Warm requests with immediate AWS responses, and with realistic AWS latency.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) regional_p50: f64,
     pub(crate) regional_p99: f64,
     pub(crate) regional_mean: f64,
-    /// Computing for one request, in microseconds, and as a multiple of the no-op's beside it.
+    /// CPU time per request, in microseconds, and relative to the no-op measured in the same turn.
     pub(crate) cpu: Spread,
     pub(crate) of_no_op: Spread,
     pub(crate) peak_kib: u64,
@@ -62,7 +62,7 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The value that `share` of all are at or below.
+/// The value at or below which `share` of all values are.
 pub(crate) fn percentile(all: &mut [f64], share: f64) -> f64 {
     all.sort_by(f64::total_cmp);
     let place = (share * all.len() as f64).ceil() as usize;
@@ -76,7 +76,7 @@ async fn begin(world: &World, case: &Case, folder: &Path, memory_mib: u32) -> Fu
     begun.unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
 
-/// So many events; how long each took, and the computing for one.
+/// Sends events. Returns how long each took, and the CPU time per event.
 async fn turn(
     world: &mut World,
     function: &mut Function,
@@ -93,7 +93,7 @@ async fn turn(
     (walls, cpu.as_secs_f64() * 1e6 / count as f64)
 }
 
-/// Measures one case, with the no-op in between.
+/// Measures one case, in turns with the no-op.
 pub(crate) async fn measure(world: &mut World, case: &Case, folder: &Path, memory_mib: u32) -> Row {
     let counts = count(world, case, &folder.join(case.function)).await;
     let counts = counts.unwrap_or_else(|error| panic!("{}: {error}", case.name));
@@ -135,7 +135,7 @@ pub(crate) async fn measure(world: &mut World, case: &Case, folder: &Path, memor
     }
 }
 
-/// Events whose AWS takes its time; what makes them is not slowed down.
+/// Events with realistic AWS latency. Creating them is not delayed.
 async fn regional(world: &mut World, function: &mut Function, event: Event) -> Vec<f64> {
     let events = world.events(event, REGIONAL).await;
     world.cloud.take(Latency::REGIONAL);

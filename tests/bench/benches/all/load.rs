@@ -1,5 +1,5 @@
-//! The deployed local stack under load, from a provider's POST to the artifact; and another product with
-//! the same workflow, in the same run.
+//! Load tests of the deployed local stack, from a provider's request to the artifact, and of
+//! another product with the same workflow, in the same run.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::functions::percentile;
 
-/// What was seen with so many clients at once.
+/// The results with a number of clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub(crate) of: String,
@@ -189,7 +189,7 @@ fn completed(url: &str, key: &str, began_ms: f64) -> HashMap<String, f64> {
     }
 }
 
-/// The lines of the rival's file.
+/// The lines of the other product's file.
 fn written(file: &PathBuf) -> HashMap<String, f64> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let line = |line: &str| {

@@ -1,7 +1,7 @@
-//! `make bench`: every figure of `docs/benchmarks.md` and `docs/scale.md`, and their plots.
+//! `make bench`: all figures of `docs/benchmarks.md` and `docs/scale.md`, and their plots.
 //!
-//! The functions are release binaries, each as Lambda runs it, in turns with one that does nothing. What
-//! is compared is measured in one run and told as a ratio with its spread.
+//! The functions are release binaries, run as by Lambda, in turns with one that does nothing.
+//! Compared figures are measured in one run and reported as a ratio with its spread.
 
 #![expect(
     clippy::unwrap_used,
@@ -26,11 +26,11 @@ use std::{
 
 use aias_tests::measured::{CASES, World};
 
-/// What `template.yaml` gives a function, in MiB.
+/// The memory size of a function in `template.yaml`, in MiB.
 fn memory_of(template: &str, function: &str) -> u32 {
     let default = template.split("MemorySize: ").nth(1);
     let own = template.split(&format!("Binary: {function}\n")).nth(1);
-    // Up to the next function's.
+    // Up to the next function.
     let own = own.and_then(|rest| rest.split("AWS::Serverless::Function").next());
     let own = own.and_then(|own| own.split("MemorySize: ").nth(1));
     let digits: String = own
@@ -49,7 +49,8 @@ async fn main() {
     let setting = |name: &str| std::env::var(name).ok();
     let folder = setting("AIAS_RELEASE").map_or_else(|| root.join("target/release"), PathBuf::from);
     let template = std::fs::read_to_string(root.join("template.yaml")).unwrap();
-    // As with any benchmark: a word chooses those whose names contain it, and then nothing is written.
+    // As with any benchmark, an argument selects the cases whose names contain it. Nothing is
+    // written then.
     let chosen = std::env::args()
         .skip(1)
         .find(|word| !word.starts_with("--"));
@@ -61,7 +62,7 @@ async fn main() {
         {
             continue;
         }
-        // Of its own: what was there before makes nothing slower.
+        // A new one, so that existing items do not slow it down.
         let mut world = World::new().await;
         let memory_mib = memory_of(&template, case.function);
         let row = functions::measure(&mut world, case, &folder, memory_mib).await;

@@ -1,4 +1,4 @@
-//! Plots, as SVG.
+//! SVG plots.
 
 use std::path::Path;
 
@@ -22,19 +22,19 @@ const COLOURS: [RGBColor; 6] = [
 const SIZE: (u32, u32) = (860, 420);
 const FONT: &str = "sans-serif";
 
-/// One bar: its name and its parts, each with a colour of its own.
+/// A bar: its name and its parts, each in its own colour.
 pub(crate) struct Bar {
     pub(crate) name: String,
     pub(crate) parts: Vec<f64>,
 }
 
-/// Bars beside each other, of parts that have these names.
+/// Bars next to each other, with named parts.
 pub(crate) fn bars(path: &Path, title: &str, unit: &str, parts: &[&str], bars: &[Bar]) {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE).unwrap();
     let sum = |bar: &Bar| bar.parts.iter().sum::<f64>();
     let most = bars.iter().map(sum).fold(0.0, f64::max) * 1.15;
-    // Room for the parts' names at the right.
+    // Space for the names of the parts on the right.
     let width = bars.len() as f64 * if parts.len() > 1 { 1.15 } else { 1.0 };
     let mut chart = ChartBuilder::on(&root)
         .caption(title, (FONT, 18))
@@ -72,7 +72,7 @@ pub(crate) fn bars(path: &Path, title: &str, unit: &str, parts: &[&str], bars: &
             });
         }
     }
-    // So many pixels below a point.
+    // The given number of pixels below a point.
     let text = |text: &str, at, below| {
         EmptyElement::at(at) + Text::new(text.to_owned(), (0, below), (FONT, 11).into_font())
     };
@@ -96,13 +96,12 @@ pub(crate) fn bars(path: &Path, title: &str, unit: &str, parts: &[&str], bars: &
     root.present().unwrap();
 }
 
-/// One line: its name and its points.
+/// A line: its name and its points.
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Lines over each other.
 pub(crate) fn lines(path: &Path, title: &str, (across, up): (&str, &str), lines: &[Line]) {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE).unwrap();

@@ -1,4 +1,4 @@
-//! `docs/benchmarks.md`, its plots, and the table of zips that the tests hold the functions to.
+//! Writes `docs/benchmarks.md`, its plots, and the table of zip sizes that a test checks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +39,7 @@ fn spread(of: &Spread, digits: usize) -> String {
     )
 }
 
-/// A row, for whoever watches.
+/// A row, printed as progress.
 pub(crate) fn line_of(row: &Row) -> String {
     format!(
         "{}: init {:.1} ms of CPU, {:.0} µs of CPU a request = {:.1} of the no-op, p50 {:.2} ms, {} MB zipped",
@@ -56,7 +56,7 @@ fn find<'a>(rows: &'a [Row], name: &str) -> &'a Row {
     rows.iter().find(|row| row.case.name == name).unwrap()
 }
 
-/// The run that stands for all others.
+/// The case used for summaries.
 const DEFAULT: &str = "one step, ten at once";
 
 fn cost_of(costs: &[(String, Cost)], name: &str) -> f64 {
@@ -66,13 +66,12 @@ fn cost_of(costs: &[(String, Cost)], name: &str) -> f64 {
 fn holds(value: f64, budget: f64) -> String {
     let share = value / budget;
     if share <= 1.0 {
-        format!("holds, {:.0} % of it used", share * 100.0)
+        format!("met, {:.0} % used", share * 100.0)
     } else {
-        format!("**missed**, {share:.2} times it")
+        format!("**missed**, {share:.2} times the budget")
     }
 }
 
-/// Writes everything.
 pub(crate) fn write(root: &Path, rows: &[Row], loads: &[Load], took: Duration) {
     let docs = root.join("docs");
     let plots = docs.join("plots");
@@ -101,7 +100,7 @@ pub(crate) fn write(root: &Path, rows: &[Row], loads: &[Load], took: Duration) {
     fs::write(root.join("tests/zips.json"), zips + "\n").unwrap();
 }
 
-/// What the simulation of larger rates is fed with.
+/// The input of the simulation.
 fn service(rows: &[Row], costs: &[(String, Cost)]) -> Service {
     let ingest = find(rows, "webhook-ingest");
     let batch = find(rows, "executor: one step, ten at once");
@@ -172,9 +171,9 @@ rounds, or of seven starts.
     if !ratios.is_empty() {
         writeln!(page, "## The engine\n\nTen steps with a record of each (`shared/engine/benches/order`), beside ten precompiled jq filters chained by hand, and in the sandbox\nbeside in process. The budgets are 1.5 and 0.7.\n").unwrap();
         let names = [
-            "beside the filters",
-            "in the sandbox, one run after the other",
-            "in the sandbox, ten at once, as the executor has them",
+            "compared to the filters",
+            "in the sandbox, one run at a time",
+            "in the sandbox, batches of ten as in the executor",
         ];
         writeln!(
             page,
@@ -243,7 +242,7 @@ Zips over the budget: {}.
     .unwrap();
 }
 
-/// A zip's megabytes, where it is known.
+/// The size of a zip in megabytes, if it is known.
 fn zip(row: &Row, architecture: &str) -> String {
     let bytes = row.zips.get(architecture);
     bytes.map_or_else(
@@ -293,9 +292,9 @@ machine's, *arm64* what is deployed by default and `make zips` builds.
     .unwrap();
 }
 
-/// What a million webhooks cost, for each kind of run.
+/// The price of a million webhooks, per case of the executor.
 fn costs(rows: &[Row], prices: &Prices, template: &str) -> Vec<(String, Cost)> {
-    // Computing takes longer with less memory: 1,769 MB are one core.
+    // With less memory a computation takes longer: 1,769 MB are one core.
     let invocation = |row: &Row| -> (f64, u32) {
         let memory_mib = memory_of(template, row.case.function);
         let slower = (1769.0 / f64::from(memory_mib) - 1.0).max(0.0);

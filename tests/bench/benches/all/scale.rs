@@ -1,26 +1,27 @@
-//! What happens at rates that no machine here can make: a simulator of the documented quotas, fed with
-//! the service times that were measured. It is deterministic: the same figures, the same page.
+//! Simulates rates that cannot be generated here, from the documented quotas and the measured
+//! service times. It is deterministic.
 //!
-//! Time goes in steps of a tenth of a second. In each, what the gateway lets through is taken by as many
-//! environments of `webhook-ingest` as Lambda gives by then, as far as DynamoDB's partitions go; what was
-//! taken waits in the queue until the pollers and the environments of `executor` come to it. What is
-//! refused is sent again by its provider, a minute later.
+//! Time advances in steps of a tenth of a second. In each step, the requests admitted by API
+//! Gateway are accepted by as many execution environments of `webhook-ingest` as Lambda provides by
+//! then, limited by the partitions of DynamoDB. Accepted events wait in the queue until the pollers
+//! and environments of `executor` process them. A refused event is sent again by its provider a
+//! minute later.
 
 use aias_domain::{id::RUN_SHARDS, plan::PlanName};
 
-/// The quotas, as documented for an account that asked for no other.
+/// The documented default quotas of an account.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quotas {
-    /// Requests a second that the gateway lets through.
+    /// Requests a second through API Gateway.
     pub(crate) gateway: f64,
-    /// Environments of all functions together.
+    /// Execution environments of all functions together.
     pub(crate) environments: f64,
-    /// Environments that one function gets in addition, a second: 1,000 in ten.
+    /// Additional environments of a function per second: 1,000 in ten seconds.
     pub(crate) more_environments: f64,
-    /// Batches of the queue at once at first, and in addition, a second: 300 a minute.
+    /// Concurrent batches of the queue at first, and additional ones per second: 300 a minute.
     pub(crate) pollers: f64,
     pub(crate) more_pollers: f64,
-    /// Batches at once at most: `ExecutorConcurrency`.
+    /// The most concurrent batches: `ExecutorConcurrency`.
     pub(crate) executors: f64,
     /// Write units a second of one partition.
     pub(crate) partition: f64,
@@ -29,7 +30,7 @@ pub(crate) struct Quotas {
 }
 
 impl Quotas {
-    /// As an account begins.
+    /// The quotas of a new account.
     pub(crate) const DEFAULT: Self = Self {
         gateway: 10_000.0,
         environments: 1_000.0,
@@ -41,7 +42,7 @@ impl Quotas {
         table: 40_000.0,
     };
 
-    /// With what can be asked for, and the parameter `ExecutorConcurrency` at its largest.
+    /// Quotas after a request to AWS, with the largest `ExecutorConcurrency`.
     pub(crate) const RAISED: Self = Self {
         gateway: 200_000.0,
         environments: 20_000.0,
@@ -51,29 +52,29 @@ impl Quotas {
     };
 }
 
-/// What one event takes, as it was measured.
+/// The measured cost of one event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Service {
     /// One invocation of `webhook-ingest`, in seconds.
     pub(crate) ingest_s: f64,
     /// One invocation of `executor` with ten messages, in seconds.
     pub(crate) batch_s: f64,
-    /// Write units of an event until its run has ended.
+    /// Write units of an event until the end of its run.
     pub(crate) units: f64,
     /// Dollars.
     pub(crate) cost: f64,
 }
 
-/// Whose events they are.
+/// The distribution of events over tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tenants {
-    /// All of one tenant, whose plan is the widest.
+    /// One tenant with the largest plan.
     One,
-    /// Of a million, none of which is large.
+    /// A million small tenants.
     Million,
 }
 
-/// What does not answer for ten minutes.
+/// A service that is unavailable for ten minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outage {
     None,
@@ -82,47 +83,49 @@ pub(crate) enum Outage {
     S3,
 }
 
-/// Write units of a run's own item, when it is taken and when it ends: what those partitions take.
+/// Write units of a run's item, when it is created and when it ends. They are spread over the run
+/// partitions.
 const OWN_UNITS: f64 = 3.0;
 
-/// Messages of a batch.
+/// Messages per batch.
 const BATCH: f64 = 10.0;
 
 const STEP: f64 = 0.1;
 
-/// When an outage begins and how long it is, and how long it is looked at, in seconds.
+/// The start and the duration of an outage, and the simulated time, in seconds.
 const OUTAGE_AT: f64 = 300.0;
 const OUTAGE: f64 = 600.0;
 const SPAN: f64 = 3_600.0;
 
-/// After how many seconds a provider sends again what was not taken.
+/// Seconds until a provider retries a refused event.
 const AGAIN: f64 = 60.0;
 
-/// For how long a message that failed is not seen: `RunsQueueVisibilitySeconds`.
+/// Seconds until a failed message is visible again: `RunsQueueVisibilitySeconds`.
 const VISIBILITY: f64 = 360.0;
 
-/// What came of it.
+/// The results of a simulation.
 #[derive(Debug, Clone)]
 pub(crate) struct Went {
-    /// Events a second that are taken at the end.
+    /// Events accepted a second at the end.
     pub(crate) taken_rate: f64,
-    /// The largest number of taken events whose runs had not ended.
+    /// The largest number of accepted events whose runs had not ended.
     pub(crate) backlog: f64,
-    /// Until the backlog of the beginning or of the outage is gone, in seconds; none when it grows on.
+    /// Seconds until the initial backlog, or that of an outage, was processed; none if it keeps
+    /// growing.
     pub(crate) drained_after: Option<f64>,
-    /// The longest that an event waited for its run, in seconds.
+    /// The longest time that an event waited for its run, in seconds.
     pub(crate) longest_wait: f64,
-    /// The share of all deliveries that was refused.
+    /// The share of refused deliveries.
     pub(crate) refused: f64,
-    /// Dollars for the hour.
+    /// Dollars per hour.
     pub(crate) cost: f64,
-    /// What is at its limit at the end, or was first.
+    /// The quota that is exhausted at the end, or was first.
     pub(crate) bound: &'static str,
-    /// The backlog, a point every ten seconds.
+    /// The backlog, every ten seconds.
     pub(crate) course: Vec<(f64, f64)>,
 }
 
-/// Goes through an hour.
+/// Simulates an hour.
 pub(crate) fn simulate(
     rate: f64,
     tenants: Tenants,
@@ -153,7 +156,7 @@ pub(crate) fn simulate(
         let is_out = (OUTAGE_AT..OUTAGE_AT + OUTAGE).contains(&now);
         let takes = !(is_out && matches!(outage, Outage::DynamoDb | Outage::Sqs));
         let runs = !(is_out && outage != Outage::None);
-        // The way in.
+        // Arriving events.
         let wanted = rate * STEP + again[step];
         ingesting = (ingesting + quotas.more_environments * STEP)
             .min(quotas.environments)
@@ -191,7 +194,7 @@ pub(crate) fn simulate(
         taken_rate = taken / STEP;
         queue += taken + visible_again[step];
         hidden -= visible_again[step];
-        // The way out.
+        // Processed events.
         let most = quotas.executors.min(
             quotas.environments - (taken / STEP * service.ingest_s).min(quotas.environments - 1.0),
         );

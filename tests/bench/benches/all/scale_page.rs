@@ -1,4 +1,4 @@
-//! `docs/scale.md`: what the simulation says at which rate, and its plot.
+//! `docs/scale.md`: the results of the simulation, and its plot.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -7,7 +7,7 @@ use crate::{
     scale::{Outage, Quotas, Service, Tenants, simulate},
 };
 
-/// The page for what one event takes; draws its plot.
+/// Writes the page for the measured cost of one event, and draws its plot.
 pub(crate) fn of(service: &Service, plots: &Path) -> String {
     let mut page = String::new();
     writeln!(

@@ -1,15 +1,15 @@
-//! Every kind of problem that the API reports: its status, its stable code and its title.
+//! All problem types of the API.
 //!
-//! A kind is named here once. Handlers refer to it, and the API's description lists it.
+//! A type is defined only here. Handlers refer to it, and the API description and `docs/errors.md`
+//! list it.
 
-/// A kind of problem.
+/// A problem type.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// The status code.
     pub status: u16,
-    /// Stable and in kebab-case; the last part of the problem's `type`.
+    /// Stable, in kebab-case; the last segment of the problem's `type`.
     pub code: &'static str,
-    /// The same sentence for every occurrence.
+    /// The same for every occurrence.
     pub title: &'static str,
 }
 
@@ -18,33 +18,32 @@ macro_rules! kinds {
         $(#[doc = concat!("`", $status, "`: ", $title, ".")]
         pub const $name: Kind = Kind { status: $status, code: $code, title: $title };)*
 
-        /// All kinds.
         pub const ALL: &[Kind] = &[$($name),*];
     };
 }
 
 kinds! {
-    BAD_CHALLENGE = 400 "bad-challenge" "Bad challenge";
-    BAD_CURSOR = 400 "bad-cursor" "Bad cursor";
-    BAD_EVENT = 400 "bad-event" "The event cannot be read";
-    BAD_EVENT_ID = 400 "bad-event-id" "Bad event id";
-    BAD_FEATURE = 400 "bad-feature" "No such feature";
+    BAD_CHALLENGE = 400 "bad-challenge" "The challenge of the handshake is invalid";
+    BAD_CURSOR = 400 "bad-cursor" "Invalid cursor";
+    BAD_EVENT = 400 "bad-event" "The event cannot be parsed";
+    BAD_EVENT_ID = 400 "bad-event-id" "Invalid event id";
+    BAD_FEATURE = 400 "bad-feature" "Unknown feature";
     BAD_IDEMPOTENCY_KEY = 400 "bad-idempotency-key" "Bad Idempotency-Key";
-    BAD_LIMIT = 400 "bad-limit" "Bad limit";
-    BAD_PARAMETER = 400 "bad-parameter" "Bad query parameter";
+    BAD_LIMIT = 400 "bad-limit" "Invalid page limit";
+    BAD_PARAMETER = 400 "bad-parameter" "Invalid query parameter";
     BAD_STRIPE_SIGNATURE = 400 "bad-signature" "The signature does not match";
     INVALID_BODY = 400 "invalid-body" "Invalid body";
     MALFORMED_BODY = 400 "malformed-body" "Malformed body";
     MALFORMED_REQUEST = 400 "malformed-request" "Malformed request";
-    TENANT_MISSING = 400 "tenant-missing" "No tenant named";
+    TENANT_MISSING = 400 "tenant-missing" "The request names no tenant";
     TOO_MANY_FIELDS = 400 "too-many-fields" "Too many fields";
     UNKNOWN_API_VERSION = 400 "unknown-api-version" "Unknown API version";
     UNKNOWN_PARAMETER = 400 "unknown-parameter" "Unknown query parameter";
 
-    BAD_SIGNATURE = 401 "bad-signature" "Bad signature";
+    BAD_SIGNATURE = 401 "bad-signature" "The signature is missing or does not match";
     UNAUTHORIZED = 401 "unauthorized" "Unauthorized";
 
-    PLAN_LIMIT_EXCEEDED = 402 "plan-limit-exceeded" "The plan allows no more";
+    PLAN_LIMIT_EXCEEDED = 402 "plan-limit-exceeded" "The plan limit is reached";
 
     FORBIDDEN = 403 "forbidden" "Forbidden";
 
@@ -55,19 +54,19 @@ kinds! {
     CONFLICT = 409 "conflict" "The object exists already, or has changed since it was read";
     EVENT_ID_REUSED = 409 "event-id-reused" "An event with this id and another body was received before";
     IDEMPOTENCY_KEY_REUSED = 409 "idempotency-key-reused" "The Idempotency-Key was used for another request before";
-    LAST_OWNER = 409 "last-owner" "The last owner cannot leave or step down";
-    MEMBER_EXISTS = 409 "member-exists" "The user is a member already";
-    NO_CUSTOMER = 409 "no-customer" "The tenant has never bought anything";
+    LAST_OWNER = 409 "last-owner" "A tenant must keep an owner";
+    MEMBER_EXISTS = 409 "member-exists" "The user is already a member";
+    NO_CUSTOMER = 409 "no-customer" "The tenant has no Stripe customer yet";
     NO_SIGNING_SECRET = 409 "no-signing-secret" "The endpoint's scheme has no signing secret";
     RUN_ENDED = 409 "run-ended" "The run has ended";
     RUN_EXHAUSTED = 409 "run-exhausted" "The run was started too often";
-    RUN_NOT_FAULTED = 409 "run-not-faulted" "The run has not faulted";
+    RUN_NOT_FAULTED = 409 "run-not-faulted" "The run is not faulted";
     RUN_NOT_SUSPENDED = 409 "run-not-suspended" "The run is not suspended";
-    RUN_NOT_VERIFIABLE = 409 "run-not-verifiable" "The run cannot be computed again";
-    SUBSCRIPTION_ACTIVE = 409 "subscription-active" "The tenant has a subscription";
-    SUBSCRIPTION_EXISTS = 409 "subscription-exists" "The tenant has a subscription already";
+    RUN_NOT_VERIFIABLE = 409 "run-not-verifiable" "The run cannot be verified";
+    SUBSCRIPTION_ACTIVE = 409 "subscription-active" "The tenant has an active subscription";
+    SUBSCRIPTION_EXISTS = 409 "subscription-exists" "The tenant already has a subscription";
     WORKFLOW_DISABLED = 409 "workflow-disabled" "The workflow is disabled or deleted";
-    WORKFLOW_IN_USE = 409 "workflow-in-use" "An endpoint runs this workflow";
+    WORKFLOW_IN_USE = 409 "workflow-in-use" "An endpoint uses this workflow";
 
     ENDPOINT_DISABLED = 410 "endpoint-disabled" "The endpoint is disabled";
     INPUT_GONE = 410 "input-gone" "The run's input is no longer kept";
@@ -79,11 +78,11 @@ kinds! {
 
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "Unsupported media type";
 
-    INVALID_WORKFLOW = 422 "invalid-workflow" "The definition cannot run";
+    INVALID_WORKFLOW = 422 "invalid-workflow" "The definition has faults";
 
     RATE_LIMITED = 429 "rate-limited" "Too many requests";
-    RUNS_EXHAUSTED = 429 "runs-exhausted" "The monthly run quota and its grace are used up";
-    TOO_MANY_ATTEMPTS = 429 "too-many-attempts" "Too many bad credentials";
+    RUNS_EXHAUSTED = 429 "runs-exhausted" "The monthly run quota is used up";
+    TOO_MANY_ATTEMPTS = 429 "too-many-attempts" "Too many invalid credentials";
 
     INTERNAL = 500 "internal" "Internal error";
 
