@@ -1,15 +1,15 @@
 //! The functions in this process, with an in-process DynamoDB and the S3 and SQS of the local AWS.
 //! One tenant with one workflow and one endpoint, with the ids of `events/`.
 
-mod answer;
 mod queue;
+mod response;
 
 use std::time::Duration;
 
 use aias_billing::Stripe;
 use aias_domain::{
     audit::Actor::Operator,
-    endpoint::{Endpoint, Secret},
+    endpoint::{Endpoint, EndpointSecret},
     id::{EndpointId, TenantId, WorkflowId},
     log::Entry,
     plan::{Plan, PlanName},
@@ -20,13 +20,13 @@ use aias_domain::{
 };
 use aias_platform::{
     aws::SdkConfig,
-    batch::SqsBatchResponse,
     blobs::Blobs,
     clock::Clock,
     http::{Api, Gateway, Issuer, service},
     queue::Queue,
     runs::Intake,
-    secrets::{self, Keyring, Keyrings, Purpose, Rotating},
+    secrets::{self, Keyring, Keyrings, Purpose, RotatingSecret},
+    sqs::SqsBatchResponse,
     store::{Proof, RunFilter, Store, TenantStore, plan_entry},
 };
 use aias_sandbox::Sandbox;
@@ -37,8 +37,8 @@ use serde_json::{Value, json};
 use stripe_mock::StripeMock;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use answer::{HttpAnswer, json_of, respond};
 pub use queue::failed_of;
+pub use response::{GatewayResponse, json_of, respond};
 
 pub const TENANT: &str = "ten_01JD3V4ZK8QW5R7T9X1B3C5D7F";
 /// The API key of the owner.
@@ -161,11 +161,11 @@ impl Bench {
     }
 
     fn stripe(&self) -> Stripe {
-        let key = Rotating {
+        let key = RotatingSecret {
             current: STRIPE_KEY.to_owned().into(),
             previous: None,
         };
-        Stripe::new(&self.stripe_url, secrets::Secret::given(key))
+        Stripe::new(&self.stripe_url, secrets::Secret::constant(key))
     }
 
     /// Stripe, with the API key in a secret of Secrets Manager.
@@ -181,14 +181,14 @@ impl Bench {
     }
 
     fn stripe_webhook_app(&self) -> stripe_webhook::App {
-        let taken = Rotating {
+        let taken = RotatingSecret {
             current: STRIPE_SECRET.to_owned().into(),
             previous: Some("whsec_before".to_owned().into()),
         };
         stripe_webhook::App::new(
             self.store(),
             self.stripe(),
-            secrets::Secret::given(taken),
+            secrets::Secret::constant(taken),
             self.clock.clone(),
         )
     }
@@ -202,14 +202,14 @@ impl Bench {
     }
 
     fn api_with(&self, keyring: Keyring) -> Api {
-        let keyrings = Keyrings::given(keyring);
+        let keyrings = Keyrings::constant(keyring);
         Api::new(self.store(), keyrings, None, self.clock.clone())
     }
 
     /// The state of an API function that accepts tokens of this issuer.
     #[must_use]
     pub fn api_of(&self, issuer: Option<Issuer>) -> Api {
-        let keyrings = Keyrings::given(Self::keyring());
+        let keyrings = Keyrings::constant(Self::keyring());
         Api::new(self.store(), keyrings, issuer, self.clock.clone())
     }
 
@@ -222,14 +222,14 @@ impl Bench {
     fn ingest_app(&self) -> webhook_ingest::App {
         webhook_ingest::App::new(
             self.intake(),
-            Keyrings::given(Self::keyring()),
+            Keyrings::constant(Self::keyring()),
             self.clock.clone(),
         )
     }
 
     #[must_use]
     pub fn executor(&self) -> executor::App {
-        self.executor_with(Keyrings::given(Self::keyring()))
+        self.executor_with(Keyrings::constant(Self::keyring()))
     }
 
     /// As [`Bench::executor`], with another keyring.
@@ -256,11 +256,11 @@ impl Bench {
     }
 
     /// The response of a function to an event.
-    pub async fn answer(&self, function: &str, event: &str) -> HttpAnswer {
+    pub async fn answer(&self, function: &str, event: &str) -> GatewayResponse {
         self.answer_with(Self::keyring(), function, event).await
     }
 
-    async fn answer_with(&self, keyring: Keyring, function: &str, event: &str) -> HttpAnswer {
+    async fn answer_with(&self, keyring: Keyring, function: &str, event: &str) -> GatewayResponse {
         let routes = self.routes(self.api_with(keyring), function);
         respond(&Gateway::new(service(routes)), event).await
     }
@@ -279,7 +279,7 @@ impl Bench {
             "stripe-webhook" => stripe_webhook::routes(self.stripe_webhook_app()),
             "billing" => billing::routes(billing::App::new(api, self.stripe())),
             "diagnostics" => {
-                let keyrings = Keyrings::given(Self::keyring());
+                let keyrings = Keyrings::constant(Self::keyring());
                 diagnostics::routes(diagnostics::App::new(self.store(), blobs, queue, keyrings))
             }
             other => panic!("no function {other}"),
@@ -295,7 +295,7 @@ impl Bench {
                 name: PlanName::Business,
                 ..Plan::default()
             },
-            ..Tenant::new(id, aias_domain::text::Name::new(&name).unwrap(), now)
+            ..Tenant::new(id, aias_domain::name::Name::new(&name).unwrap(), now)
         };
         let owner = Member {
             user_id: "owner".parse().unwrap(),
@@ -331,9 +331,9 @@ impl Bench {
             enabled: true,
             disabled_by_plan: false,
             verification: Verification::none(),
-            url_secrets: vec![Secret {
+            url_secrets: vec![EndpointSecret {
                 last_used_at: Some(now),
-                ..Secret::new(secret(Purpose::UrlSecret, "A"), now)
+                ..EndpointSecret::new(secret(Purpose::UrlSecret, "A"), now)
             }],
             signing_secrets: Vec::new(),
             created_at: now,
@@ -383,7 +383,7 @@ impl Bench {
     }
 
     /// Posts a webhook.
-    pub async fn post(&self, ingest: &Gateway, event_id: &str, body: &str) -> HttpAnswer {
+    pub async fn post(&self, ingest: &Gateway, event_id: &str, body: &str) -> GatewayResponse {
         let event = json!({
             "rawPath": format!("/api/webhooks/{TENANT}/{}", "A".repeat(43)),
             "headers": {"content-type": "application/json", "idempotency-key": event_id, "user-agent": "bench"},
@@ -394,7 +394,13 @@ impl Bench {
     }
 
     /// The response to a request of the owner.
-    pub async fn ask(&self, function: &str, method: &str, path: &str, body: &Value) -> HttpAnswer {
+    pub async fn ask(
+        &self,
+        function: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> GatewayResponse {
         let event = Self::event_of(method, path, body);
         self.answer(function, &event).await
     }
@@ -407,7 +413,7 @@ impl Bench {
         method: &str,
         path: &str,
         body: &Value,
-    ) -> HttpAnswer {
+    ) -> GatewayResponse {
         let event = Self::event_of(method, path, body);
         self.answer_with(keyring, function, &event).await
     }
@@ -426,7 +432,7 @@ impl Bench {
     }
 
     /// The response to a Stripe event, signed now.
-    pub async fn tell(&self, stripe_webhook: &Gateway, event: &Value) -> HttpAnswer {
+    pub async fn tell(&self, stripe_webhook: &Gateway, event: &Value) -> GatewayResponse {
         let body = event.to_string();
         let at = self.clock.now().as_second();
         let signature = StripeMock::sign(STRIPE_SECRET, at, &body);
@@ -459,7 +465,7 @@ impl Bench {
     pub async fn invoke_reconciler(
         &self,
         event: &Value,
-    ) -> Result<SqsBatchResponse, reconciler::NotSet> {
+    ) -> Result<SqsBatchResponse, reconciler::EnterpriseError> {
         let event = serde_json::from_value(event.clone()).unwrap();
         reconciler::handle(&self.reconciler(), event).await
     }

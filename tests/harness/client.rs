@@ -16,13 +16,13 @@ use ureq::{Agent, http};
 use crate::contract::{self, Exchange};
 
 #[derive(Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     pub status: u16,
     pub headers: http::HeaderMap,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl ApiResponse {
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
@@ -59,7 +59,7 @@ impl Answer {
 }
 
 /// Sends a request and returns the response, whatever its status.
-pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> ApiResponse {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -83,7 +83,7 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> A
         .limit(64 * 1024 * 1024)
         .read_to_vec()
         .unwrap();
-    let answer = Answer {
+    let answer = ApiResponse {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
         body,
@@ -93,7 +93,7 @@ pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> A
 }
 
 /// Checks a response of the API, not of another host, against the API description.
-fn hold_to_document(method: &str, url: &str, answer: &Answer) {
+fn hold_to_document(method: &str, url: &str, answer: &ApiResponse) {
     let own = stack::get().and_then(|stack| url.strip_prefix(stack.url()));
     let Some(path) = own.filter(|path| path.starts_with("/api/")) else {
         return;
@@ -165,7 +165,13 @@ impl Client {
     }
 
     /// Sends a request to the API.
-    pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> ApiResponse {
         let bearer = format!("Bearer {}", self.credential);
         let mut all = vec![("authorization", bearer.as_str())];
         if !self.tenant.is_empty() {
@@ -175,12 +181,12 @@ impl Client {
         send(method, &format!("{}{path}", self.stack.url()), &all, body)
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> ApiResponse {
         self.call("GET", path, &[], b"")
     }
 
     /// Sends a request with a JSON body.
-    pub fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub fn json(&self, method: &str, path: &str, body: &Value) -> ApiResponse {
         self.call(
             method,
             path,
@@ -189,7 +195,7 @@ impl Client {
         )
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub fn post(&self, path: &str, body: &Value) -> ApiResponse {
         self.json("POST", path, body)
     }
 

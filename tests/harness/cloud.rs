@@ -82,7 +82,7 @@ pub struct Call {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct CloudState {
     calls: Vec<Call>,
     in_flight: usize,
     rounds: usize,
@@ -98,7 +98,7 @@ pub struct Cloud {
     database: String,
     client: Client<HttpConnector, Body>,
     latency: Arc<Mutex<Latency>>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<CloudState>>,
     secrets: Arc<HashMap<String, String>>,
 }
 
@@ -127,7 +127,7 @@ impl Cloud {
         *self.latency.lock().unwrap_or_else(PoisonError::into_inner) = latency;
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, CloudState> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

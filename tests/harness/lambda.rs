@@ -47,7 +47,7 @@ pub struct Init {
 }
 
 #[derive(Debug)]
-pub struct Invoked {
+pub struct Invocation {
     pub answer: Bytes,
     /// From sending the event to receiving the response.
     pub wall: Duration,
@@ -158,7 +158,10 @@ impl Function {
                 return Err(format!("the process ended ({status}): {}", self.logs()));
             }
         }
-        Err(format!("the process did not request an event: {}", self.logs()))
+        Err(format!(
+            "the process did not request an event: {}",
+            self.logs()
+        ))
     }
 
     /// Sends an event and waits for the response.
@@ -166,7 +169,7 @@ impl Function {
     /// # Errors
     ///
     /// When it responds with an error, or not at all.
-    pub async fn invoke(&mut self, payload: impl Into<Bytes>) -> Result<Invoked, String> {
+    pub async fn invoke(&mut self, payload: impl Into<Bytes>) -> Result<Invocation, String> {
         let (done, answered) = oneshot::channel();
         let event = Event {
             payload: payload.into(),
@@ -183,7 +186,7 @@ impl Function {
             return Err(String::from_utf8_lossy(&answer).into_owned());
         }
         self.wait().await?;
-        Ok(Invoked { answer, wall })
+        Ok(Invocation { answer, wall })
     }
 
     /// The output so far.

@@ -1,10 +1,10 @@
-//! The conventions of the API: what a client may count on everywhere.
+//! Conventions of the API that hold for every route.
 
 use aias_tests::client::{Client, definition, send};
 use serde_json::{Value, json};
 
 #[test]
-fn workflows_have_versions_that_never_change() {
+fn workflow_versions_are_immutable() {
     let Some(client) = Client::new() else { return };
     let first = definition(&json!([{"a": {"set": {"x": 1}}}]));
     let made = client
@@ -82,7 +82,7 @@ fn workflows_have_versions_that_never_change() {
 }
 
 #[test]
-fn a_definition_that_cannot_run_is_refused_with_every_fault() {
+fn invalid_definition_is_refused_with_all_faults() {
     let Some(client) = Client::new() else { return };
     let bad = definition(
         &json!([{"a": {"set": {}, "then": "nowhere"}}, {"b": {"call": "http", "with": {}}}]),
@@ -141,7 +141,7 @@ fn a_definition_that_cannot_run_is_refused_with_every_fault() {
         .json();
     assert_eq!(problem["errors"][0]["pointer"], "/colour");
 
-    // The largest definition and one larger.
+    // The largest definition, and one that is larger.
     let sized = |bytes: usize| {
         let whole = |pad: &str| {
             let mut d = definition(&json!([{"a": {"set": {"x": 1}}}]));
@@ -163,7 +163,7 @@ fn a_definition_that_cannot_run_is_refused_with_every_fault() {
 }
 
 #[test]
-fn a_post_with_an_idempotency_key_happens_once() {
+fn post_with_idempotency_key_is_made_once() {
     let Some(client) = Client::new() else { return };
     let send = |path: &str, key: &str, body: &Value| {
         let headers = [
@@ -192,7 +192,7 @@ fn a_post_with_an_idempotency_key_happens_once() {
         1
     );
 
-    // A secret that is shown once is shown again to whom it was shown.
+    // A secret that is shown once is repeated to the same caller with the same key.
     let keys = format!("/api/tenants/{}/api-keys", client.tenant);
     let body = json!({"name": "ci", "role": "viewer"});
     assert_eq!(
@@ -212,7 +212,7 @@ fn a_post_with_an_idempotency_key_happens_once() {
         1
     );
 
-    // At once, too.
+    // Also for concurrent requests.
     let answers: Vec<_> = std::thread::scope(|scope| {
         let body = json!({"name": "at once", "role": "viewer"});
         let tasks: Vec<_> = (0..8)
@@ -234,7 +234,7 @@ fn a_post_with_an_idempotency_key_happens_once() {
 }
 
 #[test]
-fn a_stale_change_is_refused() {
+fn stale_change_is_refused() {
     let Some(client) = Client::new() else { return };
     let path = format!(
         "/api/workflows/{}",
@@ -268,7 +268,7 @@ fn a_stale_change_is_refused() {
 }
 
 #[test]
-fn every_answer_follows_the_conventions() {
+fn responses_follow_conventions() {
     let Some(client) = Client::new() else { return };
     let url = client.stack.url();
     let listed = client.get("/api/runs").expect(200);
@@ -349,7 +349,7 @@ fn every_answer_follows_the_conventions() {
 }
 
 #[test]
-fn only_allowed_origins_may_call_from_a_page() {
+fn only_allowed_origins_pass_cors() {
     let Some(client) = Client::new() else { return };
     let url = format!("{}/api/runs", client.stack.url());
     let ask = |origin: &str| {

@@ -1,4 +1,4 @@
-//! Credentials: what is not good is `401`, in the same words.
+//! Credentials: invalid ones are `401` with the same message.
 
 use aias_platform::http::{Gateway, Issuer, service};
 use aias_testkit::issuer;
@@ -9,7 +9,7 @@ use aias_tests::{
 use serde_json::{Value, json};
 
 #[test]
-fn tokens_that_do_not_hold_are_refused() {
+fn invalid_tokens_are_refused() {
     let Some(client) = Client::new() else { return };
     let stack = client.stack;
     let good = |claims| token(stack, &claims);
@@ -69,7 +69,7 @@ fn tokens_that_do_not_hold_are_refused() {
 }
 
 #[test]
-fn people_and_keys_come_and_go() {
+fn members_and_keys_are_managed() {
     let Some(owner) = Client::new() else { return };
     let tenant = &owner.tenant;
     let person = |sub: &str| owner.with(token(owner.stack, &json!({"sub": sub})));
@@ -95,7 +95,7 @@ fn people_and_keys_come_and_go() {
         .expect(200);
     assert_eq!(alice.get("/api/tenants").json()["data"][0]["role"], "admin");
 
-    // Nobody rises above themselves.
+    // No member can raise their own role.
     alice
         .json("PATCH", &own, &json!({"role": "owner"}))
         .expect(403);
@@ -117,7 +117,7 @@ fn people_and_keys_come_and_go() {
     alice.call("DELETE", &own, &[], b"").expect(204);
     alice.get("/api/workflows").expect(404);
 
-    // The last owner stays.
+    // The last owner cannot leave.
     let people = owner.get(&members).json();
     let last = people["data"]
         .as_array()
@@ -147,7 +147,7 @@ fn people_and_keys_come_and_go() {
         .json("PATCH", &last, &json!({"role": "admin"}))
         .expect(200);
 
-    // A key opens until it is taken away, or until its time.
+    // A key is valid until it is deleted or expires.
     let keys = format!("/api/tenants/{tenant}/api-keys");
     let made = owner
         .post(&keys, &json!({"name": "ci", "role": "viewer"}))
@@ -183,7 +183,7 @@ fn people_and_keys_come_and_go() {
 }
 
 #[test]
-fn a_deleted_tenant_is_gone_for_everybody() {
+fn deleted_tenant_refuses_everybody() {
     let Some(owner) = Client::new() else { return };
     let path = format!("/api/tenants/{}", owner.tenant);
     let workflow = owner.workflow(&json!([{"a": {"set": {"x": 1}}}]));
@@ -205,7 +205,7 @@ fn a_deleted_tenant_is_gone_for_everybody() {
     send("POST", &url, &[], b"x").expect(404);
 }
 
-/// A token of these parts, signed with HMAC.
+/// A token with these parts, signed with HMAC.
 fn forged(header: &Value, claims: &Value, key: Option<&[u8]>) -> String {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -220,7 +220,7 @@ fn forged(header: &Value, claims: &Value, key: Option<&[u8]>) -> String {
 }
 
 #[test]
-fn a_public_key_is_no_shared_secret_and_each_refusal_is_one_line() {
+fn public_key_as_hmac_secret_is_refused() {
     let Some(client) = Client::new() else { return };
     let stack = client.stack;
     let url = format!("{}/jwks.json", stack.issuer());
@@ -240,7 +240,7 @@ fn a_public_key_is_no_shared_secret_and_each_refusal_is_one_line() {
         for key in [n.as_bytes(), pem.as_bytes(), rsa.to_string().as_bytes()] {
             let header = json!({"alg": "HS256", "typ": "JWT", "kid": kid});
             tokens.push(forged(&header, &claims, Some(key)));
-            // The other algorithm's name on the same signature.
+            // Another algorithm name with the same signature.
             let header = json!({"alg": "RS256", "typ": "JWT", "kid": kid});
             tokens.push(forged(&header, &claims, Some(key)));
         }
@@ -268,7 +268,7 @@ fn a_public_key_is_no_shared_secret_and_each_refusal_is_one_line() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_cannot_be_trusted_lets_nobody_in() {
+async fn misbehaving_issuer_is_refused() {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let Some(bench) = Bench::new().await else {
         return;
@@ -292,7 +292,7 @@ async fn an_issuer_that_cannot_be_trusted_lets_nobody_in() {
             ] {
                 let token = forged(&json!({"alg": alg, "kid": kid}), &claims, Some(&shared[..]));
                 let answer = respond(&tenants, &get(&token, "192.0.2.1")).await;
-                // It is not to be told whose fault it is: an issuer that does not answer may later.
+                // An issuer that is unavailable may respond later, so the problem is transient.
                 let fits = match wrong {
                     _ if alg == "HS256" => answer.status_code == 401,
                     "symmetric" | "crowded" => answer.status_code == 401,
@@ -319,7 +319,7 @@ fn get(token: &str, source_ip: &str) -> String {
 }
 
 #[tokio::test]
-async fn failed_attempts_of_an_address_are_bounded() {
+async fn failed_attempts_per_address_are_limited() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -330,7 +330,7 @@ async fn failed_attempts_of_an_address_are_bounded() {
         let answer = respond(&tenants, &get(token, ip)).await;
         answer.status_code
     };
-    // What is good never counts.
+    // Valid credentials are not counted.
     for _ in 0..150 {
         assert_eq!(status(&good, "192.0.2.1").await, 200);
     }
@@ -348,7 +348,7 @@ async fn failed_attempts_of_an_address_are_bounded() {
         refused.headers
     );
     assert_eq!(bench.wire.calls(), Vec::<String>::new());
-    // Others are not held back, and neither is this one a minute later.
+    // Other addresses are not affected, nor is this one a minute later.
     assert_eq!(status(&good, "192.0.2.2").await, 200);
     bench.clock.advance(std::time::Duration::from_secs(61));
     assert_eq!(status(&good, "192.0.2.1").await, 200);

@@ -1,4 +1,4 @@
-//! Money: Stripe's events in any order, checkout, and metering.
+//! Billing: Stripe events in any order, checkout, and metering.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,8 +15,8 @@ pub(crate) fn event(id: &str, kind: &str, created: i64, object: &Value) -> Value
            "pending_webhooks": 1, "data": {"object": object}})
 }
 
-/// Checkout, active, upgrade, past due, recovered, canceled: of a customer whom nothing but the
-/// checkout ties to the tenant.
+/// Checkout, active, upgrade, past due, recovered, canceled. Only the checkout names the tenant of
+/// the customer.
 fn life(customer: &str, start: i64) -> Vec<Value> {
     let sub = format!("sub_{customer}");
     let state = |status, price, at| subscription(&sub, customer, status, price, at, None);
@@ -71,7 +71,7 @@ async fn told(bench: &Bench, event: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_life_of_a_subscription_in_order() {
+async fn subscription_events_in_order() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -86,7 +86,7 @@ async fn the_life_of_a_subscription_in_order() {
                 )),
         );
         let outcome = told(&bench, event).await;
-        // Whose it is, is known from the checkout on.
+        // The tenant is known from the checkout on.
         assert_eq!(outcome, if n < 3 { "unassigned" } else { "applied" }, "{n}");
         assert_eq!(told(&bench, event).await, "duplicate", "{n}");
         let state = state(&bench).await;
@@ -96,7 +96,7 @@ async fn the_life_of_a_subscription_in_order() {
             state["status"].as_str().unwrap()
         ));
     }
-    // The bench's tenant has the business plan until the first event says otherwise.
+    // The tenant of the bench has the business plan until the first event changes it.
     assert_eq!(
         seen[3..],
         [
@@ -112,13 +112,14 @@ async fn the_life_of_a_subscription_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_life_of_a_subscription_in_any_order_and_twice() {
-    // A thousand, and each twice, are shown for the rules alone, in `domain::subscription`.
+async fn subscription_events_in_any_order_and_twice() {
+    // `domain::subscription` tests the rules with a thousand orders; this tests fewer with the
+    // table.
     const ORDERS: usize = 100;
     let Some(bench) = Bench::new().await else {
         return;
     };
-    // Not yet canceled, so that the end is a plan.
+    // Without the cancellation, so that the final state has a plan.
     let start = bench.now().as_second() - 90 * DAY;
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     let app = bench.stripe_webhook();
@@ -128,7 +129,7 @@ async fn the_life_of_a_subscription_in_any_order_and_twice() {
         let mut events = life(&customer, start);
         events.truncate(9);
         let mut twice: Vec<Value> = events.iter().chain(&events).cloned().collect();
-        // Fisher and Yates, by a generator of 64 bits.
+        // A Fisher-Yates shuffle with a 64-bit generator.
         for n in (1..twice.len()).rev() {
             seed = seed
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -143,7 +144,7 @@ async fn the_life_of_a_subscription_in_any_order_and_twice() {
         state["latest_invoice"]["id"] = Value::Null;
         state["latest_invoice"]["hosted_invoice_url"] = Value::Null;
         *ends.entry(state.to_string()).or_default() += 1;
-        // The next customer begins where this one did.
+        // The next customer starts in the same state.
         let gone = event(
             &format!("evt_gone_{order}"),
             "customer.deleted",
@@ -161,7 +162,7 @@ async fn the_life_of_a_subscription_in_any_order_and_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_comes_twenty_times_at_once_is_applied_once() {
+async fn concurrent_duplicate_event_is_applied_once() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -184,7 +185,7 @@ async fn an_event_that_comes_twenty_times_at_once_is_applied_once() {
     let outcome = |a| json_of(a)["outcome"].as_str().map(str::to_owned);
     let all: Vec<Option<String>> = answers.iter().map(outcome).collect();
     let count = |what: &str| all.iter().filter(|o| o.as_deref() == Some(what)).count();
-    // Whoever is too late too often is answered 503, and sends again.
+    // A request that conflicts too often gets 503, and Stripe retries.
     let busy = answers.iter().filter(|a| a.status_code == 503).count();
     assert_eq!(
         (count("applied"), count("duplicate") + busy),
@@ -195,7 +196,7 @@ async fn an_event_that_comes_twenty_times_at_once_is_applied_once() {
 }
 
 #[tokio::test]
-async fn the_webhook_dies_at_any_call_and_the_next_delivery_ends_it() {
+async fn crash_at_any_call_is_completed_by_redelivery() {
     for side in [Side::Before, Side::After] {
         for number in 0.. {
             let Some(bench) = Bench::new().await else {
@@ -218,7 +219,7 @@ async fn the_webhook_dies_at_any_call_and_the_next_delivery_ends_it() {
             let store = bench.store();
             let wish = bench
                 .tenant(&store)
-                .due(aias_platform::store::Task::Settle)
+                .task_schedule(aias_platform::store::Task::ApplyPlan)
                 .await;
             assert_eq!(wish.unwrap(), None, "{what}");
         }
@@ -226,7 +227,7 @@ async fn the_webhook_dies_at_any_call_and_the_next_delivery_ends_it() {
 }
 
 #[tokio::test]
-async fn what_the_webhook_leaves_half_done_the_reconciler_does() {
+async fn reconciler_applies_plan_after_crash() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -237,7 +238,7 @@ async fn what_the_webhook_leaves_half_done_the_reconciler_does() {
             .await;
     }
     bench.enterprise(&json!({"workflows": 4})).await;
-    // The transaction is done, and nothing after it.
+    // Only the transaction has been made.
     let event = json!({"enterprise": {"tenant_id": TENANT, "limits": {"workflows": 2}}});
     bench.wire.reset();
     bench.wire.break_at(2, Side::Before);
@@ -249,7 +250,7 @@ async fn what_the_webhook_leaves_half_done_the_reconciler_does() {
 }
 
 #[tokio::test]
-async fn what_is_not_stripes_is_refused() {
+async fn forged_stripe_event_is_refused() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -263,7 +264,7 @@ async fn what_is_not_stripes_is_refused() {
     let sign = |secret: &str, at: i64| StripeMock::sign(secret, at, &body);
     for (signature, status) in [
         (sign(STRIPE_SECRET, now), 200),
-        // While the secret is rotated, the one before is taken.
+        // The previous secret is accepted during a rotation.
         (sign("whsec_before", now), 200),
         (sign("whsec_other", now), 400),
         (sign(STRIPE_SECRET, now - 301), 400),
@@ -297,7 +298,7 @@ async fn what_is_not_stripes_is_refused() {
 }
 
 #[tokio::test]
-async fn on_a_doubt_stripe_is_asked() {
+async fn ambiguous_event_queries_stripe() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -311,7 +312,7 @@ async fn on_a_doubt_stripe_is_asked() {
     );
     told(&bench, &first).await;
     assert_eq!(bench.stripe.calls(), [""; 0]);
-    // Of the same second, and it says something else: Stripe knows.
+    // In the same second, with a different state: Stripe is queried.
     bench.stripe.put_subscription(&own("active", Price::Pro));
     let second = event(
         "evt_2",
@@ -322,7 +323,7 @@ async fn on_a_doubt_stripe_is_asked() {
     told(&bench, &second).await;
     assert_eq!(bench.stripe.calls(), ["GET /v1/subscriptions/sub_1"]);
     assert_eq!(state(&bench).await["plan"], "pro");
-    // Stripe is down: the event comes again.
+    // Stripe is unavailable, so the event is retried.
     let third = event(
         "evt_3",
         "customer.subscription.updated",
@@ -334,7 +335,7 @@ async fn on_a_doubt_stripe_is_asked() {
     assert_eq!(answer.status_code, 503, "{}", answer.body);
     assert!(answer.headers.contains_key("retry-after"));
     assert_eq!(told(&bench, &third).await, "applied");
-    // A checkout of a subscription that is not known.
+    // A checkout of an unknown subscription.
     let session = json!({"mode": "subscription", "customer": "cus_2", "subscription": "sub_2",
         "metadata": {"tenant_id": TENANT}});
     bench.stripe.put_subscription(&subscription(
@@ -353,7 +354,7 @@ async fn on_a_doubt_stripe_is_asked() {
     assert_eq!(state(&bench).await["plan"], "business");
 }
 
-/// How many workflows are on.
+/// The number of enabled workflows.
 async fn enabled(bench: &Bench) -> usize {
     let path = "/api/workflows?limit=100";
     let list = json_of(&bench.ask("workflows", "GET", path, &Value::Null).await);
@@ -362,7 +363,7 @@ async fn enabled(bench: &Bench) -> usize {
 }
 
 #[tokio::test]
-async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() {
+async fn plan_ends_after_grace_period() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -397,11 +398,12 @@ async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() 
     assert_eq!(state(&bench).await["plan"], "pro");
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(state(&bench).await["plan"], "free");
-    // What the free plan has no room for is disabled by then, though no event has come.
+    // Objects beyond the limits of the free plan are disabled by then, although no event has
+    // arrived.
     assert_eq!(enabled(&bench).await, 22);
     bench.wake().await;
     assert_eq!(enabled(&bench).await, 20);
-    // Paid after all.
+    // The payment succeeds.
     let at = bench.now().as_second();
     let paid = invoice("in_1", "cus_1", "sub_1", "paid", at);
     told(&bench, &event("evt_3", "invoice.paid", at, &paid)).await;
@@ -414,7 +416,7 @@ async fn a_failed_payment_leaves_the_plan_for_its_grace_and_then_the_free_one() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_is_made_once_however_many_check_out_at_once() {
+async fn concurrent_checkouts_create_one_customer() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -432,7 +434,7 @@ async fn a_customer_is_made_once_however_many_check_out_at_once() {
         );
     }
     assert_eq!(bench.stripe.customers(), 1);
-    // Deleted, another is made.
+    // After the customer is deleted, another one is created.
     let store = bench.store();
     let account = bench.tenant(&store).account().await.unwrap().value;
     let gone = json!({"id": account.customer_id});
@@ -444,7 +446,7 @@ async fn a_customer_is_made_once_however_many_check_out_at_once() {
 }
 
 #[tokio::test]
-async fn a_checkout_dies_at_any_call_and_the_next_one_has_the_same_customer() {
+async fn crash_during_checkout_keeps_customer() {
     for number in 0.. {
         let Some(bench) = Bench::new().await else {
             return;
@@ -469,7 +471,7 @@ async fn a_checkout_dies_at_any_call_and_the_next_one_has_the_same_customer() {
 }
 
 #[tokio::test]
-async fn a_checkout_that_cannot_be_is_refused() {
+async fn invalid_checkout_is_refused() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -487,7 +489,7 @@ async fn a_checkout_that_cannot_be_is_refused() {
     for bad in [
         checkout("free", "https://a.example"),
         checkout("gold", "https://a.example"),
-        // Agreed on with the operator, not sold.
+        // The enterprise plan cannot be bought.
         checkout("enterprise", "https://a.example"),
         checkout("pro", "http://a.example"),
         checkout("pro", "http://localhost.evil.example"),
@@ -502,7 +504,7 @@ async fn a_checkout_that_cannot_be_is_refused() {
         .ask("billing", "POST", "/api/billing/portal", &Value::Null)
         .await;
     assert_eq!(json_of(&portal)["code"], "no-customer");
-    // Stripe is down, then it is up again.
+    // Stripe is unavailable, then available again.
     bench.stripe.fail(3);
     assert_eq!(
         code(checkout("pro", "http://localhost:3000/ok")).await,
@@ -513,7 +515,7 @@ async fn a_checkout_that_cannot_be_is_refused() {
         code(checkout("pro", "http://localhost:3000/ok")).await,
         "200 "
     );
-    // Another API key: refused, and nothing of it is told.
+    // Stripe refuses the API key. The response contains no part of it.
     bench.stripe.rotate_key("sk_test_other");
     assert_eq!(
         code(checkout("pro", "https://a.example")).await,
@@ -536,13 +538,13 @@ async fn a_checkout_that_cannot_be_is_refused() {
         .ask("billing", "POST", "/api/billing/portal", &portal)
         .await;
     assert_eq!(portal.status_code, 200, "{}", portal.body);
-    // Who pays does not vanish.
+    // A tenant with a subscription cannot be deleted.
     let path = format!("/api/tenants/{TENANT}");
     let gone = bench.ask("tenants", "DELETE", &path, &Value::Null).await;
     assert_eq!(json_of(&gone)["code"], "subscription-active");
 }
 
-/// Executes all that is asked for.
+/// Executes all queued runs.
 async fn execute(bench: &Bench) {
     let messages = bench.messages().await;
     for ten in messages.chunks(10) {
@@ -570,7 +572,7 @@ async fn completed_runs_are_metered_exactly_once() {
         bench.post(&ingest, &format!("evt_{n}"), "{}").await;
     }
     execute(&bench).await;
-    // Two more were accepted in that hour, and complete later.
+    // Two more runs were accepted in that hour and complete later.
     bench.post(&ingest, "evt_8", "{}").await;
     bench.post(&ingest, "evt_9", "{}").await;
     let usage = async || {
@@ -585,10 +587,10 @@ async fn completed_runs_are_metered_exactly_once() {
         )
     };
     bench.wake().await;
-    assert_eq!(bench.stripe.metered("cus_1"), 0, "the hour is not over");
+    assert_eq!(bench.stripe.metered("cus_1"), 0, "the hour has not ended");
     bench.clock.advance(HOUR + Duration::from_secs(601));
     bench.stripe.set_now(bench.now().as_second());
-    // Stripe takes it, and the process dies before that is written: it is sent again.
+    // Stripe accepts the report, but the process dies before storing that. It is sent again.
     for number in 0.. {
         bench.wire.reset();
         bench.wire.break_at(number, Side::Before);
@@ -607,18 +609,18 @@ async fn completed_runs_are_metered_exactly_once() {
     assert_eq!(
         bench.stripe.metered("cus_1"),
         7,
-        "the next look is in a day"
+        "the next pass is in a day"
     );
-    // To the start of an hour, when it is also looked for what was due long ago.
+    // The first pass of an hour also finds tasks that were missed long ago.
     bench.clock.advance(HOUR * 26 - Duration::from_secs(601));
     bench.stripe.set_now(bench.now().as_second());
-    // A pass looks at 48 hours at most.
+    // A pass counts at most 48 hours.
     for _ in 0..3 {
         bench.wake().await;
     }
     assert_eq!(bench.stripe.metered("cus_1"), 9);
     assert_eq!(usage().await, (json!(9), json!(9), json!(0)));
-    // Without a subscription nothing more is metered, and the wish ends by itself.
+    // Without a subscription nothing is metered, and the task ends.
     let at = bench.now().as_second();
     let over = subscription("sub_1", "cus_1", "canceled", Price::Pro, at, Some(TENANT));
     told(
@@ -636,7 +638,7 @@ async fn completed_runs_are_metered_exactly_once() {
     let store = bench.store();
     let wish = bench
         .tenant(&store)
-        .due(aias_platform::store::Task::Meter)
+        .task_schedule(aias_platform::store::Task::Meter)
         .await;
     assert_eq!(wish.unwrap(), None);
 }

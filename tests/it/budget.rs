@@ -1,4 +1,4 @@
-//! What the way of a webhook costs, counted: AWS calls, rounds of waiting, write units.
+//! The exact cost of a webhook's path: AWS calls, sequential rounds, write units.
 
 use std::time::Duration;
 
@@ -7,10 +7,7 @@ use aias_testkit::hosts::Hosts;
 use aias_tests::bench::{Bench, json_of};
 use serde_json::{Value, json};
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the table is what the test is read for"
-)]
+#[expect(clippy::print_stdout, reason = "the table is the output of the test")]
 fn show(what: &str, bench: &Bench) {
     let calls = bench.wire.calls();
     println!(
@@ -23,7 +20,7 @@ fn show(what: &str, bench: &Bench) {
 }
 
 fn one_kib_body() -> String {
-    // Letters that do not deflate well, as an id or a signature would be.
+    // Letters that compress badly, like an id or a signature.
     let mut state = 7_u64;
     let pad: String = std::iter::from_fn(|| {
         state = state
@@ -42,7 +39,7 @@ fn one_kib_body() -> String {
 }
 
 #[tokio::test]
-async fn the_hot_path_stays_within_its_budget() {
+async fn webhook_path_stays_within_budget() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -115,12 +112,12 @@ async fn the_hot_path_stays_within_its_budget() {
 }
 
 #[tokio::test]
-async fn a_batch_reads_its_workflow_and_tenant_once_and_what_comes_again_reads_anew() {
+async fn batch_shares_reads_but_redelivery_does_not() {
     let Some(bench) = Bench::new().await else {
         return;
     };
     let (ingest, executor) = (bench.ingest(), bench.executor());
-    // The version's definition is read once and kept.
+    // The definition of the version is read once and cached.
     bench.post(&ingest, "evt_cold", "{}").await;
     bench.deliver(&executor, &bench.messages().await, 1).await;
     for (received, reads) in [(1, 3 + 2), (2, 3 * 3)] {
@@ -141,7 +138,7 @@ async fn a_batch_reads_its_workflow_and_tenant_once_and_what_comes_again_reads_a
 }
 
 #[tokio::test]
-async fn a_run_that_calls_and_one_that_waits_stay_within_theirs() {
+async fn calling_and_waiting_runs_stay_within_budget() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -163,13 +160,13 @@ async fn a_run_that_calls_and_one_that_waits_stay_within_theirs() {
         ("one call", one, false, 8, 9.0),
         ("ten calls", Value::Array(ten), false, 27, 19.0),
         (
-            "an hour's wait, until it waits",
+            "a wait of an hour, until it waits",
             wait.clone(),
             false,
             6,
             4.0,
         ),
-        ("a wait from its end on", wait, true, 9, 4.0),
+        ("a wait, after it ended", wait, true, 9, 4.0),
     ] {
         let id = WorkflowId::new(bench.now(), aias_platform::clock::random_id());
         bench.add_workflow(&id.to_string(), &own(tasks)).await;

@@ -1,4 +1,5 @@
-//! The client under the SDK: whom a function's binary trusts, and which connections it keeps.
+//! The HTTP client of the SDK: which hosts a function's binary trusts, and how connections are
+//! reused.
 
 use std::{
     collections::HashMap,
@@ -32,8 +33,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// A host `localhost` that shows a certificate of its own and has what it is asked answered in the
-/// clear; returns its URL and the certificate.
+/// A TLS proxy `localhost` with its own certificate, in front of a plain-text server. Returns its
+/// URL and the certificate.
 async fn in_tls(clear: SocketAddr) -> (String, String) {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
@@ -48,12 +49,12 @@ async fn in_tls(clear: SocketAddr) -> (String, String) {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // Who does not trust the certificate ends here.
+                // A client that does not trust the certificate closes the connection.
                 let Ok(mut stream) = acceptor.accept(stream).await else {
                     return;
                 };
                 let mut behind = TcpStream::connect(clear).await.unwrap();
-                // It ends as either side does.
+                // Ends when either side closes.
                 let _ = copy_bidirectional(&mut stream, &mut behind).await;
             });
         }
@@ -61,18 +62,18 @@ async fn in_tls(clear: SocketAddr) -> (String, String) {
     (format!("https://localhost:{port}"), own.cert.pem())
 }
 
-/// A file that goes with whoever has it.
-struct Lent(PathBuf);
+/// A file that is deleted when dropped.
+struct TempFile(PathBuf);
 
-impl Drop for Lent {
+impl Drop for TempFile {
     fn drop(&mut self) {
-        // It may be gone.
+        // The file may have been deleted.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_speaks_tls_and_trusts_the_systems_authorities_alone() {
+async fn only_system_ca_certificates_are_trusted() {
     let Some(stack) = stack::get() else { return };
     let case = CASES.iter().find(|case| case.name == "webhook-ingest");
     let case = case.unwrap();
@@ -82,7 +83,7 @@ async fn a_function_speaks_tls_and_trusts_the_systems_authorities_alone() {
     let (url, certificate) = in_tls(clear.unwrap()).await;
     let (_, anothers) = in_tls("127.0.0.1:1".parse().unwrap()).await;
     for (authority, trusted) in [(certificate, true), (anothers, false)] {
-        let file = Lent(log_file(case).with_extension("pem"));
+        let file = TempFile(log_file(case).with_extension("pem"));
         std::fs::write(&file.0, authority).unwrap();
         let mut environment: HashMap<_, _> = world.environment(case);
         let authorities = file.0.to_str().unwrap().to_owned();
@@ -106,8 +107,8 @@ async fn a_function_speaks_tls_and_trusts_the_systems_authorities_alone() {
     }
 }
 
-/// A host that gives these answers in turn, the last one again and again; its URL, and from which ports
-/// it was asked.
+/// A server that gives these responses in turn, then repeats the last one. Returns its URL, and the
+/// ports of its clients.
 pub(crate) async fn answering(answers: Vec<(u16, String)>) -> (String, Arc<Mutex<Vec<u16>>>) {
     let ports = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&ports);
@@ -125,10 +126,10 @@ pub(crate) async fn answering(answers: Vec<(u16, String)>) -> (String, Arc<Mutex
     (url, ports)
 }
 
-/// Whoever balances load sent the first request to a host that is not well; the same connection would
-/// lead there again.
+/// A load balancer may have routed the first request to a failing host. The same connection would
+/// lead to it again.
 #[tokio::test]
-async fn what_was_not_well_is_asked_again_over_another_connection() {
+async fn retry_uses_new_connection() {
     let empty = "{}".to_owned();
     let (url, ports) = answering(vec![(500, empty.clone()), (200, empty)]).await;
     let config = aws::config(&url, &Wire::default())
@@ -144,6 +145,6 @@ async fn what_was_not_well_is_asked_again_over_another_connection() {
     }
     let ports = ports.lock().unwrap().clone();
     assert_eq!(ports.len(), 3, "{ports:?}");
-    assert_ne!(ports[0], ports[1], "the connection was kept");
-    assert_eq!(ports[1], ports[2], "the connection was not kept");
+    assert_ne!(ports[0], ports[1], "the connection was reused");
+    assert_eq!(ports[1], ports[2], "the connection was not reused");
 }

@@ -1,9 +1,9 @@
-//! The DSL's conformance kit, where it lies beside the checkout: each of its scenarios runs on the
-//! engine, and what they call is called, by the executor's own client, on hosts of loopback.
+//! The DSL's conformance kit, if it is next to the checkout: each scenario runs on the engine, and
+//! its calls are sent by the executor's client to servers on loopback.
 
 #![expect(
     clippy::needless_pass_by_value,
-    reason = "sentences hand their words over"
+    reason = "cucumber passes owned strings"
 )]
 
 use std::{path::PathBuf, sync::Arc};
@@ -17,13 +17,13 @@ use aias_domain::{
 use aias_engine::{
     Event,
     definition::{Format, read},
-    journal::{Answer, Asked, Entry, Request, What},
+    journal::{EffectResult, Entry, EntryEvent, PendingEffects, Request},
 };
 use aias_platform::{
     clock::Clock,
-    outbound::{Concealed, Guard, Outbound},
+    outbound::{Guard, Outbound, Redactions},
 };
-use aias_sandbox::{Computation, Definition, Given, Told};
+use aias_sandbox::{Computation, ComputationInput, Definition, Report};
 use aias_testkit::hosts::Hosts;
 use cucumber::{World as _, gherkin::Step, given, then, when, writer::Stats as _};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ struct Scenario {
     result: Option<Result<Value, RunError>>,
 }
 
-/// The document under a sentence.
+/// The document attached to a step.
 fn document(step: &Step) -> Value {
     let text = step.docstring.as_deref().unwrap();
     let text = text.trim_start().strip_prefix("yaml").unwrap_or(text);
@@ -58,7 +58,7 @@ fn input(scenario: &mut Scenario, step: &Step) {
 async fn executed(scenario: &mut Scenario) {
     let clock = Clock::set_to("2026-11-21T12:00:00Z".parse().unwrap());
     let run_id = RunId::new(clock.now(), 1);
-    let given = Given {
+    let given = ComputationInput {
         definition: Arc::clone(scenario.definition.as_ref().unwrap()),
         run_id: run_id.to_string(),
         input: scenario.input.clone(),
@@ -66,7 +66,7 @@ async fn executed(scenario: &mut Scenario) {
         max_steps: 1_000,
         computing: COMPUTING,
         journal: vec![],
-        mark: String::new(),
+        secret_nonce: String::new(),
     };
     let hosts = Hosts::default().start().await;
     let outbound = Outbound::new("127.0.0.0/8".parse::<Guard>().unwrap());
@@ -74,19 +74,19 @@ async fn executed(scenario: &mut Scenario) {
     let mut computation = Computation::new(&sandbox, given);
     loop {
         match computation.next().await {
-            Told::Step(record) => {
+            Report::Step(record) => {
                 let name = record.task.rsplit('/').next().unwrap().to_owned();
                 if record.event != Event::Started {
                     scenario.order.push(name);
                 }
             }
-            Told::Emitted(..) => {}
-            Told::Asked(asked) => {
+            Report::Emitted(..) => {}
+            Report::PendingEffects(asked) => {
                 let what = answered(&asked, &outbound, &hosts, run_id).await;
                 let at = clock.now();
                 computation.give(Entry { at, what }).await;
             }
-            Told::Ended(outcome) => {
+            Report::Ended(outcome) => {
                 scenario.result = Some(*outcome);
                 return;
             }
@@ -94,8 +94,13 @@ async fn executed(scenario: &mut Scenario) {
     }
 }
 
-/// Calls on loopback what is meant for another host.
-async fn answered(asked: &Asked, outbound: &Outbound, hosts: &str, run: RunId) -> What {
+/// Sends a request for any host to loopback.
+async fn answered(
+    asked: &PendingEffects,
+    outbound: &Outbound,
+    hosts: &str,
+    run: RunId,
+) -> EntryEvent {
     let effect = asked.effects.first().unwrap();
     let Request::Http(request) = &effect.request else {
         panic!("{effect:?}")
@@ -104,10 +109,10 @@ async fn answered(asked: &Asked, outbound: &Outbound, hosts: &str, run: RunId) -
     request.uri = request.uri.replace("https://", &format!("{hosts}/"));
     let tenant = TenantId::new(run.created_at(), 1);
     let answer = outbound
-        .call(tenant, run, effect, &request, Concealed::default())
+        .call(tenant, run, effect, &request, Redactions::default())
         .await;
-    assert!(matches!(answer, Answer::Http(_)), "{answer:?}");
-    What::Answered {
+    assert!(matches!(answer, EffectResult::Http(_)), "{answer:?}");
+    EntryEvent::EffectCompleted {
         key: effect.key.clone(),
         digest: effect.digest(),
         answer,
@@ -184,10 +189,10 @@ fn runs(scenario: &mut Scenario, task: String, when: String) {
 }
 
 #[tokio::test]
-async fn every_scenario_of_the_kit_passes() {
+async fn conformance_scenarios_pass() {
     let features = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/ctk/features");
     if !features.is_dir() {
-        eprintln!("skipped: {} is not there", features.display());
+        eprintln!("skipped: {} does not exist", features.display());
         return;
     }
     let told = Scenario::cucumber()

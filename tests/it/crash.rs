@@ -1,11 +1,11 @@
-//! The process dies between any two calls, before or after AWS did what it was asked. What happens
-//! next is what always happens next: the provider sends again, the queue delivers again.
+//! The process dies between any two calls, before or after AWS has processed the call. Then the
+//! provider retries, or the queue redelivers.
 
 use aias_domain::run::Status;
 use aias_testkit::wire::Side;
 use aias_tests::bench::{Bench, failed_of, json_of};
 
-/// Exactly one run, completed, with one artifact and a log without a gap.
+/// Exactly one completed run, with one artifact and a log without gaps.
 async fn check(bench: &Bench, what: &str) {
     let runs = bench.runs().await;
     assert_eq!(runs.len(), 1, "{what}");
@@ -18,7 +18,7 @@ async fn check(bench: &Bench, what: &str) {
     assert_eq!(log[11].event, "run.completed", "{what}");
 }
 
-/// Delivers what is on the queue until it is empty.
+/// Delivers messages until the queue is empty.
 async fn settle(bench: &Bench) {
     let mut waiting = bench.messages().await;
     for received in 1..10 {
@@ -33,9 +33,9 @@ async fn settle(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn ingest_dies_at_any_call_and_the_providers_retry_finishes_the_same_run() {
+async fn ingest_crash_is_completed_by_provider_retry() {
     let mut broken = 0;
-    // The second body goes to the bucket first: another call to die at.
+    // The second body is first written to the bucket, which is one more call.
     for body in [
         r#"{"id": "ord_1"}"#.to_owned(),
         format!(r#"{{"id": "ord_1", "pad": "{}"}}"#, "x".repeat(40_000)),
@@ -74,11 +74,11 @@ async fn ingest_dies_at_any_call_and_the_providers_retry_finishes_the_same_run()
             }
         }
     }
-    println!("ingest died at {broken} places");
+    println!("ingest died at {broken} calls");
 }
 
 #[tokio::test]
-async fn executor_dies_at_any_call_and_the_redelivery_finishes_the_run() {
+async fn executor_crash_is_completed_by_redelivery() {
     let mut broken = 0;
     for side in [Side::Before, Side::After] {
         for number in 0.. {
@@ -108,17 +108,17 @@ async fn executor_dies_at_any_call_and_the_redelivery_finishes_the_run() {
             let response = bench.deliver(&bench.executor(), &messages, 2).await;
             assert!(response.batch_item_failures.is_empty(), "{what}");
             check(&bench, &what).await;
-            // And once more, as a queue may.
+            // And again, as SQS may deliver twice.
             let response = bench.deliver(&bench.executor(), &messages, 3).await;
             assert!(response.batch_item_failures.is_empty(), "{what}");
             check(&bench, &what).await;
         }
     }
-    println!("executor died at {broken} places");
+    println!("executor died at {broken} calls");
 }
 
 #[tokio::test]
-async fn the_executor_dies_again_while_it_makes_up_for_a_death() {
+async fn second_executor_crash_is_completed() {
     for number in 0.. {
         let Some(bench) = Bench::new().await else {
             return;
@@ -127,7 +127,7 @@ async fn the_executor_dies_again_while_it_makes_up_for_a_death() {
             .post(&bench.ingest(), "evt_1", r#"{"id": "ord_1"}"#)
             .await;
         let messages = bench.messages().await;
-        // The first delivery dies after its log, before its end.
+        // The first delivery dies after the log was written, before the end of the run.
         bench.wire.reset();
         bench.wire.break_at(6, Side::Before);
         bench.deliver(&bench.executor(), &messages, 1).await;
@@ -145,7 +145,7 @@ async fn the_executor_dies_again_while_it_makes_up_for_a_death() {
 }
 
 #[tokio::test]
-async fn what_nobody_sends_again_the_reconciler_finishes() {
+async fn reconciler_completes_unretried_event() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -165,7 +165,7 @@ async fn what_nobody_sends_again_the_reconciler_finishes() {
             break;
         }
     }
-    // Whatever was sent is lost too.
+    // Messages that were sent are lost as well.
     bench.messages().await;
     assert_eq!(bench.runs().await[0].status, Status::Pending);
     let schedule = include_str!("../../events/reconciler/schedule.json");
@@ -173,7 +173,7 @@ async fn what_nobody_sends_again_the_reconciler_finishes() {
     reconciler::handle(&bench.reconciler(), wake())
         .await
         .unwrap();
-    assert!(bench.messages().await.is_empty(), "it is too young");
+    assert!(bench.messages().await.is_empty(), "the run is too recent");
     bench.clock.advance(std::time::Duration::from_secs(121));
     reconciler::handle(&bench.reconciler(), wake())
         .await
@@ -184,5 +184,5 @@ async fn what_nobody_sends_again_the_reconciler_finishes() {
     reconciler::handle(&bench.reconciler(), wake())
         .await
         .unwrap();
-    assert!(bench.messages().await.is_empty(), "it has ended");
+    assert!(bench.messages().await.is_empty(), "the run has ended");
 }

@@ -1,5 +1,5 @@
-//! Runs that reach out and wait: what is called, what is remembered, and what happens when the process
-//! dies in between.
+//! Runs with calls and waits: what is called, what the journal has, and what happens when the
+//! process dies.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,7 +8,7 @@ use aias_testkit::{hosts::Hosts, wire::Side};
 use aias_tests::bench::{Bench, failed_of, json_of};
 use serde_json::{Value, json};
 
-/// A bench, hosts to call, and where they are.
+/// A bench, test servers, and their URL.
 async fn furnished() -> Option<(Bench, Hosts, String)> {
     let bench = Bench::new().await?;
     let hosts = Hosts::default();
@@ -20,7 +20,7 @@ fn get(url: &str) -> Value {
     json!({"call": "http", "with": {"method": "get", "endpoint": url}})
 }
 
-/// Makes a workflow of this name.
+/// Creates a workflow with this name.
 async fn define(bench: &Bench, name: &str, tasks: Value) -> String {
     let definition = json!({
         "document": {"dsl": "1.0.3", "namespace": "test", "name": name, "version": "1.0.0"},
@@ -34,7 +34,7 @@ async fn define(bench: &Bench, name: &str, tasks: Value) -> String {
     json_of(&answer)["id"].as_str().unwrap().to_owned()
 }
 
-/// Begins a run and gives its id.
+/// Starts a run and returns its id.
 async fn execute(bench: &Bench, workflow: &str, input: Value) -> String {
     let body = json!({"workflow_id": workflow, "input": input});
     let answer = bench.ask("workflows", "POST", "/api/workflows/execute", &body);
@@ -57,12 +57,12 @@ async fn output_of(bench: &Bench, id: &str) -> Value {
     serde_json::from_str(json_of(&answer)["preview"].as_str().unwrap()).unwrap()
 }
 
-/// Delivers what is on the queue, and what comes of it, until nothing is.
+/// Delivers messages, including those sent by runs, until the queue is empty.
 async fn settle(bench: &Bench) {
     settle_with(bench, 0).await;
 }
 
-/// The same with artifacts of up to so many bytes in their run's item.
+/// As [`settle`], with artifacts up to this size in the run's item.
 async fn settle_with(bench: &Bench, inline_bytes: usize) {
     let mut again: Vec<String> = Vec::new();
     for _ in 0..200 {
@@ -78,7 +78,7 @@ async fn settle_with(bench: &Bench, inline_bytes: usize) {
         }
         again = failed;
     }
-    panic!("it does not settle");
+    panic!("the queue does not become empty");
 }
 
 async fn verified(bench: &Bench, id: &str) -> Value {
@@ -88,7 +88,7 @@ async fn verified(bench: &Bench, id: &str) -> Value {
     json_of(&answer)
 }
 
-/// Three calls, one of them beside another.
+/// Three calls, two of them concurrent.
 fn three_calls(url: &str) -> Value {
     json!([
         {"a": {"call": "http", "with": {"method": "post", "endpoint": format!("{url}/echo/a"), "body": "${ . }"}, "output": {"as": "{a: .body.n}"}}},
@@ -101,7 +101,7 @@ fn three_calls(url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn executor_dies_at_any_call_of_a_run_with_effects_and_the_redelivery_finishes_it() {
+async fn executor_crash_with_effects_is_completed() {
     let mut broken = 0;
     for side in [Side::Before, Side::After] {
         for number in 0.. {
@@ -124,7 +124,7 @@ async fn executor_dies_at_any_call_of_a_run_with_effects_and_the_redelivery_fini
                 assert!(told.batch_item_failures.is_empty(), "{what}");
             }
             assert_eq!(output_of(&bench, &id).await, json!([2, 3]), "{what}");
-            // However often each was called, the hosts can tell that it is the same.
+            // Repeated calls have the same idempotency key.
             let keys: BTreeSet<_> = hosts
                 .seen("/echo/")
                 .iter()
@@ -160,11 +160,11 @@ async fn executor_dies_at_any_call_of_a_run_with_effects_and_the_redelivery_fini
             }
         }
     }
-    println!("executor died at {broken} places");
+    println!("executor died at {broken} calls");
 }
 
 #[tokio::test]
-async fn a_message_that_comes_twice_calls_once() {
+async fn duplicate_message_calls_once() {
     let Some((bench, hosts, url)) = furnished().await else {
         return;
     };
@@ -187,7 +187,7 @@ async fn a_message_that_comes_twice_calls_once() {
 }
 
 #[tokio::test]
-async fn a_retry_of_a_faulted_run_does_not_repeat_what_succeeded() {
+async fn retry_does_not_repeat_successful_calls() {
     let Some((bench, hosts, url)) = furnished().await else {
         return;
     };
@@ -215,12 +215,12 @@ async fn a_retry_of_a_faulted_run_does_not_repeat_what_succeeded() {
     let events: Vec<_> = bench.log(&run).await.into_iter().map(|e| e.event).collect();
     assert_eq!(events.iter().filter(|e| *e == "run.started").count(), 3);
     assert_eq!(events.iter().filter(|e| *e == "run.faulted").count(), 2);
-    // The first task was told of once.
+    // The first task is recorded only once.
     assert_eq!(events.iter().filter(|e| *e == "task.completed").count(), 2);
 }
 
 #[tokio::test]
-async fn a_short_wait_comes_back_by_a_message_and_a_long_one_by_the_reconciler() {
+async fn short_wait_uses_message_long_wait_uses_reconciler() {
     let Some((bench, _, url)) = furnished().await else {
         return;
     };
@@ -238,7 +238,7 @@ async fn a_short_wait_comes_back_by_a_message_and_a_long_one_by_the_reconciler()
     let seconds = |n: i64| Some(run.created_at + jiff::SignedDuration::from_secs(n));
     assert_eq!((run.status, run.wakes_at), (Status::Waiting, seconds(3)));
 
-    // Too early, it is left as it is and asked for again.
+    // Too early: the run stays as it is, and its message is sent again.
     let early = serde_json::to_string(&json!({
         "tenant_id": aias_tests::bench::TENANT, "run_id": id, "workflow_id": workflow,
     }))
@@ -256,7 +256,7 @@ async fn a_short_wait_comes_back_by_a_message_and_a_long_one_by_the_reconciler()
     let wakes_at = seconds(3 + 30 * day).unwrap();
     assert_eq!(waiting.wakes_at, Some(wakes_at));
 
-    // For thirty days, nothing happens to it.
+    // Nothing happens for thirty days.
     bench.clock.advance(Duration::from_secs(15 * 24 * 3_600));
     bench.wake().await;
     assert!(bench.messages().await.is_empty());
@@ -275,14 +275,14 @@ async fn a_short_wait_comes_back_by_a_message_and_a_long_one_by_the_reconciler()
         json!({"waited": 30 * day + 4})
     );
     assert_eq!(verified(&bench, &id).await["reproducible"], true);
-    // What it is made of is kept as long as it is.
+    // Its items are retained as long as the run waits.
     let store = bench.store();
     let kept = bench.tenant(&store).run(id.parse().unwrap()).await;
     assert!(kept.unwrap().unwrap().expires_at > bench.now());
 }
 
 #[tokio::test]
-async fn the_process_dies_while_it_leaves_a_run_waiting_and_the_redelivery_has_it_asked_for() {
+async fn crash_while_leaving_waiting_run_is_recovered() {
     for side in [Side::Before, Side::After] {
         for number in 0.. {
             let Some((bench, _, _)) = furnished().await else {
@@ -320,7 +320,7 @@ async fn the_process_dies_while_it_leaves_a_run_waiting_and_the_redelivery_has_i
 }
 
 #[tokio::test]
-async fn near_the_end_of_its_time_a_run_is_handed_on_and_ends_over_many_invocations() {
+async fn run_is_passed_on_over_many_invocations() {
     let Some((bench, hosts, url)) = furnished().await else {
         return;
     };
@@ -337,7 +337,7 @@ async fn near_the_end_of_its_time_a_run_is_handed_on_and_ends_over_many_invocati
             break;
         }
         invocations += 1;
-        // It may begin a call for a moment only.
+        // Only a moment is left in which a call can start.
         let time = Duration::from_millis(39_250);
         let told = bench
             .deliver_within(&bench.executor(), &messages, 1, time)
@@ -359,11 +359,11 @@ async fn near_the_end_of_its_time_a_run_is_handed_on_and_ends_over_many_invocati
     );
     let store = bench.store();
     assert_eq!(bench.tenant(&store).running().await.unwrap(), 0);
-    println!("handed on over {invocations} invocations");
+    println!("the run took {invocations} invocations");
 }
 
 #[tokio::test]
-async fn a_cancelled_run_stops_at_the_next_boundary() {
+async fn cancelled_run_stops() {
     let Some((bench, hosts, url)) = furnished().await else {
         return;
     };
@@ -409,7 +409,7 @@ async fn a_cancelled_run_stops_at_the_next_boundary() {
 }
 
 #[tokio::test]
-async fn a_timeout_fires_while_nothing_runs() {
+async fn timeout_fires_without_executor() {
     let Some((bench, _, _)) = furnished().await else {
         return;
     };
@@ -431,7 +431,7 @@ async fn a_timeout_fires_while_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a_run_that_begins_late_waits_from_its_beginning_on() {
+async fn wait_starts_with_run_not_acceptance() {
     let Some((bench, _, _)) = furnished().await else {
         return;
     };
@@ -451,7 +451,7 @@ async fn a_run_that_begins_late_waits_from_its_beginning_on() {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     settle(&bench).await;
     assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
-    // The log says how long it took, though nobody was there.
+    // The log has the duration, although no executor was running.
     let log = bench.log(&run_of(&bench, &id).await).await;
     let hour = log
         .iter()
@@ -463,7 +463,7 @@ async fn a_run_that_begins_late_waits_from_its_beginning_on() {
 }
 
 #[tokio::test]
-async fn a_run_runs_another_and_both_know_it() {
+async fn child_run_is_linked_to_parent() {
     let Some((bench, _, url)) = furnished().await else {
         return;
     };
@@ -524,7 +524,7 @@ async fn a_run_runs_another_and_both_know_it() {
 }
 
 #[tokio::test]
-async fn an_output_that_is_kept_with_its_run_reaches_whoever_ran_it() {
+async fn inline_output_reaches_parent() {
     let Some((bench, ..)) = furnished().await else {
         return;
     };
@@ -541,7 +541,7 @@ async fn an_output_that_is_kept_with_its_run_reaches_whoever_ran_it() {
 }
 
 #[tokio::test]
-async fn a_workflow_that_runs_itself_ends_at_the_deepest_level() {
+async fn recursive_workflow_ends_at_depth_limit() {
     let Some((bench, _, _)) = furnished().await else {
         return;
     };
@@ -556,7 +556,7 @@ async fn a_workflow_that_runs_itself_ends_at_the_deepest_level() {
 }
 
 #[tokio::test]
-async fn the_process_dies_while_it_begins_a_child_and_there_is_one_child() {
+async fn crash_while_starting_child_creates_one_child() {
     for side in [Side::Before, Side::After] {
         for number in 0.. {
             let Some((bench, _, _)) = furnished().await else {
@@ -588,7 +588,7 @@ async fn the_process_dies_while_it_begins_a_child_and_there_is_one_child() {
 }
 
 #[tokio::test]
-async fn a_dry_run_stores_nothing_and_calls_nothing() {
+async fn dry_run_has_no_side_effects() {
     let Some((bench, hosts, url)) = furnished().await else {
         return;
     };
@@ -635,7 +635,7 @@ async fn a_dry_run_stores_nothing_and_calls_nothing() {
 }
 
 #[tokio::test]
-async fn a_tampered_journal_is_told_of() {
+async fn modified_journal_is_detected() {
     let Some((bench, _, url)) = furnished().await else {
         return;
     };

@@ -1,5 +1,5 @@
-//! The engine through the deployed stack: calls, waits, other workflows, events, `verify` and `test`,
-//! by the functions' own binaries and roles.
+//! The engine in the deployed stack: calls, waits, other workflows, events, `verify` and `test`,
+//! with the functions' binaries and roles.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn output(client: &Client, run: &Value) -> Value {
 }
 
 #[test]
-fn a_run_calls_waits_emits_and_can_be_verified() {
+fn run_with_effects_is_verifiable() {
     let Some(client) = Client::new() else { return };
     let (hosts, url) = hosts::start();
     let tasks = json!([
@@ -76,7 +76,7 @@ fn a_run_calls_waits_emits_and_can_be_verified() {
 }
 
 #[test]
-fn a_workflow_runs_another_and_is_told_of_its_end() {
+fn parent_continues_after_child() {
     let Some(client) = Client::new() else { return };
     let child = json!([{"w": {"wait": {"seconds": 3}}}, {"a": {"set": {"n": "${ $workflow.input.n + 1 }"}}}]);
     let _ = client.workflow(&child);
@@ -102,7 +102,7 @@ fn a_workflow_runs_another_and_is_told_of_its_end() {
 }
 
 #[test]
-fn what_is_not_public_is_not_called_and_a_retry_goes_on() {
+fn non_public_address_is_refused_and_run_can_be_retried() {
     let Some(client) = Client::new() else { return };
     let (hosts, url) = hosts::start();
     let tasks = json!([
@@ -125,7 +125,7 @@ fn what_is_not_public_is_not_called_and_a_retry_goes_on() {
 }
 
 #[test]
-fn a_workflow_is_tried_before_it_is_used() {
+fn dry_run_uses_supplied_responses() {
     let Some(client) = Client::new() else { return };
     let tasks = json!([{"a": {"call": "http", "with": {"method": "get", "endpoint": "https://api.example/{id}"}, "output": {"as": ".name"}}}]);
     let workflow = client.workflow(&tasks);

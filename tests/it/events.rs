@@ -1,11 +1,11 @@
-//! The functions with the events of `events/`: each file is used here, and says what it gets.
+//! The events in `events/`: each file is used here, with its expected response.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use aias_tests::bench::{Bench, json_of};
 use serde_json::Value;
 
-/// A file, and the status that it gets.
+/// A file, and its expected status.
 macro_rules! events {
     ($($function:literal / $case:literal => $status:literal),* $(,)?) => {
         &[$(($function, $case, include_str!(concat!("../../events/", $function, "/", $case, ".json")), $status)),*]
@@ -61,7 +61,7 @@ const OTHERS: [&str; 5] = [
 ];
 
 #[test]
-fn each_file_is_used() {
+fn every_event_file_is_used() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
     let mut there = BTreeSet::new();
     for function in fs::read_dir(folder).unwrap() {
@@ -78,7 +78,7 @@ fn each_file_is_used() {
 }
 
 #[tokio::test]
-async fn each_event_gets_its_answer() {
+async fn events_get_expected_status() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -107,7 +107,7 @@ async fn each_event_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn messages_are_executed_or_come_again() {
+async fn messages_are_executed_or_redelivered() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -121,7 +121,7 @@ async fn messages_are_executed_or_come_again() {
             .len(),
         1
     );
-    // Of a run that never came: long sent, so nobody waits for it any more.
+    // The run never existed, and the message is old, so it is dropped.
     let orphan = || include_str!("../../events/executor/one-run.json");
     let event = serde_json::from_str(orphan()).unwrap();
     assert!(
@@ -130,7 +130,7 @@ async fn messages_are_executed_or_come_again() {
             .batch_item_failures
             .is_empty()
     );
-    // The same, just sent: it may be faster than its run.
+    // The same message, just sent: its run may not be written yet.
     let now = bench.now().as_millisecond().to_string();
     let event = serde_json::from_str(&orphan().replace("1732190000000", &now)).unwrap();
     assert_eq!(
@@ -152,7 +152,7 @@ async fn messages_are_executed_or_come_again() {
 }
 
 #[tokio::test]
-async fn an_operator_gives_a_plan_and_a_slip_of_the_pen_gives_none() {
+async fn operator_event_with_unknown_member_is_refused() {
     let Some(bench) = Bench::new().await else {
         return;
     };

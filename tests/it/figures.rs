@@ -1,4 +1,4 @@
-//! What each function's main path costs, beside what is written down: a worse figure is a diff.
+//! The cost of each function's main path, compared to a snapshot: a change shows as a diff.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use aias_tests::{
     measured::{CASES, Event, World, body_of},
 };
 
-/// What the schedule looks at depends on the hour; and a list of runs looks at tomorrow's, too, for the
-/// last hour of a day.
+/// The queries of the schedule depend on the hour, and a list of runs also reads the next day in
+/// the last hour of a day.
 fn depends_on_time(event: Event) -> bool {
     matches!(
         event,
@@ -17,16 +17,16 @@ fn depends_on_time(event: Event) -> bool {
     )
 }
 
-/// Calls, rounds of waiting, units and log bytes of one event of a warm function.
+/// Calls, sequential rounds, units and log bytes of one event of a warm function.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_costs_what_is_written_down() {
+async fn event_cost_matches_snapshot() {
     let Some(stack) = stack::get() else { return };
     assert_eq!(body_of(1).len(), 1024);
     let mut table = String::from(
         "| one event of | rounds | read units | write units | log bytes | calls |\n|---|---|---|---|---|---|\n",
     );
     for case in CASES.iter().filter(|case| !depends_on_time(case.event)) {
-        // Of its own: what is there before does not count.
+        // A new one, so that existing items do not count.
         let mut world = World::new().await;
         let binary = Path::new(stack.output("bin")).join(case.function);
         let counts = count(&mut world, case, &binary).await;

@@ -1,5 +1,5 @@
-//! Foreign bytes, for seconds: each corpus as it is, and changed by small steps. `docs/fuzzing.md` says
-//! how the fuzzer does the same for hours.
+//! The fuzz targets for a few seconds: each corpus, unchanged and with small changes.
+//! `docs/fuzzing.md` describes how the fuzzer runs for hours.
 
 use std::{
     fs,
@@ -14,10 +14,10 @@ use aias_targets::{
     mutate::{Random, mutated},
 };
 
-/// How long each target is driven beyond its corpus.
+/// How long each target runs in addition to its corpus.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// The stack that a child of the sandbox has.
+/// The stack limit of a sandbox child.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
@@ -36,7 +36,7 @@ fn drive((name, target): Target) -> usize {
     let inputs = corpus(name);
     assert!(!inputs.is_empty(), "{name} has no corpus");
     inputs.iter().for_each(|input| target(input));
-    // Each time something else; the input is told should it fail.
+    // Different in each run; a failure prints the input.
     let seed = u64::try_from(random_id() >> 64).unwrap_or_default();
     let (mut random, begun, mut count) = (Random::new(seed), Instant::now(), 0);
     while begun.elapsed() < PATIENCE {
@@ -47,7 +47,7 @@ fn drive((name, target): Target) -> usize {
         let ended = std::panic::catch_unwind(move || target(&changed));
         assert!(
             ended.is_ok(),
-            "{name} does not hold for {:?}",
+            "{name} fails for {:?}",
             shown.escape_ascii().to_string()
         );
         count += 1;
@@ -56,7 +56,7 @@ fn drive((name, target): Target) -> usize {
 }
 
 #[test]
-fn foreign_bytes_are_read_or_refused() {
+fn untrusted_bytes_are_parsed_or_refused() {
     let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus"));
     assert_eq!(
         folders.unwrap().count(),

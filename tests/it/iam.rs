@@ -1,5 +1,5 @@
-//! Tenants are kept apart by IAM, too: with a session of one tenant, whoever asks for another's things
-//! is refused, with none of our code between.
+//! IAM separates tenants: with a session of one tenant, access to another's items and objects is
+//! refused, independent of our code.
 
 use aias_domain::{id::TenantId, secret::SecretName};
 use aias_platform::{
@@ -14,7 +14,7 @@ use aias_testkit::{
 };
 use serde_json::Value;
 
-/// What an operator's own tools can do, and what somebody can who holds a tenant's session.
+/// Calls as an operator's tools, and with the session of a tenant.
 const PROGRAM: &str = r#"
 import json, sys, urllib.request, urllib.error, uuid
 import boto3
@@ -138,7 +138,7 @@ fn tenants() -> [TenantId; 2] {
 }
 
 #[test]
-fn a_session_of_one_tenant_is_refused_anothers_things() {
+fn session_cannot_access_other_tenant() {
     let Some(stack) = stack::get() else { return };
     let told = program(stack, "apart", "", tenants());
     let told: Value = serde_json::from_str(&told).unwrap();
@@ -158,7 +158,7 @@ fn a_session_of_one_tenant_is_refused_anothers_things() {
 }
 
 #[test]
-fn only_its_function_takes_on_a_tenants_role_and_only_with_a_tag() {
+fn tenant_role_requires_function_and_tag() {
     let Some(stack) = stack::get() else { return };
     for function in [
         "WebhookEndpoints",
@@ -184,7 +184,7 @@ fn only_its_function_takes_on_a_tenants_role_and_only_with_a_tag() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_warm_costs_no_call() {
+async fn cached_session_needs_no_call() {
     let Some(stack) = stack::get() else { return };
     let tenants = tenants();
     let role = program(stack, "copy", "TenantsTenantRole", tenants);
@@ -208,7 +208,7 @@ async fn a_tenant_that_is_warm_costs_no_call() {
         assert_eq!(calls.len(), 1 + session, "{calls:?}");
         assert_eq!(calls.last().unwrap(), "DynamoDB.GetItem");
     }
-    // Side by side, each by its own session.
+    // Concurrently, each with its own session.
     let (ours, theirs, crossed) =
         tokio::join!(read(one, one), read(other, other), read(one, other));
     assert!(ours.is_ok() && theirs.is_ok());

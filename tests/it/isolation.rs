@@ -1,5 +1,5 @@
-//! Every operation of the API, as the wrong tenant, with too low a role, and without a credential. The
-//! operations and their roles are those that the handlers declare.
+//! Every operation of the API by a member of another tenant, with too low a role, and without a
+//! credential. The operations and roles are those declared by the handlers.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use aias_tests::{
 };
 use serde_json::{Value, json};
 
-/// The operations that a member may call, each with the least role.
+/// The operations for members, each with its lowest role.
 fn for_members() -> Vec<(Operation, String)> {
     let all = operations().into_iter();
     all.filter_map(|operation| {
@@ -23,7 +23,7 @@ fn template() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")).unwrap()
 }
 
-/// A tenant with one of everything.
+/// A tenant with one object of each type.
 struct Furnished {
     owner: Client,
     workflow: String,
@@ -117,7 +117,7 @@ fn request_without_credential_is_refused() {
 }
 
 #[test]
-fn another_tenants_objects_are_not_found() {
+fn objects_of_other_tenant_are_not_found() {
     let (Some(own), Some(other)) = (furnished(), Client::new()) else {
         return;
     };
@@ -128,7 +128,7 @@ fn another_tenants_objects_are_not_found() {
     for (operation, _) in for_members() {
         let (method, route) = (operation.method.as_str(), operation.path.as_str());
         let (path, body) = (own.path(route), own.body(method, route));
-        // By a key of another tenant: of this tenant's things, none is there.
+        // With a key of another tenant, no object of this tenant is found.
         let answer = other.json(method, &path, &body);
         match route {
             "/api/secrets/{name}" if method == "PUT" => {
@@ -137,10 +137,10 @@ fn another_tenants_objects_are_not_found() {
             _ if route.contains('{') => assert_eq!(answer.status, 404, "{method} {route}"),
             "/api/workflows/execute" => assert_eq!(answer.status, 404, "{method} {route}"),
             "/api/webhook-endpoints" | "/api/workflows" if method == "POST" => {
-                // A workflow of another tenant is no workflow; a definition is missing anyway.
+                // The workflow of another tenant does not exist; the definition is missing.
                 assert_eq!(answer.status, 400, "{method} {route}");
             }
-            // Its own: it has bought nothing.
+            // The caller's own subscription, of which there is none.
             "/api/billing/subscription" => {
                 assert_eq!(answer.expect(200).json()["status"], "none");
             }
@@ -156,7 +156,7 @@ fn another_tenants_objects_are_not_found() {
                 "{method} {route}"
             ),
         }
-        // By a key of another tenant that names this one, and by a person who is no member.
+        // With a key of another tenant and this tenant's id, and by a person who is not a member.
         for client in [&other.with(other.credential.clone()), &person] {
             let client = Client {
                 stack: client.stack,
@@ -170,7 +170,7 @@ fn another_tenants_objects_are_not_found() {
             );
         }
     }
-    // And all of it is still there.
+    // All objects still exist.
     own.owner.get(&own.path("/api/workflows/{id}")).expect(200);
     own.owner
         .get(&own.path("/api/webhook-endpoints/{id}"))
@@ -209,7 +209,7 @@ fn too_low_role_is_refused() {
 }
 
 #[test]
-fn every_iam_role_is_narrow() {
+fn iam_roles_have_least_privilege() {
     let text = template();
     for line in text.lines().map(str::trim) {
         if line.starts_with("Action:") {
@@ -219,15 +219,15 @@ fn every_iam_role_is_narrow() {
             assert!(line.contains("X-Ray"), "{line}");
         }
     }
-    // The one wildcard is a denial.
+    // The only wildcard is in a denial.
     assert_eq!(text.matches("s3:*").count(), 1);
     assert_eq!(
         text.matches("Type: AWS::IAM::Role").count(),
         text.matches("Type: AWS::Serverless::Function").count()
             + text.matches("TENANT_ROLE_ARN:").count()
     );
-    // What belongs to a tenant is reached with its tag only, but for the functions that find out
-    // whose an event is: these have no other way.
+    // A tenant's items are reached with its tag only, except by the functions that have to find the
+    // tenant of an event.
     let own = text.matches("dynamodb:LeadingKeys: [\"TENANT#${aws:PrincipalTag/tenant_id}\"");
     assert_eq!(own.count(), text.matches("TENANT_ROLE_ARN:").count());
 }

@@ -1,4 +1,4 @@
-//! AIAS as a whole: the functions in this process, and the deployed stack.
+//! Tests of AIAS as a whole: the functions in this process, and the deployed stack.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -31,9 +31,9 @@ mod suspended;
 mod webhook;
 mod zips;
 
-/// The manifests of the functions have their test targets off.
+/// The manifests of the functions disable test targets.
 #[test]
-fn no_function_has_tests_that_would_not_run() {
+fn function_manifests_have_no_tests() {
     let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -48,9 +48,9 @@ fn no_function_has_tests_that_would_not_run() {
     }
 }
 
-/// A file that is forgotten here has tests that never run.
+/// A file that is not a module here has tests that never run.
 #[test]
-fn each_file_is_a_module() {
+fn every_test_file_is_a_module() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
     for file in std::fs::read_dir(folder).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();

@@ -1,4 +1,4 @@
-//! The API's description, the template and the local loop have the routes that the handlers declare.
+//! The API description, the template and the local loop have the routes declared by the handlers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,6 @@ fn read(file: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The paths of each function.
 fn paths() -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for operation in operations() {
@@ -105,7 +104,7 @@ fn local_loop_has_the_paths_of_each_function() {
     assert_eq!(declared, paths());
 }
 
-/// All functions' routers as one.
+/// The routers of all functions in one router.
 fn merged(bench: &Bench) -> Gateway {
     let functions = paths();
     let routers = functions.keys().map(|function| {
@@ -206,7 +205,7 @@ async fn all_routers_work_as_one() {
     let subscription = ask("GET", "/api/billing/subscription", null).await;
     assert_eq!(json_of(&subscription)["status"], "none");
 
-    // Neither another function's method nor another path is taken.
+    // An unsupported method and an unknown path.
     let wrong = ask("DELETE", "/api/runs", null).await;
     assert_eq!(
         (wrong.status_code, &*wrong.headers["allow"]),
@@ -215,7 +214,7 @@ async fn all_routers_work_as_one() {
     assert_eq!(ask("GET", "/api/nothing", null).await.status_code, 404);
 }
 
-/// As behind a session: what verified the caller puts an identity into the request.
+/// A server that verified a session puts the identity into the request.
 #[tokio::test]
 async fn identity_in_the_request_needs_no_credential() {
     let Some(bench) = Bench::new().await else {

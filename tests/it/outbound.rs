@@ -1,4 +1,4 @@
-//! Calls to other hosts: how they show who calls, what they follow, and what they refuse.
+//! Requests to other hosts: authentication, redirects, and refusals.
 
 use std::{
     net::IpAddr,
@@ -10,21 +10,21 @@ use std::{
 
 use aias_domain::id::{RunId, TenantId};
 use aias_engine::journal::{
-    Answer, Authentication, Body, Effect, HttpRequest, HttpResponse, Key, OAuth2, Request,
+    Authentication, Body, Effect, EffectResult, HttpRequest, HttpResponse, Key, OAuth2, Request,
 };
-use aias_platform::outbound::{Concealed, Guard, MAX_RESPONSE_BYTES, Outbound};
+use aias_platform::outbound::{Guard, MAX_RESPONSE_BYTES, Outbound, Redactions};
 use aias_testkit::hosts::Hosts;
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns};
 use jiff::Timestamp;
 
-/// A resolver that says what it is told to, one answer after the other, the last one for ever.
+/// A resolver that returns these results in turn, then repeats the last one.
 #[derive(Debug, Clone)]
-struct Liar {
+struct ScriptedResolver {
     answers: Arc<Vec<Vec<IpAddr>>>,
     asked: Arc<AtomicUsize>,
 }
 
-impl Liar {
+impl ScriptedResolver {
     fn new(answers: &[&[&str]]) -> Self {
         let addresses = |answer: &&[&str]| answer.iter().map(|a| a.parse().unwrap()).collect();
         Self {
@@ -34,7 +34,7 @@ impl Liar {
     }
 }
 
-impl ResolveDns for Liar {
+impl ResolveDns for ScriptedResolver {
     fn resolve_dns<'a>(&'a self, _: &'a str) -> DnsFuture<'a> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let last = self.answers.len() - 1;
@@ -60,7 +60,7 @@ impl Caller {
         }
     }
 
-    async fn call(&self, request: HttpRequest) -> Answer {
+    async fn call(&self, request: HttpRequest) -> EffectResult {
         let at = Timestamp::from_second(1_800_000_000).unwrap();
         let effect = Effect {
             key: Key {
@@ -77,15 +77,15 @@ impl Caller {
                 RunId::new(at, 2),
                 &effect,
                 &request,
-                Concealed::default(),
+                Redactions::default(),
             )
             .await
     }
 
     async fn response(&self, request: HttpRequest) -> HttpResponse {
         match self.call(request).await {
-            Answer::Http(response) => response,
-            other @ (Answer::Output(_) | Answer::Failed(_)) => panic!("{other:?}"),
+            EffectResult::Http(response) => response,
+            other @ (EffectResult::Output(_) | EffectResult::Failed(_)) => panic!("{other:?}"),
         }
     }
 
@@ -108,15 +108,15 @@ impl Caller {
     }
 }
 
-fn failed(answer: Answer) -> (String, u16, String) {
+fn failed(answer: EffectResult) -> (String, u16, String) {
     match answer {
-        Answer::Failed(failure) => (failure.kind, failure.status, failure.detail),
-        other @ (Answer::Http(_) | Answer::Output(_)) => panic!("{other:?}"),
+        EffectResult::Failed(failure) => (failure.kind, failure.status, failure.detail),
+        other @ (EffectResult::Http(_) | EffectResult::Output(_)) => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_call_says_who_it_is_and_which_it_is() {
+async fn request_has_user_agent_and_idempotency_key() {
     let caller = Caller::new().await;
     let mut request = caller.request("/echo");
     request.method = "POST".into();
@@ -134,7 +134,7 @@ async fn a_call_says_who_it_is_and_which_it_is() {
 }
 
 #[tokio::test]
-async fn redirections_are_followed_when_they_are_wanted_and_drop_what_is_not_theirs() {
+async fn redirects_drop_credentials_on_other_origin() {
     let caller = Caller::new().await;
     let mut request = caller.request("/redirect?to=/echo/here");
     assert_eq!(caller.response(request.clone()).await.status, 302);
@@ -151,7 +151,7 @@ async fn redirections_are_followed_when_they_are_wanted_and_drop_what_is_not_the
         ("GET", "")
     );
     assert_eq!(seen[0].header("authorization"), "Bearer secret");
-    // 307 keeps the method; another origin gets no credentials, whoever gave them.
+    // A 307 keeps the method; another origin gets no credentials.
     let other = Hosts::default();
     let there = other.start().await;
     request.uri = format!("{}/redirect?status=307&to={there}/echo", caller.url);
@@ -166,7 +166,7 @@ async fn redirections_are_followed_when_they_are_wanted_and_drop_what_is_not_the
         (seen[0].header("authorization"), seen[0].header("cookie")),
         ("", "")
     );
-    // Five are followed, six are not.
+    // Five redirects are followed, six are not.
     let hops = |left: usize| HttpRequest {
         redirect: true,
         ..caller.request(&format!("/hops/{left}"))
@@ -176,7 +176,7 @@ async fn redirections_are_followed_when_they_are_wanted_and_drop_what_is_not_the
         failed(caller.call(hops(6)).await).2,
         "too many redirections"
     );
-    // Round and round, and to where nobody may go.
+    // A redirect cycle, and a redirect to an address that is not allowed.
     request.uri = format!("{}/redirect", caller.url);
     assert_eq!(
         failed(caller.call(request.clone()).await).2,
@@ -189,7 +189,7 @@ async fn redirections_are_followed_when_they_are_wanted_and_drop_what_is_not_the
 }
 
 #[tokio::test]
-async fn nothing_that_is_not_public_is_called_unless_it_is_opened() {
+async fn non_public_address_is_refused_unless_configured() {
     let caller = Caller::new().await;
     let closed = Outbound::new(Guard::default());
     let closed = Caller {
@@ -212,7 +212,7 @@ async fn nothing_that_is_not_public_is_called_unless_it_is_opened() {
 }
 
 #[tokio::test]
-async fn digest_and_oauth_are_answered() {
+async fn digest_and_oauth_authenticate() {
     let caller = Caller::new().await;
     let digest = |password: &str| Authentication::Digest {
         username: "user".into(),
@@ -250,12 +250,13 @@ async fn digest_and_oauth_are_answered() {
     for (basic, discovered) in [(false, false), (true, false), (false, true)] {
         let request = with("/bearer", oauth(basic, discovered, "secret"));
         assert_eq!(caller.response(request.clone()).await.status, 200);
-        // The token is kept.
+        // The token is cached.
         assert_eq!(caller.response(request).await.status, 200);
     }
     let asked = caller.hosts.seen("/oauth2/token");
     assert_eq!(asked.len(), 3);
-    // A token is asked for anew each time: an old answer would be an old token.
+    // The token endpoint has an idempotency key per request: a repeated response would be an
+    // expired token.
     assert!(
         asked
             .iter()
@@ -282,11 +283,11 @@ async fn digest_and_oauth_are_answered() {
 }
 
 #[tokio::test]
-async fn a_response_is_bounded_and_a_host_that_is_not_there_is_told() {
+async fn response_size_is_limited_and_missing_host_reported() {
     let caller = Caller::new().await;
     let whole = caller.request(&format!("/large/{MAX_RESPONSE_BYTES}"));
     let Body::Text(text) = caller.response(whole).await.body else {
-        panic!("not a text")
+        panic!("not a string")
     };
     assert_eq!(text.len(), MAX_RESPONSE_BYTES);
     let larger = caller.request(&format!("/large/{}", MAX_RESPONSE_BYTES + 1));
@@ -300,7 +301,7 @@ async fn a_response_is_bounded_and_a_host_that_is_not_there_is_told() {
 }
 
 #[tokio::test]
-async fn a_resolver_that_lies_gains_nothing() {
+async fn dns_rebinding_is_refused() {
     let hosts = Hosts::default();
     let url = hosts.start().await;
     let port = url.rsplit(':').next().unwrap().to_owned();
@@ -309,12 +310,12 @@ async fn a_resolver_that_lies_gains_nothing() {
         redirect: true,
         ..Caller::plain()
     };
-    let caller = |networks: &str, liar: &Liar| Caller {
+    let caller = |networks: &str, liar: &ScriptedResolver| Caller {
         outbound: Outbound::with_resolver(networks.parse().unwrap(), liar.clone()),
         hosts: hosts.clone(),
         url: url.clone(),
     };
-    // What is not public among what it says, in whatever order and spelling.
+    // Results that contain a non-public address, in any order and encoding.
     for answer in [
         &["127.0.0.1"][..],
         &["::1"],
@@ -327,7 +328,7 @@ async fn a_resolver_that_lies_gains_nothing() {
         &["2606:2800:21f:cb07:6820:80da:af6b:8b2c", "::ffff:10.0.0.1"],
         &["0.0.0.0"],
     ] {
-        let liar = Liar::new(&[answer]);
+        let liar = ScriptedResolver::new(&[answer]);
         let (kind, status, detail) =
             failed(caller("", &liar).call(named("a.example", "/echo")).await);
         assert_eq!(
@@ -340,24 +341,24 @@ async fn a_resolver_that_lies_gains_nothing() {
             "{detail}"
         );
     }
-    // Nothing at all.
+    // An empty result.
     let (kind, status, _) = failed(
-        caller("", &Liar::new(&[&[]]))
+        caller("", &ScriptedResolver::new(&[&[]]))
             .call(named("a.example", "/echo"))
             .await,
     );
     assert_eq!((kind.as_str(), status), ("communication", 502));
-    // First an address that is checked, then one that is not: it is asked once, and the connection
-    // goes to what was checked. Here that is another address than the host's, where nobody is.
-    let liar = Liar::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
+    // First an allowed address, then another one: the name is resolved once, and the connection
+    // goes to the checked address, where nothing listens.
+    let liar = ScriptedResolver::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
     let answer = caller("127.0.0.2/32", &liar)
         .call(named("a.example", "/echo"))
         .await;
     assert_eq!(failed(answer).1, 502);
     assert_eq!(liar.asked.load(Ordering::Relaxed), 1);
     assert_eq!(hosts.seen("/").len(), 0, "nobody was called");
-    // A redirection to a name is another look-up, which is checked as well.
-    let liar = Liar::new(&[&["127.0.0.1"], &["10.0.0.1"]]);
+    // A redirect to a name is resolved and checked again.
+    let liar = ScriptedResolver::new(&[&["127.0.0.1"], &["10.0.0.1"]]);
     let to = format!("http://b.example:{port}/echo");
     let path = format!("/redirect?to={to}");
     let (_, status, detail) = failed(

@@ -1,21 +1,20 @@
-//! What a tenant pays for is what a tenant gets: the last that is allowed, the first that is not,
-//! and what a change of plan does.
+//! Plan limits: the last object that is allowed, the first that is not, and changes of the plan.
 
 use std::time::Duration;
 
 use aias_domain::{
-    endpoint::{Endpoint, Secret},
+    endpoint::{Endpoint, EndpointSecret},
     id::{EndpointId, KeyId, WorkflowId},
+    name::Name,
     plan::{Limits, PlanName, RATE_SECONDS},
     run::Status,
     tenant::{ApiKey, Member, Role},
-    text::Name,
     verification::Verification,
     workflow::{Version, Workflow},
 };
 use aias_platform::{
     clock::random_id,
-    store::{Admission, Gate, Refused, TenantStore},
+    store::{Admission, Gate, TenantStore, TransactionError},
 };
 use aias_testkit::wire::Side;
 use aias_tests::bench::{Bench, TENANT, WORKFLOW, json_of, ten_steps};
@@ -23,12 +22,13 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// How many of fifty at once got in; all others were told that the plan has no room.
-fn room(answers: &[Result<(), Refused>]) -> usize {
-    let refused = |r: &Result<(), Refused>| matches!(r, Err(Refused::Limit { .. }));
+/// The number of fifty concurrent requests that succeeded. All others must be refused by the plan.
+fn room(answers: &[Result<(), TransactionError>]) -> usize {
+    let refused =
+        |r: &Result<(), TransactionError>| matches!(r, Err(TransactionError::Limit { .. }));
     let made = answers.iter().filter(|answer| answer.is_ok()).count();
-    // A transaction that collides too often is told to come again: it made nothing.
-    let again = |r: &Result<(), Refused>| matches!(r, Err(Refused::Store(e)) if e.is_transient());
+    // A transaction that conflicts too often fails as transient, and has written nothing.
+    let again = |r: &Result<(), TransactionError>| matches!(r, Err(TransactionError::Store(e)) if e.is_transient());
     assert!(
         answers.iter().all(|r| r.is_ok() || refused(r) || again(r)),
         "{answers:?}"
@@ -44,7 +44,11 @@ fn name() -> Name {
     Name::new("N").unwrap()
 }
 
-async fn endpoint(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(), Refused> {
+async fn endpoint(
+    own: &TenantStore<'_>,
+    limit: u64,
+    now: Timestamp,
+) -> Result<(), TransactionError> {
     let endpoint = Endpoint {
         id: EndpointId::new(now, random_id()),
         name: name(),
@@ -52,7 +56,7 @@ async fn endpoint(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(
         enabled: true,
         disabled_by_plan: false,
         verification: Verification::none(),
-        url_secrets: vec![Secret::new(format!("h.{:x}", random_id()), now)],
+        url_secrets: vec![EndpointSecret::new(format!("h.{:x}", random_id()), now)],
         signing_secrets: Vec::new(),
         created_at: now,
         updated_at: now,
@@ -60,7 +64,11 @@ async fn endpoint(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(
     own.create_endpoint(&endpoint, limit, None).await
 }
 
-async fn workflow(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(), Refused> {
+async fn workflow(
+    own: &TenantStore<'_>,
+    limit: u64,
+    now: Timestamp,
+) -> Result<(), TransactionError> {
     let head = Workflow {
         id: WorkflowId::new(now, random_id()),
         name: "w".into(),
@@ -81,7 +89,7 @@ async fn workflow(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(
     own.create_workflow(&head, &version, limit, None).await
 }
 
-async fn member(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(), Refused> {
+async fn member(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(), TransactionError> {
     let member = Member {
         user_id: format!("u{:x}", random_id()).parse().unwrap(),
         role: Role::Viewer,
@@ -91,7 +99,11 @@ async fn member(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(),
     own.create_member(&member, limit, None).await
 }
 
-async fn api_key(own: &TenantStore<'_>, limit: u64, now: Timestamp) -> Result<(), Refused> {
+async fn api_key(
+    own: &TenantStore<'_>,
+    limit: u64,
+    now: Timestamp,
+) -> Result<(), TransactionError> {
     let key = ApiKey {
         id: KeyId::new(now, random_id()),
         name: name(),
@@ -109,10 +121,10 @@ fn admitted(all: &[Result<Admission, aias_platform::store::Error>]) -> usize {
     all.iter().filter(|a| is(a)).count()
 }
 
-/// Every counted limit of every plan: so much is used that the plan has room for a few more, then
-/// fifty come at once, and once more until nobody gets in.
+/// Every counted limit of every plan: usage is set to slightly less than the limit, then fifty
+/// concurrent requests are repeated until all are refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_table_is_walked_by_fifty_at_once() {
+async fn counted_limits_are_exact_under_concurrency() {
     const LEFT: u64 = 7;
     let Some(bench) = Bench::new().await else {
         return;
@@ -130,7 +142,7 @@ async fn the_table_is_walked_by_fifty_at_once() {
             ("api_keys", limits.api_keys),
         ];
         for (feature, limit) in counted {
-            // As many as the plan has, but a few; or none where it has fewer than that.
+            // Slightly less than the limit, or zero.
             let used = limit.saturating_sub(LEFT);
             bench.set_number((&home, "TENANT"), feature, used).await;
             let mut made = 0;
@@ -145,8 +157,8 @@ async fn the_table_is_walked_by_fifty_at_once() {
             assert_eq!(made as u64, limit - used, "{what}: {feature}");
         }
 
-        // The month, each shard with its share. Time goes on from plan to plan: a window that was
-        // filled is over then.
+        // The monthly quota, each shard with its share. Time advances between plans, so that a
+        // used-up window has ended.
         let at = now + Duration::from_secs(100 * limits.plan as u64);
         let shards = u64::from(limits.shards);
         for shard in 0..limits.shards {
@@ -167,7 +179,7 @@ async fn the_table_is_walked_by_fifty_at_once() {
         bench
             .set_number((&usage, "USAGE"), "suspended", grace)
             .await;
-        let held = fifty(async || own.hold(&limits, at).await).await;
+        let held = fifty(async || own.admit_suspended(&limits, at).await).await;
         assert_eq!(admitted(&held) as u64, LEFT, "{what}: suspended runs");
 
         // The next window.
@@ -199,7 +211,7 @@ async fn the_table_is_walked_by_fifty_at_once() {
         }
         assert_eq!(taken as u64, LEFT * shards, "{what}: events a second");
 
-        // Running at once.
+        // Running runs.
         let running = limits.concurrent_runs.saturating_sub(LEFT);
         bench
             .set_number((&home, "RUNNING"), "running", running)
@@ -232,7 +244,7 @@ async fn the_table_is_walked_by_fifty_at_once() {
             limits.concurrent_runs - running,
             "{what}: concurrent runs"
         );
-        // Each that ends makes room for one.
+        // A run that ends allows another one.
         let one = own
             .runs(
                 &aias_platform::store::RunFilter {
@@ -272,7 +284,7 @@ async fn on(bench: &Bench, function: &str, path: &str) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn what_a_smaller_plan_has_no_room_for_is_disabled_and_comes_back() {
+async fn objects_beyond_plan_are_disabled_and_reenabled() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -300,7 +312,7 @@ async fn what_a_smaller_plan_has_no_room_for_is_disabled_and_comes_back() {
         ("tenants", keys.as_str()),
     ];
     let two = json!({"workflows": 2, "endpoints": 2, "members": 2, "api_keys": 2});
-    // Whatever the process dies at, the next pass ends it.
+    // If the process dies at any call, the next pass completes the work.
     for number in 0.. {
         bench.wire.reset();
         bench.wire.break_at(number, Side::After);
@@ -319,10 +331,10 @@ async fn what_a_smaller_plan_has_no_room_for_is_disabled_and_comes_back() {
             .into_iter()
             .map(|(_, on)| on)
             .collect();
-        // The oldest stay; of members the owner does, whose name sorts first.
+        // The oldest remain enabled; the owner is the first member by name.
         assert_eq!(all, [true, true, false, false], "{path}");
     }
-    // By hand nothing comes back that the plan has no room for, and nothing new comes.
+    // A tenant cannot enable more than the plan allows, nor create more.
     let ends = on(&bench, "webhook-endpoints", "/api/webhook-endpoints").await;
     let path = |n: usize| format!("/api/webhook-endpoints/{}", ends[n].0);
     let enable = json!({"enabled": true});
@@ -365,7 +377,7 @@ async fn what_a_smaller_plan_has_no_room_for_is_disabled_and_comes_back() {
             .await,
     );
     assert_eq!(held["feature"], "api_keys");
-    // One goes, one of one's choice comes back.
+    // After one is deleted, another one can be enabled.
     bench
         .ask("webhook-endpoints", "DELETE", &path(1), &Value::Null)
         .await;
@@ -373,7 +385,7 @@ async fn what_a_smaller_plan_has_no_room_for_is_disabled_and_comes_back() {
         .ask("webhook-endpoints", "PATCH", &path(3), &enable)
         .await;
     assert_eq!(json_of(&back)["enabled"], true, "{}", back.body);
-    // Deleting what is off leaves the count as it is.
+    // Deleting a disabled object does not change the counter.
     bench
         .ask("webhook-endpoints", "DELETE", &path(2), &Value::Null)
         .await;
@@ -390,7 +402,7 @@ async fn what_a_smaller_plan_has_no_room_for_is_disabled_and_comes_back() {
         (&check["used"], &check["allowed"]),
         (&json!(2), &json!(false))
     );
-    // The larger plan, and all of it is back.
+    // With the larger plan, all objects are enabled again.
     bench.enterprise(&Value::Null).await;
     for (function, path) in lists {
         let all = on(&bench, function, path).await;
@@ -400,7 +412,7 @@ async fn what_a_smaller_plan_has_no_room_for_is_disabled_and_comes_back() {
 }
 
 #[tokio::test]
-async fn what_is_disabled_by_the_plan_opens_nothing() {
+async fn objects_disabled_by_plan_are_refused() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -447,7 +459,7 @@ async fn what_is_disabled_by_the_plan_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_sender_is_told_what_is_left_by_the_write_that_counted() {
+async fn rate_limit_headers_report_remaining_quota() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -455,9 +467,10 @@ async fn a_sender_is_told_what_is_left_by_the_write_that_counted() {
         .enterprise(&json!({"runs_per_month": 50, "events_per_second": 1}))
         .await;
     let app = bench.ingest();
-    let head = |answer: &aias_tests::bench::HttpAnswer, name: &str| answer.headers[name].clone();
+    let head =
+        |answer: &aias_tests::bench::GatewayResponse, name: &str| answer.headers[name].clone();
     let first = bench.post(&app, "evt_0", "{}").await;
-    // 1 of 10 in this window, 1 of 50 in this month, which turns in 9.5 days.
+    // 1 of 10 in this window, 1 of 50 in this month, which ends in 9.5 days.
     assert_eq!(
         head(&first, "ratelimit"),
         r#""events";r=9;t=10, "runs";r=49;t=820800"#
@@ -483,7 +496,7 @@ async fn a_sender_is_told_what_is_left_by_the_write_that_counted() {
     );
     assert_eq!(head(&refused, "retry-after"), "10");
     assert!(head(&refused, "ratelimit").starts_with(r#""events";r=0;t=10"#));
-    // Known to be full, the next one costs no write but its claim and that claim's end.
+    // The used-up limit is remembered, so the next event only costs its claim and removing it.
     bench.wire.reset();
     bench.post(&app, "evt_11", "{}").await;
     assert!(
@@ -498,12 +511,12 @@ async fn a_sender_is_told_what_is_left_by_the_write_that_counted() {
     assert_eq!(
         bench.post(&app, "evt_10", "{}").await.status_code,
         202,
-        "what was refused is free"
+        "a refused event is not a duplicate later"
     );
 }
 
 #[tokio::test]
-async fn a_wide_tenants_event_costs_no_more() {
+async fn event_of_sharded_tenant_costs_the_same() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -533,7 +546,7 @@ fn steps(n: usize, output: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_executor_keeps_to_the_plan() {
+async fn executor_enforces_plan_limits() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -579,7 +592,7 @@ async fn the_executor_keeps_to_the_plan() {
 }
 
 #[tokio::test]
-async fn a_run_that_lasts_waits_for_room() {
+async fn long_run_waits_for_capacity() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -611,7 +624,7 @@ async fn a_run_that_lasts_waits_for_room() {
     );
     assert!(
         begun.elapsed() > Duration::from_secs(1),
-        "too short to see anything"
+        "the run is too short for this test"
     );
     let runs = bench.runs().await;
     let with = |status| runs.iter().filter(|run| run.status == status).count();
@@ -620,7 +633,7 @@ async fn a_run_that_lasts_waits_for_room() {
         (1, 1),
         "{runs:?}"
     );
-    // Its message comes later, and then there is room.
+    // The message is delayed, and then the plan allows another run.
     let later = async {
         loop {
             let messages = bench.messages().await;
@@ -646,7 +659,7 @@ async fn a_run_that_lasts_waits_for_room() {
 }
 
 #[test]
-fn no_plan_keeps_runs_longer_than_the_bucket() {
+fn retention_does_not_exceed_bucket_lifecycle() {
     let template = include_str!("../../template.yaml");
     let kept = template.split("  RetentionDays:").nth(1).unwrap();
     let kept = kept.split("Default: ").nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! Runs: what they give, what can be done with one, and what a bad one does to its neighbours.
+//! Runs: results, actions, and failures that must not affect other runs.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use aias_tests::{
 use serde_json::json;
 
 #[tokio::test]
-async fn a_poisoned_message_beside_nine_good_ones() {
+async fn poisoned_message_does_not_affect_batch() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -27,7 +27,7 @@ async fn a_poisoned_message_beside_nine_good_ones() {
     }
     let messages = bench.messages().await;
     assert_eq!(messages.len(), 10);
-    // What a run does that ends its executor: begun, and begun again, never ended.
+    // A run whose executor died: started twice, never ended.
     let store = bench.store();
     let own = bench.tenant(&store);
     let poisoned = bench.runs().await[4].id;
@@ -36,7 +36,7 @@ async fn a_poisoned_message_beside_nine_good_ones() {
         read.run.value = read.run.value.begin(1, bench.now()).unwrap();
         own.save_run(&read).await.unwrap();
     }
-    // Another message of it, such as a provider's retry makes, is no sign of a death.
+    // Another message, as sent by a provider's retry, does not indicate a death.
     let response = bench.deliver(&bench.executor(), &messages, 1).await;
     assert!(response.batch_item_failures.is_empty());
     let of =
@@ -52,7 +52,7 @@ async fn a_poisoned_message_beside_nine_good_ones() {
 }
 
 #[tokio::test]
-async fn a_small_artifact_is_kept_with_its_run_until_somebody_downloads_it() {
+async fn inline_artifact_can_be_downloaded() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -74,7 +74,7 @@ async fn a_small_artifact_is_kept_with_its_run_until_somebody_downloads_it() {
         let artifact = bench.ask("artifacts", "GET", &path, &json!(null)).await;
         let preview = json_of(&artifact)["preview"].as_str().unwrap().to_owned();
         assert!(preview.contains(&text), "{preview}");
-        // Twice, as impatient people do.
+        // Twice, since downloads may be repeated.
         for _ in 0..2 {
             let path = format!("{path}/download");
             let answer = bench.ask("artifacts", "GET", &path, &json!(null)).await;
@@ -87,7 +87,7 @@ async fn a_small_artifact_is_kept_with_its_run_until_somebody_downloads_it() {
 }
 
 #[test]
-fn a_run_that_never_ends_is_faulted_and_its_neighbours_complete() {
+fn endless_run_is_faulted_and_others_complete() {
     let Some(client) = Client::new() else { return };
     let spin = client.workflow(&json!([{"spin": {"set": {"x": "${ def f: f; f }"}}}]));
     let good = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
@@ -115,7 +115,7 @@ fn a_run_that_never_ends_is_faulted_and_its_neighbours_complete() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_a_faulted_run_with_its_reason() {
+async fn dead_lettered_run_is_faulted() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -134,7 +134,7 @@ async fn a_dead_letter_is_a_faulted_run_with_its_reason() {
         assert_eq!(runs[0].error.as_ref().unwrap().code, "dead-letter");
         assert_eq!(bench.log(&runs[0]).await.len(), 1);
     }
-    // And it can be retried.
+    // The run can be retried.
     let event = format!(
         r#"{{"rawPath": "/api/runs/{}/retry", "headers": {{"authorization": "Bearer aias_01JD3V4ZK8QW5R7T9X1B3C5D7F_{}"}},
             "requestContext": {{"http": {{"method": "POST"}}}}}}"#,
@@ -156,7 +156,7 @@ async fn a_dead_letter_is_a_faulted_run_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_out_of_time_hands_its_runs_on() {
+async fn batch_without_time_passes_runs_on() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -170,7 +170,7 @@ async fn a_batch_that_is_out_of_time_hands_its_runs_on() {
 }
 
 #[tokio::test]
-async fn a_cancelled_run_stays_cancelled() {
+async fn cancelled_run_stays_cancelled() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -192,7 +192,7 @@ async fn a_cancelled_run_stays_cancelled() {
 }
 
 #[test]
-fn a_run_is_executed_awaited_replayed_and_says_how_it_went() {
+fn run_is_executed_awaited_and_replayed() {
     let Some(client) = Client::new() else { return };
     let id = client.workflow(&json!([{"sum": {"set": {"sum": "${ .a + .b }"}}}]));
     let path = format!("/api/workflows/{id}/execute");
@@ -223,7 +223,7 @@ fn a_run_is_executed_awaited_replayed_and_says_how_it_went() {
     assert_eq!(events, ["run.started", "task.completed", "run.completed"]);
     assert_eq!(log["data"][2]["output_digest"], run["output_digest"]);
 
-    // A new version; the replay runs the old one when told.
+    // After a new version, a replay can run the old one.
     let next = definition(&json!([{"sum": {"set": {"product": "${ .a * .b }"}}}]));
     client
         .json(
@@ -263,7 +263,7 @@ fn a_run_is_executed_awaited_replayed_and_says_how_it_went() {
 }
 
 #[test]
-fn a_fault_says_why_and_where() {
+fn fault_has_detail_and_instance() {
     let Some(client) = Client::new() else { return };
     let id = client.workflow(&json!([{"no": {"raise": {"error": {
         "type": "https://example.com/full", "status": 507, "title": "Full", "detail": "${ \"no room for \" + .what }",
@@ -294,9 +294,9 @@ fn a_fault_says_why_and_where() {
 }
 
 #[test]
-fn a_long_run_is_seen_running_and_keeps_its_whole_log() {
+fn long_run_is_running_and_keeps_log() {
     let Some(client) = Client::new() else { return };
-    // 4,000 steps, slow enough to be looked at.
+    // 4,000 steps, slow enough to be observed.
     let slow = json!([{"l": {"for": {"in": "[range(4000)]"}, "do": [{"s": {"set": {"n": "${ [limit(400; repeat(1))] | add }"}}}]}}]);
     let id = client.workflow(&slow);
     let run = client
@@ -327,7 +327,7 @@ fn a_long_run_is_seen_running_and_keeps_its_whole_log() {
 }
 
 #[test]
-fn lists_are_paged_newest_first_with_cursors_of_their_own() {
+fn lists_are_paged_newest_first() {
     let Some(client) = Client::new() else { return };
     let id = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
     let path = format!("/api/workflows/{id}/execute");
@@ -402,7 +402,7 @@ fn lists_are_paged_newest_first_with_cursors_of_their_own() {
 }
 
 #[tokio::test]
-async fn an_event_for_a_disabled_workflow_is_kept_and_can_be_retried() {
+async fn event_for_disabled_workflow_can_be_retried() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -426,7 +426,7 @@ async fn an_event_for_a_disabled_workflow_is_kept_and_can_be_retried() {
 }
 
 #[test]
-fn health_says_what_is_there() {
+fn health_lists_dependencies() {
     let Some(client) = Client::new() else { return };
     let answer = send(
         "GET",

@@ -1,5 +1,5 @@
-//! Foreign code: whatever a workflow does, it ends that one run, inside its limits and by a stable
-//! code, and nobody else notices.
+//! Untrusted workflows: each ends with a stable code within its limits, and no other run is
+//! affected.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, time::Duration};
 
@@ -7,9 +7,9 @@ use aias_domain::{
     plan::{COMPUTING, Computing},
     run::Status,
 };
-use aias_engine::journal::{Answer, Body, Entry, HttpResponse, What};
+use aias_engine::journal::{Body, EffectResult, Entry, EntryEvent, HttpResponse};
 use aias_platform::clock::Clock;
-use aias_sandbox::{Computation, Definition, Given, Lost, Sandbox, Told};
+use aias_sandbox::{ChildFailure, Computation, ComputationInput, Definition, Report, Sandbox};
 use aias_tests::bench::{Bench, json_of, sandbox};
 use serde_json::{Value, json};
 
@@ -26,8 +26,8 @@ fn expression(text: &str) -> Value {
     document(&json!([{"hostile": {"set": {"x": format!("${{ {text} }}")}}}]))
 }
 
-fn given(definition: &Value) -> Given {
-    Given {
+fn given(definition: &Value) -> ComputationInput {
+    ComputationInput {
         definition: Definition::new(definition.to_string()),
         run_id: "run_01JD3V4ZK8QW5R7T9X1B3C5D7F".to_owned(),
         input: json!({"n": 1}),
@@ -35,12 +35,12 @@ fn given(definition: &Value) -> Given {
         max_steps: 10_000,
         computing: COMPUTING,
         journal: Vec::new(),
-        mark: String::new(),
+        secret_nonce: String::new(),
     }
 }
 
-/// Delivers one hostile run with nine others, in one batch, and gives what it came to. With
-/// `kills`, all children are killed that there are when the others have completed.
+/// Delivers one hostile run with nine others in one batch, and returns its status and code. With
+/// `kills`, all children are killed once the others have completed.
 async fn among_others(definition: &Value, kills: bool) -> Option<(Status, Option<String>)> {
     let bench = Bench::new().await?;
     bench.add_workflow(WORKFLOW, definition).await;
@@ -96,14 +96,14 @@ async fn ends_as(definition: Value, codes: &[&str]) {
 }
 
 #[tokio::test]
-async fn endless_computing_ends() {
+async fn endless_computation_hits_cpu_limit() {
     ends_as(expression("last(range(1e18))"), &["cpu-limit"]).await;
     ends_as(expression("last(repeat(1))"), &["cpu-limit"]).await;
     ends_as(expression("def f: f; f"), &["cpu-limit"]).await;
 }
 
 #[tokio::test]
-async fn values_without_an_end_end() {
+async fn endless_values_hit_limits() {
     let both = ["memory-limit", "cpu-limit"];
     ends_as(expression("[range(1e18)]"), &both).await;
     ends_as(expression("[limit(1e9; repeat(\"x\"))] | length"), &both).await;
@@ -112,7 +112,7 @@ async fn values_without_an_end_end() {
 }
 
 #[tokio::test]
-async fn texts_that_double_end() {
+async fn growing_strings_hit_memory_limit() {
     let doubled = "reduce range(60) as $i (\"xxxxxxxx\"; . + .)";
     ends_as(expression(doubled), &["memory-limit"]).await;
     ends_as(expression("\"x\" * 1e10"), &["memory-limit", "expression"]).await;
@@ -124,8 +124,8 @@ async fn texts_that_double_end() {
 }
 
 #[tokio::test]
-async fn what_is_too_deep_ends() {
-    // Whichever limit is met first: on a slow machine that of computing.
+async fn deep_nesting_hits_limit() {
+    // Any of these limits may be reached first; on a slow machine it is the CPU limit.
     let codes = [
         "depth-limit",
         "memory-limit",
@@ -139,7 +139,7 @@ async fn what_is_too_deep_ends() {
 }
 
 #[tokio::test]
-async fn numbers_and_patterns_without_bounds_end() {
+async fn large_numbers_and_patterns_hit_limits() {
     let codes = ["cpu-limit", "memory-limit", "expression"];
     let digits = "reduce range(60) as $i (99999999999; . * .) | tostring | length | tostring * 1e9";
     ends_as(expression(digits), &codes).await;
@@ -151,7 +151,7 @@ async fn numbers_and_patterns_without_bounds_end() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_forks_end() {
+async fn many_forks_hit_limits() {
     let branch = json!({"set": {"y": 1}});
     let fork = json!([{"f": {"fork": {"branches": [{"a": branch}, {"b": branch}]}}}]);
     let tasks = json!([{"many": {"for": {"each": "i", "in": "${ [range(100000)] }"}, "do": fork}}]);
@@ -159,7 +159,7 @@ async fn a_hundred_thousand_forks_end() {
 }
 
 #[tokio::test]
-async fn a_definition_that_is_too_much_to_compile_is_refused() {
+async fn oversized_definition_is_refused() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -181,16 +181,16 @@ async fn a_definition_that_is_too_much_to_compile_is_refused() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_too_much_to_compile_faults_its_run() {
-    // Written when that was not looked at.
+async fn oversized_version_faults_run() {
+    // Stored before this limit existed.
     let deep = expression(&format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000)));
     ends_as(deep, &["depth-limit", "cpu-limit"]).await;
     ends_as(json!({"document": {}}), &["version-broken"]).await;
 }
 
 #[tokio::test]
-async fn children_that_are_killed_in_a_batch_cost_their_runs_at_most() {
-    // One in which something else ever was is begun again.
+async fn killed_children_affect_only_their_runs() {
+    // Runs in a child that was used before are started again.
     let hostile = expression("last(range(1e18))");
     let Some((status, code)) = among_others(&hostile, true).await else {
         return;
@@ -203,7 +203,7 @@ async fn children_that_are_killed_in_a_batch_cost_their_runs_at_most() {
     );
 }
 
-/// What a run comes to in a sandbox.
+/// The result of a run in a sandbox.
 async fn outcome(sandbox: &Sandbox, definition: &Value) -> Result<Value, String> {
     outcome_within(COMPUTING, sandbox, definition).await
 }
@@ -213,16 +213,16 @@ async fn outcome_within(
     sandbox: &Sandbox,
     definition: &Value,
 ) -> Result<Value, String> {
-    let given = Given {
+    let given = ComputationInput {
         computing,
         ..given(definition)
     };
     let mut computation = Computation::new(sandbox, given);
     loop {
         match computation.next().await {
-            Told::Step(_) | Told::Emitted(..) => {}
-            Told::Asked(asked) => panic!("{asked:?}"),
-            Told::Ended(outcome) => return outcome.map_err(|error| error.code),
+            Report::Step(_) | Report::Emitted(..) => {}
+            Report::PendingEffects(asked) => panic!("{asked:?}"),
+            Report::Ended(outcome) => return outcome.map_err(|error| error.code),
         }
     }
 }
@@ -232,7 +232,7 @@ fn kill(id: u32) {
     assert!(killed.unwrap().success());
 }
 
-/// The processes that this one has begun as children of the sandbox.
+/// The children of this process.
 fn children() -> Vec<u32> {
     let own = std::process::id().to_string();
     let of_proc = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
@@ -248,12 +248,12 @@ fn children() -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn a_child_that_is_killed_faults_its_run_and_no_other() {
+async fn killed_child_faults_only_its_run() {
     let sandbox = sandbox();
     sandbox.warm(COMPUTING).await.unwrap();
     let first = children();
     assert_eq!(first.len(), 1);
-    // One that waits for work: the run that finds it dead has another.
+    // An idle child is killed: the next run gets another one.
     kill(first[0]);
     assert_eq!(
         outcome(&sandbox, &expression("1")).await,
@@ -261,7 +261,7 @@ async fn a_child_that_is_killed_faults_its_run_and_no_other() {
     );
     let second = children();
     assert!(!second.iter().any(|id| first.contains(id)), "{second:?}");
-    // One at work, in which nothing else ever was.
+    // A child that runs its first run is killed.
     let hostile = expression("last(range(1e18))");
     let fresh = aias_tests::bench::sandbox();
     let killing = async {
@@ -280,11 +280,11 @@ async fn a_child_that_is_killed_faults_its_run_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_child_that_answers_garbage_faults_the_run() {
+async fn malformed_report_faults_run() {
     for (binary, lost) in [
-        ("/usr/bin/yes", Lost::Garbage),
-        ("/bin/true", Lost::Failed),
-        ("/nowhere", Lost::NotBegun),
+        ("/usr/bin/yes", ChildFailure::Malformed),
+        ("/bin/true", ChildFailure::Failed),
+        ("/nowhere", ChildFailure::NotStarted),
     ] {
         let sandbox = Sandbox::new(PathBuf::from(binary));
         let warmed = sandbox.warm(COMPUTING).await;
@@ -296,7 +296,7 @@ async fn a_child_that_answers_garbage_faults_the_run() {
 }
 
 #[tokio::test]
-async fn a_child_is_warm_and_is_held() {
+async fn child_is_reused_and_limited() {
     let sandbox = sandbox();
     let held = sandbox.warm(COMPUTING).await.unwrap();
     assert_eq!(
@@ -333,7 +333,7 @@ async fn a_child_is_warm_and_is_held() {
 }
 
 #[tokio::test]
-async fn the_plan_says_how_much() {
+async fn limits_come_from_plan() {
     let sandbox = sandbox();
     let large = expression("[range(5000000)] | length");
     let long = expression("reduce range(1500000) as $i (0; . + 1)");
@@ -359,16 +359,16 @@ async fn the_plan_says_how_much() {
 }
 
 #[tokio::test]
-async fn a_large_answer_fits_into_a_child_that_was_begun_for_a_small_input() {
+async fn large_response_restarts_child_with_more_memory() {
     let call = json!({"call": "http", "with": {"method": "get", "endpoint": "https://a.example/"}});
     let tasks = json!([
         {"before": {"set": {"n": 1}}},
         {"call": call},
         {"count": {"set": {"x": "${ length }"}}},
     ]);
-    // New, so that nobody else can be blamed for what it takes.
+    // A new child, so that its memory is only used by this run.
     let sandbox = sandbox();
-    let given = Given {
+    let given = ComputationInput {
         computing: Computing {
             segment_ms: 20_000,
             ..COMPUTING
@@ -380,9 +380,9 @@ async fn a_large_answer_fits_into_a_child_that_was_begun_for_a_small_input() {
     let mut steps = Vec::new();
     let ended = loop {
         match computation.next().await {
-            Told::Step(record) => steps.push((record.task, record.event.as_str())),
-            Told::Emitted(..) => {}
-            Told::Asked(asked) => {
+            Report::Step(record) => steps.push((record.task, record.event.as_str())),
+            Report::Emitted(..) => {}
+            Report::PendingEffects(asked) => {
                 let effect = &asked.effects[0];
                 let body = format!("[0{}]", ",0".repeat(count - 1));
                 let response = HttpResponse {
@@ -390,32 +390,32 @@ async fn a_large_answer_fits_into_a_child_that_was_begun_for_a_small_input() {
                     headers: vec![("content-type".into(), "application/json".into())],
                     body: Body::Text(body),
                 };
-                let what = What::Answered {
+                let what = EntryEvent::EffectCompleted {
                     key: effect.key.clone(),
                     digest: effect.digest(),
-                    answer: Answer::Http(response),
+                    answer: EffectResult::Http(response),
                 };
                 let at = Clock::system().now();
                 computation.give(Entry { at, what }).await;
             }
-            Told::Ended(outcome) => break outcome,
+            Report::Ended(outcome) => break outcome,
         }
     };
     assert_eq!(ended.map_err(|error| error.code), Ok(json!({"x": count})));
-    // Each step is told once, however often it was computed.
+    // Each step is reported once, however often it was computed.
     let told: BTreeSet<_> = steps.iter().collect();
     assert_eq!(told.len(), steps.len(), "{steps:?}");
 }
 
 #[tokio::test]
-async fn what_one_run_leaves_behind_is_not_held_against_the_next() {
+async fn leftover_memory_does_not_fault_next_run() {
     let sandbox = sandbox();
-    // As long as it takes: this is about memory.
+    // Without a CPU limit, since this is about memory.
     let computing = Computing {
         segment_ms: 20_000,
         ..COMPUTING
     };
-    // Programs of this size fill a child's memory long before they are many.
+    // Programs of this size fill the memory of a child before their number is limited.
     for n in 0..60 {
         let many = (0..400).map(|i| {
             (
@@ -432,7 +432,7 @@ async fn what_one_run_leaves_behind_is_not_held_against_the_next() {
         .await;
         assert!(ended.is_ok(), "{n}: {ended:?}");
     }
-    // Nearly all that a run may have, again and again.
+    // Nearly the memory limit of a run, repeatedly.
     for _ in 0..5 {
         let large = expression("[range(400000)] | length");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Secrets of workflows: they reach the hosts that they are for, and nothing else.
+//! Workflow secrets: they reach the hosts that they are sent to, and nothing else.
 
 use aias_domain::run::Status;
 use aias_platform::secrets::{Keyring, Keyrings};
@@ -21,7 +21,8 @@ fn document(secrets: &Value, tasks: &Value) -> Value {
     })
 }
 
-/// A workflow that takes its secret wherever one can be taken, and on to everything that is kept.
+/// A workflow that uses its secret wherever that is possible, and passes it on to everything that
+/// is stored.
 fn everywhere(url: &str) -> Value {
     let mirror = |endpoint: &str| {
         json!({
@@ -67,10 +68,11 @@ fn put(client: &Client, name: &str, value: &Value, status: u16) -> Value {
 }
 
 #[test]
-fn a_value_goes_to_its_host_and_is_seen_nowhere_else() {
+fn secret_value_reaches_only_its_host() {
     let Some(client) = Client::new() else { return };
     let (hosts, url) = hosts::start();
-    // In every run other: the stack's log is searched for it. `"` and `/` have other spellings.
+    // Random per run, since the logs of the stack are searched for it. `"` and `/` have several
+    // encodings.
     let random = format!("{:x}", aias_platform::clock::random_id());
     let canary = format!("can\"ary/{random}");
     let password = format!("pass-{random}-word");
@@ -125,7 +127,7 @@ fn a_value_goes_to_its_host_and_is_seen_nowhere_else() {
     kept.push(client.get("/api/secrets/canary").expect(200).body);
     let log = format!("/api/tenants/{}/audit-log?limit=100", client.tenant);
     kept.push(client.get(&log).expect(200).body);
-    // All that the functions have stored and printed, too.
+    // Everything that the functions have stored and logged.
     kept.extend(client.everything_stored());
     kept.push(client.printed());
     for (name, needle) in [("canary", &random), ("basic", &basic(&password))] {
@@ -136,7 +138,7 @@ fn a_value_goes_to_its_host_and_is_seen_nowhere_else() {
             assert!(at.is_none(), "{name}: {:.600}", around.unwrap_or_default());
         }
     }
-    // The search would find it: what was asked for is in what was searched.
+    // The search works: other strings of the requests are found.
     let all: String = kept.iter().map(|b| String::from_utf8_lossy(b)).collect();
     assert!(runs.iter().all(|id| all.matches(id.as_str()).count() > 20));
     assert!(all.contains("[secret]"));
@@ -149,12 +151,12 @@ fn form(text: &str) -> String {
 fn basic(password: &str) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(format!("user:{password}"));
-    // Its middle, as an encoding that begins elsewhere differs at the edges.
+    // The middle part, since the edges depend on the alignment.
     text[4..text.len() - 4].to_owned()
 }
 
 #[test]
-fn secrets_are_set_changed_and_taken_away_by_admins() {
+fn admins_manage_secrets() {
     let Some(client) = Client::new() else { return };
     let made = put(&client, "a.b-c", &json!("first value"), 201);
     let changed = put(&client, "a.b-c", &json!({"token": "second"}), 200);
@@ -189,7 +191,7 @@ fn secrets_are_set_changed_and_taken_away_by_admins() {
     let gone = client.call("DELETE", "/api/secrets/a.b-c", &[("if-match", &etag)], b"");
     assert_eq!(gone.status, 204);
     assert_eq!(client.get("/api/secrets/a.b-c").status, 404);
-    // The plan says how many.
+    // The number is limited by the plan.
     for n in 0..20 {
         put(&client, &format!("n{n}"), &json!("long enough"), 201);
     }
@@ -202,7 +204,7 @@ fn secrets_are_set_changed_and_taken_away_by_admins() {
 }
 
 #[test]
-fn secrets_are_used_only_where_the_language_allows() {
+fn secrets_are_allowed_only_in_input_from() {
     let Some(client) = Client::new() else { return };
     let refused = |definition: &Value| {
         let body = json!({ "definition": definition });
@@ -239,7 +241,7 @@ async fn ended(bench: &Bench, executor: &executor::App, workflow: &str) -> aias_
 }
 
 #[tokio::test]
-async fn a_secret_that_is_missing_or_no_policy_faults_the_call() {
+async fn missing_or_invalid_secret_faults_call() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -266,7 +268,7 @@ async fn a_secret_that_is_missing_or_no_policy_faults_the_call() {
         .unwrap();
     assert_eq!((error.code.as_str(), error.status), ("configuration", 400));
     assert!(!error.detail.unwrap().contains("no-object"));
-    // As a host that may not be called.
+    // As the name of a host that must not be called.
     let call = json!({"method": "get", "endpoint": "${ \"http://\" + .host + \"/\" }"});
     let from = json!({"from": "${ {host: $secrets.canary} }"});
     let tasks = json!([{"a": {"call": "http", "with": call, "input": from}}]);
@@ -288,7 +290,7 @@ async fn a_secret_that_is_missing_or_no_policy_faults_the_call() {
 }
 
 #[tokio::test]
-async fn what_stands_for_a_secret_cannot_be_brought_in() {
+async fn guessed_placeholder_is_not_replaced() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -302,9 +304,9 @@ async fn what_stands_for_a_secret_cannot_be_brought_in() {
     bench
         .add_workflow(WORKFLOW, &document(&json!(["canary"]), &tasks))
         .await;
-    // By everybody's guess, and by the mark of another run.
-    for mark in ["", "00000000000000000000000000000000"] {
-        let guess = aias_domain::secret::stand_in(mark, "canary");
+    // With an empty nonce and with the nonce of another run.
+    for secret_nonce in ["", "00000000000000000000000000000000"] {
+        let guess = aias_domain::secret::placeholder(secret_nonce, "canary");
         let body = json!({"workflow_id": WORKFLOW, "input": {"in": guess}});
         bench
             .ask("workflows", "POST", "/api/workflows/execute", &body)
@@ -318,7 +320,7 @@ async fn what_stands_for_a_secret_cannot_be_brought_in() {
 }
 
 #[tokio::test]
-async fn the_keyring_rotates_and_what_was_sealed_before_stays_readable() {
+async fn keyring_rotation_keeps_secrets_readable() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -335,7 +337,7 @@ async fn the_keyring_rotates_and_what_was_sealed_before_stays_readable() {
         "fedcba9876543210fedcba9876543210",
     );
     let ring = |text: Value| Keyring::read(&text.to_string().into()).unwrap();
-    // The three states of a rotation; while it goes on, environments are in two of them.
+    // The three states of a rotation. During it, functions are in two of them.
     let states = [
         json!({"current": "k1", "k1": k1}),
         json!({"current": "k1", "k1": k1, "k2": k2}),
@@ -350,7 +352,7 @@ async fn the_keyring_rotates_and_what_was_sealed_before_stays_readable() {
                 .ask_with(ring(pair[writer].clone()), "tenants", "PUT", path, &body)
                 .await;
             assert!([200, 201].contains(&answer.status_code), "{}", answer.body);
-            let keyrings = Keyrings::given(ring(pair[reader].clone()));
+            let keyrings = Keyrings::constant(ring(pair[reader].clone()));
             let run = ended(&bench, &bench.executor_with(keyrings), WORKFLOW).await;
             assert_eq!(run.error, None);
             let seen = hosts.seen("/mirror").pop().unwrap();
@@ -360,7 +362,7 @@ async fn the_keyring_rotates_and_what_was_sealed_before_stays_readable() {
 }
 
 #[tokio::test]
-async fn a_run_has_one_mark_wherever_its_executors_die() {
+async fn secret_nonce_survives_executor_crash() {
     for number in 0.. {
         let Some(bench) = Bench::new().await else {
             return;
@@ -387,7 +389,7 @@ async fn a_run_has_one_mark_wherever_its_executors_die() {
             .ask("workflows", "POST", "/api/workflows/execute", &body)
             .await;
         let messages = bench.messages().await;
-        // The first dies at once, and the next one somewhere while it makes up for it.
+        // The first executor dies at once, the second at any later call.
         for (received, at) in [(1, Some(0)), (2, Some(number)), (3, None)] {
             bench.wire.reset();
             if let Some(at) = at {

@@ -1,9 +1,9 @@
-//! Signatures as providers make them: by the official packages, and over real bodies.
+//! Signatures made by official packages, and over real bodies.
 
 use std::{fs, path::PathBuf, thread::sleep, time::Duration};
 
 use aias_domain::verification::{Algorithm, digest};
-use aias_tests::client::{Answer, Client, send};
+use aias_tests::client::{ApiResponse, Client, send};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn endpoint(client: &Client, verification: &Value) -> (String, Value) {
     (endpoint["url"].as_str().unwrap().to_owned(), endpoint)
 }
 
-fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> ApiResponse {
     let all: Vec<_> = [("content-type", "application/json")]
         .iter()
         .chain(headers)
@@ -23,7 +23,7 @@ fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     send("POST", url, &all, body)
 }
 
-fn refused(answer: Answer) {
+fn refused(answer: ApiResponse) {
     let answer = answer.expect(401);
     assert_eq!(answer.text("code"), "bad-signature");
     assert!(!answer.header("www-authenticate").is_empty());
@@ -44,7 +44,7 @@ print(int(now.timestamp()), standardwebhooks.Webhook(secret).sign(message, now, 
 ";
 
 #[test]
-fn the_official_stripe_package_signs_for_us() {
+fn official_stripe_package_signatures_verify() {
     let Some(client) = Client::new() else { return };
     let (url, endpoint) = endpoint(
         &client,
@@ -90,7 +90,7 @@ fn the_official_stripe_package_signs_for_us() {
 }
 
 #[test]
-fn the_official_standardwebhooks_package_signs_for_us_through_a_rotation() {
+fn official_standardwebhooks_signatures_verify_during_rotation() {
     let Some(client) = Client::new() else { return };
     let (url, endpoint) = endpoint(&client, &json!({"scheme": "standard-webhooks"}));
     let first = endpoint["verification"]["secret"]
@@ -128,10 +128,10 @@ fn the_official_standardwebhooks_package_signs_for_us_through_a_rotation() {
 }
 
 #[test]
-fn real_bodies_of_github_and_stripe() {
+fn recorded_github_and_stripe_bodies_verify() {
     let samples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/webhook-samples");
     if !samples.is_dir() {
-        eprintln!("skipped: {} is not there", samples.display());
+        eprintln!("skipped: {} does not exist", samples.display());
         return;
     }
     let Some(client) = Client::new() else { return };
@@ -182,7 +182,7 @@ fn real_bodies_of_github_and_stripe() {
 }
 
 #[test]
-fn an_hmac_endpoint_is_what_its_owner_says() {
+fn hmac_endpoint_uses_its_options() {
     let Some(client) = Client::new() else { return };
     let (url, endpoint) = endpoint(
         &client,
@@ -203,7 +203,7 @@ fn an_hmac_endpoint_is_what_its_owner_says() {
 }
 
 #[test]
-fn slack_and_meta_validate_a_url() {
+fn slack_and_meta_handshakes_succeed() {
     let Some(client) = Client::new() else { return };
     let (slack, _) = endpoint(&client, &json!({"scheme": "slack", "secret": "hush"}));
     let body = br#"{"type":"url_verification","challenge":"c-42","token":"t"}"#;
@@ -244,12 +244,12 @@ fn slack_and_meta_validate_a_url() {
     assert_eq!(
         client.get("/api/runs").json()["data"],
         json!([]),
-        "nothing of it is a run"
+        "a challenge starts no run"
     );
 }
 
 #[test]
-fn a_verification_that_cannot_hold_is_refused() {
+fn invalid_verification_is_refused() {
     let Some(client) = Client::new() else { return };
     let workflow = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
     for (verification, pointer) in [

@@ -1,20 +1,21 @@
-//! Storage: the real SDK against DynamoDB in this process.
+//! Storage: the real SDK with an in-process DynamoDB.
 
 use std::time::Duration;
 
 use aias_domain::{
     audit::Actor,
     id::{RunId, TenantId, WorkflowId},
+    name::Name,
     plan::PlanName,
     run::{Run, Trigger},
     tenant::{Member, Role, Tenant},
-    text::Name,
     workflow::{Version, Workflow},
 };
 use aias_platform::{
-    runs::{Prepared, new_run},
+    runs::{SerializedInput, new_run},
     store::{
-        Error, Gate, Input, Listing, Proof, Refused, RunFilter, Store, TenantStore, plan_entry,
+        Error, Gate, Input, Listing, Proof, RunFilter, Store, TenantStore, TransactionError,
+        plan_entry,
     },
 };
 use aias_testkit::{aws, dynamodb, wire::Wire};
@@ -62,7 +63,7 @@ fn inline() -> Input {
 }
 
 #[tokio::test]
-async fn a_run_comes_back_as_it_was_written() {
+async fn stored_run_round_trips() {
     let store = store().await;
     let own = with_tenant(&store).await;
     let run = new_run(run_at(now(), 5), inline(), 90);
@@ -72,13 +73,13 @@ async fn a_run_comes_back_as_it_was_written() {
     let Input::Inline(bytes) = &run.input else {
         panic!()
     };
-    assert_eq!(Input::inflate(bytes).unwrap(), b"{\"a\":1}");
+    assert_eq!(Input::decompress(bytes).unwrap(), b"{\"a\":1}");
     let other = with_tenant(&store).await;
     assert_eq!(other.run(run.run.value.id).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_stale_write_conflicts() {
+async fn stale_write_conflicts() {
     let store = store().await;
     let own = with_tenant(&store).await;
     let run = new_run(run_at(now(), 5), inline(), 90);
@@ -92,12 +93,12 @@ async fn a_stale_write_conflicts() {
 }
 
 #[tokio::test]
-async fn a_list_of_runs_merges_shards_and_days() {
+async fn run_list_merges_shards_and_days() {
     let store = store().await;
     let own = with_tenant(&store).await;
     let mut made = Vec::new();
     for n in 0..60_u8 {
-        // Over three days, across every shard.
+        // Over three days, in all shards.
         let at = now() - SignedDuration::from_hours(i64::from(n));
         let run = new_run(run_at(at, u128::from(n) * 7), inline(), 90);
         own.create_run(&run).await.unwrap();
@@ -129,7 +130,7 @@ async fn a_list_of_runs_merges_shards_and_days() {
 }
 
 #[tokio::test]
-async fn a_list_goes_on_over_a_long_silence() {
+async fn run_list_continues_over_long_gap() {
     let store = store().await;
     let own = with_tenant(&store).await;
     let old = new_run(
@@ -177,7 +178,7 @@ fn workflow(n: u128) -> (Workflow, Version) {
 }
 
 #[tokio::test]
-async fn the_last_that_a_plan_allows_and_the_first_that_it_does_not() {
+async fn workflow_limit_is_exact() {
     let store = store().await;
     let own = with_tenant(&store).await;
     for n in 0..3 {
@@ -190,10 +191,10 @@ async fn the_last_that_a_plan_allows_and_the_first_that_it_does_not() {
         .await
         .unwrap_err();
     assert!(
-        matches!(refused, Refused::Limit { used: 3, .. }),
+        matches!(refused, TransactionError::Limit { used: 3, .. }),
         "{refused:?}"
     );
-    // One goes, one may come.
+    // After one is deleted, another one can be created.
     let (gone, _) = workflow(1);
     let read = own.workflow(gone.id).await.unwrap().unwrap();
     own.delete_workflow(&read).await.unwrap();
@@ -202,7 +203,7 @@ async fn the_last_that_a_plan_allows_and_the_first_that_it_does_not() {
 }
 
 #[tokio::test]
-async fn lists_show_heads_and_not_their_versions() {
+async fn workflow_list_excludes_versions() {
     let store = store().await;
     let own = with_tenant(&store).await;
     let mut made = Vec::new();
@@ -253,7 +254,7 @@ async fn lists_show_heads_and_not_their_versions() {
 }
 
 #[tokio::test]
-async fn active_tenants_are_found_by_their_hour() {
+async fn active_tenants_are_found_by_hour() {
     let store = store().await;
     let first = with_tenant(&store).await;
     let second = with_tenant(&store).await;
@@ -274,7 +275,7 @@ async fn active_tenants_are_found_by_their_hour() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_for_an_item_is_not_inline() {
+async fn large_input_is_not_inline() {
     assert!(Input::inline(&vec![b'x'; 32 * 1024]).unwrap().is_some());
     assert!(Input::inline(&vec![b'x'; 32 * 1024 + 1]).unwrap().is_none());
     let noise: Vec<u8> = (0..200)
@@ -282,7 +283,7 @@ async fn what_is_too_large_for_an_item_is_not_inline() {
         .collect();
     assert!(Input::inline(&noise).unwrap().is_none());
     assert!(
-        Prepared::new(&json!({"b": 1, "a": 2}))
+        SerializedInput::new(&json!({"b": 1, "a": 2}))
             .unwrap()
             .digest
             .starts_with("sha256:")

@@ -1,5 +1,5 @@
-//! Stripe and the deployed stack: what the official package signs and drives, a checkout from end to
-//! end, and secrets that rotate.
+//! Stripe with the deployed stack: signatures and requests of the official package, a complete
+//! checkout, and rotation of secrets.
 
 use std::{
     sync::{Arc, Mutex},
@@ -7,10 +7,10 @@ use std::{
 };
 
 use aias_billing::Stripe;
-use aias_platform::secrets::{Rotating, Secret};
+use aias_platform::secrets::{RotatingSecret, Secret};
 use aias_tests::{
     bench::{Bench, TENANT},
-    client::{Answer, Client, send},
+    client::{ApiResponse, Client, send},
 };
 use serde_json::{Value, json};
 use stripe_mock::{Price, StripeMock, subscription};
@@ -27,7 +27,7 @@ print(f't={stamp},v1={signature}')
 ";
 
 /// Posts an event to the deployed stack, signed by the official package.
-fn post_signed(client: &Client, secret: &str, event: &Value) -> Answer {
+fn post_signed(client: &Client, secret: &str, event: &Value) -> ApiResponse {
     let body = event.to_string();
     let signature = client.stack.python(SIGN, &[&body, secret]);
     let url = format!("{}/api/stripe/webhook", client.stack.url());
@@ -51,7 +51,7 @@ fn seconds_now() -> i64 {
 }
 
 #[test]
-fn the_deployed_stack_takes_events_that_the_official_package_signs() {
+fn deployed_stack_accepts_officially_signed_events() {
     let Some(client) = Client::new() else { return };
     let secret = client.stack.output("stripe_webhook_secret").to_owned();
     assert_eq!(plan_of(&client), "free");
@@ -83,7 +83,7 @@ fn the_deployed_stack_takes_events_that_the_official_package_signs() {
     ];
     post_signed(&client, &secret, &events[1]).expect(200);
     assert_eq!(plan_of(&client), "business");
-    // The older one comes late, and changes nothing.
+    // The older event arrives late and has no effect.
     assert_eq!(
         post_signed(&client, &secret, &events[0])
             .expect(200)
@@ -105,7 +105,7 @@ fn the_deployed_stack_takes_events_that_the_official_package_signs() {
         .get(&format!("/api/tenants/{}", client.tenant))
         .expect(200);
     assert_eq!(tenants.text("plan"), "business");
-    // Forged, and by another method.
+    // A forged signature, and an unsupported method.
     post_signed(&client, "whsec_other", &events[0]).expect(400);
     let url = format!("{}/api/stripe/webhook", client.stack.url());
     for method in ["GET", "PUT"] {
@@ -125,7 +125,7 @@ fn the_deployed_stack_takes_events_that_the_official_package_signs() {
 }
 
 #[test]
-fn a_checkout_through_the_deployed_stack_gives_the_plan() {
+fn deployed_checkout_changes_plan() {
     let Some(client) = Client::new() else { return };
     let back = format!("{}/api/health", client.stack.url());
     let wish = json!({"plan": "pro", "success_url": back, "cancel_url": back});
@@ -220,7 +220,7 @@ print(client.create_secret(Name=sys.argv[2], SecretString=sys.argv[3])['ARN'])
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_key_rotates_without_a_deploy() {
+async fn stripe_api_key_rotates_without_deployment() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -239,14 +239,14 @@ async fn the_api_key_rotates_without_a_deploy() {
     bench.stripe.rotate_key("sk_test_new");
     python(ROTATE, [url, arn, value("sk_test_new")]).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    // Refused once, read anew, and taken.
+    // Refused once; the secret is read again, and the new key is accepted.
     stripe.create_customer(tenant, 1).await.unwrap();
     assert_eq!(bench.stripe.calls(), ["POST /v1/customers"; 3]);
     assert_eq!(bench.stripe.customers(), 2);
 }
 
 #[test]
-fn the_webhook_secret_rotates_without_a_deploy() {
+fn stripe_webhook_secret_rotates_without_deployment() {
     let Some(client) = Client::new() else { return };
     let (url, old) = (
         client.stack.url(),
@@ -265,13 +265,13 @@ fn the_webhook_secret_rotates_without_a_deploy() {
         post_signed(&client, secret, &unknown).status
     };
     assert_eq!((post(old), post("whsec_new")), (200, 400));
-    // The old one stays, so that no other test notices.
+    // The old secret stays valid for the other tests.
     put(json!({"current": "whsec_new", "previous": old}));
     let begun = std::time::Instant::now();
     while post("whsec_new") != 200 {
         assert!(
             begun.elapsed() < Duration::from_secs(60),
-            "the new secret is not taken"
+            "the new secret is not accepted"
         );
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -280,28 +280,28 @@ fn the_webhook_secret_rotates_without_a_deploy() {
 }
 
 fn stripe_at(url: &str) -> Stripe {
-    let key = Rotating {
+    let key = RotatingSecret {
         current: "sk_test_place".to_owned().into(),
         previous: None,
     };
-    Stripe::new(url, Secret::given(key))
+    Stripe::new(url, Secret::constant(key))
 }
 
-/// Stripe, in whose place another gives these answers; and from which ports it was asked.
+/// A Stripe client whose server gives these responses, and the ports of its connections.
 async fn in_stripes_place(answers: Vec<(u16, String)>) -> (Stripe, Arc<Mutex<Vec<u16>>>) {
     let (url, ports) = answering(answers).await;
     (stripe_at(&url), ports)
 }
 
 #[tokio::test]
-async fn whoever_answers_in_stripes_place_is_read_with_care() {
+async fn malformed_stripe_responses_are_errors() {
     let found =
         json!({"id": "sub_1", "customer": "cus_1", "status": "active", "items": {"data": []}});
     let page = "<html><h1>502 Bad Gateway</h1></html>".to_owned();
     let large = json!({"id": "x".repeat(5 * 1024 * 1024)}).to_string();
     let missing = json!({"error": {"type": "invalid_request_error", "code": "resource_missing"}});
     let long = json!({"error": {"code": "x".repeat(101)}}).to_string();
-    // What is answered, what comes of it, and after how many requests.
+    // The responses, the result, and the number of requests.
     let cases = [
         (
             vec![(502, page.clone()), (200, found.to_string())],
@@ -317,9 +317,21 @@ async fn whoever_answers_in_stripes_place_is_read_with_care() {
             1,
         ),
         (vec![(404, missing.to_string())], "none", 1),
-        (vec![(403, page)], "Refused { status: 403, code: \"\"", 1),
-        (vec![(400, long)], "Refused { status: 400, code: \"\"", 1),
-        (vec![(302, String::new())], "Refused { status: 302", 1),
+        (
+            vec![(403, page)],
+            "TransactionError { status: 403, code: \"\"",
+            1,
+        ),
+        (
+            vec![(400, long)],
+            "TransactionError { status: 400, code: \"\"",
+            1,
+        ),
+        (
+            vec![(302, String::new())],
+            "TransactionError { status: 302",
+            1,
+        ),
     ];
     for (answers, expected, requests) in cases {
         let (stripe, ports) = in_stripes_place(answers).await;
@@ -332,9 +344,9 @@ async fn whoever_answers_in_stripes_place_is_read_with_care() {
     }
 }
 
-/// Whoever reads the log at night wants to know why.
+/// The log must contain the reason.
 #[tokio::test]
-async fn why_stripe_cannot_be_reached_is_told() {
+async fn unreachable_stripe_error_has_cause() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
@@ -343,7 +355,7 @@ async fn why_stripe_cannot_be_reached_is_told() {
 }
 
 #[tokio::test]
-async fn stripe_is_asked_over_one_kept_connection() {
+async fn stripe_connection_is_reused() {
     let customer = json!({"id": "cus_1"}).to_string();
     let (stripe, ports) = in_stripes_place(vec![(200, customer)]).await;
     let tenant = TENANT.parse().unwrap();

@@ -1,4 +1,4 @@
-//! Events that the month has no room for: held back, and let go on.
+//! Events beyond the monthly run quota: suspended and resumed.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use aias_tests::{
 };
 use serde_json::{Value, json};
 
-/// Posts events until one is refused; gives the statuses, and the runs' ids in order.
+/// Posts events until one is refused. Returns the ids of the runs in order.
 async fn flood(bench: &Bench, from: usize, to: usize) -> Vec<String> {
     let app = bench.ingest();
     let mut seen = Vec::new();
@@ -36,8 +36,7 @@ async fn flood(bench: &Bench, from: usize, to: usize) -> Vec<String> {
     seen
 }
 
-/// Executes everything that was asked for; gives the numbers of the events, in the order of their
-/// messages.
+/// Executes all queued runs. Returns the event ids in the order of their messages.
 async fn executed(bench: &Bench) -> Vec<String> {
     let messages = bench.messages().await;
     let store = bench.store();
@@ -61,7 +60,7 @@ async fn executed(bench: &Bench) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_the_month_has_no_room_for_is_held_and_goes_on_when_it_turns() {
+async fn suspended_runs_resume_next_month() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -80,17 +79,17 @@ async fn what_the_month_has_no_room_for_is_held_and_goes_on_when_it_turns() {
             "429 runs-exhausted"
         ]
     );
-    // A duplicate of a held one is a duplicate.
+    // A duplicate of a suspended event is a duplicate.
     let again = bench.post(&bench.ingest(), "evt_3", r#"{"id": "3"}"#).await;
     assert_eq!(
         (again.status_code, json_of(&again)["status"].clone()),
         (200, json!("suspended"))
     );
-    // One that was refused was not taken: the same id is free.
+    // A refused event was not stored, so its id can be used again.
     assert_eq!(executed(&bench).await, ["evt_0", "evt_1"]);
     bench.wake().await;
-    assert_eq!(executed(&bench).await, [""; 0], "the month has not turned");
-    // Who asks by hand is told.
+    assert_eq!(executed(&bench).await, [""; 0], "the month has not ended");
+    // A run requested by a caller is refused.
     let asked = bench
         .ask(
             "workflows",
@@ -106,7 +105,7 @@ async fn what_the_month_has_no_room_for_is_held_and_goes_on_when_it_turns() {
     let turn = plan::month_end(bench.now()).duration_since(bench.now());
     bench.clock.advance(turn.unsigned_abs());
     bench.wake().await;
-    // Two have room in the new month, the oldest; the third waits for the next one.
+    // The quota of the new month allows two, the oldest; the third waits for the following month.
     assert_eq!(executed(&bench).await, ["evt_2", "evt_3"]);
     bench.wake().await;
     assert_eq!(executed(&bench).await, [""; 0]);
@@ -116,7 +115,9 @@ async fn what_the_month_has_no_room_for_is_held_and_goes_on_when_it_turns() {
     let store = bench.store();
     let own = bench.tenant(&store);
     assert_eq!(
-        own.due(aias_platform::store::Task::Resume).await.unwrap(),
+        own.task_schedule(aias_platform::store::Task::Resume)
+            .await
+            .unwrap(),
         None
     );
     let november = "2026-11-21T00:00:00Z".parse().unwrap();
@@ -124,7 +125,7 @@ async fn what_the_month_has_no_room_for_is_held_and_goes_on_when_it_turns() {
 }
 
 #[tokio::test]
-async fn held_runs_go_on_when_the_plan_is_raised_and_as_fast_as_it_allows() {
+async fn suspended_runs_resume_at_plan_rate_after_upgrade() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -133,12 +134,12 @@ async fn held_runs_go_on_when_the_plan_is_raised_and_as_fast_as_it_allows() {
         .await;
     assert_eq!(flood(&bench, 0, 26).await[25], "202 suspended");
     assert_eq!(executed(&bench).await.len(), 1);
-    // One a second are ten in a window.
+    // One a second is ten in a window.
     bench
         .enterprise(&json!({"runs_per_month": 100, "events_per_second": 1}))
         .await;
     let mut order = Vec::new();
-    // The first window is the flood's own, whose events count.
+    // The first window also has the original events.
     for expected in [0, 10, 10, 5, 0] {
         bench.wake().await;
         let some = executed(&bench).await;
@@ -148,7 +149,7 @@ async fn held_runs_go_on_when_the_plan_is_raised_and_as_fast_as_it_allows() {
         assert_eq!(
             executed(&bench).await.len(),
             0,
-            "the window has no more room"
+            "the event rate of the window is used up"
         );
         bench.clock.advance(Duration::from_secs(RATE_SECONDS));
     }
@@ -157,12 +158,12 @@ async fn held_runs_go_on_when_the_plan_is_raised_and_as_fast_as_it_allows() {
 }
 
 #[tokio::test]
-async fn whoever_dies_while_held_runs_go_on_loses_and_doubles_none() {
+async fn crash_while_resuming_suspended_runs_loses_none() {
     for number in 0.. {
         let Some(bench) = Bench::new().await else {
             return;
         };
-        // Not at the start of an hour, when it is also looked for what was due long ago.
+        // Not at the start of an hour, when missed tasks are searched as well.
         bench.clock.advance(Duration::from_secs(300));
         bench
             .enterprise(&json!({"runs_per_month": 0, "suspended_runs": 3}))
@@ -175,7 +176,7 @@ async fn whoever_dies_while_held_runs_go_on_loses_and_doubles_none() {
         let broken = bench.wire.is_broken();
         bench.wire.reset();
         bench.wake().await;
-        // A message may be sent twice; a run is executed once.
+        // A message may be sent twice, but a run is executed once.
         let messages = bench.messages().await;
         for message in &messages {
             bench
@@ -205,7 +206,7 @@ async fn whoever_dies_while_held_runs_go_on_loses_and_doubles_none() {
 }
 
 #[tokio::test]
-async fn ingest_dies_while_it_holds_an_event_and_the_providers_retry_ends_it() {
+async fn crash_while_suspending_is_completed_by_retry() {
     for side in [Side::Before, Side::After] {
         for number in 0.. {
             let Some(bench) = Bench::new().await else {
@@ -244,7 +245,7 @@ async fn ingest_dies_while_it_holds_an_event_and_the_providers_retry_ends_it() {
 }
 
 #[tokio::test]
-async fn a_held_run_can_be_cancelled() {
+async fn suspended_run_can_be_cancelled() {
     let Some(bench) = Bench::new().await else {
         return;
     };
@@ -280,7 +281,7 @@ print(answer.get('FunctionError', 'done'), answer['Payload'].read().decode())
 ";
 
 #[test]
-fn the_deployed_stack_holds_events_back_and_lets_them_go_on() {
+fn deployed_stack_suspends_and_resumes_runs() {
     let Some(client) = Client::new() else { return };
     let invoke = |event: &Value| {
         let name = client.stack.output("ReconcilerFunctionName");
@@ -295,7 +296,7 @@ fn the_deployed_stack_holds_events_back_and_lets_them_go_on() {
     assert!(give(&json!({"runs_per_month": 1, "suspended_runs": 2})).starts_with("done"));
     assert!(
         !give(&json!({"runs_a_month": 1})).starts_with("done"),
-        "a slip of the pen is told"
+        "a wrong member is reported"
     );
     let workflow = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
     let url = client.endpoint(&workflow, &json!({"scheme": "none"}))["url"].clone();

@@ -1,8 +1,8 @@
-//! The way in, through the deployed stack with real binaries.
+//! Webhooks through the deployed stack.
 
 use std::{sync::Arc, thread};
 
-use aias_tests::client::{Answer, Client, send};
+use aias_tests::client::{ApiResponse, Client, send};
 use serde_json::{Value, json};
 
 const MIB: usize = 1024 * 1024;
@@ -15,19 +15,19 @@ fn echo(client: &Client) -> String {
     endpoint["url"].as_str().unwrap().to_owned()
 }
 
-fn post(url: &str, content_type: &str, body: &[u8]) -> Answer {
+fn post(url: &str, content_type: &str, body: &[u8]) -> ApiResponse {
     send("POST", url, &[("content-type", content_type)], body)
 }
 
-/// What a webhook became: its artifact, as JSON.
-fn became(client: &Client, answer: &Answer) -> Value {
+/// The artifact of a webhook's run, as JSON.
+fn became(client: &Client, answer: &ApiResponse) -> Value {
     let run = client.ended(&answer.text("run_id"));
     assert_eq!(run["status"], "completed", "{run}");
     serde_json::from_slice(&client.download(&run)).unwrap()
 }
 
 #[test]
-fn a_webhook_of_any_type_becomes_an_artifact() {
+fn webhook_of_any_type_becomes_artifact() {
     let Some(client) = Client::new() else { return };
     let url = echo(&client);
     let answer = send(
@@ -80,7 +80,7 @@ fn a_webhook_of_any_type_becomes_an_artifact() {
 }
 
 #[test]
-fn the_largest_body_is_taken_and_one_byte_more_is_not() {
+fn body_size_limit_is_exact() {
     let Some(client) = Client::new() else { return };
     let size = json!([{"size": {"set": {"size": "${ .body.pad | length }"}}}]);
     let endpoint = client.endpoint(&client.workflow(&size), &json!({"scheme": "none"}));
@@ -91,7 +91,7 @@ fn the_largest_body_is_taken_and_one_byte_more_is_not() {
     assert_eq!(became(&client, &answer), json!({"size": 4 * MIB - 10}));
     let refused = post(url, "application/json", &body(4 * MIB + 1)).expect(413);
     assert_eq!(refused.text("code"), "body-too-large");
-    // An input whose answer would be too large for a function is had from the bucket.
+    // An input that is too large for a function's response is downloaded from the bucket.
     let quotes = format!("{{\"pad\":[{}0]}}", "\"\",".repeat(1_200_000));
     let run = client.ended(
         &post(url, "application/json", quotes.as_bytes())
@@ -106,7 +106,7 @@ fn the_largest_body_is_taken_and_one_byte_more_is_not() {
         aias_domain::canonical::digest(&file.body),
         run["input_digest"].as_str().unwrap()
     );
-    // Around the line between the item and the bucket.
+    // Sizes around the limit between the item and the bucket.
     for n in [32 * 1024 - 600, 32 * 1024, 40 * 1024] {
         assert_eq!(
             became(
@@ -119,7 +119,7 @@ fn the_largest_body_is_taken_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn bad_input_gets_a_clear_error() {
+fn invalid_input_gets_clear_error() {
     let Some(client) = Client::new() else { return };
     let url = echo(&client);
     let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n)).into_bytes();
@@ -158,7 +158,7 @@ fn bad_input_gets_a_clear_error() {
 }
 
 #[test]
-fn unknown_urls_look_alike() {
+fn unknown_urls_are_indistinguishable() {
     let Some(client) = Client::new() else { return };
     let url = echo(&client);
     let (base, secret) = url.rsplit_once('/').unwrap();
@@ -189,7 +189,7 @@ fn unknown_urls_look_alike() {
 }
 
 #[test]
-fn one_event_sent_a_hundred_times_at_once_is_one_run() {
+fn concurrent_duplicate_events_are_one_run() {
     let Some(client) = Client::new() else { return };
     let url = Arc::new(echo(&client));
     let senders: Vec<_> = (0..20)
@@ -206,7 +206,7 @@ fn one_event_sent_a_hundred_times_at_once_is_one_run() {
             })
         })
         .collect();
-    let answers: Vec<Answer> = senders
+    let answers: Vec<ApiResponse> = senders
         .into_iter()
         .flat_map(|sender| sender.join().unwrap())
         .collect();
@@ -215,7 +215,7 @@ fn one_event_sent_a_hundred_times_at_once_is_one_run() {
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
     let new = answers.iter().filter(|answer| answer.status == 202).count();
-    assert!(new >= 1, "somebody was first");
+    assert!(new >= 1, "at least one is new");
     assert!(
         answers
             .iter()
@@ -252,7 +252,7 @@ fn one_event_sent_a_hundred_times_at_once_is_one_run() {
 }
 
 #[test]
-fn a_disabled_or_deleted_endpoint_takes_nothing() {
+fn disabled_or_deleted_endpoint_refuses_events() {
     let Some(client) = Client::new() else { return };
     let endpoint = client.endpoint(
         &client.workflow(&json!([{"a": {"set": "${ . }"}}])),
@@ -270,7 +270,7 @@ fn a_disabled_or_deleted_endpoint_takes_nothing() {
             }
             thread::sleep(std::time::Duration::from_millis(100));
         }
-        panic!("it never became {status}");
+        panic!("the status never became {status}");
     };
     becomes(202);
     client
@@ -286,7 +286,7 @@ fn a_disabled_or_deleted_endpoint_takes_nothing() {
 }
 
 #[test]
-fn a_rotated_url_opens_until_its_overlap_ends() {
+fn rotated_url_is_valid_until_overlap_ends() {
     let Some(client) = Client::new() else { return };
     let endpoint = client.endpoint(
         &client.workflow(&json!([{"a": {"set": "${ . }"}}])),
@@ -308,7 +308,7 @@ fn a_rotated_url_opens_until_its_overlap_ends() {
         .expect(200)
         .text("url");
     post(&third, "text/plain", b"x").expect(202);
-    // Each environment may know them for as long as it keeps an endpoint, and no longer.
+    // A function may cache the endpoint for this long.
     thread::sleep(webhook_ingest::ENDPOINT_TTL + std::time::Duration::from_millis(100));
     post(old, "text/plain", b"x").expect(404);
     post(&second, "text/plain", b"x").expect(404);

@@ -1,15 +1,15 @@
-//! The zips of the functions, beside what is written down: one that has grown is a diff.
+//! The sizes of the functions' zips, compared to the recorded ones: growth shows as a failure.
 
 use std::path::Path;
 
 use aias_testkit::stack;
 use aias_tests::zips::{binaries, written, zip_bytes};
 
-/// How much larger than written down a zip may be: another machine's compiler is not quite the same.
+/// How much larger than recorded a zip may be, since compilers differ slightly.
 const TOLERANCE: f64 = 1.02;
 
 #[test]
-fn each_function_has_its_zips_written_down() {
+fn zip_sizes_are_recorded() {
     let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
     for folder in std::fs::read_dir(functions).unwrap() {
         let name = folder.unwrap().file_name().into_string().unwrap();
@@ -23,7 +23,7 @@ fn each_function_has_its_zips_written_down() {
 }
 
 #[test]
-fn a_zip_is_no_larger_than_written_down() {
+fn zip_does_not_exceed_recorded_size() {
     let Some(stack) = stack::get() else { return };
     let release = Path::new(stack.output("bin")).join("../release");
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("zips.json");
@@ -41,7 +41,7 @@ fn a_zip_is_no_larger_than_written_down() {
                 let now = zip_bytes(binary);
                 assert!(
                     now as f64 <= bytes as f64 * TOLERANCE,
-                    "{function} for {architecture}: {now} bytes, written down are {bytes}; `make bench` writes them anew"
+                    "{function} for {architecture}: {now} bytes, but {bytes} are recorded; `make bench` records them again"
                 );
             }
         }

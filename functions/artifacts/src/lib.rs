@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use aias_domain::{
     artifact::{Artifact, PREVIEW_BYTES},
-    event::text_of,
     id::{ArtifactId, RunId, WorkflowId},
     run::Run,
+    timestamp,
 };
 use aias_platform::{
     aws::SdkConfig,
@@ -105,8 +105,8 @@ fn view(artifact: Artifact, workflow_id: WorkflowId, expires_at: Timestamp) -> A
         content_type: artifact.content_type,
         size_bytes: artifact.size_bytes,
         digest: artifact.digest,
-        created_at: text_of(artifact.created_at),
-        expires_at: text_of(expires_at),
+        created_at: timestamp::format(artifact.created_at),
+        expires_at: timestamp::format(expires_at),
     }
 }
 

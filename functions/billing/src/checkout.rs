@@ -135,7 +135,7 @@ pub(crate) async fn create_checkout(ctx: Owner<App>, body: JsonBody<Checkout>) -
     check_url("/cancel_url", &checkout.cancel_url)?;
     let account = ctx.store().account().await?.value;
     let live = |own: &Subscription| own.state.status.is_live();
-    if account.entitled().subscription.is_some_and(live) {
+    if account.plan_grant().subscription.is_some_and(live) {
         return Err(Problem::new(&kinds::SUBSCRIPTION_EXISTS)
             .detail("change the plan in the customer portal: POST /api/billing/portal"));
     }

@@ -1,8 +1,8 @@
 //! What the plan allows, and how much of it is used.
 
 use aias_domain::{
-    event::text_of,
     plan::{self, Limits, PlanName},
+    timestamp,
 };
 use aias_platform::{
     http::{Parameters, Problem, Result, Viewer, kinds, openapi, response::json, whole_list},
@@ -104,7 +104,7 @@ pub(crate) async fn check_entitlements(ctx: Viewer<App, Parameters<FeatureQuery>
     let (store, limits, now) = (ctx.store(), &ctx.caller.limits, ctx.now);
     let (usage, counts, running) = tokio::join!(store.usage(now), store.counts(), store.running());
     let (usage, counts, running) = (usage?, counts?, running?);
-    let turn = || Some(text_of(plan::month_end(now)));
+    let turn = || Some(timestamp::format(plan::month_end(now)));
     let monthly = |feature, limit, used| Entitlement {
         resets_at: turn(),
         ..Entitlement::counted(feature, limit, used, limits)

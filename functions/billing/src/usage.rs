@@ -1,6 +1,6 @@
 //! The metered usage of the month, as counted by AIAS and by Stripe.
 
-use aias_domain::{event::text_of, plan::month_start};
+use aias_domain::{plan::month_start, timestamp};
 use aias_platform::{
     http::{Owner, Result, response::json},
     store::Hour,
@@ -56,8 +56,8 @@ pub(crate) async fn get_usage(ctx: Owner<App>) -> Result {
     };
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let view = UsageView {
-        from: text_of(from),
-        to: text_of(to),
+        from: timestamp::format(from),
+        to: timestamp::format(to),
         reported,
         stripe,
         difference: stripe.map(|theirs| signed(reported) - signed(theirs)),

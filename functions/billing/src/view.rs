@@ -2,9 +2,9 @@
 
 use aias_billing::InvoiceView as StripeInvoice;
 use aias_domain::{
-    event::text_of,
     plan::PlanName,
     subscription::{Account, Status},
+    timestamp,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -57,7 +57,7 @@ pub(crate) struct InvoiceView {
 }
 
 fn at(second: i64) -> Option<String> {
-    Timestamp::from_second(second).ok().map(text_of)
+    Timestamp::from_second(second).ok().map(timestamp::format)
 }
 
 fn word(status: Status) -> &'static str {
@@ -75,7 +75,7 @@ fn word(status: Status) -> &'static str {
 }
 
 pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionView {
-    let entitled = account.entitled();
+    let entitled = account.plan_grant();
     let own = entitled.subscription;
     let state = own.map(|own| &own.state);
     let status = match state.map(|state| state.status) {
@@ -91,8 +91,8 @@ pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionVie
         subscribed_plan: state.and_then(|state| state.plan),
         current_period_end: state.and_then(|state| at(state.current_period_end?)),
         cancel_at: state.and_then(|state| at(state.cancel_at?)),
-        past_due_since: entitled.past_due_since.map(text_of),
-        grace_ends_at: entitled.until.map(text_of),
+        past_due_since: entitled.past_due_since.map(timestamp::format),
+        grace_ends_at: entitled.until.map(timestamp::format),
         latest_invoice: account.latest_invoice.as_ref().map(|own| InvoiceView {
             id: own.id.clone(),
             status: own.status.clone(),

@@ -13,7 +13,7 @@ use aias_platform::{
     queue::Queue,
     secrets::Keyrings,
     store::Store,
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 use axum::{
     extract::State,
@@ -103,7 +103,7 @@ async fn check<E: std::error::Error + 'static>(
     match timeout(CHECK_TIMEOUT, call).await {
         Ok(Ok(())) => CheckStatus::Ok,
         Ok(Err(error)) => {
-            tracing::error!(event = "check_failed", check = name, error = %Chain(&error));
+            tracing::error!(event = "check_failed", check = name, error = %ErrorChain(&error));
             CheckStatus::Failing
         }
         Err(_) => {

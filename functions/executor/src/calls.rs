@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
 use aias_domain::id::RunId;
-use aias_engine::journal::{Answer, Effect, Key};
+use aias_engine::journal::{Effect, EffectResult, Key};
 
 use crate::execute::Error;
 
@@ -11,30 +11,30 @@ use crate::execute::Error;
 const MAX_AT_ONCE: usize = 16;
 
 /// The result of starting an effect.
-pub(crate) struct Called {
+pub(crate) struct StartedEffect {
     /// The child run that it started.
     pub(crate) child: Option<RunId>,
     /// Its result; none if the effect is another run, which completes later.
-    pub(crate) answer: Option<Answer>,
+    pub(crate) answer: Option<EffectResult>,
 }
 
 /// An effect in progress.
-pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Result<Called, Error>> + Send + 'a>>;
+pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Result<StartedEffect, Error>> + Send + 'a>>;
 
 /// The requested effects of a run that have no result yet.
-pub(crate) struct Calls<'a> {
+pub(crate) struct EffectCalls<'a> {
     waiting: Vec<Arc<Effect>>,
     under_way: Vec<(Arc<Effect>, Call<'a>)>,
     /// Effects that are other runs.
-    elsewhere: Vec<(Arc<Effect>, Option<RunId>)>,
+    child_runs: Vec<(Arc<Effect>, Option<RunId>)>,
 }
 
-impl<'a> Calls<'a> {
+impl<'a> EffectCalls<'a> {
     pub(crate) fn new() -> Self {
         Self {
             waiting: Vec::new(),
             under_way: Vec::new(),
-            elsewhere: Vec::new(),
+            child_runs: Vec::new(),
         }
     }
 
@@ -42,11 +42,11 @@ impl<'a> Calls<'a> {
     pub(crate) fn asked(&mut self, effects: &[Arc<Effect>]) {
         let wanted = |key: &Key| effects.iter().any(|effect| effect.key == *key);
         self.under_way.retain(|(effect, _)| wanted(&effect.key));
-        self.elsewhere.retain(|(effect, _)| wanted(&effect.key));
+        self.child_runs.retain(|(effect, _)| wanted(&effect.key));
         let known = |effect: &&Arc<Effect>| {
             let same = |other: &Arc<Effect>| other.key == effect.key;
             self.under_way.iter().any(|(other, _)| same(other))
-                || self.elsewhere.iter().any(|(other, _)| same(other))
+                || self.child_runs.iter().any(|(other, _)| same(other))
         };
         self.waiting = effects.iter().filter(|e| !known(e)).cloned().collect();
     }
@@ -61,7 +61,7 @@ impl<'a> Calls<'a> {
     }
 
     /// The result of the next effect to complete; pending forever if none is in progress.
-    pub(crate) async fn next(&mut self) -> Result<(Arc<Effect>, Called), Error> {
+    pub(crate) async fn next(&mut self) -> Result<(Arc<Effect>, StartedEffect), Error> {
         poll_fn(|context| {
             let mut place = 0;
             while let Some((_, call)) = self.under_way.get_mut(place) {
@@ -72,7 +72,7 @@ impl<'a> Calls<'a> {
                 let (effect, _) = self.under_way.remove(place);
                 return Poll::Ready(result.map(|called| {
                     if called.answer.is_none() {
-                        self.elsewhere.push((Arc::clone(&effect), called.child));
+                        self.child_runs.push((Arc::clone(&effect), called.child));
                     }
                     (effect, called)
                 }));
@@ -92,7 +92,7 @@ impl<'a> Calls<'a> {
 
     /// The runs that effects wait for.
     pub(crate) fn awaited(&self) -> Vec<RunId> {
-        let children = self.elsewhere.iter();
+        let children = self.child_runs.iter();
         children.filter_map(|(_, child)| *child).collect()
     }
 }

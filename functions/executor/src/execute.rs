@@ -10,23 +10,22 @@ use aias_domain::{
     run::{RunError, Status, TransitionError},
 };
 use aias_platform::{
-    batch::{Disposition, SqsMessage, receive_count, sent_at_ms},
-    blobs,
-    entries::Entries,
-    journal,
+    blobs, journal,
     queue::{self, RunMessage},
-    runs::{self, read_input, tell_parent},
+    run_log::RunLog,
+    runs::{self, notify_parent, read_input},
+    sqs::{Disposition, SqsMessage, receive_count, sent_at_ms},
     store::{self, StoredRun, TenantStore},
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
-use aias_sandbox::{Computation, Given};
+use aias_sandbox::{Computation, ComputationInput};
 use tokio::{sync::SemaphorePermit, time::sleep};
 
 use crate::{
     App,
+    batch_cache::BatchCache,
+    drive::{self, DriveOutcome},
     execution::Execution,
-    follow::{self, Heard},
-    reads::Reads,
     secrets,
 };
 
@@ -50,22 +49,22 @@ pub(crate) enum Error {
     #[error("the run does not exist yet")]
     NoRunYet,
     #[error("not enough time left in this invocation to run")]
-    TooLate,
+    NotEnoughTime,
     #[error("another executor is executing the run")]
-    NotAlone,
+    ConcurrentExecution,
 }
 
 /// How the handling of a message ended.
-pub(crate) enum Done {
+pub(crate) enum MessageOutcome {
     Ended(&'static str),
     Waits,
     NotYet,
-    HadEnded,
-    HadBegun,
+    AlreadyEnded,
+    AlreadyStarted,
     NoRun,
-    HandedOn,
-    HeldBack,
-    NoRoom,
+    PassedOn,
+    Suspended,
+    AtCapacity,
 }
 
 /// The age at which a message without a run is dropped, in milliseconds.
@@ -74,7 +73,7 @@ const ORPHAN_AFTER_MS: i64 = 15 * 60 * 1000;
 /// Executes the run of a message.
 pub(crate) async fn execute<'a>(
     app: &'a App,
-    reads: &Reads<'a>,
+    reads: &BatchCache<'a>,
     record: SqsMessage,
     deadline: SystemTime,
 ) -> Disposition {
@@ -90,7 +89,7 @@ pub(crate) async fn execute<'a>(
     };
     let received = receive_count(&record);
     // A redelivered message is handled after the rest of its batch, so its reads are not shared.
-    let own = Reads::default();
+    let own = BatchCache::default();
     let reads = if received > 1 { &own } else { reads };
     let result = Box::pin(work(app, reads, &record, &message, deadline)).await;
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -98,21 +97,21 @@ pub(crate) async fn execute<'a>(
     match result {
         Ok(done) => {
             let outcome = match done {
-                Done::Ended(status) => status,
-                Done::Waits => "waits",
-                Done::NotYet => "not yet",
-                Done::HadEnded => "already ended",
-                Done::HadBegun => "already started",
-                Done::NoRun => "no run",
-                Done::HandedOn => "passed on",
-                Done::HeldBack => "suspended",
-                Done::NoRoom => "at capacity",
+                MessageOutcome::Ended(status) => status,
+                MessageOutcome::Waits => "waits",
+                MessageOutcome::NotYet => "not yet",
+                MessageOutcome::AlreadyEnded => "already ended",
+                MessageOutcome::AlreadyStarted => "already started",
+                MessageOutcome::NoRun => "no run",
+                MessageOutcome::PassedOn => "passed on",
+                MessageOutcome::Suspended => "suspended",
+                MessageOutcome::AtCapacity => "at capacity",
             };
             tracing::info!(message_id, %tenant_id, %run_id, received, outcome, duration_ms, "the message was handled");
             Disposition::Delete
         }
         Err(error) => {
-            let error = Chain(&error).to_string();
+            let error = ErrorChain(&error).to_string();
             tracing::error!(message_id, %tenant_id, %run_id, received, error, duration_ms, "the message comes again");
             Disposition::Redeliver
         }
@@ -121,11 +120,11 @@ pub(crate) async fn execute<'a>(
 
 async fn work<'a>(
     app: &'a App,
-    reads: &Reads<'a>,
+    reads: &BatchCache<'a>,
     record: &SqsMessage,
     message: &RunMessage,
     deadline: SystemTime,
-) -> Result<Done, Error> {
+) -> Result<MessageOutcome, Error> {
     let store = &app.store.tenant(message.proof());
     let (run, head, tenant) = tokio::join!(
         find_run(store, message),
@@ -136,35 +135,35 @@ async fn work<'a>(
         let sent = sent_at_ms(record).unwrap_or(i64::MAX);
         let age = app.clock.now().as_millisecond().saturating_sub(sent);
         return if age > ORPHAN_AFTER_MS {
-            Ok(Done::NoRun)
+            Ok(MessageOutcome::NoRun)
         } else {
             Err(Error::NoRunYet)
         };
     };
     if run.run.value.status.is_terminal() {
         // The executor that ended it may have died before sending the message to the parent.
-        tell_parent(&app.queue, store, &run.run.value).await?;
-        return Ok(Done::HadEnded);
+        notify_parent(&app.queue, store, &run.run.value).await?;
+        return Ok(MessageOutcome::AlreadyEnded);
     }
     if run.run.value.status == Status::Suspended {
         // Resuming it sends another message.
-        return Ok(Done::HeldBack);
+        return Ok(MessageOutcome::Suspended);
     }
     if run.run.value.status == Status::Running && receive_count(record) <= 1 {
         // The executor of another message started it. If that executor died, its message is
         // redelivered.
-        return Ok(Done::HadBegun);
+        return Ok(MessageOutcome::AlreadyStarted);
     }
     let tenant = tenant?.filter(|tenant| tenant.deleted_at.is_none());
     let Some(tenant) = tenant else {
-        return Ok(Done::NoRun);
+        return Ok(MessageOutcome::NoRun);
     };
-    let limits = plan::limits(&tenant, app.clock.now());
+    let limits = tenant.limits(app.clock.now());
     let mut execution = Execution::new(app, store, run, limits, deadline);
     if execution.waits_longer() {
         // The executor that left it waiting may have died before scheduling the wake-up.
         execution.schedule().await?;
-        return Ok(Done::NotYet);
+        return Ok(MessageOutcome::NotYet);
     }
 
     let version = match head? {
@@ -188,8 +187,8 @@ async fn work<'a>(
     let Ok(core) = app.cores.acquire().await else {
         return Err(Error::NoRunYet);
     };
-    if execution.is_too_late() {
-        return execution.hand_on().await;
+    if execution.lacks_time() {
+        return execution.pass_on().await;
     }
     if receive_count(record) > 1 && execution.run.run.value.status != Status::Waiting {
         match execution
@@ -201,7 +200,7 @@ async fn work<'a>(
         {
             Ok(run) => {
                 if !execution.claim(run).await? {
-                    return execution.wait_for_room().await;
+                    return execution.wait_for_capacity().await;
                 }
             }
             Err(TransitionError::Exhausted) => {
@@ -214,7 +213,7 @@ async fn work<'a>(
                 | TransitionError::NotFaulted(_)
                 | TransitionError::NotSuspended(_),
             ) => {
-                return Ok(Done::HadEnded);
+                return Ok(MessageOutcome::AlreadyEnded);
             }
         }
     }
@@ -240,7 +239,7 @@ async fn compute(
     mut execution: Execution<'_>,
     version: u32,
     core: SemaphorePermit<'_>,
-) -> Result<Done, Error> {
+) -> Result<MessageOutcome, Error> {
     let (app, store) = (execution.app, execution.store);
     let run = &execution.run.run.value;
     let loading = app.definitions.get(store, run.workflow_id, version);
@@ -264,14 +263,14 @@ async fn compute(
                 "The journal does not exist any more",
                 error.to_string(),
             );
-            let mut entries = Entries::new(store.log_length(&execution.run).await?, 0, now, now);
+            let mut entries = RunLog::new(store.log_length(&execution.run).await?, 0, now, now);
             return execution.end_faulted(error, &mut entries).await;
         }
         journal => journal?,
     };
     let (journal, journal_bytes, written) = journal;
     let began = run.started_at.unwrap_or(now);
-    let mut entries = Entries::new(run.log_base, written, began, now);
+    let mut entries = RunLog::new(run.log_base, written, began, now);
     let definition = match definition? {
         Ok(definition) => definition,
         Err(error) => return execution.end_faulted(error, &mut entries).await,
@@ -288,13 +287,13 @@ async fn compute(
         input => input?,
     };
     if definition.mentions_secrets() {
-        execution.mark().await?;
+        execution.secret_nonce().await?;
     }
     let run = &execution.run.run.value;
     entries.started(&run.input_digest, run.retries + 1, now);
     execution.journal = journal.len();
     execution.journal_bytes = journal_bytes;
-    let given = Given {
+    let given = ComputationInput {
         definition,
         run_id: run.id.to_string(),
         input,
@@ -302,15 +301,15 @@ async fn compute(
         max_steps: execution.limits.steps_per_run,
         computing: execution.limits.computing,
         journal,
-        mark: run.mark.clone().unwrap_or_default(),
+        secret_nonce: run.secret_nonce.clone().unwrap_or_default(),
     };
     let computation = Computation::new(&app.sandbox, given);
-    let heard = follow::follow(&mut execution, computation, version, &mut entries, core).await?;
+    let heard = drive::drive(&mut execution, computation, version, &mut entries, core).await?;
     let outcome = match heard {
-        Heard::Ended(outcome) => outcome,
-        Heard::NoRoom => return execution.wait_for_room().await,
-        Heard::Cancelled => return Ok(Done::HadEnded),
-        Heard::Waits(until, awaited) => {
+        DriveOutcome::Ended(outcome) => outcome,
+        DriveOutcome::AtCapacity => return execution.wait_for_capacity().await,
+        DriveOutcome::Cancelled => return Ok(MessageOutcome::AlreadyEnded),
+        DriveOutcome::Waits(until, awaited) => {
             return execution
                 .leave(version, until, &awaited, &mut entries)
                 .await;
@@ -320,7 +319,7 @@ async fn compute(
         // Not written, since the end of the run includes it.
         let begun = execution.run.run.value.clone().begin(version, now);
         let Ok(begun) = begun else {
-            return Ok(Done::HadEnded);
+            return Ok(MessageOutcome::AlreadyEnded);
         };
         execution.run.run.value = begun;
     }

@@ -16,10 +16,10 @@ use aias_domain::{
 use aias_engine::journal::{Effect, Request};
 use aias_platform::{
     blobs::Object,
-    clock::new_mark,
-    entries::Entries,
+    clock::new_secret_nonce,
     queue::RunMessage,
-    runs::tell_parent,
+    run_log::RunLog,
+    runs::notify_parent,
     store::{self, Stored, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -27,14 +27,14 @@ use serde_json::Value;
 
 use crate::{
     App,
-    calls::{Call, Called},
-    execute::{Done, Error},
-    secrets::{self, Filled},
+    calls::{Call, StartedEffect},
+    execute::{Error, MessageOutcome},
+    secrets::{self, FilledRequest},
     subflow,
 };
 
 /// When the run is tried again after the plan did not allow another running run.
-const ROOM_AFTER: Duration = Duration::from_secs(5);
+const RETRY_AT_CAPACITY_AFTER: Duration = Duration::from_secs(5);
 
 /// The time reserved for the writes at the end of a run.
 pub(crate) const WRITES: Duration = Duration::from_secs(9);
@@ -49,7 +49,7 @@ const EARLY: SignedDuration = SignedDuration::from_secs(1);
 const LATE: SignedDuration = SignedDuration::from_secs(1);
 
 /// How often a run that waits for another run is checked, in case a message was lost.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+const CHECK_CHILD_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 pub(crate) struct Execution<'a> {
     pub(crate) app: &'a App,
@@ -111,11 +111,11 @@ impl<'a> Execution<'a> {
 
     /// Sets the nonce of the run's secret placeholders before anything that depends on it is
     /// written. The next claim includes it; a run that is already claimed is written again.
-    pub(crate) async fn mark(&mut self) -> Result<(), Error> {
-        if self.run.run.value.mark.is_some() {
+    pub(crate) async fn secret_nonce(&mut self) -> Result<(), Error> {
+        if self.run.run.value.secret_nonce.is_some() {
             return Ok(());
         }
-        self.run.run.value.mark = Some(new_mark());
+        self.run.run.value.secret_nonce = Some(new_secret_nonce());
         if self.claimed {
             self.store.save_run(&self.run).await?;
             self.written(self.run.clone());
@@ -135,12 +135,12 @@ impl<'a> Execution<'a> {
     }
 
     /// Leaves the run to a later message, because the plan does not allow another running run.
-    pub(crate) async fn wait_for_room(&self) -> Result<Done, Error> {
+    pub(crate) async fn wait_for_capacity(&self) -> Result<MessageOutcome, Error> {
         self.app
             .queue
-            .send_later(&self.message(), ROOM_AFTER)
+            .send_later(&self.message(), RETRY_AT_CAPACITY_AFTER)
             .await?;
-        Ok(Done::NoRoom)
+        Ok(MessageOutcome::AtCapacity)
     }
 
     fn message(&self) -> RunMessage {
@@ -153,10 +153,10 @@ impl<'a> Execution<'a> {
     }
 
     /// Faults a run that cannot be started.
-    pub(crate) async fn refuse(mut self, code: &str, title: &str) -> Result<Done, Error> {
+    pub(crate) async fn refuse(mut self, code: &str, title: &str) -> Result<MessageOutcome, Error> {
         let now = self.app.clock.now();
         let written = self.store.log_length(&self.run).await?;
-        let mut entries = Entries::new(written, 0, now, now);
+        let mut entries = RunLog::new(written, 0, now, now);
         let error = RunError::platform(
             code,
             title,
@@ -172,7 +172,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Whether the invocation ends before the run could use its CPU time and be written.
-    pub(crate) fn is_too_late(&self) -> bool {
+    pub(crate) fn lacks_time(&self) -> bool {
         self.left() < self.run_time() + WRITES
     }
 
@@ -182,13 +182,13 @@ impl<'a> Execution<'a> {
 
     /// Leaves the run to another invocation: by a new message, unless this message belongs to a run
     /// that was started.
-    pub(crate) async fn hand_on(&self) -> Result<Done, Error> {
+    pub(crate) async fn pass_on(&self) -> Result<MessageOutcome, Error> {
         let run = &self.run.run.value;
         if run.status == Status::Running {
-            return Err(Error::TooLate);
+            return Err(Error::NotEnoughTime);
         }
         self.app.queue.send(&self.message()).await?;
-        Ok(Done::HandedOn)
+        Ok(MessageOutcome::PassedOn)
     }
 
     /// The start of the run, if that is so much later than its acceptance that timeouts are
@@ -207,13 +207,13 @@ impl<'a> Execution<'a> {
     }
 
     /// Writes the log and the events so far.
-    pub(crate) async fn flush(&mut self, entries: &mut Entries) -> Result<(), Error> {
+    pub(crate) async fn flush(&mut self, entries: &mut RunLog) -> Result<(), Error> {
         let waiting = entries.take();
         self.write(&waiting).await
     }
 
     /// Writes the events, and the log unless it is written with the run, which is about to end.
-    async fn flush_at_end(&mut self, entries: &mut Entries) -> Result<(), Error> {
+    async fn flush_at_end(&mut self, entries: &mut RunLog) -> Result<(), Error> {
         let waiting = entries.take();
         if self.run.has_room_for(&waiting)? {
             self.run.log = waiting;
@@ -244,16 +244,16 @@ impl<'a> Execution<'a> {
         version: u32,
         until: Option<Timestamp>,
         awaited: &[RunId],
-        entries: &mut Entries,
-    ) -> Result<Done, Error> {
+        entries: &mut RunLog,
+    ) -> Result<MessageOutcome, Error> {
         self.flush(entries).await?;
         let now = self.app.clock.now();
         let awaits_run = !awaited.is_empty();
-        let look = awaits_run.then_some(now + LOOK_AGAIN);
+        let look = awaits_run.then_some(now + CHECK_CHILD_EVERY);
         let wakes_at = [until, look].into_iter().flatten().min();
         let run = self.run.run.value.clone();
         let Ok(run) = run.wait(version, wakes_at, awaits_run, now) else {
-            return Ok(Done::HadEnded);
+            return Ok(MessageOutcome::AlreadyEnded);
         };
         // The items of a waiting run are retained until it continues, and for another retention
         // period.
@@ -271,7 +271,7 @@ impl<'a> Execution<'a> {
         if self.any_ended(awaited).await? {
             self.app.queue.send(&self.message()).await?;
         }
-        Ok(Done::Waits)
+        Ok(MessageOutcome::Waits)
     }
 
     /// Whether one of the awaited runs ended before this run was written as waiting. Its message
@@ -309,17 +309,21 @@ impl<'a> Execution<'a> {
             Box::pin(async move {
                 match &effect.request {
                     Request::Http(request) => {
-                        let mark = run.mark.as_deref().unwrap_or_default();
-                        let answer = match secrets::fill(app, store, mark, request).await? {
+                        let secret_nonce = run.secret_nonce.as_deref().unwrap_or_default();
+                        let answer = match secrets::fill(app, store, secret_nonce, request).await? {
                             Err(answer) => answer,
-                            Ok(Filled { request, concealed }) => {
+                            Ok(FilledRequest {
+                                request,
+                                redactions,
+                            }) => {
                                 let (tenant, run) = (store.tenant_id(), run.id);
-                                let calling =
-                                    app.outbound.call(tenant, run, &effect, &request, concealed);
+                                let calling = app
+                                    .outbound
+                                    .call(tenant, run, &effect, &request, redactions);
                                 calling.await
                             }
                         };
-                        Ok(Called {
+                        Ok(StartedEffect {
                             child: None,
                             answer: Some(answer),
                         })
@@ -342,7 +346,7 @@ impl<'a> Execution<'a> {
         if delay > MAX_DELAY {
             let kept = self.run.expires_at;
             self.store
-                .set_wake(run.id, run.workflow_id, at, kept)
+                .schedule_wake(run.id, run.workflow_id, at, kept)
                 .await?;
             return Ok(());
         }
@@ -355,8 +359,8 @@ impl<'a> Execution<'a> {
     pub(crate) async fn end_completed(
         &mut self,
         output: &Value,
-        entries: &mut Entries,
-    ) -> Result<Done, Error> {
+        entries: &mut RunLog,
+    ) -> Result<MessageOutcome, Error> {
         let now = self.app.clock.now();
         let form = canonical::to_vec(output);
         let output_digest = canonical::digest(&form);
@@ -404,7 +408,7 @@ impl<'a> Execution<'a> {
         }
         let run = self.run.run.value.clone();
         let Ok(run) = run.complete(output_digest, vec![artifact], now) else {
-            return Ok(Done::HadEnded);
+            return Ok(MessageOutcome::AlreadyEnded);
         };
         self.run.run.value = run;
         self.save("completed").await
@@ -413,13 +417,13 @@ impl<'a> Execution<'a> {
     pub(crate) async fn end_faulted(
         &mut self,
         error: RunError,
-        entries: &mut Entries,
-    ) -> Result<Done, Error> {
+        entries: &mut RunLog,
+    ) -> Result<MessageOutcome, Error> {
         let now = self.app.clock.now();
         entries.faulted(&error, now);
         self.flush_at_end(entries).await?;
         let Ok(run) = self.run.run.value.clone().fault(error, now) else {
-            return Ok(Done::HadEnded);
+            return Ok(MessageOutcome::AlreadyEnded);
         };
         self.run.run.value = run;
         self.save("faulted").await
@@ -427,14 +431,16 @@ impl<'a> Execution<'a> {
 
     /// Writes the end of the run. On a conflict, another delivery or a caller has ended it, or this
     /// message is redelivered.
-    async fn save(&self, ended: &'static str) -> Result<Done, Error> {
+    async fn save(&self, ended: &'static str) -> Result<MessageOutcome, Error> {
         match self.store.save_run(&self.run).await {
             Ok(()) => {
-                tell_parent(&self.app.queue, self.store, &self.run.run.value).await?;
-                Ok(Done::Ended(ended))
+                notify_parent(&self.app.queue, self.store, &self.run.run.value).await?;
+                Ok(MessageOutcome::Ended(ended))
             }
             Err(store::Error::Conflict) => match self.store.run(self.run.run.value.id).await? {
-                Some(found) if found.run.value.status.is_terminal() => Ok(Done::HadEnded),
+                Some(found) if found.run.value.status.is_terminal() => {
+                    Ok(MessageOutcome::AlreadyEnded)
+                }
                 _ => Err(store::Error::Conflict.into()),
             },
             Err(error) => Err(error.into()),

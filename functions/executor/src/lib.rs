@@ -2,39 +2,41 @@
 //!
 //! ```text
 //! message ─▶ ┬ run ─────┐   version      engine       ┬ artifact ┐
-//!            ├ workflow ┼─▶ (kept) ─▶ (sandbox) ───▶ │          ├─▶ the run, completed
+//!            ├ workflow ┼─▶ (cached) ─▶ (sandbox) ─▶ │          ├─▶ the run, completed
 //!            └ tenant ──┘                             └ log ─────┘
 //! ```
-//! The workflow and the tenant are read once for all messages of a batch. A workflow that only
-//! computes needs no claim and no write before its end; that end is one conditional write. One that
-//! asks for something claims itself first, so that its phase, its version and its log can be seen; so
-//! does one that computes longer than a second, and one that is delivered again. When the process dies
-//! between two calls:
 //!
-//! | died after | is left | the next delivery |
+//! The workflow and the tenant are read once for all messages of a batch. A run without calls
+//! that ends within a second is written only at its end, in one conditional write. A run that makes
+//! a call, takes longer, or is redelivered is claimed first: it is written as `running`, with its
+//! version and its log.
+//!
+//! If the process dies between two calls, the message is redelivered:
+//!
+//! | died after | remains | the next delivery |
 //! |---|---|---|
 //! | reading, computing | nothing | computes again, to the same bytes |
-//! | a call went out | nothing of its answer | calls again, by the same `Idempotency-Key` |
-//! | an answer's entry in the journal | the entry | goes on from it |
-//! | a child run began | the child | finds it by its id, which is made of the parent's |
-//! | the run was left waiting | a waiting run that nobody asks for | has it asked for |
-//! | the artifact | an object named by its digest | finds it there, as it is |
-//! | chunks of a long log, the events | those of a run that has not ended | computes the same, writes none twice |
-//! | the run | everything | finds it ended, and tells the run that waits for it |
+//! | a call was sent | nothing of its response | sends it again, with the same `Idempotency-Key` |
+//! | the result was appended to the journal | the entry | continues from it |
+//! | a child run was created | the child | finds it by its id, which is derived from the parent's |
+//! | the run was written as waiting | a waiting run without a wake-up | schedules the wake-up |
+//! | the artifact | an object whose key has its digest | finds it |
+//! | chunks of a long log, events | those of a run that has not ended | computes the same, writes none twice |
+//! | the run | everything | finds it ended, and sends the message of the parent |
 //!
-//! Two executors of one run write to the same places of its journal: the second finds its place taken
-//! and stops. A run that waits is asked for by a message with a delay, or, when it waits for longer
-//! than a message can, by the reconciler; meanwhile it is nothing but items in the table. Near the end
-//! of this environment's time a run is left the same way, to go on at once elsewhere.
+//! Two executors of one run append to the same index of its journal: the second finds it taken and
+//! stops. A waiting run continues by a delayed message, or, if it waits longer than the maximum
+//! delay, by the reconciler; until then it exists only as items in the table. A run that needs more
+//! time than the invocation has left is passed on the same way, without a delay.
 //!
-//! One that was begun [`aias_domain::run::MAX_ATTEMPTS`] times and neither ended nor waited is what
-//! ends its executor: it is faulted without being begun again.
+//! A run that was started [`aias_domain::run::MAX_ATTEMPTS`] times and neither ended nor waited is
+//! considered the cause of its executors' deaths. It is faulted without being started again.
 
+mod batch_cache;
 mod calls;
+mod drive;
 mod execute;
 mod execution;
-mod follow;
-mod reads;
 mod secrets;
 mod subflow;
 
@@ -43,7 +45,6 @@ use std::time::SystemTime;
 use aias_domain::plan::COMPUTING;
 use aias_platform::{
     aws::SdkConfig,
-    batch::{self, SqsBatchResponse, SqsEvent},
     blobs::Blobs,
     clock::Clock,
     config::Env,
@@ -52,6 +53,7 @@ use aias_platform::{
     queue::Queue,
     runs::Intake,
     secrets::Keyrings,
+    sqs::{self, SqsBatchResponse, SqsEvent},
     store::{MAX_INLINE_ARTIFACT, Store},
 };
 use aias_sandbox::Sandbox;
@@ -140,8 +142,8 @@ impl App {
 
 /// Executes a batch. Messages that cannot be started before `deadline` are sent again.
 pub async fn handle(app: &App, event: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
-    let reads = reads::Reads::default();
-    batch::each(event, |record| {
+    let reads = batch_cache::BatchCache::default();
+    sqs::each(event, |record| {
         execute::execute(app, &reads, record, deadline)
     })
     .await

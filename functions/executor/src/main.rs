@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use aias_platform::{aws, batch::SqsEvent, config::Env, telemetry};
+use aias_platform::{aws, config::Env, sqs::SqsEvent, telemetry};
 use executor::{App, handle};
 use lambda_runtime::{LambdaEvent, run, service_fn};
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aias_domain::secret::{SecretName, names_in, put_in};
-use aias_engine::journal::{Answer, Authentication, Failure, HttpRequest, OAuth2};
+use aias_domain::secret::{SecretName, fill_placeholders, placeholder_names};
+use aias_engine::journal::{Authentication, EffectResult, Failure, HttpRequest, OAuth2};
 use aias_platform::{
-    outbound::Concealed,
+    outbound::Redactions,
     secrets::Keyrings,
     store::{self, TenantStore},
     tenant_secrets,
@@ -26,15 +26,15 @@ pub(crate) enum Error {
 }
 
 /// A request that is ready to be sent, and the strings to redact from its response.
-pub(crate) struct Filled {
+pub(crate) struct FilledRequest {
     pub(crate) request: HttpRequest,
-    pub(crate) concealed: Concealed,
+    pub(crate) redactions: Redactions,
 }
 
-impl std::fmt::Debug for Filled {
+impl std::fmt::Debug for FilledRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The request contains secret values.
-        f.write_str("Filled")
+        f.write_str("FilledRequest")
     }
 }
 
@@ -53,9 +53,9 @@ enum Spelling {
 pub(crate) async fn fill(
     app: &App,
     store: &TenantStore<'_>,
-    mark: &str,
+    secret_nonce: &str,
     request: &HttpRequest,
-) -> Result<Result<Filled, Answer>, Error> {
+) -> Result<Result<FilledRequest, EffectResult>, Error> {
     let mut request = request.clone();
     let mut names = BTreeSet::new();
     if let Some(Authentication::Secret { name, .. }) = &request.authentication
@@ -64,14 +64,17 @@ pub(crate) async fn fill(
         names.insert(name);
     }
     // A run without a nonce uses no secret.
-    if !mark.is_empty() {
+    if !secret_nonce.is_empty() {
         for (text, _) in texts(&mut request) {
-            names.extend(names_in(text, mark));
+            names.extend(placeholder_names(text, secret_nonce));
         }
     }
-    let mut concealed = Concealed::default();
+    let mut redactions = Redactions::default();
     if names.is_empty() {
-        return Ok(Ok(Filled { request, concealed }));
+        return Ok(Ok(FilledRequest {
+            request,
+            redactions,
+        }));
     }
     let values = match values(store, &app.keyrings, names).await? {
         Ok(values) => values,
@@ -80,7 +83,7 @@ pub(crate) async fn fill(
             return Ok(Err(failed("authentication", 401, detail)));
         }
     };
-    values.values().for_each(|value| concealed.add(value));
+    values.values().for_each(|value| redactions.add(value));
     if let Some(Authentication::Secret { scheme, name }) = &request.authentication {
         let value = name.parse().ok().and_then(|name| values.get(&name));
         match aias_engine::of_secret(scheme, value.unwrap_or(&Value::Null)) {
@@ -92,14 +95,17 @@ pub(crate) async fn fill(
         }
     }
     for (text, spelling) in texts(&mut request) {
-        let filled = put_in(text, mark, |name| {
+        let filled = fill_placeholders(text, secret_nonce, |name| {
             Ok::<_, ()>(spelled(&values, name, spelling))
         });
         if let Ok(filled) = filled {
             *text = filled;
         }
     }
-    Ok(Ok(Filled { request, concealed }))
+    Ok(Ok(FilledRequest {
+        request,
+        redactions,
+    }))
 }
 
 async fn values(
@@ -123,13 +129,13 @@ async fn values(
     Ok(Ok(values))
 }
 
-fn failed(kind: &str, status: u16, detail: String) -> Answer {
+fn failed(kind: &str, status: u16, detail: String) -> EffectResult {
     let title = if status == 401 {
         "Authentication Error"
     } else {
         "Configuration Error"
     };
-    Answer::Failed(Failure {
+    EffectResult::Failed(Failure {
         kind: kind.to_owned(),
         status,
         title: title.to_owned(),

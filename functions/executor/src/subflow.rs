@@ -12,15 +12,15 @@ use aias_domain::{
     id::RunId,
     run::{MAX_CHILDREN, MAX_DEPTH, Run, Status, Trigger},
 };
-use aias_engine::journal::{Answer, Effect, Failure, Subflow};
+use aias_engine::journal::{Effect, EffectResult, Failure, Subflow};
 use aias_platform::{
-    runs::{NotAdmitted, Prepared, new_run, read_artifact},
+    runs::{AdmissionRefusal, SerializedInput, new_run, read_artifact},
     store::{StoredRun, TenantStore},
 };
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::{App, calls::Called, execute::Error};
+use crate::{App, calls::StartedEffect, execute::Error};
 
 /// The most attempts to admit a child when the event rate is exceeded.
 const ATTEMPTS: usize = 20;
@@ -34,8 +34,8 @@ pub(crate) fn child_id(parent: RunId, effect: &Effect) -> RunId {
     RunId::new(effect.asked_at, random)
 }
 
-fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> Answer {
-    Answer::Failed(Failure {
+fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> EffectResult {
+    EffectResult::Failed(Failure {
         kind: kind.to_owned(),
         status,
         title: title.to_owned(),
@@ -44,8 +44,8 @@ fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> An
 }
 
 /// The result of an effect without a child.
-fn refused(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> Called {
-    Called {
+fn refused(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> StartedEffect {
+    StartedEffect {
         child: None,
         answer: Some(failed(kind, status, title, detail)),
     }
@@ -59,7 +59,7 @@ pub(crate) async fn run(
     limits: &aias_domain::plan::Limits,
     effect: &Effect,
     subflow: &Subflow,
-) -> Result<Called, Error> {
+) -> Result<StartedEffect, Error> {
     let id = child_id(parent.id, effect);
     if let Some(child) = store.run(id).await? {
         if child.run.value.status == Status::Pending {
@@ -87,20 +87,20 @@ pub(crate) async fn run(
     for attempt in 0.. {
         match app.intake.admit(store, limits, app.clock.now()).await? {
             Ok(()) => break,
-            Err(NotAdmitted::RateFull { .. }) if attempt < ATTEMPTS => {
+            Err(AdmissionRefusal::RateExceeded { .. }) if attempt < ATTEMPTS => {
                 sleep(Duration::from_secs(1)).await;
             }
-            Err(NotAdmitted::RateFull { .. }) => {
+            Err(AdmissionRefusal::RateExceeded { .. }) => {
                 let detail = "the event rate of the plan is exceeded";
                 return Ok(refused("runtime", 429, "Too Many Requests", detail));
             }
-            Err(NotAdmitted::MonthFull(_)) => {
+            Err(AdmissionRefusal::QuotaExceeded(_)) => {
                 let detail = "the monthly run quota is used up";
                 return Ok(refused("runtime", 402, "Plan Limit Exceeded", detail));
             }
         }
     }
-    let input = Prepared::new(&subflow.input)?;
+    let input = SerializedInput::new(&subflow.input)?;
     let trigger = Trigger::Workflow {
         parent_run_id: parent.id,
         parent_workflow_id: parent.workflow_id,
@@ -110,9 +110,9 @@ pub(crate) async fn run(
     };
     let digest = input.digest.clone();
     let child = Run::pending(id, workflow.id, Some(version), trigger, digest);
-    let input = app.intake.place(store, input).await?;
+    let input = app.intake.store_input(store, input).await?;
     let child = new_run(child, input, limits.retention_days);
-    app.intake.begin(store, &child).await?;
+    app.intake.create_run(store, &child).await?;
     result(app, store, &child, subflow.wait).await
 }
 
@@ -122,13 +122,13 @@ async fn result(
     store: &TenantStore<'_>,
     child: &StoredRun,
     awaited: bool,
-) -> Result<Called, Error> {
+) -> Result<StartedEffect, Error> {
     let answer = if awaited {
         ended(app, store, child).await?
     } else {
-        Some(Answer::Output(Value::Null))
+        Some(EffectResult::Output(Value::Null))
     };
-    Ok(Called {
+    Ok(StartedEffect {
         child: Some(child.run.value.id),
         answer,
     })
@@ -139,7 +139,7 @@ async fn ended(
     app: &App,
     store: &TenantStore<'_>,
     stored: &StoredRun,
-) -> Result<Option<Answer>, Error> {
+) -> Result<Option<EffectResult>, Error> {
     let child = &stored.run.value;
     let failed = |kind: &str, status: u16, title: &str, detail: String| {
         Some(failed(kind, status, title, detail))
@@ -174,7 +174,7 @@ async fn ended(
                 format!("{} has no output", child.id),
             ),
             Some(artifact) => match output(app, store, stored, artifact).await? {
-                Some(output) => Some(Answer::Output(output)),
+                Some(output) => Some(EffectResult::Output(output)),
                 None => failed(
                     "runtime",
                     500,

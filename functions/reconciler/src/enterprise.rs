@@ -7,9 +7,9 @@ use aias_domain::{
     tenant::Tenant,
 };
 use aias_platform::{
+    apply_plan::apply_plan,
     http::shown,
-    settle::settle,
-    store::{Proof, Refused, plan_entry},
+    store::{Proof, TransactionError, plan_entry},
 };
 use serde::Deserialize;
 
@@ -19,12 +19,12 @@ use crate::App;
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enterprise {
-    enterprise: Wish,
+    enterprise: EnterpriseChange,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct EnterpriseChange {
     tenant_id: TenantId,
     /// The limits that differ from those of the plan; null removes the plan.
     limits: Option<Overrides>,
@@ -32,33 +32,33 @@ struct Wish {
 
 /// Why the plan was not set.
 #[derive(Debug, thiserror::Error)]
-pub enum NotSet {
+pub enum EnterpriseError {
     #[error("there is no tenant {0}")]
     NoTenant(TenantId),
     /// The table is unavailable, or the tenant was changed concurrently.
     #[error("the plan is not set")]
-    Store(#[from] Refused),
+    Store(#[from] TransactionError),
 }
 
 /// Sets or removes the enterprise plan.
 pub(crate) async fn set(
     app: &App,
     Enterprise { enterprise: wish }: Enterprise,
-) -> Result<(), NotSet> {
+) -> Result<(), EnterpriseError> {
     let tenant_id = wish.tenant_id;
     let now = app.clock.now();
     let store = app.intake.store.tenant(Proof::of_operator(tenant_id));
-    let Some(read) = store.tenant().await.map_err(Refused::Store)? else {
-        return Err(NotSet::NoTenant(tenant_id));
+    let Some(read) = store.tenant().await.map_err(TransactionError::Store)? else {
+        return Err(EnterpriseError::NoTenant(tenant_id));
     };
     let mut plan = read.value.plan;
-    let before = plan::limits(&read.value, now).shards;
+    let before = read.value.limits(now).shards;
     let before_limits = read.value.enterprise;
     let after = Tenant {
         enterprise: wish.limits,
         ..read.value
     };
-    if plan::limits(&after, now).shards < before {
+    if after.limits(now).shards < before {
         // The monthly count continues in all shards.
         plan.wide_until = Some(plan::month_end(now));
     }
@@ -66,7 +66,9 @@ pub(crate) async fn set(
     let entry = plan_entry(Actor::Operator, tenant_id, now, was, is);
     let audited = store.audited(&entry);
     audited.save_enterprise(wish.limits, plan, now).await?;
-    settle(&store, now).await.map_err(Refused::Store)?;
+    apply_plan(&store, now)
+        .await
+        .map_err(TransactionError::Store)?;
     tracing::info!(%tenant_id, "an operator has set a tenant's plan");
     Ok(())
 }

@@ -14,12 +14,12 @@
 //! * **A dead-lettered message:** its run is faulted with the reason, and can be retried. A message
 //!   that cannot be parsed stays in the queue for an operator.
 
-mod dead;
-mod due;
+mod dead_letters;
 mod enterprise;
 mod meter;
+mod pending;
 mod resume;
-mod stuck;
+mod scheduled_tasks;
 mod wake;
 
 use std::time::Duration;
@@ -27,18 +27,18 @@ use std::time::Duration;
 use aias_billing::Stripe;
 use aias_platform::{
     aws::SdkConfig,
-    batch::{self, SqsBatchResponse, SqsEvent},
     blobs::Blobs,
     clock::Clock,
     config::Env,
     queue::Queue,
     runs::Intake,
     secrets::Secret,
+    sqs::{self, SqsBatchResponse, SqsEvent},
     store::Store,
 };
 use serde::Deserialize;
 
-pub use enterprise::{Enterprise, NotSet};
+pub use enterprise::{Enterprise, EnterpriseError};
 
 #[derive(Debug)]
 pub struct App {
@@ -100,17 +100,19 @@ pub struct Schedule {
 /// # Errors
 ///
 /// Only for an operator, who sees the response.
-pub async fn handle(app: &App, event: Event) -> Result<SqsBatchResponse, NotSet> {
+pub async fn handle(app: &App, event: Event) -> Result<SqsBatchResponse, EnterpriseError> {
     match event {
-        Event::Dead(event) => Ok(batch::each(event, |record| dead::bury(app, record)).await),
+        Event::Dead(event) => {
+            Ok(sqs::each(event, |record| dead_letters::fault_run(app, record)).await)
+        }
         Event::Enterprise(wish) => {
             enterprise::set(app, wish).await?;
             Ok(SqsBatchResponse::default())
         }
         Event::Schedule(_) => {
-            wake::ask(app).await;
-            due::do_all(app).await;
-            stuck::ask_again(app).await;
+            wake::send_wakeups(app).await;
+            scheduled_tasks::run_all(app).await;
+            pending::resend_pending(app).await;
             Ok(SqsBatchResponse::default())
         }
     }

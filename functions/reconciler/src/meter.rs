@@ -7,7 +7,7 @@
 //! (`<tenant>.<hour>.<from>-<to>`). If the process dies in between, the same report is sent again,
 //! and Stripe counts an identifier once.
 
-use aias_billing::Metered;
+use aias_billing::MeterReport;
 use aias_platform::store::{Error as StoreError, Hour, Meter, Report, Stored, Task, TenantStore};
 use jiff::{SignedDuration, Timestamp};
 
@@ -22,7 +22,7 @@ pub(crate) enum Error {
 }
 
 /// How long after its end an hour is counted.
-const LOOKS: [SignedDuration; 4] = [
+const PASSES: [SignedDuration; 4] = [
     SignedDuration::from_mins(10),
     SignedDuration::from_hours(24),
     SignedDuration::from_hours(24 * 7),
@@ -42,11 +42,15 @@ fn hour_of(at: Timestamp) -> Timestamp {
 /// Reports a tenant's completed runs, if that is scheduled.
 pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Error> {
     let now = app.clock.now();
-    let Some(wish) = store.due(Task::Meter).await?.filter(|wish| wish.at <= now) else {
+    let Some(wish) = store
+        .task_schedule(Task::Meter)
+        .await?
+        .filter(|wish| wish.at <= now)
+    else {
         return Ok(());
     };
     let account = store.account().await?.value;
-    let entitled = account.entitled();
+    let entitled = account.plan_grant();
     let payer = entitled
         .subscription
         .filter(|own| own.state.status.is_live())
@@ -54,13 +58,13 @@ pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Erro
     let customer = payer.clone().or(account.customer_id);
     let mut own = store.meter().await?.unwrap_or_else(|| Stored {
         value: Meter {
-            next: vec![hour_of(now); LOOKS.len()],
+            next: vec![hour_of(now); PASSES.len()],
             paused: true,
         },
         version: 0,
     });
     let Some(customer) = customer else {
-        return Ok(store.done(Task::Meter, &wish, None).await?);
+        return Ok(store.finish_task(Task::Meter, &wish, None).await?);
     };
     if payer.is_some() && own.value.paused {
         // Runs without a subscription are not reported.
@@ -72,13 +76,15 @@ pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Erro
     let looked = look(app, store, &customer, &mut own.value, now).await;
     store.save_meter(&own).await?;
     looked?;
-    Ok(store.done(Task::Meter, &wish, next(&own.value)).await?)
+    Ok(store
+        .finish_task(Task::Meter, &wish, next(&own.value))
+        .await?)
 }
 
 /// When the next hour must be counted; none if metering has stopped and all hours are complete.
 fn next(meter: &Meter) -> Option<Timestamp> {
     let first = meter.next.first().copied();
-    let due = meter.next.iter().zip(LOOKS).enumerate();
+    let due = meter.next.iter().zip(PASSES).enumerate();
     due.filter(|(look, (hour, _))| {
         if *look == 0 {
             !meter.paused
@@ -99,7 +105,7 @@ async fn look(
 ) -> Result<(), Error> {
     let mut left = MAX_HOURS;
     let first = meter.next.first().copied().unwrap_or(now);
-    for (look, (hour, delay)) in meter.next.iter_mut().zip(LOOKS).enumerate() {
+    for (look, (hour, delay)) in meter.next.iter_mut().zip(PASSES).enumerate() {
         if look == 0 && meter.paused {
             continue;
         }
@@ -164,7 +170,7 @@ async fn send(
         report.from,
         report.to
     );
-    let metered = Metered {
+    let metered = MeterReport {
         customer_id: customer,
         value: report.to - report.from,
         identifier: &identifier,

@@ -26,7 +26,7 @@ enum End {
     /// No suspended run is left.
     Empty,
     /// The monthly run quota is used up.
-    MonthFull,
+    QuotaExceeded,
     /// The event rate is used up, or the time of the pass.
     Later,
 }
@@ -38,22 +38,26 @@ pub(crate) async fn resume(
     until: Timestamp,
 ) -> Result<(), Error> {
     let now = app.clock.now();
-    let Some(wish) = store.due(Task::Resume).await?.filter(|wish| wish.at <= now) else {
+    let Some(wish) = store
+        .task_schedule(Task::Resume)
+        .await?
+        .filter(|wish| wish.at <= now)
+    else {
         return Ok(());
     };
     let Some(tenant) = store.tenant().await?.map(|tenant| tenant.value) else {
-        return store.done(Task::Resume, &wish, None).await;
+        return store.finish_task(Task::Resume, &wish, None).await;
     };
-    let limits = plan::limits(&tenant, now);
+    let limits = tenant.limits(now);
     let (end, count) = pass(app, store, &limits, until).await?;
     tracing::info!(tenant_id = %tenant.id, count, "suspended runs were resumed");
     let now = app.clock.now();
     let next = match end {
         End::Empty => None,
-        End::MonthFull => Some(plan::month_end(now)),
+        End::QuotaExceeded => Some(plan::month_end(now)),
         End::Later => Some(now),
     };
-    store.done(Task::Resume, &wish, next).await
+    store.finish_task(Task::Resume, &wish, next).await
 }
 
 async fn pass(
@@ -69,10 +73,12 @@ async fn pass(
             return Ok((End::Empty, count));
         }
         for run in held {
-            match go_on(app, store, limits, run).await? {
-                Went::On => count += 1,
-                Went::Not(Admission::MonthFull(_)) => return Ok((End::MonthFull, count)),
-                Went::Not(Admission::RateFull(_) | Admission::Admitted(..)) => {
+            match resume_run(app, store, limits, run).await? {
+                ResumeResult::Resumed => count += 1,
+                ResumeResult::Refused(Admission::QuotaExceeded(_)) => {
+                    return Ok((End::QuotaExceeded, count));
+                }
+                ResumeResult::Refused(Admission::RateExceeded(_) | Admission::Admitted(..)) => {
                     let now = app.clock.now();
                     let left = Window::of(now).left_seconds;
                     let wait = Duration::from_secs(u64::try_from(left).unwrap_or(1));
@@ -90,31 +96,31 @@ async fn pass(
     }
 }
 
-enum Went {
-    On,
-    Not(Admission),
+enum ResumeResult {
+    Resumed,
+    Refused(Admission),
 }
 
 /// Resumes one run. If the process dies after any step, the next pass finds the run in the list and
 /// repeats the remaining steps.
-async fn go_on(
+async fn resume_run(
     app: &App,
     store: &TenantStore<'_>,
     limits: &Limits,
     id: RunId,
-) -> Result<Went, Error> {
+) -> Result<ResumeResult, Error> {
     let Some(mut run) = store.run(id).await? else {
         store.delete_suspended(id).await?;
-        return Ok(Went::On);
+        return Ok(ResumeResult::Resumed);
     };
     if run.run.value.status == Status::Suspended {
         let now = app.clock.now();
         let admission = app.intake.gate.admit(store, limits, now).await?;
         let Admission::Admitted(place, _) = admission else {
-            return Ok(Went::Not(admission));
+            return Ok(ResumeResult::Refused(admission));
         };
         let Ok(value) = run.run.value.clone().resume() else {
-            return Ok(Went::On);
+            return Ok(ResumeResult::Resumed);
         };
         let next = StoredRun {
             run: Stored {
@@ -131,8 +137,8 @@ async fn go_on(
                 return Err(error);
             };
             // The run was cancelled concurrently.
-            store.unadmit(place).await?;
-            return Ok(Went::On);
+            store.revert_admission(place).await?;
+            return Ok(ResumeResult::Resumed);
         }
         run = next;
     }
@@ -146,5 +152,5 @@ async fn go_on(
         })?;
     }
     store.delete_suspended(id).await?;
-    Ok(Went::On)
+    Ok(ResumeResult::Resumed)
 }

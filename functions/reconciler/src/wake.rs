@@ -5,7 +5,7 @@ use std::time::Duration;
 use aias_platform::{
     queue::{self, RunMessage},
     store::{self, Wake},
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 use futures_util::{StreamExt as _, stream};
 use jiff::SignedDuration;
@@ -28,11 +28,11 @@ enum Error {
 
 /// Sends the message of each run that continues within the longest delay. A failure affects only
 /// one run.
-pub(crate) async fn ask(app: &App) {
+pub(crate) async fn send_wakeups(app: &App) {
     let wakes = match app.intake.store.wakes(app.clock.now(), AHEAD).await {
         Ok(wakes) => wakes,
         Err(error) => {
-            tracing::error!(error = %Chain(&error), "the ends of waits cannot be read");
+            tracing::error!(error = %ErrorChain(&error), "the ends of waits cannot be read");
             return;
         }
     };
@@ -40,7 +40,7 @@ pub(crate) async fn ask(app: &App) {
         .for_each_concurrent(AT_ONCE, |wake| async move {
             if let Err(error) = one(app, wake).await {
                 let run_id = wake.run_id;
-                tracing::error!(%run_id, error = %Chain(&error), "a waiting run was not asked for");
+                tracing::error!(%run_id, error = %ErrorChain(&error), "a waiting run was not asked for");
             }
         })
         .await;
@@ -59,5 +59,5 @@ async fn one(app: &App, wake: Wake) -> Result<(), Error> {
     let delay = wake.at.duration_since(app.clock.now()).as_secs() + 1;
     let delay = Duration::from_secs(u64::try_from(delay).unwrap_or_default().min(900));
     app.intake.queue.send_later(&message, delay).await?;
-    Ok(store.unset_wake(&wake).await?)
+    Ok(store.delete_wake(&wake).await?)
 }

@@ -12,7 +12,7 @@ use aias_platform::{
         openapi, response::object, retry_on_conflict,
     },
     journal,
-    runs::{Prepared, RunAccepted, RunView, expiry, new_run, read_input, tell_parent},
+    runs::{RunAccepted, RunView, SerializedInput, expiry, new_run, notify_parent, read_input},
     store::{Stored, StoredRun, TenantStore},
 };
 use axum::http::{StatusCode, header::LOCATION};
@@ -67,10 +67,10 @@ pub(crate) async fn cancel_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
     if cancelled.is_err() {
         // The process that ended the run may have died before sending the parent's message.
         let ended = find(&store, id).await?;
-        tell_parent(queue, &store, &ended.run.value).await?;
+        notify_parent(queue, &store, &ended.run.value).await?;
     }
     let cancelled = cancelled?;
-    tell_parent(queue, &store, &cancelled.run.value).await?;
+    notify_parent(queue, &store, &cancelled.run.value).await?;
     object(StatusCode::OK, &RunView::new(&cancelled.run.value))
 }
 
@@ -168,7 +168,7 @@ pub(crate) async fn replay_run(
         }
         let input = read_input(&store, &intake.blobs, &original.input).await?;
         intake.admit(&store, limits, ctx.now).await??;
-        let input = Prepared::new(&input)?;
+        let input = SerializedInput::new(&input)?;
         let run_id = RunId::new(ctx.now, random_id());
         let trigger = Trigger::Replay {
             replay_of: original.run.value.id,
@@ -176,11 +176,11 @@ pub(crate) async fn replay_run(
         let digest = input.digest.clone();
         let run = Run::pending(run_id, workflow_id, Some(version), trigger, digest);
         // Stored again, so that it is retained as long as the new run.
-        let input = intake.place(&store, input).await?;
+        let input = intake.store_input(&store, input).await?;
         let run = new_run(run, input, limits.retention_days);
         let response = RunAccepted::respond(run_id)?;
         let sealed = once.sealed(&response)?;
-        let accepted = intake.begin_once(&store, &run, sealed).await?;
+        let accepted = intake.create_run_once(&store, &run, sealed).await?;
         once.finish(accepted, response, limits)
     };
     ctx.once(&body.bytes, create).await

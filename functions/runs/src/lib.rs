@@ -14,13 +14,13 @@ use aias_platform::{
     blobs::{Blobs, Object},
     config::Env,
     definitions::Definitions,
-    entries::EntryView,
     http::{
         Api, Authenticated as _, Context, HasApi, List, NoFilter, PageParams, Path, Problem,
         Result, Viewer, openapi,
         response::{found, object, text},
     },
     queue::Queue,
+    run_log::LogEntryView,
     runs::{Intake, RunView, read_input},
     store::{Cursor, Input, Listing, Page, RunFilter, StoredRun, TenantStore},
 };
@@ -257,7 +257,7 @@ async fn list_events(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) ->
     path = "/api/runs/{id}/logs",
     tag = "runs",
     params(("id" = RunId, Path), PageParams),
-    responses((status = 200, description = "A page", body = openapi::Page<EntryView>)),
+    responses((status = 200, description = "A page", body = openapi::Page<LogEntryView>)),
     extensions(("x-role" = json!("viewer"))),
 )]
 async fn list_logs(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) -> Result {
@@ -265,5 +265,5 @@ async fn list_logs(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) -> R
     let run = find(&store, id).await?;
     let entries = async |from, limit| Ok(store.log(&run, from, limit).await?);
     let fetch = async |listing| numbered(listing, entries, |entry| entry.seq).await;
-    ctx.page(fetch, EntryView::from).await
+    ctx.page(fetch, LogEntryView::from).await
 }

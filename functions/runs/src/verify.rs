@@ -13,7 +13,7 @@ use aias_platform::{
     journal,
     runs::read_input,
 };
-use aias_sandbox::{Computation, Given, Told};
+use aias_sandbox::{Computation, ComputationInput, Report};
 use axum::http::StatusCode;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -95,7 +95,7 @@ pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
             "the run's journal is too large to be verified in a request",
         ));
     }
-    let given = Given {
+    let given = ComputationInput {
         definition,
         run_id: run.id.to_string(),
         input: input?,
@@ -103,7 +103,7 @@ pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
         max_steps: ctx.caller.limits.steps_per_run,
         computing: ctx.caller.limits.computing,
         journal,
-        mark: run.mark.clone().unwrap_or_default(),
+        secret_nonce: run.secret_nonce.clone().unwrap_or_default(),
     };
     let actual = actual(Computation::new(&ctx.app.sandbox, given)).await?;
     let verification = RunVerification {
@@ -120,9 +120,9 @@ async fn actual(mut computation: Computation<'_>) -> Result<Option<String>> {
     let computed = async {
         loop {
             match computation.next().await {
-                Told::Step(_) | Told::Emitted(..) => {}
-                Told::Asked(_) => return Ok(None),
-                Told::Ended(outcome) => {
+                Report::Step(_) | Report::Emitted(..) => {}
+                Report::PendingEffects(_) => return Ok(None),
+                Report::Ended(outcome) => {
                     return match *outcome {
                         Ok(output) => Ok(Some(canonical::digest(&canonical::to_vec(&output)))),
                         Err(error) if error.instance.is_some() => Ok(Some(digest_of(&error))),

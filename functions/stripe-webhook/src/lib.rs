@@ -1,24 +1,25 @@
-//! Takes Stripe's events: verified over the raw body, applied once, answered `200` only when the
-//! effect is stored.
+//! Receives Stripe events: verified over the raw body, applied once, `200` only when the effect is
+//! stored.
 //!
 //! ```text
-//! signature ─▶ read ─▶ whose? ─▶ the account takes it in ─(doubt)─▶ Stripe is asked
-//!                                             │
-//!               one transaction: event applied · account · plan · wish to settle
-//!                                             │
-//!                        settle: things disabled or enabled, held runs go on ─▶ 200
+//! signature ─▶ parse ─▶ tenant ─▶ apply to the account ─(ambiguous)─▶ query Stripe
+//!                                          │
+//!    one transaction: event id · account · plan · scheduled task
+//!                                          │
+//!    apply the plan: objects disabled or enabled, suspended runs resumed ─▶ 200
 //! ```
-//! Stripe sends an event until it gets a `200`. When the process dies between two calls:
 //!
-//! | died after | is left | the next delivery |
+//! Stripe retries an event until it gets a `200`. If the process dies between two calls:
+//!
+//! | died after | remains | the next delivery |
 //! |---|---|---|
-//! | the question to Stripe | nothing | begins again |
-//! | the transaction | a wish to settle | finds the event applied, and settles |
-//! | a part of settling | the same wish | settles the rest |
+//! | the query to Stripe | nothing | starts again |
+//! | the transaction | a scheduled task | finds the event applied, and applies the plan |
+//! | part of applying the plan | the same task | applies the rest |
 //!
-//! What is not delivered again, the reconciler settles.
+//! If Stripe does not retry, the reconciler runs the scheduled task.
 
-mod apply;
+mod apply_stripe_event;
 
 use aias_billing::{
     Stripe,
@@ -29,7 +30,7 @@ use aias_platform::{
     clock::Clock,
     config::Env,
     http::{Head, Problem, RawBody, Result, kinds, response::json},
-    secrets::{Rotating, Secret},
+    secrets::{RotatingSecret, Secret},
     store::Store,
 };
 use axum::{extract::State, http::StatusCode};
@@ -42,7 +43,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub struct App {
     store: Store,
     stripe: Stripe,
-    secrets: Secret<Rotating>,
+    secrets: Secret<RotatingSecret>,
     clock: Clock,
 }
 
@@ -67,7 +68,12 @@ impl App {
     }
 
     #[must_use]
-    pub fn new(store: Store, stripe: Stripe, secrets: Secret<Rotating>, clock: Clock) -> Self {
+    pub fn new(
+        store: Store,
+        stripe: Stripe,
+        secrets: Secret<RotatingSecret>,
+        clock: Clock,
+    ) -> Self {
         Self {
             store,
             stripe,
@@ -137,7 +143,7 @@ async fn receive_stripe_event(
         tracing::error!(code = "stripe-event-unreadable", error = %error, "a signed event cannot be parsed");
         Problem::new(&kinds::BAD_EVENT)
     })?;
-    let outcome = apply::apply(&app, &event).await?;
+    let outcome = apply_stripe_event::apply(&app, &event).await?;
     tracing::info!(
         code = outcome.code(),
         event_id = event.id,

@@ -2,8 +2,8 @@
 
 use aias_domain::{
     id::{KeyId, TenantId},
+    name::Name,
     tenant::{ApiKey, Role, may_manage},
-    text::Name,
 };
 use aias_platform::{
     clock::{random_id, random_secret},

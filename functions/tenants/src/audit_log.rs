@@ -2,8 +2,8 @@
 
 use aias_domain::{
     audit::{Actor, Entry, Target},
-    event::text_of,
     id::{AuditId, TenantId},
+    timestamp,
 };
 use aias_platform::{
     http::{Admin, Api, List, NoFilter, PageParams, Result, openapi},
@@ -35,7 +35,7 @@ pub(crate) struct EntryView {
 fn view(entry: Entry) -> EntryView {
     EntryView {
         id: entry.id,
-        time: text_of(entry.at),
+        time: timestamp::format(entry.at),
         actor: entry.actor,
         action: entry.action,
         target: entry.target,

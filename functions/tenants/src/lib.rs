@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use aias_domain::{
     id::TenantId,
-    plan::limits,
+    name::Name,
+    plan,
     subscription::Subscription,
     tenant::{Member, Role, Tenant, UserId},
-    text::Name,
 };
 use aias_platform::{
     clock::random_id,
@@ -24,7 +24,7 @@ use aias_platform::{
         shown, whole_list,
     },
     runs::expiry,
-    store::{Listing, Refused, Scope, Stored},
+    store::{Listing, Scope, Stored, TransactionError},
 };
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -143,7 +143,7 @@ async fn create_tenant(ctx: Identified<Api>, body: JsonBody<TenantInput>) -> Res
             .store
             .create_tenant(&tenant, &owner, &entry, sealed)
             .await;
-        once.finish(made, response, &limits(&tenant, now))
+        once.finish(made, response, &tenant.limits(now))
     };
     let scope = Scope::User(user.clone());
     api.once(scope, &ctx.head, &body.bytes, create).await
@@ -219,7 +219,7 @@ async fn delete_tenant(ctx: DeletingOwner<Api>) -> Result {
     let read = store.tenant().await?.ok_or_else(Problem::not_found)?;
     let account = store.account().await?.value;
     let live = |own: &Subscription| own.state.status.is_live();
-    if account.entitled().subscription.is_some_and(live) {
+    if account.plan_grant().subscription.is_some_and(live) {
         return Err(Problem::new(&kinds::SUBSCRIPTION_ACTIVE).detail(
             "cancel the subscription first, in the customer portal: POST /api/billing/portal",
         ));
@@ -237,7 +237,7 @@ async fn delete_tenant(ctx: DeletingOwner<Api>) -> Result {
         };
         let change = Change::deleted("tenant", &ctx.caller.tenant.id, before);
         ctx.change(change, async |store| {
-            Ok::<_, Refused>(store.save_tenant(&deleted).await?)
+            Ok::<_, TransactionError>(store.save_tenant(&deleted).await?)
         })
         .await?;
     }

@@ -11,7 +11,7 @@ use aias_platform::{
         response::{no_content, object},
         shown,
     },
-    store::{Listing, Refused, Stored, TenantStore},
+    store::{Listing, Stored, TenantStore, TransactionError},
 };
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -175,9 +175,12 @@ pub(crate) async fn remove_member(
     let read = find(&ctx.store(), &user).await?;
     manage(&ctx.caller, read.value.role)?;
     let change = Change::deleted("member", &user, shown(&view::member(&read.value)));
-    ctx.change(change, async |store| -> std::result::Result<(), Refused> {
-        store.delete_member(&read).await
-    })
+    ctx.change(
+        change,
+        async |store| -> std::result::Result<(), TransactionError> {
+            store.delete_member(&read).await
+        },
+    )
     .await?;
     Ok(no_content())
 }

@@ -3,9 +3,9 @@
 //! (`docs/architecture.md`).
 
 use aias_domain::{
-    event::text_of,
     plan::Limits,
-    secret::{self, MAX_VALUE_BYTES, SecretItem, SecretName},
+    secret::{self, MAX_VALUE_BYTES, SecretName, WorkflowSecret},
+    timestamp,
 };
 use aias_platform::{
     http::{
@@ -35,15 +35,15 @@ pub(crate) struct SecretView {
     updated_at: String,
 }
 
-fn view(secret: &SecretItem) -> SecretView {
+fn view(secret: &WorkflowSecret) -> SecretView {
     SecretView {
         name: secret.name.to_string(),
-        created_at: text_of(secret.created_at),
-        updated_at: text_of(secret.updated_at),
+        created_at: timestamp::format(secret.created_at),
+        updated_at: timestamp::format(secret.updated_at),
     }
 }
 
-async fn find(store: &TenantStore<'_>, name: &SecretName) -> Result<Stored<SecretItem>> {
+async fn find(store: &TenantStore<'_>, name: &SecretName) -> Result<Stored<WorkflowSecret>> {
     store.secret(name).await?.ok_or_else(Problem::not_found)
 }
 

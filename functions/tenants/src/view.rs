@@ -1,10 +1,10 @@
 //! Tenants, members and API keys in the API.
 
 use aias_domain::{
-    event::text_of,
     id::{KeyId, TenantId},
     plan::{self, PlanName},
     tenant::{ApiKey, Member, Role, Tenant},
+    timestamp,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -29,10 +29,10 @@ pub(crate) fn tenant(tenant: &Tenant, role: Role, now: Timestamp) -> TenantView 
     TenantView {
         id: tenant.id,
         name: tenant.name.to_string(),
-        plan: plan::limits(tenant, now).plan,
+        plan: tenant.limits(now).plan,
         role,
-        created_at: text_of(tenant.created_at),
-        updated_at: text_of(tenant.updated_at),
+        created_at: timestamp::format(tenant.created_at),
+        updated_at: timestamp::format(tenant.updated_at),
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn member(member: &Member) -> MemberView {
     MemberView {
         user_id: member.user_id.to_string(),
         role: member.role,
-        created_at: text_of(member.created_at),
+        created_at: timestamp::format(member.created_at),
         disabled_reason: plan::disabled_reason(member.disabled_by_plan),
     }
 }
@@ -89,8 +89,8 @@ pub(crate) fn api_key(key: &ApiKey) -> KeyView {
         id: key.id,
         name: key.name.to_string(),
         role: key.role,
-        created_at: text_of(key.created_at),
-        expires_at: key.valid_until.map(text_of),
+        created_at: timestamp::format(key.created_at),
+        expires_at: key.valid_until.map(timestamp::format),
         disabled_reason: plan::disabled_reason(key.disabled_by_plan),
     }
 }

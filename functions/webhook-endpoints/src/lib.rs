@@ -8,9 +8,9 @@ mod view;
 use std::sync::Arc;
 
 use aias_domain::{
-    endpoint::{Endpoint, Secret},
+    endpoint::{Endpoint, EndpointSecret},
     id::{EndpointId, WorkflowId},
-    text::Name,
+    name::Name,
 };
 use aias_platform::{
     clock::random_id,
@@ -143,9 +143,9 @@ async fn create_endpoint(
             enabled: value.enabled.unwrap_or(true),
             disabled_by_plan: false,
             verification: verification.verification,
-            url_secrets: vec![Secret::new(path_secret.hash.clone(), now)],
+            url_secrets: vec![EndpointSecret::new(path_secret.hash.clone(), now)],
             signing_secrets: signing
-                .map(|sealed| Secret::new(sealed, now))
+                .map(|sealed| EndpointSecret::new(sealed, now))
                 .into_iter()
                 .collect(),
             created_at: now,
@@ -215,7 +215,7 @@ async fn change_endpoint(
             .transpose()?;
         own.verification = verification.verification;
         own.signing_secrets = sealed
-            .map(|sealed| Secret::new(sealed, now))
+            .map(|sealed| EndpointSecret::new(sealed, now))
             .into_iter()
             .collect();
         made = verification.made;

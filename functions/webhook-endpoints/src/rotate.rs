@@ -1,7 +1,7 @@
-//! Rotating secrets: the new secret is valid immediately, the old one until its overlap ends.
+//! RotatingSecret secrets: the new secret is valid immediately, the old one until its overlap ends.
 
 use aias_domain::{
-    endpoint::{MAX_OVERLAP_SECONDS, Secret, Which, rotate},
+    endpoint::{EndpointSecret, EndpointSecretKind, MAX_OVERLAP_SECONDS, rotate},
     id::EndpointId,
 };
 use aias_platform::{
@@ -31,7 +31,7 @@ pub(crate) struct Rotation {
     overlap_seconds: Option<u32>,
     /// `url` (the path secret) by default.
     #[serde(default)]
-    which: Which,
+    which: EndpointSecretKind,
     /// The new signing secret, if the provider generates it.
     #[schema(min_length = 1, max_length = 512)]
     secret: Option<String>,
@@ -88,7 +88,7 @@ pub(crate) async fn rotate_secret(
     let mut added = None;
     let mut removed = Vec::new();
     let (secret, url) = match value.which {
-        Which::Url => {
+        EndpointSecretKind::Url => {
             if value.secret.is_some() {
                 return Err(Problem::invalid_member(
                     "/secret",
@@ -96,13 +96,13 @@ pub(crate) async fn rotate_secret(
                 ));
             }
             let secret = PathSecret::new(&keyring, tenant);
-            let new = Secret::new(secret.hash.clone(), now);
+            let new = EndpointSecret::new(secret.hash.clone(), now);
             removed = rotate(&mut own.url_secrets, new.clone(), overlap, now);
             added = Some(new);
             let url = view::url(&ctx.head.base_url(), tenant, &secret);
             (secret.text, Some(url))
         }
-        Which::Signing => {
+        EndpointSecretKind::Signing => {
             let scheme = own.verification.scheme().map_err(Problem::internal)?;
             let signature = scheme
                 .signature
@@ -119,7 +119,7 @@ pub(crate) async fn rotate_secret(
             let sealed = SigningSecret::new(text.clone(), token).seal(&keyring, tenant, id)?;
             rotate(
                 &mut own.signing_secrets,
-                Secret::new(sealed, now),
+                EndpointSecret::new(sealed, now),
                 overlap,
                 now,
             );

@@ -1,10 +1,9 @@
 //! Webhook endpoints in the API. Only a new secret is shown.
 
 use aias_domain::{
-    endpoint::{Endpoint, Secret, Which},
-    event::text_of,
+    endpoint::{Endpoint, EndpointSecret, EndpointSecretKind},
     id::{EndpointId, TenantId, WorkflowId},
-    plan,
+    plan, timestamp,
     verification::{Algorithm, Encoding, Verification},
 };
 use serde::Serialize;
@@ -94,11 +93,11 @@ struct SecretView {
     last_used_at: Option<String>,
 }
 
-fn secrets(all: &[Secret]) -> Vec<SecretView> {
-    let view = |secret: &Secret| SecretView {
-        created_at: text_of(secret.created_at),
-        valid_until: secret.valid_until.map(text_of),
-        last_used_at: secret.last_used_at.map(text_of),
+fn secrets(all: &[EndpointSecret]) -> Vec<SecretView> {
+    let view = |secret: &EndpointSecret| SecretView {
+        created_at: timestamp::format(secret.created_at),
+        valid_until: secret.valid_until.map(timestamp::format),
+        last_used_at: secret.last_used_at.map(timestamp::format),
     };
     all.iter().map(view).collect()
 }
@@ -113,8 +112,8 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> EndpointView {
         disabled_reason: plan::disabled_reason(endpoint.disabled_by_plan),
         url_secrets: secrets(&endpoint.url_secrets),
         signing_secrets: secrets(&endpoint.signing_secrets),
-        created_at: text_of(endpoint.created_at),
-        updated_at: text_of(endpoint.updated_at),
+        created_at: timestamp::format(endpoint.created_at),
+        updated_at: timestamp::format(endpoint.updated_at),
     }
 }
 
@@ -159,7 +158,7 @@ pub(crate) struct RotatedEndpointView {
     #[serde(flatten)]
     pub(crate) own: EndpointView,
     /// Which secret is new.
-    pub(crate) which: Which,
+    pub(crate) which: EndpointSecretKind,
     /// The new secret. Only this response contains it.
     pub(crate) secret: String,
     /// The new URL, if the path secret was rotated. Only this response contains it.

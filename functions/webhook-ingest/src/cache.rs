@@ -9,7 +9,7 @@ use std::{
 };
 
 use aias_domain::{
-    endpoint::Which,
+    endpoint::EndpointSecretKind,
     id::TenantId,
     plan::{self, Limits},
     verification::{Scheme, key_bytes},
@@ -44,26 +44,30 @@ pub(crate) struct ReadyEndpoint {
 
 impl ReadyEndpoint {
     /// The secrets whose `last_used_at` must be written; each at most once per cached endpoint.
-    pub(crate) fn due(&self, signing: Option<usize>, now: Timestamp) -> Vec<(Which, usize)> {
+    pub(crate) fn uses_to_record(
+        &self,
+        signing: Option<usize>,
+        now: Timestamp,
+    ) -> Vec<(EndpointSecretKind, usize)> {
         let endpoint = &self.found.endpoint.value;
         let url = endpoint
             .url_secrets
             .iter()
             .position(|s| s.value == self.found.hash);
-        let due = |secrets: &[aias_domain::endpoint::Secret], index: usize| {
+        let due = |secrets: &[aias_domain::endpoint::EndpointSecret], index: usize| {
             secrets
                 .get(index)
-                .is_some_and(|secret| secret.is_use_due(now))
+                .is_some_and(|secret| secret.must_record_use(now))
         };
         let mut all = Vec::new();
         all.extend(
             url.filter(|i| due(&endpoint.url_secrets, *i))
-                .map(|i| (Which::Url, i)),
+                .map(|i| (EndpointSecretKind::Url, i)),
         );
         all.extend(
             signing
                 .filter(|i| due(&endpoint.signing_secrets, *i))
-                .map(|i| (Which::Signing, i)),
+                .map(|i| (EndpointSecretKind::Signing, i)),
         );
         if all.is_empty() || self.noted.swap(true, Ordering::Relaxed) {
             return Vec::new();
@@ -122,7 +126,7 @@ impl App {
             verify_tokens.extend(opened.verify_token().map(str::to_owned));
         }
         let ready = Arc::new(ReadyEndpoint {
-            limits: plan::limits(&found.tenant, now),
+            limits: found.tenant.limits(now),
             scheme,
             keys,
             verify_tokens,

@@ -11,8 +11,8 @@ use aias_domain::{
 use aias_platform::{
     clock::random_id,
     http::{Fault, Head, Problem, Response, Result, WithHeader as _, kinds, response},
-    runs::{Prepared, expiry, new_run},
-    store::{Admission, Claim, Claimed, StoredRun, Task, TenantStore},
+    runs::{SerializedInput, expiry, new_run},
+    store::{Admission, Claim, ClaimResult, StoredRun, Task, TenantStore},
 };
 use axum::http::{StatusCode, header::LOCATION};
 use jiff::Timestamp;
@@ -112,7 +112,7 @@ impl Event {
         let name = self.id.clone().unwrap_or_else(|| run_id.to_string());
         let input = event::workflow_input(&name, endpoint.id, now, &ready.scheme, own, self.body)
             .map_err(refuse)?;
-        let input = Prepared::new(&input)?;
+        let input = SerializedInput::new(&input)?;
         let trigger = Trigger::Webhook {
             endpoint_id: endpoint.id,
             event_id: self.id,
@@ -132,32 +132,36 @@ impl Event {
         });
         let claiming = async {
             match claim {
-                None => Ok(Claimed::New),
+                None => Ok(ClaimResult::New),
                 Some(claim) => store.claim(claim, run_id, now).await,
             }
         };
         let noting = async {
-            for (which, index) in ready.due(self.signing, now) {
+            for (which, index) in ready.uses_to_record(self.signing, now) {
                 // Best effort: a webhook does not fail because of this.
                 let _ = store
-                    .note_use(&ready.found.endpoint, which, index, now)
+                    .record_use(&ready.found.endpoint, which, index, now)
                     .await;
             }
         };
         let admitting = app.intake.gate.admit(store, &ready.limits, now);
-        let (admitted, claimed, placed, ()) =
-            tokio::join!(admitting, claiming, app.intake.place(store, input), noting);
+        let (admitted, claimed, placed, ()) = tokio::join!(
+            admitting,
+            claiming,
+            app.intake.store_input(store, input),
+            noting
+        );
         let (admitted, claimed) = (admitted?, claimed?);
 
         let run_id = match claimed {
-            Claimed::New => run_id,
-            Claimed::Before {
+            ClaimResult::New => run_id,
+            ClaimResult::Duplicate {
                 same_body: false, ..
             } => {
                 give_back(store, admitted).await;
                 return Err(Problem::new(&kinds::EVENT_ID_REUSED));
             }
-            Claimed::Before { run_id, .. } => {
+            ClaimResult::Duplicate { run_id, .. } => {
                 if let Some(found) = store.run(run_id).await? {
                     give_back(store, admitted).await;
                     return duplicate(app, store, &found).await;
@@ -166,12 +170,12 @@ impl Event {
             }
         };
         let (admitted, held) = match admitted {
-            Admission::MonthFull(_) => (store.hold(&ready.limits, now).await?, true),
-            Admission::Admitted(..) | Admission::RateFull(_) => (admitted, false),
+            Admission::QuotaExceeded(_) => (store.admit_suspended(&ready.limits, now).await?, true),
+            Admission::Admitted(..) | Admission::RateExceeded(_) => (admitted, false),
         };
         let Admission::Admitted(_, left) = admitted else {
-            if let (Claimed::New, Some(claim)) = (&claimed, claim) {
-                store.unclaim(claim, run_id).await?;
+            if let (ClaimResult::New, Some(claim)) = (&claimed, claim) {
+                store.delete_claim(claim, run_id).await?;
             }
             return Err(rate_limit::refuse(&ready.limits, admitted, now));
         };
@@ -189,7 +193,7 @@ impl Event {
             accepted(run_id, Status::Suspended)?
         } else {
             let run = new_run(run, placed?, limits.retention_days);
-            app.intake.begin(store, &run).await?;
+            app.intake.create_run(store, &run).await?;
             accepted(run_id, Status::Pending)?
         };
         let rate = rate_limit::headers(limits, left, now);
@@ -206,7 +210,7 @@ async fn duplicate(app: &App, store: &TenantStore<'_>, found: &StoredRun) -> Res
         Status::Pending => app.intake.enqueue(store, found).await?,
         Status::Suspended => {
             let turn = plan::month_end(app.clock.now());
-            store.set_due(Task::Resume, turn).await?;
+            store.schedule_task(Task::Resume, turn).await?;
         }
         Status::Running
         | Status::Waiting
@@ -234,6 +238,6 @@ fn respond(code: StatusCode, run_id: RunId, status: Status) -> Result {
 async fn give_back(store: &TenantStore<'_>, admitted: Admission) {
     if let Admission::Admitted(place, _) = admitted {
         // If this fails, the month has one run too few, never one too many.
-        let _ = store.unadmit(place).await;
+        let _ = store.revert_admission(place).await;
     }
 }

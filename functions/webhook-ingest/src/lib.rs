@@ -1,25 +1,27 @@
-//! Ingests webhooks: verified, stored once, answered `202` only when durable.
+//! Receives webhooks: verified, stored once, `202` only when durable.
 //!
 //! ```text
 //! endpoint (cached 2 s) ─▶ signature ─▶ ┬ admission ─┐    ┌ the run ─────┐
 //!                                       ├ claim ─────┼──▶ │              ├──▶ 202
 //!                                       └ large input┘    └ the message ─┘
 //! ```
-//! Every step after the claim can be repeated for the same run. When the process dies between two
-//! calls, the provider got no `202` and sends the event again:
 //!
-//! | died after | what is left | the next delivery |
+//! Every step after the claim can be repeated for the same run. If the process dies between two
+//! calls, the provider gets no `202` and retries:
+//!
+//! | died after | remains | the next delivery |
 //! |---|---|---|
-//! | admission | a counted run that does not exist | counts again: the month is one run short |
+//! | admission | a counted run that does not exist | counts again: the month has one run too few |
 //! | the claim | a claim without a run | finds the claim, and creates its run |
 //! | the run | a pending run without a message | finds the run, and sends the message |
 //! | the message | a message without a run | finds the claim, and creates its run |
 //!
-//! If the provider does not send the event again, the reconciler finishes the run. An event beyond the
-//! monthly run quota becomes a suspended run, up to the plan's grace: the run and its place in the
-//! list of suspended runs are one transaction, and the task that resumes them is scheduled afterwards.
-//! A process that dies before it schedules the task gave no `202`; the next delivery finds the run,
-//! and schedules the task.
+//! If the provider does not retry, the reconciler sends the message of the run.
+//!
+//! An event beyond the monthly run quota becomes a suspended run, up to the limit of the plan. The
+//! run and its entry in the list of suspended runs are one transaction; the task that resumes them
+//! is scheduled afterwards. If the process dies before that, the provider got no `202`, and the next
+//! delivery finds the run and schedules the task.
 
 mod cache;
 mod handshake;

@@ -6,14 +6,14 @@ use aias_domain::{
 };
 use aias_platform::{
     http::{Problem, RATE_LIMIT, RATE_LIMIT_POLICY, kinds},
-    store::{Admission, Left},
+    store::{Admission, RemainingQuota},
 };
 use axum::http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 pub(crate) fn headers(
     limits: &Limits,
-    left: Left,
+    left: RemainingQuota,
     now: Timestamp,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let (begin, end) = (plan::month_start(now), plan::month_end(now));
@@ -35,7 +35,7 @@ pub(crate) fn headers(
 /// The problem of an event that was not admitted.
 pub(crate) fn refuse(limits: &Limits, admission: Admission, now: Timestamp) -> Problem {
     let (problem, left) = match admission {
-        Admission::MonthFull(left) => {
+        Admission::QuotaExceeded(left) => {
             let seconds = plan::month_end(now).as_second() - now.as_second();
             let problem = Problem::new(&kinds::RUNS_EXHAUSTED).detail(format!(
                 "the plan {} allows {} runs a month and {} suspended runs",
@@ -43,7 +43,7 @@ pub(crate) fn refuse(limits: &Limits, admission: Admission, now: Timestamp) -> P
             ));
             (problem.retry_after(seconds), left)
         }
-        Admission::RateFull(left) | Admission::Admitted(_, left) => {
+        Admission::RateExceeded(left) | Admission::Admitted(_, left) => {
             let seconds = Window::of(now).left_seconds;
             let problem = Problem::new(&kinds::RATE_LIMITED).detail(format!(
                 "the plan {} allows {} events in {RATE_SECONDS} seconds",

@@ -9,7 +9,7 @@ use aias_engine::{
     definition::{self, Format, digest},
 };
 use aias_platform::http::{Context, Fault, Head, Problem, Result, parse};
-use aias_sandbox::{Lost, Sandbox};
+use aias_sandbox::{ChildFailure, Sandbox};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -93,7 +93,9 @@ async fn compile(
         return Err(Problem::too_large(MAX_DEFINITION_BYTES));
     }
     let compiled = match sandbox.compile(&text, computing).await {
-        Err(lost @ (Lost::Computing | Lost::Memory | Lost::Depth)) => Err(vec![engine::Fault {
+        Err(
+            lost @ (ChildFailure::CpuLimit | ChildFailure::MemoryLimit | ChildFailure::DepthLimit),
+        ) => Err(vec![engine::Fault {
             pointer: String::new(),
             detail: format!("the definition does not compile within the limits: {lost}"),
         }]),

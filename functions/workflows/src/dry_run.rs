@@ -10,14 +10,15 @@ use aias_domain::{
     run::{RunError, Status},
 };
 use aias_engine::journal::{
-    Answer, Asked, Body, Effect, Entry, Failure, HttpResponse, Request as Wish, What,
+    Body, Effect, EffectResult, Entry, EntryEvent, Failure, HttpResponse, PendingEffects,
+    Request as Wish,
 };
 use aias_platform::{
-    clock::{Clock, new_mark, random_id},
-    entries::{Entries, EntryView},
+    clock::{Clock, new_secret_nonce, random_id},
     http::{Editor, JsonBody, Path, Problem, RequestBody, Result, response::object},
+    run_log::{LogEntryView, RunLog},
 };
-use aias_sandbox::{Computation, Definition, Given, Told};
+use aias_sandbox::{Computation, ComputationInput, Definition, Report};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,7 @@ pub(crate) struct DryRunResult {
     output: Value,
     error: Option<RunError>,
     /// At most 1,000 entries.
-    logs: Vec<EntryView>,
+    logs: Vec<LogEntryView>,
     /// The emitted `CloudEvents`, at most 100.
     events: Vec<Value>,
 }
@@ -94,7 +95,7 @@ pub(crate) async fn test_workflow(
     let (app, now) = (&ctx.app, ctx.now);
     let run_id = RunId::new(now, random_id()).to_string();
     let input_digest = canonical::digest(&canonical::to_vec(&wanted.input));
-    let given = Given {
+    let given = ComputationInput {
         definition: Definition::new(version.definition),
         run_id,
         input: wanted.input,
@@ -102,12 +103,12 @@ pub(crate) async fn test_workflow(
         max_steps: caller.limits.steps_per_run,
         computing: caller.limits.computing,
         journal: Vec::new(),
-        mark: new_mark(),
+        secret_nonce: new_secret_nonce(),
     };
-    let mut entries = Entries::new(0, 0, now, now);
+    let mut entries = RunLog::new(0, 0, now, now);
     entries.started(&input_digest, 1, now);
     let computation = Computation::new(&app.sandbox, given);
-    let mut world = World {
+    let mut world = DryRunHost {
         responses: wanted.responses,
         clock: &app.api.clock,
         now,
@@ -131,21 +132,21 @@ pub(crate) async fn test_workflow(
         status,
         output,
         error,
-        logs: logs.map(EntryView::from).collect(),
+        logs: logs.map(LogEntryView::from).collect(),
         events: world.events,
     };
     object(StatusCode::OK, &result)
 }
 
-struct World<'a> {
+struct DryRunHost<'a> {
     responses: HashMap<String, Value>,
     clock: &'a Clock,
     now: Timestamp,
-    entries: Entries,
+    entries: RunLog,
     events: Vec<Value>,
 }
 
-impl World<'_> {
+impl DryRunHost<'_> {
     async fn follow(
         &mut self,
         mut computation: Computation<'_>,
@@ -153,14 +154,14 @@ impl World<'_> {
         let listening = async {
             loop {
                 match computation.next().await {
-                    Told::Step(record) => self.entries.step(record, self.clock.now()),
-                    Told::Emitted(_, event) => {
+                    Report::Step(record) => self.entries.step(record, self.clock.now()),
+                    Report::Emitted(_, event) => {
                         if self.events.len() < MAX_EVENTS {
                             self.events.push(event);
                         }
                     }
-                    Told::Asked(asked) => computation.give(self.next(&asked)?).await,
-                    Told::Ended(outcome) => return *outcome,
+                    Report::PendingEffects(asked) => computation.give(self.next(&asked)?).await,
+                    Report::Ended(outcome) => return *outcome,
                 }
             }
         };
@@ -175,20 +176,20 @@ impl World<'_> {
     }
 
     /// The next entry: the first requested effect that has a response, else the next timer.
-    fn next(&mut self, asked: &Asked) -> std::result::Result<Entry, RunError> {
+    fn next(&mut self, asked: &PendingEffects) -> std::result::Result<Entry, RunError> {
         let answered = asked.effects.iter().find_map(|effect| {
             let response = self.responses.get(&effect.key.task)?;
             Some((effect, answer(effect, response)))
         });
         let what = match (answered, asked.until, asked.effects.first()) {
-            (Some((effect, answer)), ..) => What::Answered {
+            (Some((effect, answer)), ..) => EntryEvent::EffectCompleted {
                 key: effect.key.clone(),
                 digest: effect.digest(),
                 answer,
             },
             (None, Some(until), _) => {
                 self.now = self.now.max(until);
-                What::Time
+                EntryEvent::TimerExpired
             }
             (None, None, effect) => {
                 let task = effect.map(|effect| effect.key.task.clone());
@@ -207,7 +208,7 @@ impl World<'_> {
 /// A whole HTTP response, with the names of the DSL's `output: response`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Whole {
+struct WholeResponse {
     status_code: u16,
     #[serde(default)]
     headers: HashMap<String, String>,
@@ -218,7 +219,7 @@ struct Whole {
 /// An effect that fails.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Broken {
+struct FailedEffect {
     error: Problematic,
 }
 
@@ -236,17 +237,17 @@ struct Problematic {
 
 /// The result that a response stands for: an error, a whole HTTP response, the content of a
 /// response, or the output of a workflow.
-fn answer(effect: &Effect, response: &Value) -> Answer {
-    if let Ok(Broken { error }) = Broken::deserialize(response) {
-        return Answer::Failed(Failure {
+fn answer(effect: &Effect, response: &Value) -> EffectResult {
+    if let Ok(FailedEffect { error }) = FailedEffect::deserialize(response) {
+        return EffectResult::Failed(Failure {
             title: error.title.unwrap_or_else(|| "Error".to_owned()),
             detail: error.detail.unwrap_or_default(),
             kind: error.kind,
             status: error.status,
         });
     }
-    match (&effect.request, Whole::deserialize(response)) {
-        (Wish::Workflow(_), _) => Answer::Output(response.clone()),
+    match (&effect.request, WholeResponse::deserialize(response)) {
+        (Wish::Workflow(_), _) => EffectResult::Output(response.clone()),
         (Wish::Http(_), Ok(whole)) => {
             let mut headers: Vec<_> = whole.headers.into_iter().collect();
             headers.sort();
@@ -256,7 +257,7 @@ fn answer(effect: &Effect, response: &Value) -> Answer {
     }
 }
 
-fn http(status: u16, headers: Vec<(String, String)>, content: &Value) -> Answer {
+fn http(status: u16, headers: Vec<(String, String)>, content: &Value) -> EffectResult {
     let headers = headers
         .into_iter()
         .map(|(name, value)| (name.to_ascii_lowercase(), value));
@@ -270,7 +271,7 @@ fn http(status: u16, headers: Vec<(String, String)>, content: &Value) -> Answer 
             content.to_string()
         }
     };
-    Answer::Http(HttpResponse {
+    EffectResult::Http(HttpResponse {
         status,
         headers,
         body: Body::Text(text),

@@ -13,7 +13,7 @@ use aias_platform::{
         Editor, JsonBody, Once, Path, Problem, RequestBody, Result, WithHeader as _, kinds,
         openapi, response::object,
     },
-    runs::{Prepared, RunAccepted, RunView, new_run},
+    runs::{RunAccepted, RunView, SerializedInput, new_run},
     store::{StoredRun, TenantStore},
 };
 use axum::{
@@ -150,16 +150,16 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
             return Err(Problem::new(&kinds::WORKFLOW_DISABLED));
         }
         intake.admit(&store, limits, ctx.now).await??;
-        let input = Prepared::new(input)?;
+        let input = SerializedInput::new(input)?;
         let run_id = RunId::new(ctx.now, random_id());
         Span::current().record("run_id", display(run_id));
         let digest = input.digest.clone();
         let run = Run::pending(run_id, head.id, Some(head.latest), Trigger::Api, digest);
-        let input = intake.place(&store, input).await?;
+        let input = intake.store_input(&store, input).await?;
         let run = new_run(run, input, limits.retention_days);
         let response = RunAccepted::respond(run_id)?;
         let sealed = once.sealed(&response)?;
-        let accepted = intake.begin_once(&store, &run, sealed).await?;
+        let accepted = intake.create_run_once(&store, &run, sealed).await?;
         let response = once.finish(accepted, response, limits)?;
         let Some(wait) = preferred_wait(ctx.head.header("prefer")) else {
             return Ok(response);

@@ -1,9 +1,8 @@
 //! Workflows in the API.
 
 use aias_domain::{
-    event::text_of,
     id::WorkflowId,
-    plan,
+    plan, timestamp,
     workflow::{Version, Workflow},
 };
 use aias_platform::http::{Problem, Result};
@@ -38,8 +37,8 @@ pub(crate) fn head(workflow: &Workflow) -> WorkflowHead {
         version: workflow.latest,
         enabled: workflow.is_on(),
         disabled_reason: plan::disabled_reason(workflow.disabled_by_plan),
-        created_at: text_of(workflow.created_at),
-        updated_at: text_of(workflow.updated_at),
+        created_at: timestamp::format(workflow.created_at),
+        updated_at: timestamp::format(workflow.updated_at),
     }
 }
 
@@ -84,7 +83,7 @@ pub(crate) fn version_head(version: &Version) -> VersionHead {
     VersionHead {
         version: version.number,
         digest: version.digest.clone(),
-        created_at: text_of(version.created_at),
+        created_at: timestamp::format(version.created_at),
     }
 }
 

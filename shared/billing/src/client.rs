@@ -4,10 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use aias_domain::{id::TenantId, plan::PlanName, subscription::State};
 use aias_platform::{
-    client::{Client, NoAnswer},
+    client::{Client, RequestError},
     http::Problem,
-    secrets::{self, Rotating, Secret},
-    telemetry::Chain,
+    secrets::{self, RotatingSecret, Secret},
+    telemetry::ErrorChain,
 };
 use http::{
     HeaderValue, Request, Response,
@@ -59,12 +59,12 @@ pub enum Error {
     Secret(#[from] secrets::Error),
 }
 
-impl From<NoAnswer> for Error {
-    fn from(why: NoAnswer) -> Self {
-        let told = Chain(&why).to_string();
+impl From<RequestError> for Error {
+    fn from(why: RequestError) -> Self {
+        let told = ErrorChain(&why).to_string();
         match why {
-            NoAnswer::TooLarge(_) => Self::Malformed(told),
-            NoAnswer::Unreachable(_) | NoAnswer::BrokenOff => Self::Unavailable(told),
+            RequestError::TooLarge(_) => Self::Malformed(told),
+            RequestError::Unreachable(_) | RequestError::Truncated => Self::Unavailable(told),
         }
     }
 }
@@ -83,7 +83,7 @@ impl From<Error> for Problem {
 
 /// A subscription as returned by Stripe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct StripeSubscription {
     pub id: String,
     pub customer_id: String,
     pub state: State,
@@ -107,7 +107,7 @@ pub struct NewCheckout<'a> {
 
 /// A number of completed runs to bill.
 #[derive(Debug, Clone, Copy)]
-pub struct Metered<'a> {
+pub struct MeterReport<'a> {
     pub customer_id: &'a str,
     /// The number.
     pub value: u64,
@@ -138,14 +138,14 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Stripe {
     url: String,
-    key: Secret<Rotating>,
+    key: Secret<RotatingSecret>,
     client: Client,
 }
 
 impl Stripe {
     /// `url` is the base URL, such as `https://api.stripe.com/`.
     #[must_use]
-    pub fn new(url: &str, key: Secret<Rotating>) -> Self {
+    pub fn new(url: &str, key: Secret<RotatingSecret>) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
             key,
@@ -158,7 +158,7 @@ impl Stripe {
         &self,
         request: &impl StripeRequest,
         key: Option<&str>,
-        api_key: &Rotating,
+        api_key: &RotatingSecret,
     ) -> Result<T, Error> {
         let asked = request.build();
         let method = match asked.method {
@@ -300,7 +300,7 @@ impl Stripe {
     /// # Errors
     ///
     /// When Stripe is unavailable.
-    pub async fn subscription(&self, id: &str) -> Result<Option<Found>, Error> {
+    pub async fn subscription(&self, id: &str) -> Result<Option<StripeSubscription>, Error> {
         let found: Subscription = match self.send(&RetrieveSubscription::new(id), None).await {
             Err(Error::Refused { status: 404, .. }) => return Ok(None),
             found => found?,
@@ -309,7 +309,7 @@ impl Stripe {
         let customer_id = found.customer.id();
         let customer_id = customer_id
             .ok_or_else(|| Error::Malformed("the subscription has no customer".to_owned()))?;
-        Ok(Some(Found {
+        Ok(Some(StripeSubscription {
             id: found.id,
             customer_id,
             state,
@@ -348,7 +348,7 @@ impl Stripe {
     /// # Errors
     ///
     /// When Stripe does not accept the report.
-    pub async fn meter(&self, metered: Metered<'_>) -> Result<(), Error> {
+    pub async fn meter(&self, metered: MeterReport<'_>) -> Result<(), Error> {
         let payload = HashMap::from([
             (
                 "stripe_customer_id".to_owned(),
@@ -490,7 +490,7 @@ fn error_of(answer: &Response<Vec<u8>>) -> Error {
     }
 }
 
-fn bearer(api_key: &Rotating) -> Result<HeaderValue, Error> {
+fn bearer(api_key: &RotatingSecret) -> Result<HeaderValue, Error> {
     let value = format!("Bearer {}", api_key.current.expose_secret());
     let mut value = HeaderValue::try_from(value)
         .map_err(|_| Error::Malformed("the API key cannot be sent as a header".to_owned()))?;

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_is_read_in_old_and_new_api_versions() {
+    fn subscription_of_old_and_new_api_version() {
         let item = json!({"price": {"id": "price_1", "lookup_key": "pro"}});
         let old = json!({
             "id": "sub_1", "customer": "cus_1", "status": "active", "items": {"data": [item]},
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invoice_is_read_in_old_and_new_api_versions() {
+    fn invoice_of_old_and_new_api_version() {
         let invoice = |more: Value| {
             let mut own = json!({"id": "in_1", "customer": "cus_1", "status": "open", "amount_due": 5, "currency": "usd"});
             own.as_object_mut()
@@ -295,14 +295,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_read_as_nothing() {
+    fn unused_event_type_has_no_fact() {
         assert_eq!(event("charge.succeeded", &json!({"id": "ch_1"})).fact, None);
         let payment = json!({"id": "cs_1", "mode": "payment", "customer": "cus_1"});
         assert_eq!(event("checkout.session.completed", &payment).fact, None);
     }
 
     #[test]
-    fn what_lacks_its_promise_cannot_be_read() {
+    fn incomplete_event_is_refused() {
         for bad in [
             "",
             "{}",
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn either_of_two_secrets_verifies_and_no_other() {
+    fn both_rotating_secrets_verify() {
         let (body, now) = (r#"{"not": "an event"}"#, 1_700_000_000);
         let at = |second| Timestamp::from_second(second).unwrap();
         let secrets = ["new".to_owned(), "old".to_owned()].map(SecretString::from);

@@ -9,4 +9,4 @@ mod client;
 pub mod event;
 mod object;
 
-pub use client::{Error, Found, InvoiceView, Metered, NewCheckout, Stripe};
+pub use client::{Error, InvoiceView, MeterReport, NewCheckout, Stripe, StripeSubscription};

@@ -105,7 +105,8 @@ impl Subscription {
             .data
             .iter()
             .filter_map(|item| item.price.as_ref());
-        let plans = prices.filter_map(|price| PlanName::of_lookup_key(price.lookup_key.as_ref()?));
+        let plans =
+            prices.filter_map(|price| PlanName::from_lookup_key(price.lookup_key.as_ref()?));
         let plan = plans.max();
         if plan.is_none() {
             tracing::error!(

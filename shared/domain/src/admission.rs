@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_make_the_whole() {
+    fn shares_add_up_to_total() {
         for total in [0, 1, 15, 16, 17, 1_000, 80_000, 99_999_999] {
             for shards in [1, 16] {
                 let all: Vec<u64> = (0..shards).map(|s| share(total, shards, s)).collect();
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_has_its_name_until_it_ends() {
+    fn window_keeps_its_slot_until_it_ends() {
         let at = |second| Window::of(Timestamp::from_second(second).unwrap());
         assert_eq!((at(120).number, at(120).left_seconds), (12, 10));
         assert_eq!((at(129).number, at(129).left_seconds), (12, 1));

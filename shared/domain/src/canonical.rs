@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_beyond_a_double_keeps_its_digits() {
+    fn integer_beyond_double_keeps_its_digits() {
         assert_eq!(
             text(&json!([
                 9_007_199_254_740_993_u64,
@@ -127,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_double_holds_is_written_as_the_rfc_says(value in value()) {
+        fn double_is_written_as_in_rfc_8785(value in value()) {
             prop_assert_eq!(to_vec(&value), serde_json_canonicalizer::to_vec(&value).unwrap());
         }
     }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     id::{EndpointId, WorkflowId},
-    text::Name,
+    name::Name,
     verification::Verification,
 };
 
@@ -22,7 +22,7 @@ pub const LAST_USED_SECONDS: i64 = 3600;
 
 /// A path secret or a signing secret of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Secret {
+pub struct EndpointSecret {
     /// The keyed hash of a path secret, or a sealed signing secret; never the plain text.
     pub value: String,
     /// When it was made.
@@ -35,7 +35,7 @@ pub struct Secret {
     pub last_used_at: Option<Timestamp>,
 }
 
-impl Secret {
+impl EndpointSecret {
     /// A secret that is valid until it is rotated.
     #[must_use]
     pub fn new(value: String, now: Timestamp) -> Self {
@@ -54,7 +54,7 @@ impl Secret {
 
     /// Whether `last_used_at` is old enough to be written again.
     #[must_use]
-    pub fn is_use_due(&self, now: Timestamp) -> bool {
+    pub fn must_record_use(&self, now: Timestamp) -> bool {
         self.last_used_at
             .is_none_or(|used| now.as_second() - used.as_second() >= LAST_USED_SECONDS)
     }
@@ -77,9 +77,9 @@ pub struct Endpoint {
     /// How requests are verified.
     pub verification: Verification,
     /// Keyed hashes of the path secrets, newest first.
-    pub url_secrets: Vec<Secret>,
+    pub url_secrets: Vec<EndpointSecret>,
     /// Sealed signing secrets, newest first; empty for the scheme `none`.
-    pub signing_secrets: Vec<Secret>,
+    pub signing_secrets: Vec<EndpointSecret>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -98,7 +98,7 @@ impl Endpoint {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SecretKind)]
-pub enum Which {
+pub enum EndpointSecretKind {
     /// The secret in the URL.
     #[default]
     Url,
@@ -109,11 +109,11 @@ pub enum Which {
 /// Puts `secret` first. The older ones stay valid for `overlap_seconds`, or less if they already
 /// expire sooner. Expired secrets and the oldest beyond [`MAX_SECRETS`] are removed and returned.
 pub fn rotate(
-    secrets: &mut Vec<Secret>,
-    secret: Secret,
+    secrets: &mut Vec<EndpointSecret>,
+    secret: EndpointSecret,
     overlap_seconds: u32,
     now: Timestamp,
-) -> Vec<Secret> {
+) -> Vec<EndpointSecret> {
     let end =
         now + jiff::SignedDuration::from_secs(i64::from(overlap_seconds.min(MAX_OVERLAP_SECONDS)));
     for old in secrets.iter_mut() {
@@ -138,25 +138,43 @@ mod tests {
     }
 
     #[test]
-    fn an_old_secret_opens_until_its_overlap_ends() {
-        let mut secrets = vec![Secret::new("a".into(), at(0))];
-        assert!(rotate(&mut secrets, Secret::new("b".into(), at(10)), 60, at(10)).is_empty());
+    fn rotated_secret_is_valid_until_overlap_ends() {
+        let mut secrets = vec![EndpointSecret::new("a".into(), at(0))];
+        assert!(
+            rotate(
+                &mut secrets,
+                EndpointSecret::new("b".into(), at(10)),
+                60,
+                at(10)
+            )
+            .is_empty()
+        );
         assert!(secrets[1].is_valid_at(at(69)) && !secrets[1].is_valid_at(at(70)));
         // A second rotation does not extend the overlap of the first.
-        rotate(&mut secrets, Secret::new("c".into(), at(20)), 600, at(20));
+        rotate(
+            &mut secrets,
+            EndpointSecret::new("c".into(), at(20)),
+            600,
+            at(20),
+        );
         assert_eq!(secrets[2].valid_until, Some(at(70)));
-        let gone = rotate(&mut secrets, Secret::new("d".into(), at(80)), 0, at(80));
+        let gone = rotate(
+            &mut secrets,
+            EndpointSecret::new("d".into(), at(80)),
+            0,
+            at(80),
+        );
         assert_eq!(gone.len(), 3);
         assert_eq!(secrets.len(), 1);
     }
 
     #[test]
-    fn the_number_of_secrets_is_bounded() {
+    fn number_of_secrets_is_limited() {
         let mut secrets = Vec::new();
         for second in 0..9 {
             rotate(
                 &mut secrets,
-                Secret::new(second.to_string(), at(second)),
+                EndpointSecret::new(second.to_string(), at(second)),
                 3600,
                 at(second),
             );
@@ -166,10 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_noted_once_an_hour() {
-        let mut secret = Secret::new("a".into(), at(0));
-        assert!(secret.is_use_due(at(0)));
+    fn use_is_recorded_once_an_hour() {
+        let mut secret = EndpointSecret::new("a".into(), at(0));
+        assert!(secret.must_record_use(at(0)));
         secret.last_used_at = Some(at(0));
-        assert!(!secret.is_use_due(at(3599)) && secret.is_use_due(at(3600)));
+        assert!(!secret.must_record_use(at(3599)) && secret.must_record_use(at(3600)));
     }
 }

@@ -171,7 +171,10 @@ pub fn workflow_input(
     }
     let mut input = Map::new();
     input.insert("id".into(), id.into());
-    input.insert("received_at".into(), text_of(received_at).into());
+    input.insert(
+        "received_at".into(),
+        crate::timestamp::format(received_at).into(),
+    );
     input.insert("method".into(), "POST".into());
     input.insert("headers".into(), Value::Object(headers));
     input.insert("query".into(), Value::Object(parameters(request.query)?));
@@ -196,12 +199,6 @@ fn is_stamp(source: Option<TimestampSource>, name: &str) -> bool {
         Some(TimestampSource::Header(header)) => header == name,
         Some(TimestampSource::Field(_)) | None => false,
     }
-}
-
-/// RFC 3339 in UTC with milliseconds, the only timestamp format of the API.
-#[must_use]
-pub fn text_of(at: Timestamp) -> String {
-    format!("{at:.3}")
 }
 
 /// A challenge that a provider sends to validate a URL, to be sent back.
@@ -263,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_by_its_media_type() {
+    fn body_is_parsed_by_media_type() {
         let read = |content_type, body| read_body(&request(content_type, body));
         assert_eq!(
             read("application/json; charset=utf-8", b"[1]"),
@@ -297,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_named_by_its_provider_first() {
+    fn provider_event_id_takes_precedence() {
         let body = Body::Value(json!({"id": "evt_1"}));
         let mut request = request("application/json", b"");
         assert_eq!(
@@ -323,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_and_signatures_do_not_reach_the_workflow() {
+    fn input_has_no_credentials_or_signatures() {
         let mut request = request("text/plain", b"hi");
         for name in [
             "authorization",
@@ -356,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_are_recognised_and_bounded() {
+    fn challenges_are_recognised_and_limited() {
         let slack = |v| slack_challenge(&Body::Value(v));
         assert_eq!(
             slack(json!({"type": "url_verification", "challenge": "c"})),

@@ -28,11 +28,11 @@ fn parse_ulid(text: &str) -> Option<Ulid> {
             .bytes()
             .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
     let ulid = Ulid::from_string(text).ok()?;
-    (canonical && ulid.to_string() == text && in_time(ulid)).then_some(ulid)
+    (canonical && ulid.to_string() == text && is_in_range(ulid)).then_some(ulid)
 }
 
 /// A ULID's 48 bits of milliseconds exceed the range of a timestamp.
-fn in_time(ulid: Ulid) -> bool {
+fn is_in_range(ulid: Ulid) -> bool {
     i64::try_from(ulid.timestamp_ms()).is_ok_and(|ms| Timestamp::from_millisecond(ms).is_ok())
 }
 
@@ -243,7 +243,7 @@ mod tests {
     const RUN: &str = "run_01JD3V4ZK8QW5R7T9X1B3C5D7F";
 
     #[test]
-    fn an_id_reads_back_as_it_was_written() {
+    fn id_round_trips() {
         let id: RunId = RUN.parse().unwrap();
         assert_eq!(id.to_string(), RUN);
         assert_eq!(RunId::from_ulid(&id.ulid()).unwrap(), id);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_and_other_kinds_are_refused() {
+    fn non_canonical_ids_and_other_types_are_refused() {
         for text in [
             "",
             "run_",
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn day_and_shard_come_from_the_ulid() {
+    fn day_and_shard_come_from_ulid() {
         let at: Timestamp = "2026-11-21T23:59:59.999Z".parse().unwrap();
         let id = RunId::new(at, 0x2f);
         assert_eq!(id.created_at(), at);

@@ -104,7 +104,7 @@ struct Path {
 }
 
 impl Path {
-    fn blame(&mut self) {
+    fn record_path(&mut self) {
         let mut pointer = String::new();
         for token in &self.tokens {
             push_token(&mut pointer, token);
@@ -121,9 +121,9 @@ struct Strict<'a> {
 }
 
 impl Strict<'_> {
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+    fn descend<E: serde::de::Error>(self) -> Result<Self, E> {
         let Some(left) = self.left.checked_sub(1) else {
-            self.path.borrow_mut().blame();
+            self.path.borrow_mut().record_path();
             return Err(E::custom("nested more than 128 levels deep"));
         };
         Ok(Self { left, ..self })
@@ -176,7 +176,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
+        let inner = self.descend()?;
         let mut items = Vec::new();
         loop {
             self.path.borrow_mut().tokens.push(items.len().to_string());
@@ -191,12 +191,12 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
+        let inner = self.descend()?;
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             self.path.borrow_mut().tokens.push(name.clone());
             if members.contains_key(&name) {
-                self.path.borrow_mut().blame();
+                self.path.borrow_mut().record_path();
                 return Err(A::Error::custom(
                     "the member name occurs twice in this object",
                 ));
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_deepest_and_one_deeper() {
+    fn depth_limit_is_exact() {
         let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         let error = parse(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_depth_of_a_text_is_seen_without_reading_it() {
+    fn depth_is_measured_without_parsing() {
         for (text, depth) in [
             ("1", 0),
             ("[]", 1),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_twice_is_refused_with_its_place() {
+    fn duplicate_member_is_refused_with_pointer() {
         let error = parse(br#"{"a/b": [{}, {"x": 1, "x": 2}]}"#).unwrap_err();
         assert_eq!(error.pointer, "/a~1b/1/x");
         assert!(
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused() {
+    fn invalid_json_is_refused() {
         for bad in [
             &b"\xff"[..],
             b"",

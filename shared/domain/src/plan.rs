@@ -1,7 +1,7 @@
 //! Plans: one table of the limits of each. Every route and the executor read a tenant's limits on
 //! the server.
 //!
-//! A Stripe price names its plan by its `lookup_key`. Only [`PlanName::of_lookup_key`] maps one to
+//! A Stripe price names its plan by its `lookup_key`. Only [`PlanName::from_lookup_key`] maps one to
 //! the other.
 
 use std::fmt;
@@ -9,8 +9,6 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use crate::tenant::Tenant;
 
 /// A plan. Later plans allow at least as much of everything.
 #[derive(
@@ -66,7 +64,7 @@ impl PlanName {
 
     /// The plan of a price.
     #[must_use]
-    pub fn of_lookup_key(key: &str) -> Option<Self> {
+    pub fn from_lookup_key(key: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|plan| plan.lookup_keys().contains(&key))
@@ -246,7 +244,7 @@ pub struct Plan {
 impl Plan {
     /// The plan from `now` on.
     #[must_use]
-    pub fn followed_by(self, name: PlanName, until: Option<Timestamp>, now: Timestamp) -> Self {
+    pub fn changed_to(self, name: PlanName, until: Option<Timestamp>, now: Timestamp) -> Self {
         let was_wide = self.shards(now) > 1;
         let is_wide = name.limits().shards > 1;
         let wide_until = (was_wide && !is_wide).then(|| month_end(now));
@@ -269,7 +267,7 @@ impl Plan {
 
     /// Number of items that count this month's runs. It never decreases within a month, since the
     /// counts in the removed shards would be lost.
-    fn shards(self, now: Timestamp) -> u8 {
+    pub(crate) fn shards(self, now: Timestamp) -> u8 {
         if self.wide_until.is_some_and(|until| now < until) {
             MAX_SHARDS
         } else {
@@ -315,7 +313,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    fn onto(self, row: Limits) -> Limits {
+    pub(crate) fn apply_to(self, row: Limits) -> Limits {
         let runs_per_month = self.runs_per_month.unwrap_or(row.runs_per_month);
         let events_per_second = self.events_per_second.unwrap_or(row.events_per_second);
         Limits {
@@ -358,18 +356,6 @@ impl Overrides {
 const NARROW_RUNS: u64 = 2_000_000;
 const NARROW_RATE: u64 = 500;
 
-/// The limits of a tenant at a moment.
-#[must_use]
-pub fn limits(tenant: &Tenant, now: Timestamp) -> Limits {
-    match tenant.enterprise {
-        Some(overrides) => overrides.onto(PlanName::Enterprise.limits()),
-        None => Limits {
-            shards: tenant.plan.shards(now),
-            ..tenant.plan.at(now).limits()
-        },
-    }
-}
-
 /// The largest limits of any plan, for checks made before the tenant is known.
 #[must_use]
 pub fn ceiling() -> Limits {
@@ -403,7 +389,7 @@ pub fn month_end(at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::TenantId, text::Name};
+    use crate::{id::TenantId, name::Name, tenant::Tenant};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -418,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_plan_allows_at_least_as_much_of_everything() {
+    fn larger_plan_allows_at_least_as_much() {
         for pair in PlanName::ALL.windows(2) {
             let [small, large] = [pair[0].limits(), pair[1].limits()];
             let numbers = |l: Limits| {
@@ -447,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_a_wide_plan_holds_what_a_narrow_one_may_have_counted() {
+    fn shard_of_large_plan_holds_count_of_small_plan() {
         for plan in PlanName::ALL.map(PlanName::limits) {
             if plan.shards == 1 {
                 assert!(
@@ -463,14 +449,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_key_names_one_plan() {
-        assert_eq!(PlanName::of_lookup_key("pro"), Some(PlanName::Pro));
+    fn lookup_key_belongs_to_one_plan() {
+        assert_eq!(PlanName::from_lookup_key("pro"), Some(PlanName::Pro));
         assert_eq!(
-            PlanName::of_lookup_key("business_yearly"),
+            PlanName::from_lookup_key("business_yearly"),
             Some(PlanName::Business)
         );
         for other in ["", "free", "Pro", "pro_weekly", "runs"] {
-            assert_eq!(PlanName::of_lookup_key(other), None, "{other}");
+            assert_eq!(PlanName::from_lookup_key(other), None, "{other}");
         }
         for plan in &PlanName::ALL[1..] {
             assert_eq!(plan.lookup_keys()[0], plan.as_str());
@@ -478,44 +464,44 @@ mod tests {
     }
 
     #[test]
-    fn after_the_grace_of_a_failed_payment_the_plan_is_free() {
+    fn plan_is_free_after_grace_period() {
         let until = at("2026-12-01T00:00:00Z");
         let own = tenant(Plan {
             name: PlanName::Pro,
             until: Some(until),
             wide_until: None,
         });
-        let plan = |now| limits(&own, now).plan;
+        let plan = |now| own.limits(now).plan;
         assert_eq!(plan(until - SignedDuration::from_millis(1)), PlanName::Pro);
         assert_eq!(plan(until), PlanName::Free);
     }
 
     #[test]
-    fn the_shards_of_a_month_do_not_shrink() {
+    fn shards_do_not_decrease_within_month() {
         let now = at("2026-11-21T12:00:00Z");
         let wide = Plan {
             name: PlanName::Enterprise,
             ..Plan::default()
         };
-        let narrow = wide.followed_by(PlanName::Pro, None, now);
-        let shards = |plan, now| limits(&tenant(plan), now).shards;
+        let narrow = wide.changed_to(PlanName::Pro, None, now);
+        let shards = |plan, now| tenant(plan).limits(now).shards;
         assert_eq!(shards(narrow, now), MAX_SHARDS);
         // A second change in the same month keeps the first one's shards.
-        let free = narrow.followed_by(PlanName::Free, None, now);
+        let free = narrow.changed_to(PlanName::Free, None, now);
         assert_eq!(shards(free, at("2026-11-30T23:59:59Z")), MAX_SHARDS);
         assert_eq!(shards(free, at("2026-12-01T00:00:00Z")), 1);
         assert_eq!(
-            shards(free.followed_by(PlanName::Enterprise, None, now), now),
+            shards(free.changed_to(PlanName::Enterprise, None, now), now),
             MAX_SHARDS
         );
     }
 
     #[test]
-    fn an_operator_sets_limits_within_what_the_deployment_can_do() {
+    fn operator_limits_are_capped() {
         let mut own = tenant(Plan::default());
         let overrides = r#"{"endpoints": 7, "body_bytes": 99999999, "retention_days": 999}"#;
         own.enterprise = serde_json::from_str(overrides).unwrap();
-        let limits = limits(&own, at("2026-11-21T12:00:00Z"));
+        let limits = own.limits(at("2026-11-21T12:00:00Z"));
         assert_eq!(
             (
                 limits.plan,
@@ -530,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_month_begins_and_ends() {
+    fn month_boundaries() {
         let now = at("2026-12-31T23:59:59.999Z");
         assert_eq!(month_start(now), at("2026-12-01T00:00:00Z"));
         assert_eq!(month_end(now), at("2027-01-01T00:00:00Z"));

@@ -172,7 +172,7 @@ impl RunError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Not stored: it is the item's key.
-    #[serde(skip, default = "no_run")]
+    #[serde(skip, default = "placeholder_id")]
     pub id: RunId,
     pub status: Status,
     pub workflow_id: WorkflowId,
@@ -210,11 +210,11 @@ pub struct Run {
     pub events: u32,
     /// The nonce in the placeholders of workflow secrets; none if the run uses no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mark: Option<String>,
+    pub secret_nonce: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
     /// When the run was accepted; equals the time in its id.
-    #[serde(skip, default = "no_time")]
+    #[serde(skip, default = "placeholder_time")]
     pub created_at: Timestamp,
     /// The first start since the run was accepted or retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -223,11 +223,11 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
 }
 
-fn no_run() -> RunId {
+fn placeholder_id() -> RunId {
     RunId::new(Timestamp::UNIX_EPOCH, 0)
 }
 
-fn no_time() -> Timestamp {
+fn placeholder_time() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
@@ -271,7 +271,7 @@ impl Run {
             awaits_run: false,
             children: Vec::new(),
             events: 0,
-            mark: None,
+            secret_nonce: None,
             artifacts: Vec::new(),
             created_at: id.created_at(),
             started_at: None,
@@ -301,7 +301,7 @@ impl Run {
         Ok(self)
     }
 
-    fn going_on(&self) -> Result<(), TransitionError> {
+    fn ensure_not_ended(&self) -> Result<(), TransitionError> {
         if self.status.is_terminal() {
             return Err(TransitionError::Ended(self.status));
         }
@@ -314,7 +314,7 @@ impl Run {
     ///
     /// When it has ended, or was started too often.
     pub fn begin(mut self, version: u32, now: Timestamp) -> Result<Self, TransitionError> {
-        self.going_on()?;
+        self.ensure_not_ended()?;
         if self.attempts >= MAX_ATTEMPTS {
             return Err(TransitionError::Exhausted);
         }
@@ -340,7 +340,7 @@ impl Run {
         awaits_run: bool,
         now: Timestamp,
     ) -> Result<Self, TransitionError> {
-        self.going_on()?;
+        self.ensure_not_ended()?;
         self.status = Status::Waiting;
         self.attempts = 0;
         self.workflow_version = Some(version);
@@ -373,7 +373,7 @@ impl Run {
         artifacts: Vec<Artifact>,
         now: Timestamp,
     ) -> Result<Self, TransitionError> {
-        self.going_on()?;
+        self.ensure_not_ended()?;
         self.status = Status::Completed;
         self.output_digest = Some(output_digest);
         self.artifacts = artifacts;
@@ -387,7 +387,7 @@ impl Run {
     ///
     /// When it has ended.
     pub fn fault(mut self, error: RunError, now: Timestamp) -> Result<Self, TransitionError> {
-        self.going_on()?;
+        self.ensure_not_ended()?;
         self.status = Status::Faulted;
         self.error = Some(error);
         self.end(now);
@@ -400,7 +400,7 @@ impl Run {
     ///
     /// When it has ended.
     pub fn cancel(mut self, now: Timestamp) -> Result<Self, TransitionError> {
-        self.going_on()?;
+        self.ensure_not_ended()?;
         self.status = Status::Cancelled;
         self.end(now);
         Ok(self)
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_run_stays_ended() {
+    fn ended_run_stays_ended() {
         let fault = || RunError::platform("x", "X", "x");
         let ended = [
             run().complete("sha256:01".into(), vec![], now()).unwrap(),
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_faulted_run_is_retried() {
+    fn only_faulted_run_is_retried() {
         assert_eq!(
             run().retry(0),
             Err(TransitionError::NotFaulted(Status::Pending))
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_run_that_is_held_back_goes_on() {
+    fn only_suspended_run_is_resumed() {
         let held = run().suspend();
         assert_eq!(held.status, Status::Suspended);
         assert_eq!(held.clone().resume().unwrap(), run());
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_waits_is_begun_as_often_as_it_takes() {
+    fn waiting_resets_attempts() {
         let mut run = run();
         for _ in 0..2 * MAX_ATTEMPTS {
             let begun = run.begin(1, now()).unwrap();
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_ends_its_executor_is_given_up() {
+    fn run_is_exhausted_after_max_attempts() {
         let mut run = run();
         for _ in 0..MAX_ATTEMPTS {
             run = run.begin(1, now()).unwrap();

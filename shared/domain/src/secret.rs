@@ -18,7 +18,7 @@ pub const MAX_VALUE_BYTES: usize = 8 * 1024;
 
 /// The shortest string that can be a secret, in bytes. A shorter one could be guessed and could not
 /// be redacted from a response that repeats it.
-pub const MIN_TEXT_BYTES: usize = 8;
+pub const MIN_STRING_BYTES: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -69,7 +69,7 @@ impl FromStr for SecretName {
 
 /// A workflow secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecretItem {
+pub struct WorkflowSecret {
     /// Its name.
     pub name: SecretName,
     /// The value, sealed for this tenant and name.
@@ -85,7 +85,7 @@ pub struct SecretItem {
 pub enum ValueError {
     #[error("the value must be a string, or an object that configures an authentication policy")]
     Kind,
-    #[error("a string must have at least {MIN_TEXT_BYTES} bytes")]
+    #[error("a string must have at least {MIN_STRING_BYTES} bytes")]
     Short,
     #[error("the value must have at most {MAX_VALUE_BYTES} bytes")]
     Long,
@@ -98,7 +98,7 @@ pub enum ValueError {
 /// When the value cannot be a secret.
 pub fn check_value(value: &Value) -> Result<(), ValueError> {
     match value {
-        Value::String(text) if text.len() < MIN_TEXT_BYTES => return Err(ValueError::Short),
+        Value::String(text) if text.len() < MIN_STRING_BYTES => return Err(ValueError::Short),
         Value::String(_) => {}
         Value::Object(members) if !members.is_empty() => {}
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
@@ -113,12 +113,12 @@ pub fn check_value(value: &Value) -> Result<(), ValueError> {
 
 /// The strings in a value that must be redacted.
 #[must_use]
-pub fn texts_of(value: &Value) -> Vec<&str> {
+pub fn sensitive_strings(value: &Value) -> Vec<&str> {
     let mut texts = Vec::new();
     let mut left = vec![value];
     while let Some(value) = left.pop() {
         match value {
-            Value::String(text) if text.len() >= MIN_TEXT_BYTES => texts.push(text.as_str()),
+            Value::String(text) if text.len() >= MIN_STRING_BYTES => texts.push(text.as_str()),
             Value::Array(items) => left.extend(items),
             Value::Object(members) => left.extend(members.values()),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -128,13 +128,13 @@ pub fn texts_of(value: &Value) -> Vec<&str> {
 }
 
 /// The start of every placeholder.
-const BEGIN: &str = "aias_secret_";
+const PREFIX: &str = "aias_secret_";
 
 /// The placeholder for a secret. It consists of letters, digits and `_`, so that it passes through
 /// headers, URIs and JSON unchanged.
 #[must_use]
-pub fn stand_in(mark: &str, name: &str) -> String {
-    format!("{BEGIN}{mark}_{}_", hex::encode(name))
+pub fn placeholder(secret_nonce: &str, name: &str) -> String {
+    format!("{PREFIX}{secret_nonce}_{}_", hex::encode(name))
 }
 
 /// Replaces placeholders with values.
@@ -142,15 +142,15 @@ pub fn stand_in(mark: &str, name: &str) -> String {
 /// # Errors
 ///
 /// The error of `value`.
-pub fn put_in<E>(
+pub fn fill_placeholders<E>(
     text: &str,
-    mark: &str,
+    secret_nonce: &str,
     mut value: impl FnMut(&SecretName) -> Result<String, E>,
 ) -> Result<String, E> {
-    if mark.is_empty() {
+    if secret_nonce.is_empty() {
         return Ok(text.to_owned());
     }
-    let begin = format!("{BEGIN}{mark}_");
+    let begin = format!("{PREFIX}{secret_nonce}_");
     let (mut filled, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once(&begin) {
         filled.push_str(before);
@@ -177,9 +177,9 @@ fn name_at(text: &str) -> Option<(SecretName, &str)> {
 
 /// The names of all secrets whose placeholders are in a string.
 #[must_use]
-pub fn names_in(text: &str, mark: &str) -> BTreeSet<SecretName> {
+pub fn placeholder_names(text: &str, secret_nonce: &str) -> BTreeSet<SecretName> {
     let mut names = BTreeSet::new();
-    let noted = put_in(text, mark, |name| {
+    let noted = fill_placeholders(text, secret_nonce, |name| {
         names.insert(name.clone());
         Ok::<_, std::convert::Infallible>(String::new())
     });
@@ -192,27 +192,30 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_stand_in_is_found_wherever_it_is_and_only_by_its_mark() {
-        let one = stand_in("m1", "a.b-c_d");
+    fn placeholder_is_replaced_only_with_its_nonce() {
+        let one = placeholder("m1", "a.b-c_d");
         assert!(one.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
-        let text = format!("Bearer {one}{one}, {}", stand_in("m2", "x"));
-        let filled = put_in(&text, "m1", |name| {
+        let text = format!("Bearer {one}{one}, {}", placeholder("m2", "x"));
+        let filled = fill_placeholders(&text, "m1", |name| {
             assert_eq!(name.as_str(), "a.b-c_d");
             Ok::<_, ()>("v".to_owned())
         });
-        assert_eq!(filled, Ok(format!("Bearer vv, {}", stand_in("m2", "x"))));
-        assert_eq!(names_in(&text, "m1").len(), 1);
-        assert_eq!(names_in(&text, "").len(), 0);
+        assert_eq!(filled, Ok(format!("Bearer vv, {}", placeholder("m2", "x"))));
+        assert_eq!(placeholder_names(&text, "m1").len(), 1);
+        assert_eq!(placeholder_names(&text, "").len(), 0);
         for junk in ["aias_secret_m1_", "aias_secret_m1_zz_", "aias_secret_m1_61"] {
-            assert_eq!(put_in(junk, "m1", |_| Err(())), Ok(junk.to_owned()));
+            assert_eq!(
+                fill_placeholders(junk, "m1", |_| Err(())),
+                Ok(junk.to_owned())
+            );
         }
         // Values are not searched for placeholders.
-        let again = put_in(&one, "m1", |_| Ok::<_, ()>(stand_in("m1", "y")));
-        assert_eq!(again, Ok(stand_in("m1", "y")));
+        let again = fill_placeholders(&one, "m1", |_| Ok::<_, ()>(placeholder("m1", "y")));
+        assert_eq!(again, Ok(placeholder("m1", "y")));
     }
 
     #[test]
-    fn names_and_values_have_bounds() {
+    fn names_and_values_are_limited() {
         for name in ["a", "A1", "stripe.key", "x_-", &"n".repeat(64)] {
             assert!(name.parse::<SecretName>().is_ok(), "{name}");
         }

@@ -3,7 +3,7 @@
 //! Every fact has a time. The newest state of a subscription is kept; each payment is kept with its
 //! time; a final state stays final. The same facts in any order give the same [`Account`], which a
 //! test shows with a thousand orders. Facts that contradict another of the same second cannot be
-//! ordered: then Stripe is queried ([`Applied::Doubt`]). If Stripe does not know the subscription,
+//! ordered: then Stripe is queried ([`ApplyResult::Ambiguous`]). If Stripe does not know the subscription,
 //! the larger of two states and the successful payment are kept, whatever their order.
 
 use jiff::{SignedDuration, Timestamp};
@@ -49,7 +49,7 @@ impl Status {
     }
 
     /// Whether the state implies that payments succeed (`true`) or fail (`false`).
-    fn standing(self) -> Option<bool> {
+    fn payment_state(self) -> Option<bool> {
         match self {
             Self::Active | Self::Trialing => Some(true),
             Self::PastDue | Self::Unpaid => Some(false),
@@ -80,7 +80,7 @@ pub struct State {
 
 /// A payment that succeeded or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Payment {
     /// In seconds since 1970.
     pub at: i64,
     /// Of two payments in the same second, the successful one counts.
@@ -88,13 +88,13 @@ pub struct Standing {
 }
 
 /// How many payments of a subscription are kept, the newest.
-const MAX_STANDINGS: usize = 32;
+const MAX_PAYMENTS: usize = 32;
 
 /// How many subscriptions of a tenant are kept. Ended ones are removed first.
 const MAX_SUBSCRIPTIONS: usize = 16;
 
 /// How many deleted customers of a tenant are kept.
-const MAX_GONE: usize = 16;
+const MAX_DELETED_CUSTOMERS: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
@@ -105,7 +105,7 @@ pub struct Subscription {
     pub state: State,
     /// The time of that state, in seconds since 1970.
     pub as_of: i64,
-    standings: Vec<Standing>,
+    payments: Vec<Payment>,
 }
 
 /// A customer's newest invoice, for display.
@@ -168,12 +168,12 @@ impl Fact {
 
 /// The result of applying a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Applied {
+pub enum ApplyResult {
     /// The fact, or something newer, is in the account.
-    Known,
+    Applied,
     /// The fact contradicts another of the same second, or names a subscription about which nothing
     /// else is known: Stripe should be queried. Until then the account holds what the fact says.
-    Doubt {
+    Ambiguous {
         /// The subscription to query.
         subscription_id: String,
     },
@@ -189,14 +189,14 @@ pub struct Account {
     #[serde(default)]
     subscriptions: Vec<Subscription>,
     #[serde(default)]
-    gone: Vec<String>,
+    deleted_customers: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_invoice: Option<Invoice>,
 }
 
 /// The plan that an account gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entitled<'a> {
+pub struct PlanGrant<'a> {
     pub plan: PlanName,
     /// The end of the grace period, if a payment has failed.
     pub until: Option<Timestamp>,
@@ -208,7 +208,7 @@ pub struct Entitled<'a> {
 
 impl Account {
     /// Applies a fact of a given time, in seconds since 1970.
-    pub fn apply(&mut self, at: i64, fact: &Fact) -> Applied {
+    pub fn apply(&mut self, at: i64, fact: &Fact) -> ApplyResult {
         match fact {
             Fact::Subscription {
                 id,
@@ -216,12 +216,13 @@ impl Account {
                 state,
             } => {
                 let own = self.subscription_of(id, customer_id);
-                let standing = state.status.standing();
-                let contradicts = standing.is_some_and(|good| own.stand(Standing { at, good }));
-                let doubt = own.see(at, state) || contradicts;
+                let standing = state.status.payment_state();
+                let contradicts =
+                    standing.is_some_and(|good| own.record_payment(Payment { at, good }));
+                let doubt = own.record_state(at, state) || contradicts;
                 self.trim();
                 if doubt {
-                    return Applied::Doubt {
+                    return ApplyResult::Ambiguous {
                         subscription_id: id.clone(),
                     };
                 }
@@ -237,9 +238,10 @@ impl Account {
                 }
                 if let Some(id) = subscription_id {
                     let own = self.subscription_of(id, customer_id);
-                    let contradicts = good.is_some_and(|good| own.stand(Standing { at, good }));
+                    let contradicts =
+                        good.is_some_and(|good| own.record_payment(Payment { at, good }));
                     if contradicts {
-                        return Applied::Doubt {
+                        return ApplyResult::Ambiguous {
                             subscription_id: id.clone(),
                         };
                     }
@@ -253,33 +255,33 @@ impl Account {
                 if let Some(id) = subscription_id {
                     let own = self.subscription_of(id, customer_id);
                     if own.state.status == Status::Unknown {
-                        return Applied::Doubt {
+                        return ApplyResult::Ambiguous {
                             subscription_id: id.clone(),
                         };
                     }
                 }
             }
             Fact::CustomerDeleted { customer_id } => {
-                if !self.gone.contains(customer_id) {
-                    self.gone.push(customer_id.clone());
-                    self.gone.sort();
-                    self.gone.truncate(MAX_GONE);
+                if !self.deleted_customers.contains(customer_id) {
+                    self.deleted_customers.push(customer_id.clone());
+                    self.deleted_customers.sort();
+                    self.deleted_customers.truncate(MAX_DELETED_CUSTOMERS);
                 }
                 if self.customer_id.as_ref() == Some(customer_id) {
                     self.customer_id = None;
                 }
             }
         }
-        Applied::Known
+        ApplyResult::Applied
     }
 
     /// Applies a state that Stripe returned at a given time. Older facts are ignored afterwards.
-    pub fn ask(&mut self, at: i64, id: &str, customer_id: &str, state: &State) {
+    pub fn apply_queried(&mut self, at: i64, id: &str, customer_id: &str, state: &State) {
         let own = self.subscription_of(id, customer_id);
-        if let Some(good) = state.status.standing() {
+        if let Some(good) = state.status.payment_state() {
             // Stripe's own answer replaces all payments of this second.
-            own.standings.retain(|standing| standing.at != at);
-            own.stand(Standing { at, good });
+            own.payments.retain(|standing| standing.at != at);
+            own.record_payment(Payment { at, good });
         }
         if at >= own.as_of && !own.state.status.is_final() {
             own.state = state.clone();
@@ -292,15 +294,15 @@ impl Account {
     pub fn merge(&mut self, other: Self) {
         for theirs in other.subscriptions {
             let own = self.subscription_of(&theirs.id, &theirs.customer_id);
-            for standing in theirs.standings {
+            for standing in theirs.payments {
                 // Of two contradicting payments the successful one counts.
-                own.stand(standing);
+                own.record_payment(standing);
             }
             if theirs.state.status != Status::Unknown {
-                own.see(theirs.as_of, &theirs.state);
+                own.record_state(theirs.as_of, &theirs.state);
             }
         }
-        for customer_id in other.gone {
+        for customer_id in other.deleted_customers {
             self.apply(0, &Fact::CustomerDeleted { customer_id });
         }
         self.latest_invoice = self.latest_invoice.take().max(other.latest_invoice);
@@ -309,8 +311,11 @@ impl Account {
 
     /// Makes a customer the one that the tenant buys as, if it has none.
     pub fn adopt(&mut self, customer_id: &str) {
-        let gone = self.gone.iter().any(|gone| gone == customer_id);
-        if self.customer_id.is_none() && !gone {
+        let deleted_customers = self
+            .deleted_customers
+            .iter()
+            .any(|deleted_customers| deleted_customers == customer_id);
+        if self.customer_id.is_none() && !deleted_customers {
             self.customer_id = Some(customer_id.to_owned());
         }
     }
@@ -318,25 +323,26 @@ impl Account {
     /// Number of deleted customers of the tenant.
     #[must_use]
     pub fn generation(&self) -> usize {
-        self.gone.len()
+        self.deleted_customers.len()
     }
 
     /// Whether the customer was deleted.
     #[must_use]
-    pub fn is_gone(&self, customer_id: &str) -> bool {
-        self.gone.iter().any(|gone| gone == customer_id)
+    pub fn is_deleted_customer(&self, customer_id: &str) -> bool {
+        self.deleted_customers
+            .iter()
+            .any(|deleted_customers| deleted_customers == customer_id)
     }
 
     /// The live subscription with the largest plan, and that plan.
     #[must_use]
-    pub fn entitled(&self) -> Entitled<'_> {
-        let live = self
-            .subscriptions
-            .iter()
-            .filter(|own| own.state.status.is_live() && !self.is_gone(&own.customer_id));
-        let best = live.max_by_key(|own| (own.state.plan, own.bad_since().is_none(), &own.id));
+    pub fn plan_grant(&self) -> PlanGrant<'_> {
+        let live = self.subscriptions.iter().filter(|own| {
+            own.state.status.is_live() && !self.is_deleted_customer(&own.customer_id)
+        });
+        let best = live.max_by_key(|own| (own.state.plan, own.overdue_since().is_none(), &own.id));
         let Some(own) = best else {
-            return Entitled {
+            return PlanGrant {
                 plan: PlanName::Free,
                 until: None,
                 past_due_since: None,
@@ -345,10 +351,10 @@ impl Account {
         };
         let plan = own.state.plan.unwrap_or_default();
         let since = own
-            .bad_since()
+            .overdue_since()
             .and_then(|since| Timestamp::from_second(since).ok());
         let grace = SignedDuration::from_hours(24 * i64::from(plan.limits().grace_days));
-        Entitled {
+        PlanGrant {
             plan,
             until: since.map(|since| since + grace),
             past_due_since: since,
@@ -381,7 +387,7 @@ impl Account {
                         cancel_at: None,
                     },
                     as_of: 0,
-                    standings: Vec::new(),
+                    payments: Vec::new(),
                 };
                 self.subscriptions.insert(place, new);
                 place
@@ -407,7 +413,7 @@ impl Account {
 
 impl Subscription {
     /// Records a state. Returns whether it contradicts another of the same second.
-    fn see(&mut self, at: i64, state: &State) -> bool {
+    fn record_state(&mut self, at: i64, state: &State) -> bool {
         if self.state.status.is_final() && !state.status.is_final() {
             return false;
         }
@@ -423,25 +429,25 @@ impl Subscription {
     }
 
     /// Records a payment. Returns whether it contradicts another of the same second.
-    fn stand(&mut self, standing: Standing) -> bool {
-        let other = Standing {
+    fn record_payment(&mut self, standing: Payment) -> bool {
+        let other = Payment {
             good: !standing.good,
             ..standing
         };
-        if let Err(place) = self.standings.binary_search(&standing) {
-            self.standings.insert(place, standing);
+        if let Err(place) = self.payments.binary_search(&standing) {
+            self.payments.insert(place, standing);
         }
-        if self.standings.len() > MAX_STANDINGS {
-            self.standings.remove(0);
+        if self.payments.len() > MAX_PAYMENTS {
+            self.payments.remove(0);
         }
-        self.standings.binary_search(&other).is_ok()
+        self.payments.binary_search(&other).is_ok()
     }
 
     /// The first payment that failed after the last successful one.
-    fn bad_since(&self) -> Option<i64> {
-        let last_good = self.standings.iter().rposition(|s| s.good);
+    fn overdue_since(&self) -> Option<i64> {
+        let last_good = self.payments.iter().rposition(|s| s.good);
         let after = last_good.map_or(0, |place| place + 1);
-        self.standings.get(after).map(|first| first.at)
+        self.payments.get(after).map(|first| first.at)
     }
 }
 

@@ -8,15 +8,15 @@ use utoipa::ToSchema;
 
 use crate::{
     id::{KeyId, TenantId},
-    plan::{Overrides, Plan},
-    text::Name,
+    name::Name,
+    plan::{Limits, Overrides, Plan, PlanName},
 };
 
 /// A customer of this installation. Every other object belongs to one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
     /// Not stored: it is the item's key.
-    #[serde(skip, default = "nobody")]
+    #[serde(skip, default = "placeholder_id")]
     pub id: TenantId,
     /// Its display name.
     pub name: Name,
@@ -49,9 +49,21 @@ impl Tenant {
             enterprise: None,
         }
     }
+
+    /// The limits in force at a moment.
+    #[must_use]
+    pub fn limits(&self, now: Timestamp) -> Limits {
+        match self.enterprise {
+            Some(overrides) => overrides.apply_to(PlanName::Enterprise.limits()),
+            None => Limits {
+                shards: self.plan.shards(now),
+                ..self.plan.at(now).limits()
+            },
+        }
+    }
 }
 
-fn nobody() -> TenantId {
+fn placeholder_id() -> TenantId {
     TenantId::new(Timestamp::UNIX_EPOCH, 0)
 }
 
@@ -191,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roles_include_each_other_in_order() {
+    fn roles_are_ordered() {
         assert!(
             Role::Owner > Role::Admin && Role::Admin > Role::Editor && Role::Editor > Role::Viewer
         );
@@ -203,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_bounded() {
+    fn subject_is_limited() {
         assert!("auth0|5f7c".parse::<UserId>().is_ok());
         for bad in ["", "a b", "ü", &"x".repeat(256)] {
             assert!(bad.parse::<UserId>().is_err(), "{bad}");

@@ -20,7 +20,7 @@ use std::{
 
 use aias_engine::{
     Control, Host, Input, Outcome, Program, Record, Start,
-    journal::{Answer, Asked, Body, Entry, HttpResponse, What},
+    journal::{Body, EffectResult, Entry, EntryEvent, HttpResponse, PendingEffects},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -35,14 +35,14 @@ impl Host for World {
         Control::Continue
     }
 
-    fn next(&mut self, asked: &Asked) -> Option<Entry> {
+    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
         let effect = asked.effects.first()?;
         Some(Entry {
             at: effect.asked_at,
-            what: What::Answered {
+            what: EntryEvent::EffectCompleted {
                 key: effect.key.clone(),
                 digest: String::new(),
-                answer: Answer::Http(HttpResponse {
+                answer: EffectResult::Http(HttpResponse {
                     status: 200,
                     headers: vec![],
                     body: Body::Text("ok".into()),
@@ -59,7 +59,7 @@ fn run(program: &Program, input: &Value) -> usize {
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 20_000,
         journal: &[],
-        mark: "",
+        secret_nonce: "",
     };
     let mut world = World::default();
     match program.run(&start, &mut world) {

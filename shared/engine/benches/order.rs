@@ -98,7 +98,7 @@ fn run(program: &Program, input: &Value) -> (Value, usize) {
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 10_000,
         journal: &[],
-        mark: "",
+        secret_nonce: "",
     };
     let mut log = Log::default();
     match program.run(&start, &mut log) {

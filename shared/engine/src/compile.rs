@@ -1,9 +1,11 @@
 //! Compiles a definition: resolves names, compiles expressions and schemas, and reports all faults
 //! at once.
 
+pub(crate) mod authentication;
 pub(crate) mod calls;
 mod components;
 mod flow;
+pub(crate) mod policy;
 mod shape;
 mod tasks;
 
@@ -56,7 +58,7 @@ type Named<'a> = BTreeMap<&'a str, Node<'a>>;
 
 /// The state of a compilation.
 #[derive(Debug, Default)]
-pub(crate) struct Compiling<'a> {
+pub(crate) struct Compiler<'a> {
     pub(crate) faults: Faults,
     pub(crate) expressions: Expressions,
     pub(crate) authentications: Named<'a>,
@@ -77,18 +79,18 @@ pub(crate) struct Compiling<'a> {
     /// In an extension: its own tasks are not extended.
     extending: bool,
     /// Whether any expression may use `$task`.
-    wants_task: bool,
+    uses_task: bool,
     /// Bytes of functions, counted at each call.
     called_bytes: usize,
 }
 
-impl<'a> Compiling<'a> {
+impl<'a> Compiler<'a> {
     pub(crate) fn workflow(&mut self, root: &Node<'a>) -> Option<Parts> {
         const ALLOWED: [&str; 7] = [
             "document", "input", "use", "do", "timeout", "output", "schedule",
         ];
         let members = root.object(&mut self.faults, &ALLOWED, &["document", "do"])?;
-        self.wants_task = root.value.to_string().contains("$task");
+        self.uses_task = root.value.to_string().contains("$task");
         if let Some(document) = members.get("document") {
             self.document(&document);
         }
@@ -285,7 +287,7 @@ impl<'a> Compiling<'a> {
         Some(Task {
             name: name.to_owned(),
             reference: self.reference(node),
-            definition: if self.wants_task {
+            definition: if self.uses_task {
                 value::from_json(node.value)
             } else {
                 Val::Null

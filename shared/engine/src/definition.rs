@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_formats_read_the_same() {
+    fn json_and_yaml_parse_to_same_value() {
         let yaml = b"document: {dsl: '1.0.3', n: 1}\ndo:\n  - a: {set: {x: yes, y: true}}\n";
         let json = br#"{"document": {"dsl": "1.0.3", "n": 1}, "do": [{"a": {"set": {"x": "yes", "y": true}}}]}"#;
         let (yaml, json) = (
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_and_one_larger() {
+    fn size_limit_is_exact() {
         let text = |n: usize| format!("\"{}\"", "x".repeat(n - 2)).into_bytes();
         assert!(read(&text(MAX_DEFINITION_BYTES), Format::Json).is_ok());
         assert!(read(&text(MAX_DEFINITION_BYTES + 1), Format::Json).is_err());

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::expression::{Expression, marked};
+use crate::expression::{Expression, expression_in};
 
 /// The longest duration: 366 days.
 pub(crate) const MAX_MS: i64 = 366 * DAY;
@@ -105,7 +105,9 @@ pub(crate) fn after(at: Timestamp, ms: i64) -> Timestamp {
 
 /// Whether a duration must be evaluated at run time.
 pub(crate) fn is_expression(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| marked(text).is_some())
+    value
+        .as_str()
+        .is_some_and(|text| expression_in(text).is_some())
 }
 
 #[cfg(test)]
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_spellings_are_read() {
+    fn both_forms_are_parsed() {
         for (value, ms) in [
             (json!("PT30S"), 30_000),
             (json!("PT0.25S"), 250),
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn invalid_duration_is_refused() {
         for value in [
             json!("P"),
             json!("PT"),

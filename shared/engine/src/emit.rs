@@ -1,6 +1,6 @@
 //! `emit`: a `CloudEvent` 1.0 in JSON format.
 
-use aias_domain::event::text_of;
+use aias_domain::timestamp;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -50,7 +50,7 @@ pub(crate) fn event(with: Value, id: &str, now: Timestamp) -> Result<Value, Stri
     let mut event = Map::new();
     event.insert("specversion".to_owned(), json!("1.0"));
     event.insert("id".to_owned(), json!(id));
-    event.insert("time".to_owned(), json!(text_of(now)));
+    event.insert("time".to_owned(), json!(timestamp::format(now)));
     if with.contains_key("data") {
         event.insert("datacontenttype".to_owned(), json!("application/json"));
     }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_given_is_added() {
+    fn missing_attributes_are_added() {
         let with = json!({"source": "https://a.example", "type": "b", "data": null, "subject": null, "tries": 3});
         assert_eq!(
             event(with, "run_1-1", Timestamp::UNIX_EPOCH).unwrap(),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_said() {
+    fn invalid_event_is_reported() {
         for (with, what) in [
             (json!([]), "object"),
             (json!({"type": "b"}), "`source`"),

@@ -10,7 +10,7 @@ use iri_string::{
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::{authentication::Policy, expression::Expression};
+use crate::{compile::authentication::Policy, expression::Expression};
 
 /// The longest URI of a request, in bytes.
 pub(crate) const MAX_URI_BYTES: usize = 8_192;
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_filled_from_the_input_and_nothing_breaks_out_of_its_place() {
+    fn template_variables_are_escaped() {
         let input = json!({"id": 7, "name": "a/b ?&#", "list": ["x", "y"]});
         assert_eq!(
             expand("https://e.example/{id}?n={name}&{list}", &input).unwrap(),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_called_is_taken() {
+    fn only_http_uris_are_accepted() {
         for good in [
             "https://e.example/{id}",
             "http://127.0.0.1:80",

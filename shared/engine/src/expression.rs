@@ -6,7 +6,6 @@ use std::{collections::BTreeSet, sync::OnceLock};
 
 use jaq_core::{
     Compiler, Ctx, Filter, Vars,
-    data::JustLut,
     load::{self, Arena, File, Loader, lex, parse::Def},
     unwrap_valr,
 };
@@ -17,9 +16,8 @@ use crate::{
     plain::{self, Plain},
     prelude,
     reader::Faults,
+    value::Data,
 };
-
-pub(crate) type Data = JustLut<Val>;
 
 /// The arguments that the DSL gives to every expression, in order. Those that do not exist in a
 /// place are `null`.
@@ -62,14 +60,14 @@ struct Source {
 #[derive(Debug, Default)]
 pub(crate) struct Expressions {
     sources: Vec<Source>,
-    wants: Wants,
+    wants: UsedArguments,
     /// In `input.from`.
     pub(crate) may_use_secrets: bool,
 }
 
 /// The arguments that at least one expression uses.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wants {
+pub(crate) struct UsedArguments {
     pub(crate) task: bool,
     pub(crate) workflow: bool,
     pub(crate) runtime: bool,
@@ -77,7 +75,7 @@ pub(crate) struct Wants {
 }
 
 /// The content of `${ … }`; none if the string is not of that form.
-pub(crate) fn marked(text: &str) -> Option<&str> {
+pub(crate) fn expression_in(text: &str) -> Option<&str> {
     text.trim()
         .strip_prefix("${")?
         .strip_suffix('}')
@@ -96,7 +94,7 @@ fn mentions(code: &str, variable: &str) -> bool {
 
 /// The index of a variable: first the arguments, then the variables in scope, of which the
 /// innermost counts.
-fn place_of(name: &str, locals: &[String]) -> Option<usize> {
+fn variable_index(name: &str, locals: &[String]) -> Option<usize> {
     let local = locals.iter().rposition(|local| local == name);
     let argument = || ARGUMENTS.iter().position(|argument| *argument == name);
     local.map(|place| ARGUMENTS.len() + place).or_else(argument)
@@ -112,7 +110,7 @@ impl Expressions {
         text: &str,
         pointer: &str,
     ) -> Option<Expression> {
-        let code = marked(text).unwrap_or(text);
+        let code = expression_in(text).unwrap_or(text);
         if let Err(detail) = check_syntax(code) {
             faults.add(pointer, detail);
             return None;
@@ -135,7 +133,7 @@ impl Expressions {
             }
         }
         let locals: Vec<String> = locals.iter().map(|name| format!("${name}")).collect();
-        let plain = plain::read(code, &|name| place_of(name, &locals));
+        let plain = plain::read(code, &|name| variable_index(name, &locals));
         self.sources.push(Source {
             code: code.to_owned(),
             pointer: pointer.to_owned(),
@@ -163,7 +161,7 @@ impl Expressions {
                     }
                 }
             }
-            filters.push(One { source, compiled });
+            filters.push(CompiledExpression { source, compiled });
         }
         Filters {
             filters,
@@ -255,13 +253,13 @@ fn compile_with(
         .collect();
     let variables = names
         .iter()
-        .filter_map(|name| place_of(name, &source.locals));
+        .filter_map(|name| variable_index(name, &source.locals));
     let variables = variables.collect();
     let globals = clock.then_some(CLOCK).into_iter().chain(names);
     let funs = jaq_core::funs()
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
-        .filter(|(name, _, _)| !prelude::is_absent(name) && !natives::is_own(name))
+        .filter(|(name, _, _)| !prelude::is_absent(name) && !natives::is_native(name))
         .chain(natives::all())
         .filter(|(name, _, _)| natives.is_none_or(|natives| natives.contains(name)));
     let arena = Arena::default();
@@ -314,14 +312,14 @@ impl Arguments {
     }
 }
 
-struct One {
+struct CompiledExpression {
     source: Source,
     compiled: OnceLock<Option<Compiled>>,
 }
 
 pub(crate) struct Filters {
-    filters: Vec<One>,
-    pub(crate) wants: Wants,
+    filters: Vec<CompiledExpression>,
+    pub(crate) wants: UsedArguments,
 }
 
 impl std::fmt::Debug for Filters {
@@ -352,7 +350,7 @@ impl Filters {
 
 const NONE: &str = "no such expression";
 
-impl One {
+impl CompiledExpression {
     /// Evaluates with jq.
     fn interpret(&self, dot: Val, arguments: &Arguments, locals: &[Val]) -> Result<Val, String> {
         let compiled = self.compiled.get_or_init(|| compile(&self.source).ok());
@@ -415,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn one_output_none_and_many() {
+    fn outputs_become_one_value() {
         assert_eq!(evaluate("${ .a }").unwrap(), "3");
         assert_eq!(evaluate(".a, $item").unwrap(), "[3,7]");
         assert_eq!(evaluate("empty").unwrap(), "null");
@@ -428,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_plain_means_what_jq_means() {
+    fn simple_expressions_match_jq() {
         use proptest::prelude::*;
         let leaf = prop_oneof![
             Just(serde_json::json!(null)),
@@ -482,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_plain_is_left_to_jq() {
+    fn complex_expressions_are_left_to_jq() {
         let plain =
             |code: &str| plain::read(code, &|name| (name == "$item").then_some(8)).is_some();
         for code in [
@@ -527,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_reaches_outside() {
+    fn io_functions_are_absent() {
         assert_eq!(evaluate("now").unwrap(), "5.0");
         for code in [
             "env",
@@ -547,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_say_where() {
+    fn faults_have_line_and_column() {
         let codes = [".a", ".b |\n nope(1)", "$gone", ". +", "\"x", "1) else (2"];
         let mut told: Vec<_> = compile(&codes)
             .unwrap_err()
@@ -568,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn compiled_filters_go_from_thread_to_thread() {
+    fn filters_are_send_and_sync() {
         fn both<T: Send + Sync>() {}
         both::<Filters>();
     }

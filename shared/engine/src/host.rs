@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::journal::{Asked, Entry};
+use crate::journal::{Entry, PendingEffects};
 
 /// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ pub trait Host {
 
     /// Called when the journal has ended and the run needs one of the effects in `asked`. Returns
     /// the next entry; `None` suspends the run here.
-    fn next(&mut self, asked: &Asked) -> Option<Entry> {
+    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
         let _ = asked;
         None
     }

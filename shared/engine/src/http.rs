@@ -9,7 +9,7 @@ use crate::{
     compile::calls::is_token,
     endpoint::text,
     error::{Error, Kind},
-    journal::{Answer, Body, HttpRequest, HttpResponse},
+    journal::{Body, EffectResult, HttpRequest, HttpResponse},
     program::Format,
 };
 
@@ -21,7 +21,7 @@ const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 const MAX_PAIRS: usize = 100;
 
 /// Headers that describe the connection, which a workflow cannot set (RFC 9110, 9112).
-const NOT_OURS: [&str; 8] = [
+const CONNECTION_HEADERS: [&str; 8] = [
     "connection",
     "content-length",
     "host",
@@ -33,7 +33,7 @@ const NOT_OURS: [&str; 8] = [
 ];
 
 /// Headers that are left out of the `request` of a response.
-const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+const REDACTED_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// The parts of a request.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Parts {
             if !is_token(&name) {
                 return Err(format!("`{name:.40}` is not a valid header name"));
             }
-            if NOT_OURS.contains(&name.as_str()) {
+            if CONNECTION_HEADERS.contains(&name.as_str()) {
                 return Err(format!("the header `{name}` cannot be set by a workflow"));
             }
             let fits = |b: u8| b == b'\t' || (b >= 0x20 && b != 0x7f);
@@ -150,7 +150,7 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// Method and URI of a request, without parts that may be secret.
-pub(crate) fn described(request: &HttpRequest) -> String {
+pub(crate) fn summary(request: &HttpRequest) -> String {
     let uri = request.uri.split(['?', '#']).next().unwrap_or_default();
     format!("{} {uri}", request.method)
 }
@@ -160,22 +160,22 @@ pub(crate) fn described(request: &HttpRequest) -> String {
 /// # Errors
 ///
 /// The DSL's communication error.
-pub(crate) fn succeeded(
-    answer: Answer,
+pub(crate) fn require_success(
+    answer: EffectResult,
     request: &HttpRequest,
     at: &str,
 ) -> Result<HttpResponse, Error> {
     match answer {
-        Answer::Http(response) => {
+        EffectResult::Http(response) => {
             let most = if request.redirect { 400 } else { 300 };
             if (200..most).contains(&response.status) {
                 return Ok(response);
             }
-            let detail = format!("{} answered {}", described(request), response.status);
+            let detail = format!("{} answered {}", summary(request), response.status);
             Err(Error::new(Kind::Communication, at, detail).with_status(response.status))
         }
-        Answer::Failed(failure) => Err(Error::failed(&failure, at)),
-        Answer::Output(_) => {
+        EffectResult::Failed(failure) => Err(Error::failed(&failure, at)),
+        EffectResult::Output(_) => {
             let detail = "the journal has the output of a workflow for an HTTP request";
             Err(Error::new(Kind::NonDeterministic, at, detail))
         }
@@ -202,7 +202,7 @@ pub(crate) fn output(
             let asked = request
                 .headers
                 .iter()
-                .filter(|(name, _)| !SECRET.contains(&name.as_str()));
+                .filter(|(name, _)| !REDACTED_HEADERS.contains(&name.as_str()));
             json!({
                 "request": {
                     "method": request.method,
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_sent_as_its_type_says() {
+    fn body_is_encoded_by_content_type() {
         let request = |headers, body| parts(headers, Some(body)).request().unwrap();
         let json = request(json!({}), json!({"a": 1}));
         assert_eq!(json.body.as_deref(), Some(r#"{"a":1}"#));
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn invalid_request_is_refused() {
         for headers in [
             json!({"Host": "other"}),
             json!({"content-length": "0"}),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_are_what_the_format_says() {
+    fn output_format_is_applied() {
         let request = parts(json!({"Authorization": "secret", "x-b": "3"}), None)
             .request()
             .unwrap();

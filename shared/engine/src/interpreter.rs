@@ -17,7 +17,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use aias_domain::{event::text_of, secret};
+use aias_domain::{secret, timestamp};
 use jaq_json::Val;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Kind as ErrorKind},
     expression::Arguments,
     host::{Control, Event, Host, Record},
-    journal::{Asked, Entry},
+    journal::{Entry, PendingEffects},
     program::{List, Program, Task, Then},
     value,
 };
@@ -52,7 +52,7 @@ pub struct Start<'a> {
     /// The entries so far.
     pub journal: &'a [Entry],
     /// The nonce in the placeholders of this run's secrets (`aias_domain::secret`).
-    pub mark: &'a str,
+    pub secret_nonce: &'a str,
 }
 
 /// The state of a run after an execution.
@@ -62,7 +62,7 @@ pub enum Outcome {
     /// Nothing caught the error.
     Faulted(Error),
     /// The run needs one of these effects.
-    Waiting(Asked),
+    Waiting(PendingEffects),
 }
 
 /// Why a list of tasks ends early.
@@ -148,8 +148,8 @@ fn arguments(program: &Program, start: &Start<'_>, input: &Val) -> Arguments {
     let secrets = || {
         let names = program.secrets.iter();
         let stand_ins = names.map(|name| {
-            let stand_in = secret::stand_in(start.mark, name);
-            (value::text(name), value::text(&stand_in))
+            let placeholder = secret::placeholder(start.secret_nonce, name);
+            (value::text(name), value::text(&placeholder))
         });
         Val::obj(stand_ins.collect())
     };
@@ -173,7 +173,7 @@ fn arguments(program: &Program, start: &Start<'_>, input: &Val) -> Arguments {
 fn date_time(at: Timestamp) -> Val {
     let number = |n: i64| Val::from(isize::try_from(n).unwrap_or_default());
     value::object([
-        ("iso8601", value::text(&text_of(at))),
+        ("iso8601", value::text(&timestamp::format(at))),
         (
             "epoch",
             value::object([
@@ -208,14 +208,14 @@ impl Run<'_> {
     fn drive<T>(&self, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Outcome> {
         let mut nobody = Context::from_waker(Waker::noop());
         loop {
-            self.world.borrow_mut().ask_anew();
+            self.world.borrow_mut().clear_requests();
             if let Poll::Ready(done) = future.as_mut().poll(&mut nobody) {
                 return Ok(done);
             }
             let mut world = self.world.borrow_mut();
             // A future dropped while pending may have requested an effect just before.
             if !world.is_stale() {
-                world.go_on()?;
+                world.advance()?;
             }
         }
     }
@@ -231,7 +231,7 @@ impl Run<'_> {
                 let ms = self.milliseconds(timeout, &input, "/timeout", scope)?;
                 let mut own = scope.clone();
                 let tasks = Box::pin(self.list(tasks, input, &mut own));
-                self.within("/timeout", ms, tasks).await
+                self.with_timeout("/timeout", ms, tasks).await
             }
         };
         let output = match ended {
@@ -293,8 +293,8 @@ impl Run<'_> {
         }
     }
 
-    fn tell(&self, reference: &str, event: Event, message: &str, attempt: u32) -> Flow<()> {
-        let told = self.world.borrow_mut().tell(|elapsed_ms| Record {
+    fn record(&self, reference: &str, event: Event, message: &str, attempt: u32) -> Flow<()> {
+        let told = self.world.borrow_mut().record(|elapsed_ms| Record {
             task: reference.to_owned(),
             event,
             message: crate::error::bounded(message.to_owned()),
@@ -311,7 +311,7 @@ impl Run<'_> {
     }
 
     /// Records the end of a step.
-    fn ended(
+    fn record_end(
         &self,
         task: &Task,
         result: Flow<(Val, Then, Event)>,
@@ -320,13 +320,13 @@ impl Run<'_> {
         let reference = task.reference.as_str();
         match result {
             Ok((output, then, event)) => {
-                self.tell(reference, event, "", attempt)?;
+                self.record(reference, event, "", attempt)?;
                 Ok((output, then))
             }
             Err(Stop::Error(error)) => {
                 let title = error.title.as_deref().unwrap_or_default();
                 let detail = error.detail.as_deref().unwrap_or_default();
-                self.tell(
+                self.record(
                     reference,
                     Event::Faulted,
                     &format!("{title}: {detail}"),
@@ -335,7 +335,7 @@ impl Run<'_> {
                 Err(Stop::Error(error))
             }
             Err(Stop::End(output)) => {
-                self.tell(reference, Event::Completed, "", attempt)?;
+                self.record(reference, Event::Completed, "", attempt)?;
                 Err(Stop::End(output))
             }
         }

@@ -139,7 +139,7 @@ impl Effect {
 /// The result of an effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum EffectResult {
     /// A response with any status.
     Http(HttpResponse),
     /// The output of a workflow; `null` if the task does not wait for it.
@@ -179,7 +179,7 @@ pub struct Failure {
     pub detail: String,
 }
 
-impl Answer {
+impl EffectResult {
     /// Whether its task faults. A task that accepts redirects does not fault on a `3xx`.
     #[must_use]
     pub fn is_failure(&self) -> bool {
@@ -195,31 +195,31 @@ impl Answer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub at: Timestamp,
-    pub what: What,
+    pub what: EntryEvent,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum EntryEvent {
     /// An effect has a result.
-    Answered {
+    EffectCompleted {
         key: Key,
         /// The digest of the request.
         digest: String,
-        answer: Answer,
+        answer: EffectResult,
     },
     /// The run was started, later than it was accepted: timeouts and waits start here. Only ever
     /// the first entry.
-    Began,
+    Started,
     /// A timer expired.
-    Time,
+    TimerExpired,
     /// A caller retried the run: timeouts restart here.
     Retried,
 }
 
 /// What a run waits for.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Asked {
+pub struct PendingEffects {
     /// Requested effects without a result, in order.
     pub effects: Vec<std::sync::Arc<Effect>>,
     /// When the run can continue by itself.
@@ -232,16 +232,16 @@ pub struct Asked {
 pub fn retried(journal: &[Entry], at: Timestamp) -> Option<(usize, Entry)> {
     let last = journal.last()?;
     let failed = match &last.what {
-        What::Answered { answer, .. } => answer.is_failure(),
-        What::Time => true,
-        What::Began | What::Retried => false,
+        EntryEvent::EffectCompleted { answer, .. } => answer.is_failure(),
+        EntryEvent::TimerExpired => true,
+        EntryEvent::Started | EntryEvent::Retried => false,
     };
     let kept = journal.len() - usize::from(failed);
     Some((
         kept,
         Entry {
             at,
-            what: What::Retried,
+            what: EntryEvent::Retried,
         },
     ))
 }
@@ -250,7 +250,7 @@ pub fn retried(journal: &[Entry], at: Timestamp) -> Option<(usize, Entry)> {
 mod tests {
     use super::*;
 
-    fn entry(what: What) -> Entry {
+    fn entry(what: EntryEvent) -> Entry {
         Entry {
             at: Timestamp::UNIX_EPOCH,
             what,
@@ -258,13 +258,13 @@ mod tests {
     }
 
     fn answered(status: u16) -> Entry {
-        entry(What::Answered {
+        entry(EntryEvent::EffectCompleted {
             key: Key {
                 task: "/do/0/a".into(),
                 visit: 1,
             },
             digest: String::new(),
-            answer: Answer::Http(HttpResponse {
+            answer: EffectResult::Http(HttpResponse {
                 status,
                 headers: vec![],
                 body: Body::Text(String::new()),
@@ -273,18 +273,24 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_forgets_the_failure_that_ended_the_run_and_nothing_else() {
+    fn retry_removes_only_final_failure() {
         let now = Timestamp::from_second(9).unwrap();
         let kept = |journal: &[Entry]| retried(journal, now).map(|(kept, entry)| (kept, entry.at));
         assert_eq!(kept(&[]), None);
         assert_eq!(kept(&[answered(200), answered(503)]), Some((1, now)));
         assert_eq!(kept(&[answered(503), answered(200)]), Some((2, now)));
-        assert_eq!(kept(&[answered(200), entry(What::Time)]), Some((1, now)));
-        assert_eq!(kept(&[answered(200), entry(What::Retried)]), Some((2, now)));
+        assert_eq!(
+            kept(&[answered(200), entry(EntryEvent::TimerExpired)]),
+            Some((1, now))
+        );
+        assert_eq!(
+            kept(&[answered(200), entry(EntryEvent::Retried)]),
+            Some((2, now))
+        );
     }
 
     #[test]
-    fn credentials_are_neither_shown_nor_digested() {
+    fn credentials_are_not_serialized() {
         let effect = |authentication| Effect {
             key: Key {
                 task: "/do/0/a".into(),

@@ -6,12 +6,12 @@ use jaq_core::{
 };
 use jaq_json::Val;
 
-use crate::expression::Data;
+use crate::value::Data;
 
 /// Their names, which replace jaq's.
 const NAMES: [&str; 1] = ["join"];
 
-pub(crate) fn is_own(name: &str) -> bool {
+pub(crate) fn is_native(name: &str) -> bool {
     NAMES.contains(&name)
 }
 

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{endpoint, endpoint::text, http};
 
-/// How many references are followed one after the other.
+/// How many references are resolve one after the other.
 const MAX_REFERENCES: usize = 16;
 
 const METHODS: [&str; 8] = [
@@ -29,7 +29,7 @@ pub(crate) fn request(
     let given = given.as_object().unwrap_or(&empty);
     let (path, method, item) = find(document, operation)?;
     let own = item.get(method).unwrap_or(&Value::Null);
-    let mut parts = Building {
+    let mut parts = RequestBuilder {
         path: path.to_owned(),
         query: Vec::new(),
         headers: Vec::new(),
@@ -85,7 +85,7 @@ pub(crate) fn request(
     })
 }
 
-struct Building {
+struct RequestBuilder {
     path: String,
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
@@ -94,7 +94,7 @@ struct Building {
     body: Option<Value>,
 }
 
-impl Building {
+impl RequestBuilder {
     fn take(&mut self, own: &Value, name: &str, place: &str, value: &Value) -> Result<(), String> {
         match place {
             "path" => {
@@ -166,7 +166,7 @@ fn find<'a>(
     let paths = document.get("paths").and_then(Value::as_object);
     let paths = paths.ok_or("this is not an OpenAPI document: it has no `paths`")?;
     for (path, item) in paths {
-        let item = followed(document, item)?;
+        let item = resolve(document, item)?;
         for method in METHODS {
             let id = item.get(method).and_then(|own| own.get("operationId"));
             if id.and_then(Value::as_str) == Some(operation) {
@@ -187,7 +187,7 @@ fn parameters<'a>(
     for list in [own, item] {
         let list = list.get("parameters").and_then(Value::as_array);
         for parameter in list.into_iter().flatten() {
-            let parameter = followed(document, parameter)?;
+            let parameter = resolve(document, parameter)?;
             let same = |other: &&Value| {
                 ["name", "in"]
                     .iter()
@@ -202,7 +202,7 @@ fn parameters<'a>(
 }
 
 /// The target of a local `$ref`, or the value itself.
-fn followed<'a>(document: &'a Value, mut value: &'a Value) -> Result<&'a Value, String> {
+fn resolve<'a>(document: &'a Value, mut value: &'a Value) -> Result<&'a Value, String> {
     for _ in 0..MAX_REFERENCES {
         let Some(reference) = value.get("$ref").and_then(Value::as_str) else {
             return Ok(value);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_of_three_becomes_a_request() {
+    fn openapi_3_operation_becomes_request() {
         let given = json!({"id": "a/b c", "tag": ["x", "y"], "flat": [1, 2], "X-Trace": 7, "sid": "s;t", "body": {"n": 1}});
         let parts = request(&three(), &url(), "savePet", &given).unwrap();
         assert_eq!(parts.method, "put");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_of_two_becomes_a_request() {
+    fn openapi_2_operation_becomes_request() {
         let document = json!({
             "swagger": "2.0", "host": "petstore.example", "basePath": "/v2", "schemes": ["http", "https"],
             "paths": {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn missing_parts_are_reported() {
         for (operation, given, why) in [
             ("nope", json!({}), "no operation `nope`"),
             ("savePet", json!({}), "`id` is missing"),

@@ -50,7 +50,7 @@ static DEFINITIONS: LazyLock<Vec<Def<&'static str>>> = LazyLock::new(|| {
     jaq_core::defs()
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
-        .filter(|def| !is_absent(def.name) && !natives::is_own(def.name))
+        .filter(|def| !is_absent(def.name) && !natives::is_native(def.name))
         .chain(own())
         .collect()
 });

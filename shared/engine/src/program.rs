@@ -5,13 +5,13 @@ use jaq_json::Val;
 use serde_json::Value;
 
 use crate::{
-    authentication::Policy,
-    compile::Compiling,
+    compile::Compiler,
+    compile::authentication::Policy,
+    compile::policy::{ErrorFilter, Retry},
     duration::Duration,
     emit::Emit,
     endpoint::Endpoint,
     expression::{Expression, Filters},
-    policy::{ErrorFilter, Retry},
     reader::{Fault, Node},
     template::Template,
     value,
@@ -217,14 +217,14 @@ impl Program {
     ///
     /// All faults, each with its pointer.
     pub fn compile(definition: &Value) -> Result<Self, Vec<Fault>> {
-        let mut compiling = Compiling::default();
+        let mut compiler = Compiler::default();
         let root = Node::root(definition);
-        let parts = compiling.workflow(&root);
-        let expressions = std::mem::take(&mut compiling.expressions);
-        let secrets = compiling.secrets.iter().map(|name| (*name).to_owned());
+        let parts = compiler.workflow(&root);
+        let expressions = std::mem::take(&mut compiler.expressions);
+        let secrets = compiler.secrets.iter().map(|name| (*name).to_owned());
         let secrets = secrets.collect();
-        let filters = expressions.compile(&mut compiling.faults);
-        let parts = compiling.faults.into_result(parts)?.unwrap_or_default();
+        let filters = expressions.compile(&mut compiler.faults);
+        let parts = compiler.faults.into_result(parts)?.unwrap_or_default();
         Ok(Self {
             definition: value::from_json(definition),
             input: parts.input,

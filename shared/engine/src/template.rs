@@ -24,7 +24,7 @@ impl Template {
         expression: &mut impl FnMut(&str) -> Option<Expression>,
     ) -> Self {
         match value {
-            Value::String(text) if crate::expression::marked(text).is_some() => {
+            Value::String(text) if crate::expression::expression_in(text).is_some() => {
                 expression(text).map_or(Self::Constant(Val::Null), Self::Expression)
             }
             Value::Array(items) => {

@@ -7,6 +7,9 @@ use jaq_std::ValT as _;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
+/// The data type with which jaq filters are compiled.
+pub(crate) type Data = jaq_core::data::JustLut<Val>;
+
 pub(crate) fn from_json(value: &Value) -> Val {
     read(value, &mut Names::default())
 }
@@ -51,15 +54,15 @@ pub(crate) fn parse(json: &[u8]) -> Result<Val, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     deserializer.disable_recursion_limit();
     let names = RefCell::default();
-    let value = Reading(&names).deserialize(&mut deserializer)?;
+    let value = ValueSeed(&names).deserialize(&mut deserializer)?;
     deserializer.end().map(|()| value)
 }
 
 /// A deserializer with the cache of names.
 #[derive(Clone, Copy)]
-struct Reading<'a>(&'a RefCell<HashMap<String, Val>>);
+struct ValueSeed<'a>(&'a RefCell<HashMap<String, Val>>);
 
-impl Reading<'_> {
+impl ValueSeed<'_> {
     fn name(self, name: &str) -> Val {
         let mut names = self.0.borrow_mut();
         if let Some(known) = names.get(name) {
@@ -73,7 +76,7 @@ impl Reading<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reading<'_> {
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = Val;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Val, D::Error> {
@@ -81,7 +84,7 @@ impl<'de> DeserializeSeed<'de> for Reading<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Reading<'_> {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = Val;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -129,7 +132,7 @@ impl<'de> Visitor<'de> for Reading<'_> {
     }
 }
 
-struct Name<'a>(Reading<'a>);
+struct Name<'a>(ValueSeed<'a>);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
     type Value = Val;
@@ -169,7 +172,7 @@ fn number(n: &Number) -> Num {
 
 /// Why a jq value cannot be written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotJson {
+pub(crate) enum JsonError {
     #[error("a string that is not UTF-8 cannot be written as JSON")]
     Bytes,
     #[error("an object's member whose name is not a string cannot be written as JSON")]
@@ -179,13 +182,13 @@ pub(crate) enum NotJson {
 }
 
 /// The JSON value of a jq value. As in jq, NaN becomes `null` and an infinity the largest double.
-pub(crate) fn to_json(value: &Val) -> Result<Value, NotJson> {
+pub(crate) fn to_json(value: &Val) -> Result<Value, JsonError> {
     convert(value, 0)
 }
 
-fn convert(value: &Val, depth: usize) -> Result<Value, NotJson> {
+fn convert(value: &Val, depth: usize) -> Result<Value, JsonError> {
     if depth > aias_domain::json::MAX_STORED_DEPTH {
-        return Err(NotJson::Depth);
+        return Err(JsonError::Depth);
     }
     Ok(match value {
         Val::Null => Value::Null,
@@ -199,7 +202,7 @@ fn convert(value: &Val, depth: usize) -> Result<Value, NotJson> {
         Val::Obj(members) => {
             let member = |(name, value): (&Val, &Val)| {
                 let (Val::TStr(name) | Val::BStr(name)) = name else {
-                    return Err(NotJson::Name);
+                    return Err(JsonError::Name);
                 };
                 Ok((utf8(name)?.to_owned(), convert(value, depth + 1)?))
             };
@@ -209,8 +212,8 @@ fn convert(value: &Val, depth: usize) -> Result<Value, NotJson> {
     })
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, NotJson> {
-    std::str::from_utf8(bytes).map_err(|_| NotJson::Bytes)
+fn utf8(bytes: &[u8]) -> Result<&str, JsonError> {
+    std::str::from_utf8(bytes).map_err(|_| JsonError::Bytes)
 }
 
 fn json_number(n: &Num) -> Value {
@@ -247,13 +250,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_comes_back_as_it_was() {
+    fn json_round_trips() {
         let value = json!({"a": [1, -2, 1.5, u64::MAX, i64::MIN, "ü", null, true], "b": {}});
         assert_eq!(to_json(&from_json(&value)), Ok(value));
     }
 
     #[test]
-    fn a_text_reads_as_its_value_does() {
+    fn parse_equals_from_json() {
         for json in [
             r#"{"a": [1, -2, 1.5, 18446744073709551615, -9223372036854775808, "\u00fc\n", null, true], "b": {}, "a b": [[]]}"#,
             r#"{"x": 1, "y": 2, "x": [{"x": 3}, {"x": 4}]}"#,
@@ -278,15 +281,15 @@ mod tests {
     }
 
     #[test]
-    fn what_json_cannot_hold_is_said() {
+    fn values_outside_json_are_reported() {
         assert_eq!(to_json(&Val::from(f64::NAN)), Ok(Value::Null));
         assert_eq!(to_json(&Val::from(f64::INFINITY)), Ok(json!(f64::MAX)));
-        assert_eq!(to_json(&Val::utf8_str(vec![0xff])), Err(NotJson::Bytes));
+        assert_eq!(to_json(&Val::utf8_str(vec![0xff])), Err(JsonError::Bytes));
         assert_eq!(
             to_json(&Val::obj([(Val::Null, Val::Null)].into_iter().collect())),
-            Err(NotJson::Name)
+            Err(JsonError::Name)
         );
         let deep = (0..200).fold(Val::Null, |v, _| std::iter::once(v).collect());
-        assert_eq!(to_json(&deep), Err(NotJson::Depth));
+        assert_eq!(to_json(&deep), Err(JsonError::Depth));
     }
 }

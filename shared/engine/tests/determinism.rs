@@ -6,7 +6,7 @@
 use aias_domain::canonical;
 use aias_engine::{
     Control, Host, Input, Outcome, Program, Record, Start,
-    journal::{Answer, Asked, Body, Entry, Failure, HttpResponse, What},
+    journal::{Body, EffectResult, Entry, EntryEvent, Failure, HttpResponse, PendingEffects},
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ struct World<'a> {
     /// Entries to replay before it makes its own choices.
     given: std::vec::IntoIter<Entry>,
     written: Vec<Entry>,
-    asked: Vec<Asked>,
+    asked: Vec<PendingEffects>,
     seen: Vec<Record>,
     emitted: Vec<Value>,
     now: Timestamp,
@@ -43,15 +43,15 @@ fn began() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
-fn answer(choice: u8) -> Answer {
+fn answer(choice: u8) -> EffectResult {
     match choice % 4 {
-        0 => Answer::Failed(Failure {
+        0 => EffectResult::Failed(Failure {
             kind: "communication".into(),
             status: 502,
             title: "Bad Gateway".into(),
             detail: "no connection".into(),
         }),
-        status => Answer::Http(HttpResponse {
+        status => EffectResult::Http(HttpResponse {
             status: if status == 1 { 503 } else { 200 },
             headers: vec![("content-type".into(), "application/json".into())],
             body: Body::Text(format!("{{\"n\": {choice}}}")),
@@ -69,7 +69,7 @@ impl Host for World<'_> {
         self.emitted.push(event);
     }
 
-    fn next(&mut self, asked: &Asked) -> Option<Entry> {
+    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
         self.asked.push(asked.clone());
         let entry = match self.given.next() {
             Some(entry) => entry,
@@ -83,7 +83,7 @@ impl Host for World<'_> {
                 match (asked.effects.get(place), asked.until) {
                     (Some(effect), _) => Entry {
                         at: self.now,
-                        what: What::Answered {
+                        what: EntryEvent::EffectCompleted {
                             key: effect.key.clone(),
                             digest: effect.digest(),
                             answer: answer(choice),
@@ -93,7 +93,7 @@ impl Host for World<'_> {
                         self.now = self.now.max(until.unwrap_or(self.now));
                         Entry {
                             at: self.now,
-                            what: What::Time,
+                            what: EntryEvent::TimerExpired,
                         }
                     }
                 }
@@ -111,7 +111,7 @@ fn run(program: &Program, input: &Value, journal: &[Entry], world: &mut World<'_
         started_at: began(),
         max_steps: 300,
         journal,
-        mark: "",
+        secret_nonce: "",
     };
     program.run(&start, world)
 }
@@ -189,7 +189,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_run_that_is_begun_again_says_the_same(
+    fn interrupted_run_gives_same_result(
         tasks in prop::collection::vec(task(), 1..4),
         n in 0..3_i64,
         text in ".{0,8}",
@@ -234,7 +234,7 @@ proptest! {
     }
 
     #[test]
-    fn a_foreign_journal_faults_the_run_and_never_changes_it(
+    fn mismatching_journal_faults_run(
         tasks in prop::collection::vec(task(), 1..4),
         choices in prop::collection::vec(any::<u8>(), 4..16),
         place in any::<prop::sample::Index>(),
@@ -249,14 +249,14 @@ proptest! {
         let mut whole = World::new(&choices, vec![]);
         run(&program, &input, &[], &mut whole);
         let answered: Vec<usize> = (0..whole.written.len())
-            .filter(|i| matches!(whole.written[*i].what, What::Answered { .. }))
+            .filter(|i| matches!(whole.written[*i].what, EntryEvent::EffectCompleted { .. }))
             .collect();
         if answered.is_empty() {
             return Ok(());
         }
         let mut journal = whole.written;
         let place = answered[place.index(answered.len())];
-        if let What::Answered { digest, .. } = &mut journal[place].what {
+        if let EntryEvent::EffectCompleted { digest, .. } = &mut journal[place].what {
             digest.push('0');
         }
         let outcome = run(&program, &input, &journal, &mut World::new(&[], vec![]));

@@ -26,7 +26,7 @@ fn outputs(code: &str) -> Result<Value, String> {
         started_at: jiff::Timestamp::UNIX_EPOCH,
         max_steps: 10,
         journal: &[],
-        mark: "",
+        secret_nonce: "",
     };
     match program.run(&start, &mut Silent) {
         Outcome::Completed(output) => Ok(output),
@@ -37,7 +37,7 @@ fn outputs(code: &str) -> Result<Value, String> {
 
 /// Results of jq 1.7.
 #[test]
-fn expressions_mean_what_jq_means() {
+fn expressions_match_jq() {
     for (code, expected) in [
         (".b // 1", json!([1])),
         (".xs | add, map(. * 2)", json!([6, [2, 4, 6]])),
@@ -95,7 +95,7 @@ fn expressions_mean_what_jq_means() {
 
 /// Differences, with the result of jq 1.7.
 #[test]
-fn what_differs_from_jq_is_known() {
+fn differences_from_jq_are_listed() {
     for (code, here, _jq) in [
         (
             "infinite | tostring",

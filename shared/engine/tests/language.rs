@@ -37,7 +37,7 @@ fn run_in(program: &Program, input: &Value, max_steps: u32) -> (Result<Value, Ru
         started_at: "2026-11-21T00:00:00.5Z".parse().unwrap(),
         max_steps,
         journal: &[],
-        mark: "",
+        secret_nonce: "",
     };
     let outcome = match program.run(&start, &mut steps) {
         Outcome::Completed(output) => Ok(output),
@@ -60,7 +60,7 @@ fn fault(yaml: &str, input: Value) -> RunError {
 }
 
 #[test]
-fn data_flows_through_input_output_export_and_context() {
+fn data_flows_through_input_output_and_context() {
     let yaml = "
 input: {from: .in}
 do:
@@ -80,7 +80,7 @@ output: {as: {result: '${ . }', plain: 1}}
 }
 
 #[test]
-fn runtime_arguments_are_there_and_the_same_each_time() {
+fn runtime_arguments_are_deterministic() {
     let yaml = "
 do:
   - a:
@@ -106,7 +106,7 @@ do:
 }
 
 #[test]
-fn a_secret_is_a_name_that_only_its_run_knows() {
+fn secret_evaluates_to_placeholder() {
     let yaml = "
 use: {secrets: [b, 'a.key']}
 do:
@@ -115,11 +115,11 @@ do:
       set: ${ . }
 ";
     // By the nonce of the run, which is empty here.
-    let b = aias_domain::secret::stand_in("", "b");
+    let b = aias_domain::secret::placeholder("", "b");
     assert_eq!(
         run(yaml, json!({})),
         json!({
-            "all": {"a.key": aias_domain::secret::stand_in("", "a.key"), "b": b},
+            "all": {"a.key": aias_domain::secret::placeholder("", "a.key"), "b": b},
             "text": format!("Bearer {b}"), "none": null,
         })
     );
@@ -148,7 +148,7 @@ do:
 }
 
 #[test]
-fn a_task_whose_condition_is_false_is_skipped_with_its_then() {
+fn false_condition_skips_task_and_then() {
     let yaml = "
 do:
   - a: {if: .n > 1, set: {x: 1}, then: end}
@@ -159,7 +159,7 @@ do:
 }
 
 #[test]
-fn switch_takes_the_first_case_that_fits() {
+fn switch_takes_first_matching_case() {
     let yaml = "
 do:
   - s:
@@ -177,7 +177,7 @@ do:
 }
 
 #[test]
-fn for_goes_through_an_array_while_it_may() {
+fn for_iterates_while_condition_holds() {
     let yaml = "
 do:
   - l:
@@ -199,7 +199,7 @@ do:
 }
 
 #[test]
-fn loops_inside_loops_see_both_their_variables() {
+fn nested_loops_have_both_variables() {
     let yaml = "
 do:
   - rows:
@@ -217,7 +217,7 @@ do:
 }
 
 #[test]
-fn an_error_is_caught_by_its_filter_or_goes_through() {
+fn error_is_caught_only_by_matching_filter() {
     let yaml = "
 use:
   errors:
@@ -247,7 +247,7 @@ do:
 }
 
 #[test]
-fn an_expression_that_fails_is_an_error_of_the_dsl() {
+fn failed_expression_is_expression_error() {
     let yaml = "
 do:
   - t:
@@ -265,7 +265,7 @@ do:
 }
 
 #[test]
-fn retry_tries_again_without_waiting_until_its_limit() {
+fn retry_without_delay_stops_at_limit() {
     let yaml = "
 use:
   retries:
@@ -300,7 +300,7 @@ do:
 }
 
 #[test]
-fn a_retry_without_a_handler_raises_the_last_error() {
+fn exhausted_retry_raises_last_error() {
     let yaml = "
 do:
   - t:
@@ -323,7 +323,7 @@ do:
 }
 
 #[test]
-fn schemas_are_checked_where_the_dsl_names_them() {
+fn schemas_are_validated() {
     let schema = "{document: {type: object, required: [n], properties: {n: {type: integer}}}}";
     let bad = json!({"n": "x"});
     for (place, at) in [
@@ -360,7 +360,7 @@ fn schemas_are_checked_where_the_dsl_names_them() {
 }
 
 #[test]
-fn the_last_step_that_is_allowed_and_the_first_that_is_not() {
+fn step_limit_is_exact() {
     let yaml = "
 do:
   - a: {set: '${ . }'}
@@ -389,7 +389,7 @@ do:
 }
 
 #[test]
-fn a_host_can_stop_a_run() {
+fn host_can_stop_run() {
     struct Impatient(u32);
     impl Host for Impatient {
         fn step(&mut self, _: Record) -> Control {
@@ -409,7 +409,7 @@ fn a_host_can_stop_a_run() {
         started_at: jiff::Timestamp::UNIX_EPOCH,
         max_steps: 1_000,
         journal: &[],
-        mark: "",
+        secret_nonce: "",
     };
     let Outcome::Faulted(error) = program.run(&start, &mut Impatient(3)) else {
         panic!("the run continued")
@@ -418,7 +418,7 @@ fn a_host_can_stop_a_run() {
 }
 
 #[test]
-fn a_catch_whose_condition_fails_leaves_the_variables_around_it_as_they_were() {
+fn failed_catch_condition_restores_variables() {
     let yaml = "
 do:
   - outer:
@@ -434,7 +434,7 @@ do:
 }
 
 #[test]
-fn every_fault_is_told_at_once_with_its_pointer() {
+fn all_faults_are_reported_with_pointers() {
     let yaml = "
 timeout: {after: {weeks: 1}}
 foo: 1
@@ -502,7 +502,7 @@ do:
 }
 
 #[test]
-fn a_document_that_is_no_workflow_is_refused() {
+fn non_workflow_document_is_refused() {
     for (document, pointer) in [
         (json!([]), ""),
         (json!({}), ""),
@@ -532,7 +532,7 @@ fn a_document_that_is_no_workflow_is_refused() {
 }
 
 #[test]
-fn names_are_bounded() {
+fn names_are_limited() {
     let named = |n: usize| program(&format!("do: [{{{}: {{set: {{x: 1}}}}}}]", "a".repeat(n)));
     assert!(named(128).is_ok());
     let told = named(129).unwrap_err();
@@ -540,7 +540,7 @@ fn names_are_bounded() {
 }
 
 #[test]
-fn nesting_is_bounded() {
+fn nesting_is_limited() {
     let nested = |n: usize| {
         let open = "do: [{a: {".repeat(n);
         format!("{open}set: {{x: 1}}{}", "}}]".repeat(n))
@@ -555,7 +555,7 @@ fn nesting_is_bounded() {
 }
 
 #[test]
-fn an_output_that_is_not_json_is_an_error() {
+fn non_json_output_is_error() {
     let error = fault("do: [{a: {set: '${ {(null): 1} }'}}]", json!(1));
     assert_eq!(error.code, "runtime");
 }

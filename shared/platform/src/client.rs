@@ -48,33 +48,33 @@ static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
 
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
+pub enum RequestError {
     /// The connection failed or was closed before a response.
     #[error("there is no response")]
     Unreachable(#[source] legacy::Error),
     /// The connection was closed within the response.
     #[error("the connection was closed within the response")]
-    BrokenOff,
+    Truncated,
     #[error("the response has more than {0} bytes")]
     TooLarge(usize),
 }
 
 /// An HTTP client. Clones share its connections.
 #[derive(Debug, Clone)]
-pub struct Client(legacy::Client<HttpsConnector<Tcp<Names>>, SdkBody>);
+pub struct Client(legacy::Client<HttpsConnector<Tcp<HyperResolver>>, SdkBody>);
 
 impl Client {
     /// A client for AWS and other hosts of the installation, with a short connect timeout.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_resolver(System, CONNECT_TIMEOUT)
+        Self::with_resolver(SystemResolver, CONNECT_TIMEOUT)
     }
 
     /// A client that connects only to addresses returned by `resolver`, with a given connect
     /// timeout.
     #[must_use]
     pub fn with_resolver(resolver: impl ResolveDns + 'static, connect_timeout: Duration) -> Self {
-        let mut tcp = Tcp::new_with_resolver(Names(SharedDnsResolver::new(resolver)));
+        let mut tcp = Tcp::new_with_resolver(HyperResolver(SharedDnsResolver::new(resolver)));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect_timeout));
@@ -99,15 +99,15 @@ impl Client {
         &self,
         request: Request<Vec<u8>>,
         max_bytes: usize,
-    ) -> Result<Response<Vec<u8>>, NoAnswer> {
+    ) -> Result<Response<Vec<u8>>, RequestError> {
         let answered = self.0.request(request.map(SdkBody::from)).await;
-        let (head, body) = answered.map_err(NoAnswer::Unreachable)?.into_parts();
+        let (head, body) = answered.map_err(RequestError::Unreachable)?.into_parts();
         let read = Limited::new(body, max_bytes).collect().await;
         let read = read.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                NoAnswer::TooLarge(max_bytes)
+                RequestError::TooLarge(max_bytes)
             } else {
-                NoAnswer::BrokenOff
+                RequestError::Truncated
             }
         })?;
         Ok(Response::from_parts(head, read.to_bytes().into()))
@@ -168,9 +168,9 @@ fn poisonable(captured: &CaptureConnection) -> Option<ConnectionMetadata> {
 
 /// The resolver of the system.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct System;
+pub(crate) struct SystemResolver;
 
-impl ResolveDns for System {
+impl ResolveDns for SystemResolver {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
             let found = tokio::net::lookup_host((name, 0)).await;
@@ -182,9 +182,9 @@ impl ResolveDns for System {
 
 /// An adapter from the SDK's resolvers to those of `hyper`.
 #[derive(Debug, Clone)]
-struct Names(SharedDnsResolver);
+struct HyperResolver(SharedDnsResolver);
 
-impl Service<Name> for Names {
+impl Service<Name> for HyperResolver {
     type Response = IntoIter<SocketAddr>;
     type Error = ResolveDnsError;
     type Future = BoxFuture<'static, Result<IntoIter<SocketAddr>, ResolveDnsError>>;

@@ -94,6 +94,6 @@ pub fn random_whsec() -> String {
 
 /// The nonce in a run's secret placeholders: 128 bits in hex.
 #[must_use]
-pub fn new_mark() -> String {
+pub fn new_secret_nonce() -> String {
     hex::encode(random::<16>())
 }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_faults_are_told_together() {
+    fn all_faults_are_reported_together() {
         let env = Env::new(|name| (name == "N").then(|| "x".to_owned()));
         assert_eq!(env.text("A"), "");
         assert_eq!(env.parsed("N", 7), 7);

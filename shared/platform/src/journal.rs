@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     blobs::{self, Blobs, Object},
-    store::{self, MAX_ENTRY_BYTES, TenantStore, Written},
+    store::{self, MAX_ENTRY_BYTES, StoredEntry, TenantStore},
 };
 
 /// The largest journal of a run, in bytes of JSON.
@@ -62,11 +62,11 @@ pub async fn read(
 async fn text_of(
     store: &TenantStore<'_>,
     blobs: &Blobs,
-    written: &Written,
+    written: &StoredEntry,
 ) -> Result<Vec<u8>, Error> {
     match written {
-        Written::Inline(deflated) => Ok(Written::inflate(deflated)?),
-        Written::Blob(key) => {
+        StoredEntry::Inline(compressed) => Ok(StoredEntry::decompress(compressed)?),
+        StoredEntry::Blob(key) => {
             let object = Object::stored(store, key).ok_or(Error::Gone)?;
             let found = blobs.get(&object, MAX_ENTRY_BYTES).await?;
             found.ok_or(Error::Gone)
@@ -80,15 +80,15 @@ async fn placed(
     blobs: &Blobs,
     run: RunId,
     entry: &Entry,
-) -> Result<(Written, usize), Error> {
-    let (text, inline) = Written::inline(entry)?;
+) -> Result<(StoredEntry, usize), Error> {
+    let (text, inline) = StoredEntry::inline(entry)?;
     let bytes = text.len();
     if let Some(inline) = inline {
         return Ok((inline, bytes));
     }
     let object = Object::journal(store, run, &canonical::digest(&text));
     blobs.put(&object, text, "application/json").await?;
-    Ok((Written::Blob(object.as_str().to_owned()), bytes))
+    Ok((StoredEntry::Blob(object.as_str().to_owned()), bytes))
 }
 
 /// Writes an entry at an index of the journal. Returns its size in bytes, or none if the index is

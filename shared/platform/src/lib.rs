@@ -24,23 +24,23 @@
 //! | [`settle`] | applying a change of plan |
 //! | [`http`] | routers, authentication, problems, the adapter to API Gateway |
 
+pub mod apply_plan;
 pub mod aws;
-pub mod batch;
 pub mod blobs;
 pub mod cache;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod definitions;
-pub mod entries;
 pub mod http;
 pub mod journal;
 pub mod outbound;
 pub mod queue;
+pub mod run_log;
 pub mod runs;
 pub mod secrets;
-pub mod settle;
 pub mod signing;
+pub mod sqs;
 pub mod store;
 pub mod telemetry;
 pub mod tenant_credentials;

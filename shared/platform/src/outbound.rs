@@ -2,13 +2,13 @@
 //! addresses. The name of every hop is resolved, checked and pinned ([`Guard`]).
 
 mod authentication;
-mod conceal;
 mod guard;
+mod redact;
 
 use std::time::Duration;
 
 use aias_domain::{canonical, id::RunId, id::TenantId};
-use aias_engine::journal::{Answer, Body, Effect, Failure, HttpRequest, HttpResponse};
+use aias_engine::journal::{Body, Effect, EffectResult, Failure, HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::dns::ResolveDns;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
@@ -17,11 +17,11 @@ use http::{
 };
 use tokio::time::timeout;
 
-pub use conceal::Concealed;
-use guard::Guarded;
-pub use guard::{BadNetwork, Guard};
+use guard::GuardedResolver;
+pub use guard::{Guard, NetworkParseError};
+pub use redact::Redactions;
 
-use crate::client::{Client, NoAnswer, System};
+use crate::client::{Client, RequestError, SystemResolver};
 
 /// The time limit of an effect, including redirects and the token request.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,12 +69,12 @@ enum Error {
     Authentication(String),
 }
 
-impl From<NoAnswer> for Error {
-    fn from(why: NoAnswer) -> Self {
+impl From<RequestError> for Error {
+    fn from(why: RequestError) -> Self {
         match why {
-            NoAnswer::TooLarge(_) => Self::TooLarge,
-            NoAnswer::BrokenOff => Self::Unreachable,
-            NoAnswer::Unreachable(error) => {
+            RequestError::TooLarge(_) => Self::TooLarge,
+            RequestError::Truncated => Self::Unreachable,
+            RequestError::Unreachable(error) => {
                 guard::refused(&error).map_or(Self::Unreachable, Self::Forbidden)
             }
         }
@@ -127,35 +127,38 @@ impl Outbound {
     /// Uses the resolver of the system, checked by `guard`.
     #[must_use]
     pub fn new(guard: Guard) -> Self {
-        Self::with_resolver(guard, System)
+        Self::with_resolver(guard, SystemResolver)
     }
 
     /// Uses `resolver`, whose results are checked by `guard`.
     #[must_use]
     pub fn with_resolver(guard: Guard, resolver: impl ResolveDns + Clone + 'static) -> Self {
         Self {
-            client: Client::with_resolver(Guarded::new(guard.clone(), resolver), CONNECT_TIMEOUT),
+            client: Client::with_resolver(
+                GuardedResolver::new(guard.clone(), resolver),
+                CONNECT_TIMEOUT,
+            ),
             guard,
             tokens: authentication::Tokens::default(),
         }
     }
 
     /// Sends a request and reads its response, whatever the status. The response is redacted: it
-    /// contains neither the strings in `concealed` nor the credentials of the request.
+    /// contains neither the strings in `redactions` nor the credentials of the request.
     pub async fn call(
         &self,
         tenant: TenantId,
         run: RunId,
         effect: &Effect,
         request: &HttpRequest,
-        mut concealed: Concealed,
-    ) -> Answer {
+        mut redactions: Redactions,
+    ) -> EffectResult {
         let key = idempotency_key(run, effect);
-        let calling = self.authenticated(tenant, &key, request, &mut concealed);
+        let calling = self.authenticated(tenant, &key, request, &mut redactions);
         let called = timeout(CALL_TIMEOUT, calling).await;
         match called.unwrap_or(Err(Error::TooLate)) {
-            Ok(response) => Answer::Http(concealed.clean(response)),
-            Err(error) => Answer::Failed(concealed.clean_failure(error.failure())),
+            Ok(response) => EffectResult::Http(redactions.redact(response)),
+            Err(error) => EffectResult::Failed(redactions.redact_failure(error.failure())),
         }
     }
 

@@ -12,10 +12,10 @@ use aias_domain::{
     admission::Window,
     artifact::Artifact,
     canonical,
-    event::text_of,
     id::{ArtifactId, RunId, WorkflowId},
     plan::{self, Limits},
     run::{Child, Run, RunError, Status, Trigger},
+    timestamp,
 };
 use axum::http::{StatusCode, header::LOCATION};
 use jiff::{SignedDuration, Timestamp};
@@ -28,8 +28,8 @@ use crate::{
     http::{self, WithHeader as _, response},
     queue::{self, Queue, RunMessage},
     store::{
-        self, Admission, Gate, Idempotency, Input, Refused, Store, Stored, StoredRun, Task,
-        TenantStore,
+        self, Admission, Gate, Idempotency, Input, Store, Stored, StoredRun, Task, TenantStore,
+        TransactionError,
     },
 };
 
@@ -64,11 +64,11 @@ impl Error {
 
 /// Why a run requested by a caller is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotAdmitted {
+pub enum AdmissionRefusal {
     /// The monthly run quota is used up.
-    MonthFull(Limits),
+    QuotaExceeded(Limits),
     /// The event rate of the window is used up.
-    RateFull {
+    RateExceeded {
         /// Seconds until the window ends.
         retry_after_seconds: i64,
     },
@@ -76,13 +76,13 @@ pub enum NotAdmitted {
 
 /// A workflow input: its canonical bytes and their digest.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct SerializedInput {
     bytes: Vec<u8>,
     pub digest: String,
     inline: Option<Input>,
 }
 
-impl Prepared {
+impl SerializedInput {
     /// Serializes a workflow input.
     ///
     /// # Errors
@@ -132,11 +132,11 @@ impl Intake {
         store: &TenantStore<'_>,
         limits: &Limits,
         now: Timestamp,
-    ) -> Result<Result<(), NotAdmitted>, Error> {
+    ) -> Result<Result<(), AdmissionRefusal>, Error> {
         Ok(match self.gate.admit(store, limits, now).await? {
             Admission::Admitted(..) => Ok(()),
-            Admission::MonthFull(_) => Err(NotAdmitted::MonthFull(*limits)),
-            Admission::RateFull(_) => Err(NotAdmitted::RateFull {
+            Admission::QuotaExceeded(_) => Err(AdmissionRefusal::QuotaExceeded(*limits)),
+            Admission::RateExceeded(_) => Err(AdmissionRefusal::RateExceeded {
                 retry_after_seconds: Window::of(now).left_seconds,
             }),
         })
@@ -156,7 +156,9 @@ impl Intake {
     ) -> Result<Option<StoredRun>, Error> {
         let found = store.create_suspended_run(run).await?;
         // Scheduled after the run was written, so that the task finds it.
-        store.set_due(Task::Resume, plan::month_end(now)).await?;
+        store
+            .schedule_task(Task::Resume, plan::month_end(now))
+            .await?;
         Ok(found)
     }
 
@@ -165,7 +167,11 @@ impl Intake {
     /// # Errors
     ///
     /// When the bucket is unavailable.
-    pub async fn place(&self, store: &TenantStore<'_>, input: Prepared) -> Result<Input, Error> {
+    pub async fn store_input(
+        &self,
+        store: &TenantStore<'_>,
+        input: SerializedInput,
+    ) -> Result<Input, Error> {
         if let Some(inline) = input.inline {
             return Ok(inline);
         }
@@ -182,7 +188,7 @@ impl Intake {
     /// # Errors
     ///
     /// When a call failed. Retrying is safe.
-    pub async fn begin(
+    pub async fn create_run(
         &self,
         store: &TenantStore<'_>,
         run: &StoredRun,
@@ -198,15 +204,15 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// [`store::Refused::Answered`] when the request has a stored response.
-    pub async fn begin_once(
+    /// [`store::TransactionError::Repeated`] when the request has a stored response.
+    pub async fn create_run_once(
         &self,
         store: &TenantStore<'_>,
         run: &StoredRun,
         kept: Option<Idempotency>,
-    ) -> Result<Result<(), Refused>, Error> {
+    ) -> Result<Result<(), TransactionError>, Error> {
         let Some(kept) = kept else {
-            return self.begin(store, run).await.map(|_| Ok(()));
+            return self.create_run(store, run).await.map(|_| Ok(()));
         };
         match store.create_run_once(run, kept).await {
             Ok(()) => self.enqueue(store, run).await.map(Ok),
@@ -237,7 +243,7 @@ fn message_of(store: &TenantStore<'_>, run: &StoredRun) -> RunMessage {
 /// # Errors
 ///
 /// When the queue does not accept the message.
-pub async fn tell_parent(
+pub async fn notify_parent(
     queue: &Queue,
     store: &TenantStore<'_>,
     run: &Run,
@@ -289,7 +295,7 @@ pub async fn read_input(
     input: &Input,
 ) -> Result<Value, Error> {
     let bytes = match input {
-        Input::Inline(deflated) => Input::inflate(deflated)?,
+        Input::Inline(compressed) => Input::decompress(compressed)?,
         Input::Blob(key) => {
             let object = Object::stored(store, key).ok_or(Error::InputGone)?;
             blobs
@@ -416,10 +422,10 @@ impl<'a> RunView<'a> {
             attempts: run.attempts,
             artifacts: run.artifacts.iter().map(artifact).collect(),
             children: &run.children,
-            wakes_at: run.wakes_at.map(text_of),
-            created_at: text_of(run.created_at),
-            started_at: run.started_at.map(text_of),
-            ended_at: run.ended_at.map(text_of),
+            wakes_at: run.wakes_at.map(timestamp::format),
+            created_at: timestamp::format(run.created_at),
+            started_at: run.started_at.map(timestamp::format),
+            ended_at: run.ended_at.map(timestamp::format),
             duration_ms: duration.map(|ms| ms.max(0)),
         }
     }

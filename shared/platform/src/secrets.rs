@@ -247,21 +247,21 @@ impl FromSecret for Keyring {
 /// A secret created by a third party: `{"current": "…", "previous": "…"}`. Both are accepted during
 /// a rotation.
 #[derive(Debug, Clone)]
-pub struct Rotating {
+pub struct RotatingSecret {
     /// The value to use.
     pub current: SecretString,
     /// The previous value, which is still accepted.
     pub previous: Option<SecretString>,
 }
 
-impl Rotating {
+impl RotatingSecret {
     /// All accepted values, the current one first.
     pub fn all(&self) -> impl Iterator<Item = &SecretString> {
         std::iter::once(&self.current).chain(&self.previous)
     }
 }
 
-impl FromSecret for Rotating {
+impl FromSecret for RotatingSecret {
     fn from_secret(text: &SecretString) -> Result<Self, Error> {
         let mut members: BTreeMap<String, String> = serde_json::from_str(text.expose_secret())
             .map_err(|_| Error::Malformed("not an object of strings"))?;
@@ -299,7 +299,7 @@ enum Source<T> {
         client: aws_sdk_secretsmanager::Client,
         arn: String,
     },
-    Given(Arc<T>),
+    Constant(Arc<T>),
 }
 
 impl<T: FromSecret> Secret<T> {
@@ -314,9 +314,9 @@ impl<T: FromSecret> Secret<T> {
 
     /// A constant value, for tests.
     #[must_use]
-    pub fn given(value: T) -> Self {
+    pub fn constant(value: T) -> Self {
         Self {
-            source: Source::Given(Arc::new(value)),
+            source: Source::Constant(Arc::new(value)),
             cached: Mutex::new(None),
         }
     }
@@ -337,7 +337,7 @@ impl<T: FromSecret> Secret<T> {
     /// As [`Secret::get`].
     pub async fn get_within(&self, ttl: Duration) -> Result<Arc<T>, Error> {
         let (client, arn) = match &self.source {
-            Source::Given(value) => return Ok(Arc::clone(value)),
+            Source::Constant(value) => return Ok(Arc::clone(value)),
             Source::SecretsManager { client, arn } => (client, arn),
         };
         let mut cached = self.cached.lock().await;
@@ -353,7 +353,7 @@ impl<T: FromSecret> Secret<T> {
                 Ok(value)
             }
             (Err(error), Some((read_at, value))) => {
-                let error = crate::telemetry::Chain(&error).to_string();
+                let error = crate::telemetry::ErrorChain(&error).to_string();
                 tracing::error!(error, "a secret cannot be read; using the cached value");
                 *read_at = Instant::now();
                 Ok(Arc::clone(value))
@@ -388,7 +388,7 @@ mod tests {
     const NEW: &str = r#"{"current":"k2","k2":"fedcba9876543210fedcba9876543210","k1":"0123456789abcdef0123456789abcdef"}"#;
 
     #[test]
-    fn a_rotation_opens_what_was_sealed_before() {
+    fn sealed_string_opens_after_rotation() {
         let (old, new) = (keyring(OLD), keyring(NEW));
         let sealed = old.seal("place", b"hush").unwrap();
         assert!(sealed.starts_with("k1.") && !sealed.contains("hush"));
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_text_does_not_open() {
+    fn modified_sealed_string_does_not_open() {
         let ring = keyring(OLD);
         let sealed = ring.seal("p", b"hush").unwrap();
         for index in 0..sealed.len() {
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_keyring_is_refused() {
+    fn malformed_keyring_is_refused() {
         for bad in [
             "",
             "{}",

@@ -6,11 +6,9 @@
 
 mod admission;
 mod audit;
+mod compression;
 mod cursor;
-mod deflate;
-mod due;
 mod endpoints;
-mod fit;
 mod idempotency;
 mod items;
 mod journal;
@@ -18,8 +16,10 @@ mod keys;
 mod logs;
 mod lookups;
 mod metering;
+mod plan_enforcement;
 mod run_item;
 mod runs;
+mod scheduled_tasks;
 mod secrets;
 mod subscriptions;
 mod suspended;
@@ -33,20 +33,20 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::result::SdkError;
 
-pub use admission::{Admission, Gate, Left, Place, Usage};
+pub use admission::{Admission, CounterShard, Gate, RemainingQuota, Usage};
 pub use audit::plan_entry;
-pub use cursor::{BadCursor, Cursor, Listing, Page};
-pub use due::{Due, Task, Wish};
+pub use cursor::{Cursor, InvalidCursor, Listing, Page};
 pub use endpoints::{CachedEndpoint, Hook};
-pub use fit::Fitted;
-pub use idempotency::{Answer, Idempotency, Scope};
-pub use journal::{MAX_ENTRY_BYTES, Written};
+pub use idempotency::{Idempotency, IdempotencyMatch, Scope};
+pub use journal::{MAX_ENTRY_BYTES, StoredEntry};
 pub use lookups::ActiveTenant;
 pub use metering::{Hour, Meter, Report};
-pub use runs::{Claim, Claimed, Input, MAX_INLINE_ARTIFACT, RunFilter, StoredRun};
+pub use plan_enforcement::ChangedObjects;
+pub use runs::{Claim, ClaimResult, Input, MAX_INLINE_ARTIFACT, RunFilter, StoredRun};
+pub use scheduled_tasks::{ScheduledTask, Task, TaskSchedule};
 pub use subscriptions::{Change, Customer, TenantChange};
 pub use tenants::{Counts, KeyOwner};
-pub use transaction::{Count, Refused};
+pub use transaction::{Count, TransactionError};
 pub use wakes::Wake;
 
 #[derive(Debug, thiserror::Error)]

@@ -35,9 +35,9 @@ fn quiet(filter: Targets) -> Targets {
 
 /// An error and its causes as one string.
 #[derive(Debug)]
-pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
 
-impl fmt::Display for Chain<'_> {
+impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         let mut source = self.0.source();
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_runtimes_own_span_is_on_lines_when_more_than_info_is_wanted() {
+    fn runtime_span_is_logged_below_info() {
         for (filter, shown) in [("info", false), ("warn", false), ("debug", true)] {
             let filter = quiet(filter.parse().unwrap());
             let enabled = filter.would_enable("lambda_runtime::runtime", &Level::INFO);

@@ -2,7 +2,7 @@
 
 use aias_domain::{
     id::TenantId,
-    secret::{SecretItem, SecretName},
+    secret::{SecretName, WorkflowSecret},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -24,9 +24,9 @@ pub fn seal(
     name: &SecretName,
     value: &Value,
     (created_at, updated_at): (Timestamp, Timestamp),
-) -> Result<SecretItem, Error> {
+) -> Result<WorkflowSecret, Error> {
     let text = value.to_string();
-    Ok(SecretItem {
+    Ok(WorkflowSecret {
         name: name.clone(),
         sealed: keyring.seal(&place(tenant, name), text.as_bytes())?,
         created_at,
@@ -43,7 +43,7 @@ pub fn open(
     keyring: &Keyring,
     tenant: TenantId,
     name: &SecretName,
-    item: &SecretItem,
+    item: &WorkflowSecret,
 ) -> Result<Value, Error> {
     let text = keyring.open(&place(tenant, name), &item.sealed)?;
     serde_json::from_slice(&text).map_err(|_| Error::Sealed)

@@ -24,7 +24,7 @@ use aias_engine::{
     Control, Host, Input, Outcome, Program, Record, Start,
     definition::{Format, read},
 };
-use aias_sandbox::{Computation, Definition, Given, Sandbox, Told, serve};
+use aias_sandbox::{Computation, ComputationInput, Definition, Report, Sandbox, serve};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -54,7 +54,7 @@ fn here(program: &Program, input: &Value) -> (Value, usize) {
         started_at: Timestamp::UNIX_EPOCH,
         max_steps: 10_000,
         journal: &[],
-        mark: "",
+        secret_nonce: "",
     };
     let mut log = Log::default();
     match program.run(&start, &mut log) {
@@ -64,7 +64,7 @@ fn here(program: &Program, input: &Value) -> (Value, usize) {
 }
 
 async fn there(sandbox: &Sandbox, definition: &Arc<Definition>, input: &Value) -> (Value, usize) {
-    let given = Given {
+    let given = ComputationInput {
         definition: Arc::clone(definition),
         run_id: RUN.to_owned(),
         input: input.clone(),
@@ -72,15 +72,15 @@ async fn there(sandbox: &Sandbox, definition: &Arc<Definition>, input: &Value) -
         max_steps: 10_000,
         computing: COMPUTING,
         journal: Vec::new(),
-        mark: String::new(),
+        secret_nonce: String::new(),
     };
     let mut log = Vec::new();
     let mut computation = Computation::new(sandbox, given);
     loop {
         match computation.next().await {
-            Told::Step(record) => log.push(record),
-            Told::Ended(outcome) => return (outcome.unwrap(), log.len()),
-            other @ (Told::Emitted(..) | Told::Asked(_)) => panic!("{other:?}"),
+            Report::Step(record) => log.push(record),
+            Report::Ended(outcome) => return (outcome.unwrap(), log.len()),
+            other @ (Report::Emitted(..) | Report::PendingEffects(_)) => panic!("{other:?}"),
         }
     }
 }
@@ -108,9 +108,12 @@ async fn compare() {
     let input: Value = serde_json::from_str(INPUT).unwrap();
     let expected: (Value, usize) = (serde_json::from_str(OUTPUT).unwrap(), 10);
     let sandbox = Sandbox::of_this_binary();
-    let begun = Instant::now();
-    let held = sandbox.warm(COMPUTING).await.unwrap();
-    println!("a child starts in {:?}: {held:?}", begun.elapsed());
+    let started = Instant::now();
+    let child_limits = sandbox.warm(COMPUTING).await.unwrap();
+    println!(
+        "a child starts in {:?}: {child_limits:?}",
+        started.elapsed()
+    );
     assert_eq!(here(&program, &input), expected);
     assert_eq!(there(&sandbox, &definition, &input).await, expected);
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -150,10 +153,10 @@ async fn compare() {
 
 /// Runs per second, if each call of `turn` does `each` of them.
 async fn rate(each: u32, mut turn: impl AsyncFnMut()) -> f64 {
-    let (begun, mut count) = (Instant::now(), 0_u32);
-    while begun.elapsed() < ROUND {
+    let (started, mut count) = (Instant::now(), 0_u32);
+    while started.elapsed() < ROUND {
         turn().await;
         count += each;
     }
-    f64::from(count) / begun.elapsed().as_secs_f64()
+    f64::from(count) / started.elapsed().as_secs_f64()
 }

@@ -12,7 +12,7 @@ use std::{
 use aias_domain::run::RunError;
 use aias_engine::{
     Control, Fault, Host, Input, Outcome, Program, Record, Start,
-    journal::{Asked, Entry},
+    journal::{Entry, PendingEffects},
 };
 use rustix::{
     event::{PollFd, PollFlags},
@@ -21,8 +21,8 @@ use rustix::{
 use serde_json::Value;
 
 use crate::{
-    SHORT,
-    frame::{self, Begin, Garbage, HEAD, MAX_ORDER, MAX_WORD, Order, Word},
+    POLL_FOR,
+    frame::{self, ChildReport, HEAD, MAX_ORDER, MAX_REPORT, MalformedFrame, Order, StartRun},
     limits,
 };
 
@@ -34,7 +34,7 @@ const FLUSH_BYTES: usize = 32 * 1024;
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 
 /// Whether this process is started as a child, with its memory limit in bytes.
-fn wanted() -> Option<u64> {
+fn child_memory_limit() -> Option<u64> {
     let mut arguments = std::env::args().skip(1);
     (arguments.next()? == ARGUMENT)
         .then(|| arguments.next()?.parse().ok())
@@ -44,14 +44,14 @@ fn wanted() -> Option<u64> {
 /// Runs the child, if this process is started as one. A function's `main` calls it first.
 #[must_use]
 pub fn serve() -> Option<ExitCode> {
-    let memory_bytes = wanted()?;
+    let memory_bytes = child_memory_limit()?;
     // Only the location of a panic, no data.
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
         let _ = writeln!(io::stderr(), "panicked at {}", place.unwrap_or_default());
     }));
     // On the first and only thread: the allocator of a single-threaded process takes no locks.
-    let held = match limits::hold(memory_bytes) {
+    let held = match limits::apply(memory_bytes) {
         Ok(held) => held,
         Err(error) => {
             let _ = writeln!(io::stderr(), "{error}");
@@ -59,103 +59,105 @@ pub fn serve() -> Option<ExitCode> {
         }
     };
     let mut pipes = Pipes {
-        room: vec![0; READ_BYTES].into_boxed_slice(),
-        heard: Vec::new(),
-        done: 0,
-        said: Vec::new(),
+        read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
+        received: Vec::new(),
+        processed: 0,
+        buffered: Vec::new(),
         programs: HashMap::new(),
     };
-    pipes.say(&Word::Ready(held));
+    pipes.report_now(&ChildReport::Ready(held));
     Some(match pipes.work() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Garbage) => ExitCode::FAILURE,
+        Err(MalformedFrame) => ExitCode::FAILURE,
     })
 }
 
 /// The child's ends of the pipes.
 struct Pipes {
     /// The read buffer, and its content.
-    room: Box<[u8]>,
-    heard: Vec<u8>,
+    read_buffer: Box<[u8]>,
+    received: Vec<u8>,
     /// How much of the content has been processed.
-    done: usize,
-    said: Vec<u8>,
+    processed: usize,
+    buffered: Vec<u8>,
     programs: HashMap<u64, Program>,
 }
 
 impl Pipes {
-    fn work(&mut self) -> Result<(), Garbage> {
-        while let Some(frame) = self.hear()? {
+    fn work(&mut self) -> Result<(), MalformedFrame> {
+        while let Some(frame) = self.next_order()? {
             match frame::read::<Order<'_>>(&frame)? {
                 Order::Compile(text) => {
                     let faults = compile(&text).err().unwrap_or_default();
-                    self.say(&Word::Compiled(faults));
+                    self.report_now(&ChildReport::Compiled(faults));
                 }
-                Order::Begin(begin) => self.run(&begin)?,
-                Order::Entry(_) => return Err(Garbage),
+                Order::Start(start) => self.run(&start)?,
+                Order::Entry(_) => return Err(MalformedFrame),
             }
         }
         Ok(())
     }
 
-    fn run(&mut self, begin: &Begin<'_>) -> Result<(), Garbage> {
-        if begin.forget {
+    fn run(&mut self, start: &StartRun<'_>) -> Result<(), MalformedFrame> {
+        if start.forget {
             self.programs.clear();
         }
-        if let Some(text) = &begin.definition {
+        if let Some(text) = &start.definition {
             let Ok(program) = compile(text) else {
-                self.say(&Word::Broken);
+                self.report_now(&ChildReport::Broken);
                 return Ok(());
             };
-            self.programs.insert(begin.program, program);
+            self.programs.insert(start.program, program);
         }
-        let program = self.programs.remove(&begin.program).ok_or(Garbage)?;
-        let journal: Vec<Entry> = frame::trusted(&begin.journal)?;
-        let start = Start {
-            id: &begin.run_id,
+        let program = self.programs.remove(&start.program).ok_or(MalformedFrame)?;
+        let journal: Vec<Entry> = frame::trusted(&start.journal)?;
+        let run_start = Start {
+            id: &start.run_id,
             // The function parsed the input before.
-            input: Input::Json(&begin.input),
-            started_at: begin.started_at,
-            max_steps: begin.max_steps,
+            input: Input::Json(&start.input),
+            started_at: start.started_at,
+            max_steps: start.max_steps,
             journal: &journal,
-            mark: &begin.mark,
+            secret_nonce: &start.secret_nonce,
         };
-        let mut teller = Teller {
+        let mut host = ChildHost {
             pipes: self,
             flushed_at: Instant::now(),
-            lost: None,
+            interruption: None,
         };
-        let outcome = program.run(&start, &mut teller);
-        match (teller.lost.take(), outcome) {
-            (Some(Lost::Unsaid(error)), _) => self.fault(&error),
-            (Some(Lost::Garbage), _) | (None, Outcome::Waiting(_)) => return Err(Garbage),
+        let outcome = program.run(&run_start, &mut host);
+        match (host.interruption.take(), outcome) {
+            (Some(Interruption::ReportTooLarge(error)), _) => self.fault(&error),
+            (Some(Interruption::MalformedOrder), _) | (None, Outcome::Waiting(_)) => {
+                return Err(MalformedFrame);
+            }
             (None, Outcome::Completed(output)) => {
                 let json = serde_json::to_vec(&output).unwrap_or_default();
                 match bounded(&json, "the output") {
-                    Ok(()) => self.say(&Word::Completed(json.into())),
+                    Ok(()) => self.report_now(&ChildReport::Completed(json.into())),
                     Err(error) => self.fault(&error),
                 }
             }
             (None, Outcome::Faulted(error)) => self.fault(&error.into()),
         }
-        self.programs.insert(begin.program, program);
+        self.programs.insert(start.program, program);
         Ok(())
     }
 
     fn fault(&mut self, error: &RunError) {
         let json = serde_json::to_vec(error).unwrap_or_default();
-        self.say(&Word::Faulted(json.into()));
+        self.report_now(&ChildReport::Faulted(json.into()));
     }
 
     /// Writes a report immediately.
-    fn say(&mut self, word: &Word<'_>) {
-        self.keep(word);
+    fn report_now(&mut self, report: &ChildReport<'_>) {
+        self.buffer_report(report);
         self.flush();
     }
 
     /// Buffers a report.
-    fn keep(&mut self, word: &Word<'_>) {
-        if frame::write(&mut self.said, word, MAX_WORD).is_err() {
+    fn buffer_report(&mut self, report: &ChildReport<'_>) {
+        if frame::write(&mut self.buffered, report, MAX_REPORT).is_err() {
             // Reports that are too large were refused before.
             std::process::exit(2);
         }
@@ -164,7 +166,7 @@ impl Pipes {
     fn flush(&mut self) {
         // Not through the buffer of the standard library, which would first write up to the last
         // newline.
-        let mut left = self.said.as_slice();
+        let mut left = self.buffered.as_slice();
         while !left.is_empty() {
             match rustix::io::write(io::stdout().as_fd(), left) {
                 Ok(count) => left = left.get(count..).unwrap_or_default(),
@@ -173,17 +175,17 @@ impl Pipes {
                 Err(_) => std::process::exit(0),
             }
         }
-        self.said.clear();
+        self.buffered.clear();
     }
 
     /// Reads available bytes, or waits for them. It polls at first, as the function does.
-    fn listen(&mut self) -> usize {
-        let begun = Instant::now();
+    fn read_bytes(&mut self) -> usize {
+        let started = Instant::now();
         loop {
-            match rustix::io::read(io::stdin().as_fd(), &mut *self.room) {
+            match rustix::io::read(io::stdin().as_fd(), &mut *self.read_buffer) {
                 Ok(count) => return count,
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if begun.elapsed() < SHORT => std::thread::yield_now(),
+                Err(Errno::AGAIN) if started.elapsed() < POLL_FOR => std::thread::yield_now(),
                 Err(Errno::AGAIN) => {
                     let stdin = io::stdin();
                     let stdin = PollFd::new(&stdin, PollFlags::IN);
@@ -196,24 +198,24 @@ impl Pipes {
     }
 
     /// The next order; none when the function has closed the pipe.
-    fn hear(&mut self) -> Result<Option<Vec<u8>>, Garbage> {
+    fn next_order(&mut self) -> Result<Option<Vec<u8>>, MalformedFrame> {
         loop {
-            let bytes = self.heard.get(self.done..).unwrap_or_default();
+            let bytes = self.received.get(self.processed..).unwrap_or_default();
             if let Some(frame) = frame::first(bytes, MAX_ORDER)? {
                 let frame = frame.to_vec();
-                self.done += HEAD + frame.len();
-                if self.done == self.heard.len() {
-                    self.heard.clear();
-                    self.done = 0;
+                self.processed += HEAD + frame.len();
+                if self.processed == self.received.len() {
+                    self.received.clear();
+                    self.processed = 0;
                 }
                 return Ok(Some(frame));
             }
-            let count = self.listen();
+            let count = self.read_bytes();
             if count == 0 {
                 return Ok(None);
             }
-            let read = self.room.get(..count).unwrap_or_default();
-            self.heard.extend_from_slice(read);
+            let read = self.read_buffer.get(..count).unwrap_or_default();
+            self.received.extend_from_slice(read);
         }
     }
 }
@@ -231,7 +233,7 @@ fn compile(text: &str) -> Result<Program, Vec<Fault>> {
 }
 
 fn bounded(json: &[u8], what: &str) -> Result<(), RunError> {
-    if json.len() < MAX_WORD - READ_BYTES {
+    if json.len() < MAX_REPORT - READ_BYTES {
         return Ok(());
     }
     let detail = format!("{what} has {} bytes of JSON", json.len());
@@ -243,23 +245,23 @@ fn bounded(json: &[u8], what: &str) -> Result<(), RunError> {
 }
 
 /// Why a run cannot continue here.
-enum Lost {
+enum Interruption {
     /// A report is too large.
-    Unsaid(RunError),
+    ReportTooLarge(RunError),
     /// An order cannot be parsed.
-    Garbage,
+    MalformedOrder,
 }
 
-struct Teller<'a> {
+struct ChildHost<'a> {
     pipes: &'a mut Pipes,
     flushed_at: Instant,
-    lost: Option<Lost>,
+    interruption: Option<Interruption>,
 }
 
-impl Host for Teller<'_> {
+impl Host for ChildHost<'_> {
     fn step(&mut self, record: Record) -> Control {
-        self.pipes.keep(&Word::Step(record));
-        if self.pipes.said.len() >= FLUSH_BYTES || self.flushed_at.elapsed() >= FLUSH_AFTER {
+        self.pipes.buffer_report(&ChildReport::Step(record));
+        if self.pipes.buffered.len() >= FLUSH_BYTES || self.flushed_at.elapsed() >= FLUSH_AFTER {
             self.pipes.flush();
             self.flushed_at = Instant::now();
         }
@@ -268,29 +270,31 @@ impl Host for Teller<'_> {
 
     fn emit(&mut self, number: u32, event: Value) {
         let json = serde_json::to_vec(&event).unwrap_or_default();
-        self.pipes.keep(&Word::Emitted(number, json.into()));
+        self.pipes
+            .buffer_report(&ChildReport::Emitted(number, json.into()));
     }
 
-    fn next(&mut self, asked: &Asked) -> Option<Entry> {
-        let json = frame::asked_json(asked);
+    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
+        let json = frame::pending_json(asked);
         if let Err(error) = bounded(&json, "the requested effects") {
-            self.lost = Some(Lost::Unsaid(error));
+            self.interruption = Some(Interruption::ReportTooLarge(error));
             return None;
         }
-        self.pipes.say(&Word::Asked(json.into()));
+        self.pipes
+            .report_now(&ChildReport::PendingEffects(json.into()));
         self.flushed_at = Instant::now();
-        let frame = match self.pipes.hear() {
+        let frame = match self.pipes.next_order() {
             Ok(Some(frame)) => frame,
             // The run was cancelled.
             Ok(None) => std::process::exit(0),
-            Err(Garbage) => Vec::new(),
+            Err(MalformedFrame) => Vec::new(),
         };
         let entry = match frame::read::<Order<'_>>(&frame) {
             Ok(Order::Entry(json)) => frame::trusted(&json).ok(),
-            Ok(Order::Compile(_) | Order::Begin(_)) | Err(Garbage) => None,
+            Ok(Order::Compile(_) | Order::Start(_)) | Err(MalformedFrame) => None,
         };
         if entry.is_none() {
-            self.lost = Some(Lost::Garbage);
+            self.interruption = Some(Interruption::MalformedOrder);
         }
         entry
     }

@@ -12,14 +12,14 @@ use aias_domain::{
 };
 use aias_engine::{
     Fault, Record,
-    journal::{Asked, Authentication, Effect, Key, Request},
+    journal::{Authentication, Effect, Key, PendingEffects, Request},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// The largest frame of a child, in bytes: an output, or all effects requested at once.
-pub const MAX_WORD: usize = 16 * 1024 * 1024;
+pub const MAX_REPORT: usize = 16 * 1024 * 1024;
 
 /// The largest frame to a child, in bytes: an input with its journal.
 pub const MAX_ORDER: usize = 128 * 1024 * 1024;
@@ -30,7 +30,7 @@ pub const HEAD: usize = 4;
 /// A malformed frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed frame")]
-pub struct Garbage;
+pub struct MalformedFrame;
 
 /// An order to a child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,14 +38,14 @@ pub enum Order<'a> {
     /// Check whether a definition compiles.
     Compile(Cow<'a, str>),
     /// Run a program.
-    Begin(Begin<'a>),
+    Start(StartRun<'a>),
     /// Continue with a journal entry, as JSON.
     Entry(Cow<'a, [u8]>),
 }
 
 /// A run to start.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Begin<'a> {
+pub struct StartRun<'a> {
     /// The number of the program, under which the child keeps it.
     pub program: u64,
     /// The definition as JSON, unless the child has the program.
@@ -63,14 +63,14 @@ pub struct Begin<'a> {
     /// The journal so far, as a JSON array.
     pub journal: Cow<'a, [u8]>,
     /// The nonce in the placeholders of secrets.
-    pub mark: Cow<'a, str>,
+    pub secret_nonce: Cow<'a, str>,
 }
 
 /// A report of a child.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Word<'a> {
+pub enum ChildReport<'a> {
     /// The first report: the child's limits.
-    Ready(Held),
+    Ready(ChildLimits),
     /// The faults of a definition; empty if it compiles.
     Compiled(Vec<Fault>),
     /// A task ended, or waits.
@@ -78,7 +78,7 @@ pub enum Word<'a> {
     /// The run emitted its `n`-th event, as JSON.
     Emitted(u32, Cow<'a, [u8]>),
     /// The run needs one of these effects, as JSON.
-    Asked(Cow<'a, [u8]>),
+    PendingEffects(Cow<'a, [u8]>),
     /// The output, as JSON.
     Completed(Cow<'a, [u8]>),
     /// The error, as JSON.
@@ -89,7 +89,7 @@ pub enum Word<'a> {
 
 /// The limits of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct ChildLimits {
     /// Bytes that it may allocate beyond what it started with.
     pub memory_bytes: u64,
     /// CPU seconds in its lifetime.
@@ -104,19 +104,23 @@ pub struct Held {
 /// # Errors
 ///
 /// When it is larger than `max`.
-pub fn write<T: Serialize>(frames: &mut Vec<u8>, message: &T, max: usize) -> Result<(), Garbage> {
+pub fn write<T: Serialize>(
+    frames: &mut Vec<u8>,
+    message: &T,
+    max: usize,
+) -> Result<(), MalformedFrame> {
     let start = frames.len();
     frames.extend_from_slice(&[0; HEAD]);
     let length = postcard::to_io(message, &mut *frames)
         .map(|frames| frames.len())
         .unwrap_or(usize::MAX)
         .saturating_sub(start + HEAD);
-    let head = u32::try_from(length).map_err(|_| Garbage)?;
+    let head = u32::try_from(length).map_err(|_| MalformedFrame)?;
     match frames.get_mut(start..start + HEAD) {
         Some(place) if length <= max => place.copy_from_slice(&head.to_le_bytes()),
         _ => {
             frames.truncate(start);
-            return Err(Garbage);
+            return Err(MalformedFrame);
         }
     }
     Ok(())
@@ -127,13 +131,13 @@ pub fn write<T: Serialize>(frames: &mut Vec<u8>, message: &T, max: usize) -> Res
 /// # Errors
 ///
 /// When its length is more than `max`.
-pub fn first(bytes: &[u8], max: usize) -> Result<Option<&[u8]>, Garbage> {
+pub fn first(bytes: &[u8], max: usize) -> Result<Option<&[u8]>, MalformedFrame> {
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
         return Ok(None);
     };
-    let length = usize::try_from(u32::from_le_bytes(*head)).map_err(|_| Garbage)?;
+    let length = usize::try_from(u32::from_le_bytes(*head)).map_err(|_| MalformedFrame)?;
     if length > max {
-        return Err(Garbage);
+        return Err(MalformedFrame);
     }
     Ok(rest.get(..length))
 }
@@ -143,16 +147,16 @@ pub fn first(bytes: &[u8], max: usize) -> Result<Option<&[u8]>, Garbage> {
 /// # Errors
 ///
 /// When it is malformed, or bytes follow the message.
-pub fn read<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, Garbage> {
+pub fn read<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, MalformedFrame> {
     match postcard::take_from_bytes(frame) {
         Ok((message, [])) => Ok(message),
-        Ok(_) | Err(_) => Err(Garbage),
+        Ok(_) | Err(_) => Err(MalformedFrame),
     }
 }
 
 /// An [`Effect`] with its credentials, which a journal does not contain.
 #[derive(Debug, Serialize, Deserialize)]
-struct Whole {
+struct EffectWithCredentials {
     key: Key,
     occurrence: u32,
     asked_at: Timestamp,
@@ -161,15 +165,15 @@ struct Whole {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct WholeAsked {
-    effects: Vec<Whole>,
+struct PendingWithCredentials {
+    effects: Vec<EffectWithCredentials>,
     until: Option<Timestamp>,
 }
 
 /// Serializes requested effects.
 #[must_use]
-pub fn asked_json(asked: &Asked) -> Vec<u8> {
-    let whole = |effect: &Effect| Whole {
+pub fn pending_json(asked: &PendingEffects) -> Vec<u8> {
+    let whole = |effect: &Effect| EffectWithCredentials {
         key: effect.key.clone(),
         occurrence: effect.occurrence,
         asked_at: effect.asked_at,
@@ -179,7 +183,7 @@ pub fn asked_json(asked: &Asked) -> Vec<u8> {
         },
         request: effect.request.clone(),
     };
-    let asked = WholeAsked {
+    let asked = PendingWithCredentials {
         effects: asked.effects.iter().map(|effect| whole(effect)).collect(),
         until: asked.until,
     };
@@ -191,9 +195,9 @@ pub fn asked_json(asked: &Asked) -> Vec<u8> {
 /// # Errors
 ///
 /// When they are malformed.
-pub fn asked_of(bytes: &[u8]) -> Result<Asked, Garbage> {
-    let asked: WholeAsked = of(bytes)?;
-    let effect = |whole: Whole| Effect {
+pub fn pending_of(bytes: &[u8]) -> Result<PendingEffects, MalformedFrame> {
+    let asked: PendingWithCredentials = of(bytes)?;
+    let effect = |whole: EffectWithCredentials| Effect {
         key: whole.key,
         occurrence: whole.occurrence,
         asked_at: whole.asked_at,
@@ -205,7 +209,7 @@ pub fn asked_of(bytes: &[u8]) -> Result<Asked, Garbage> {
             request @ Request::Workflow(_) => request,
         },
     };
-    Ok(Asked {
+    Ok(PendingEffects {
         effects: asked
             .effects
             .into_iter()
@@ -216,21 +220,21 @@ pub fn asked_of(bytes: &[u8]) -> Result<Asked, Garbage> {
 }
 
 /// How much deeper than its value a report is nested.
-const WRAPPED: usize = 8;
+const REPORT_NESTING: usize = 8;
 
 /// Parses a JSON value in a child's frame, up to the depth of stored values.
 ///
 /// # Errors
 ///
 /// When it is malformed.
-pub fn value_of(bytes: &[u8]) -> Result<Value, Garbage> {
+pub fn value_of(bytes: &[u8]) -> Result<Value, MalformedFrame> {
     bounded(bytes, MAX_STORED_DEPTH)
 }
 
 /// Parses JSON up to a depth, since parsing is recursive.
-fn bounded<T: DeserializeOwned>(bytes: &[u8], depth: usize) -> Result<T, Garbage> {
+fn bounded<T: DeserializeOwned>(bytes: &[u8], depth: usize) -> Result<T, MalformedFrame> {
     if json::is_deeper(bytes, depth) {
-        return Err(Garbage);
+        return Err(MalformedFrame);
     }
     trusted(bytes)
 }
@@ -241,11 +245,14 @@ fn bounded<T: DeserializeOwned>(bytes: &[u8], depth: usize) -> Result<T, Garbage
 /// # Errors
 ///
 /// When it is malformed.
-pub fn trusted<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbage> {
+pub fn trusted<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MalformedFrame> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     deserializer.disable_recursion_limit();
-    let value = T::deserialize(&mut deserializer).map_err(|_| Garbage)?;
-    deserializer.end().map(|()| value).map_err(|_| Garbage)
+    let value = T::deserialize(&mut deserializer).map_err(|_| MalformedFrame)?;
+    deserializer
+        .end()
+        .map(|()| value)
+        .map_err(|_| MalformedFrame)
 }
 
 /// Parses an error.
@@ -253,10 +260,10 @@ pub fn trusted<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbage> {
 /// # Errors
 ///
 /// When it is malformed.
-pub fn error_of(bytes: &[u8]) -> Result<RunError, Garbage> {
+pub fn error_of(bytes: &[u8]) -> Result<RunError, MalformedFrame> {
     of(bytes)
 }
 
-fn of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Garbage> {
-    bounded(bytes, MAX_STORED_DEPTH + WRAPPED)
+fn of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MalformedFrame> {
+    bounded(bytes, MAX_STORED_DEPTH + REPORT_NESTING)
 }

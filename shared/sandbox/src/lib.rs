@@ -1,21 +1,22 @@
-//! Programs are foreign code: they are run by a child process that has nothing.
+//! Runs programs, which are untrusted code, in child processes without access to anything.
 //!
 //! ```text
-//! function ─┬─ orders ─▶ the same binary, as `<binary> engine <bytes>`: no environment, no descriptor
-//!           ◀─ words ──┘ but its pipes, limits on memory, computing and descriptors, seccomp
+//! function ─┬─ orders ──▶ the same binary, as `<binary> engine <bytes>`: no environment, no
+//!           ◀─ reports ─┘ descriptors but its pipes, limits on memory, CPU and descriptors, seccomp
 //! ```
-//! | it | then |
+//!
+//! | the child | result |
 //! |---|---|
-//! | computes longer between two words than the plan allows | it is killed, the run faulted: `cpu-limit` |
-//! | takes more memory than the plan allows | it aborts, the run is faulted: `memory-limit` |
-//! | goes deeper than its stack | it aborts, the run is faulted: `depth-limit` |
-//! | is killed by somebody else | the run is faulted: `engine-killed` |
-//! | says what nobody can read, or panics | the run is faulted: `engine-failed` |
+//! | uses more CPU time between two reports than the plan allows | it is killed, the run is faulted: `cpu-limit` |
+//! | uses more memory than the plan allows | it aborts, the run is faulted: `memory-limit` |
+//! | exceeds its stack | it aborts, the run is faulted: `depth-limit` |
+//! | is killed by another process | the run is faulted: `engine-killed` |
+//! | sends a malformed report, or panics | the run is faulted: `engine-failed` |
 //! | outlives its function | the kernel kills it with its parent |
 //!
-//! A child that has ended a run is kept for the next, with the programs that it has compiled; one
-//! that did not end it is never used again. Memory that others left behind in a child is not held
-//! against a run: it is begun again in a new one, and only what happens there counts.
+//! A child that has completed a run is kept for the next run, with the programs that it has
+//! compiled. A child that failed is never used again. A run is not blamed for memory that earlier
+//! runs left in a child: it is started again in a new child, and only the result there counts.
 
 mod child;
 mod computation;
@@ -37,13 +38,13 @@ use aias_domain::{plan::Computing, run::RunError};
 use aias_engine::Fault;
 
 pub use child::serve;
-pub use computation::{Computation, Given, Told};
+pub use computation::{Computation, ComputationInput, Report};
 pub use definition::Definition;
-use frame::{Garbage, Held, Order, Word};
+use frame::{ChildLimits, ChildReport, MalformedFrame, Order};
 use process::Process;
 
 /// How long either side polls before it waits for the other.
-const SHORT: Duration = Duration::from_micros(100);
+const POLL_FOR: Duration = Duration::from_micros(100);
 
 /// The most idle children.
 const MAX_IDLE: usize = 4;
@@ -62,22 +63,22 @@ const MAX_MEMORY: u64 = 1024 * 1024 * 1024;
 
 /// Why a child did not complete a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
+pub enum ChildFailure {
     /// It computed too long without a report.
     #[error("a step used more CPU time than the plan allows")]
-    Computing,
+    CpuLimit,
     /// It exceeded its memory limit.
     #[error("the run took more memory than its plan allows")]
-    Memory,
+    MemoryLimit,
     /// It exceeded its stack.
     #[error("an expression or a value is too deep")]
-    Depth,
+    DepthLimit,
     /// It was killed by another process.
     #[error("the process of the engine was killed")]
     Killed,
     /// It sent a malformed frame.
     #[error("the report of the engine is malformed")]
-    Garbage,
+    Malformed,
     /// It panicked, or made a system call that is not allowed.
     #[error("the engine failed in a step")]
     Failed,
@@ -86,19 +87,21 @@ pub enum Lost {
     TooLarge,
     /// It cannot be started.
     #[error("the engine cannot be started")]
-    NotBegun,
+    NotStarted,
 }
 
-impl From<Lost> for RunError {
-    fn from(lost: Lost) -> Self {
+impl From<ChildFailure> for RunError {
+    fn from(lost: ChildFailure) -> Self {
         let (code, title, status) = match lost {
-            Lost::Computing => ("cpu-limit", "The CPU limit is exceeded", 408),
-            Lost::Memory => ("memory-limit", "The memory limit is exceeded", 500),
-            Lost::Depth => ("depth-limit", "The depth limit is exceeded", 500),
-            Lost::Killed => ("engine-killed", "The engine was killed", 500),
-            Lost::Garbage | Lost::Failed => ("engine-failed", "The engine failed", 500),
-            Lost::TooLarge => ("journal-too-large", "The journal is too large", 500),
-            Lost::NotBegun => ("engine-missing", "The engine cannot be started", 500),
+            ChildFailure::CpuLimit => ("cpu-limit", "The CPU limit is exceeded", 408),
+            ChildFailure::MemoryLimit => ("memory-limit", "The memory limit is exceeded", 500),
+            ChildFailure::DepthLimit => ("depth-limit", "The depth limit is exceeded", 500),
+            ChildFailure::Killed => ("engine-killed", "The engine was killed", 500),
+            ChildFailure::Malformed | ChildFailure::Failed => {
+                ("engine-failed", "The engine failed", 500)
+            }
+            ChildFailure::TooLarge => ("journal-too-large", "The journal is too large", 500),
+            ChildFailure::NotStarted => ("engine-missing", "The engine cannot be started", 500),
         };
         Self {
             status,
@@ -108,8 +111,8 @@ impl From<Lost> for RunError {
 }
 
 /// The limits of a run with an input and a journal of this size.
-pub(crate) fn for_input(computing: Computing, given_bytes: usize) -> Computing {
-    let given = u64::try_from(given_bytes).unwrap_or(u64::MAX);
+pub(crate) fn limits_for(computing: Computing, input_bytes: usize) -> Computing {
+    let given = u64::try_from(input_bytes).unwrap_or(u64::MAX);
     if given <= SMALL {
         return computing;
     }
@@ -125,7 +128,7 @@ pub(crate) fn for_input(computing: Computing, given_bytes: usize) -> Computing {
 pub struct Sandbox {
     binary: PathBuf,
     idle: Mutex<Vec<Process>>,
-    told: AtomicBool,
+    limits_logged: AtomicBool,
 }
 
 impl Sandbox {
@@ -135,7 +138,7 @@ impl Sandbox {
         Self {
             binary,
             idle: Mutex::default(),
-            told: AtomicBool::new(false),
+            limits_logged: AtomicBool::new(false),
         }
     }
 
@@ -151,11 +154,11 @@ impl Sandbox {
     /// # Errors
     ///
     /// When it cannot be started.
-    pub async fn warm(&self, computing: Computing) -> Result<Held, Lost> {
-        let process = self.take(computing).await?;
-        let held = process.held.ok_or(Lost::Failed)?;
-        self.give_back(process);
-        Ok(held)
+    pub async fn warm(&self, computing: Computing) -> Result<ChildLimits, ChildFailure> {
+        let process = self.acquire(computing).await?;
+        let child_limits = process.child_limits.ok_or(ChildFailure::Failed)?;
+        self.release(process);
+        Ok(child_limits)
     }
 
     /// Compiles a definition and returns its faults; none if it compiles.
@@ -167,13 +170,13 @@ impl Sandbox {
         &self,
         definition: &str,
         computing: Computing,
-    ) -> Result<Result<(), Vec<Fault>>, Lost> {
-        let process = self.take(computing).await?;
+    ) -> Result<Result<(), Vec<Fault>>, ChildFailure> {
+        let process = self.acquire(computing).await?;
         let is_new = process.is_new();
         let faults = match self.compile_in(process, definition).await {
             // Earlier runs may have left memory in this child.
-            Err(Lost::Memory | Lost::Killed) if !is_new => {
-                let process = self.begin(computing).await?;
+            Err(ChildFailure::MemoryLimit | ChildFailure::Killed) if !is_new => {
+                let process = self.start(computing).await?;
                 self.compile_in(process, definition).await?
             }
             faults => faults?,
@@ -185,21 +188,25 @@ impl Sandbox {
         })
     }
 
-    async fn compile_in(&self, mut process: Process, definition: &str) -> Result<Vec<Fault>, Lost> {
-        process.tell(&Order::Compile(definition.into())).await?;
-        let faults = process.hear(|word| {
-            let Word::Compiled(faults) = word else {
-                return Err(Garbage);
+    async fn compile_in(
+        &self,
+        mut process: Process,
+        definition: &str,
+    ) -> Result<Vec<Fault>, ChildFailure> {
+        process.send(&Order::Compile(definition.into())).await?;
+        let faults = process.next_report(|report| {
+            let ChildReport::Compiled(faults) = report else {
+                return Err(MalformedFrame);
             };
             Ok(faults)
         });
         let faults = faults.await?;
-        self.give_back(process);
+        self.release(process);
         Ok(faults)
     }
 
     /// An idle child, or a new one.
-    pub(crate) async fn take(&self, computing: Computing) -> Result<Process, Lost> {
+    pub(crate) async fn acquire(&self, computing: Computing) -> Result<Process, ChildFailure> {
         let kept = {
             let mut idle = self.idle();
             let fitting = idle.iter().rposition(|p| p.computing == computing);
@@ -207,31 +214,31 @@ impl Sandbox {
         };
         match kept {
             Some(process) => Ok(process),
-            None => self.begin(computing).await,
+            None => self.start(computing).await,
         }
     }
 
     /// A new child.
-    pub(crate) async fn begin(&self, computing: Computing) -> Result<Process, Lost> {
-        let begun = Process::begin(&self.binary, computing);
-        let mut process = begun.map_err(|error| {
+    pub(crate) async fn start(&self, computing: Computing) -> Result<Process, ChildFailure> {
+        let started = Process::start(&self.binary, computing);
+        let mut process = started.map_err(|error| {
             tracing::error!(%error, "the engine cannot be started");
-            Lost::NotBegun
+            ChildFailure::NotStarted
         })?;
-        let held = process.hear(|word| {
-            let Word::Ready(held) = word else {
-                return Err(Garbage);
+        let child_limits = process.next_report(|report| {
+            let ChildReport::Ready(child_limits) = report else {
+                return Err(MalformedFrame);
             };
-            Ok(held)
+            Ok(child_limits)
         });
-        let held = held.await?;
-        process.held = Some(held);
-        if !self.told.swap(true, Ordering::Relaxed) {
+        let child_limits = child_limits.await?;
+        process.child_limits = Some(child_limits);
+        if !self.limits_logged.swap(true, Ordering::Relaxed) {
             tracing::info!(
-                memory_bytes = held.memory_bytes,
-                cpu_seconds = held.cpu_seconds,
-                descriptors = held.descriptors,
-                seccomp = held.seccomp,
+                memory_bytes = child_limits.memory_bytes,
+                cpu_seconds = child_limits.cpu_seconds,
+                descriptors = child_limits.descriptors,
+                seccomp = child_limits.seccomp,
                 "the engine runs with these limits"
             );
         }
@@ -239,8 +246,8 @@ impl Sandbox {
     }
 
     /// Keeps a child for the next run.
-    pub(crate) fn give_back(&self, mut process: Process) {
-        if process.computing.memory_bytes > MAX_KEPT_BYTES || !process.may_stay() {
+    pub(crate) fn release(&self, mut process: Process) {
+        if process.computing.memory_bytes > MAX_KEPT_BYTES || !process.is_reusable() {
             return;
         }
         let mut idle = self.idle();

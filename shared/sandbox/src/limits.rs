@@ -8,7 +8,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use crate::frame::Held;
+use crate::frame::ChildLimits;
 
 /// Why a child does not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ const HEADROOM: u64 = 32 * 1024 * 1024;
 const STACK_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Sets the limits.
-pub(crate) fn hold(memory_bytes: u64) -> Result<Held, Error> {
+pub(crate) fn apply(memory_bytes: u64) -> Result<ChildLimits, Error> {
     // The child must not outlive the function, even if that is killed.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if std::env::vars_os().next().is_some() {
@@ -51,7 +51,7 @@ pub(crate) fn hold(memory_bytes: u64) -> Result<Held, Error> {
     setrlimit(Resource::Stack, stack)?;
     rustix::io::ioctl_fionbio(io::stdin(), true)?;
     let (total, data) = size()?;
-    nothing_inherited()?;
+    check_inherited()?;
     let limit = |resource, n| {
         let limit = Rlimit {
             current: Some(n),
@@ -69,7 +69,7 @@ pub(crate) fn hold(memory_bytes: u64) -> Result<Held, Error> {
     limit(Resource::Nproc, 0)?;
     limit(Resource::Fsize, 0)?;
     limit(Resource::Core, 0)?;
-    Ok(Held {
+    Ok(ChildLimits {
         memory_bytes,
         cpu_seconds: CPU_SECONDS,
         descriptors: DESCRIPTORS,
@@ -95,7 +95,7 @@ fn size() -> Result<(u64, u64), Error> {
     }
 }
 
-fn nothing_inherited() -> Result<(), Error> {
+fn check_inherited() -> Result<(), Error> {
     for entry in fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -15,9 +15,9 @@ use tokio::{
 };
 
 use crate::{
-    Definition, Lost, SHORT,
+    ChildFailure, Definition, POLL_FOR,
     child::ARGUMENT,
-    frame::{self, HEAD, Held, MAX_ORDER, MAX_WORD, Word},
+    frame::{self, ChildLimits, ChildReport, HEAD, MAX_ORDER, MAX_REPORT},
 };
 
 /// A child process. Dropping it kills it.
@@ -25,34 +25,34 @@ use crate::{
 pub(crate) struct Process {
     child: Child,
     orders: Sender,
-    words: Receiver,
+    reports: Receiver,
     last: ChildStderr,
     /// The read buffer, and its content.
-    room: Box<[u8]>,
-    heard: Vec<u8>,
+    read_buffer: Box<[u8]>,
+    received: Vec<u8>,
     /// How much of the content has been parsed.
-    done: usize,
+    parsed: usize,
     pub(crate) computing: Computing,
     /// The programs that it has, and the size of their definitions.
     pub(crate) programs: Vec<u64>,
     program_bytes: usize,
     uses: u32,
-    begun: Instant,
-    silence: Option<Silence>,
+    started: Instant,
+    report_timer: Option<ReportTimer>,
     /// Its limits, once it has reported them.
-    pub(crate) held: Option<Held>,
+    pub(crate) child_limits: Option<ChildLimits>,
 }
 
 /// The time since the last report.
 #[derive(Debug, Clone, Copy)]
-struct Silence {
+struct ReportTimer {
     look_at: Instant,
     /// The CPU time at the first check.
     computed: Option<Duration>,
 }
 
 /// How long after the last report the CPU time is checked first.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
+const FIRST_CHECK: Duration = Duration::from_millis(50);
 
 /// The most programs that a child keeps, and their total size.
 const MAX_PROGRAMS: usize = 32;
@@ -61,7 +61,7 @@ const MAX_PROGRAM_BYTES: usize = 256 * 1024;
 /// The CPU time after which a child is replaced, and how often that is checked. A run can use
 /// twenty seconds, so the limit of 600 is never reached.
 const LIFE: Duration = Duration::from_secs(60);
-const USES_PER_LOOK: u32 = 16;
+const USES_PER_CHECK: u32 = 16;
 
 /// The first file descriptor after those of the pipes.
 const FIRST_OTHER: i32 = 3;
@@ -72,10 +72,10 @@ const READ_BYTES: usize = 64 * 1024;
 const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How much of a dead child's standard error is read, in bytes.
-const LAST_WORDS: usize = 1024;
+const MAX_STDERR: usize = 1024;
 
 impl Process {
-    pub(crate) fn begin(binary: &Path, computing: Computing) -> io::Result<Self> {
+    pub(crate) fn start(binary: &Path, computing: Computing) -> io::Result<Self> {
         // Inherited descriptors of this process must not be passed on to the child.
         close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
         let mut child = Command::new(binary)
@@ -89,30 +89,33 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(orders), Some(words), Some(last)) = pipes else {
+        let (Some(orders), Some(reports), Some(last)) = pipes else {
             return Err(io::Error::other("a child without pipes"));
         };
         Ok(Self {
             child,
             orders: Sender::from_owned_fd(orders.into_owned_fd()?)?,
-            words: Receiver::from_owned_fd(words.into_owned_fd()?)?,
+            reports: Receiver::from_owned_fd(reports.into_owned_fd()?)?,
             last,
-            room: vec![0; READ_BYTES].into_boxed_slice(),
-            heard: Vec::new(),
-            done: 0,
+            read_buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            received: Vec::new(),
+            parsed: 0,
             computing,
             programs: Vec::new(),
             program_bytes: 0,
             uses: 0,
-            begun: Instant::now(),
-            silence: None,
-            held: None,
+            started: Instant::now(),
+            report_timer: None,
+            child_limits: None,
         })
     }
 
     /// Selects a program: returns the definition unless the child has it, and whether the child
     /// must drop its other programs first.
-    pub(crate) fn learn<'a>(&mut self, definition: &'a Definition) -> (Option<&'a str>, bool) {
+    pub(crate) fn select_program<'a>(
+        &mut self,
+        definition: &'a Definition,
+    ) -> (Option<&'a str>, bool) {
         if self.programs.contains(&definition.id) {
             return (None, false);
         }
@@ -133,17 +136,17 @@ impl Process {
     }
 
     /// Whether it can be reused: all of its reports were read, and it has CPU time left.
-    pub(crate) fn may_stay(&mut self) -> bool {
+    pub(crate) fn is_reusable(&mut self) -> bool {
         self.uses += 1;
-        let looks = self.uses.is_multiple_of(USES_PER_LOOK);
+        let looks = self.uses.is_multiple_of(USES_PER_CHECK);
         let is_old = || self.computed() > LIFE;
-        self.heard.is_empty() && !(looks && is_old())
+        self.received.is_empty() && !(looks && is_old())
     }
 
     /// Sends an order.
-    pub(crate) async fn tell(&mut self, order: &impl Serialize) -> Result<(), Lost> {
+    pub(crate) async fn send(&mut self, order: &impl Serialize) -> Result<(), ChildFailure> {
         let mut bytes = Vec::new();
-        frame::write(&mut bytes, order, MAX_ORDER).map_err(|_| Lost::TooLarge)?;
+        frame::write(&mut bytes, order, MAX_ORDER).map_err(|_| ChildFailure::TooLarge)?;
         match self.orders.write_all(&bytes).await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.end(false).await),
@@ -152,66 +155,66 @@ impl Process {
 
     /// Reads the next report, which must arrive before the child has used the CPU time of a
     /// segment. The future may be dropped and the method called again.
-    pub(crate) async fn hear<T>(
+    pub(crate) async fn next_report<T>(
         &mut self,
-        read: impl FnOnce(Word<'_>) -> Result<T, frame::Garbage>,
-    ) -> Result<T, Lost> {
+        read: impl FnOnce(ChildReport<'_>) -> Result<T, frame::MalformedFrame>,
+    ) -> Result<T, ChildFailure> {
         loop {
-            let bytes = self.heard.get(self.done..).unwrap_or_default();
-            let Ok(found) = frame::first(bytes, MAX_WORD) else {
+            let bytes = self.received.get(self.parsed..).unwrap_or_default();
+            let Ok(found) = frame::first(bytes, MAX_REPORT) else {
                 return Err(self.garbage().await);
             };
             if let Some(frame) = found {
                 let length = HEAD + frame.len();
-                let word = frame::read(frame).and_then(read);
-                self.done += length;
-                if self.done >= self.heard.len() {
-                    self.heard.clear();
-                    self.done = 0;
+                let report = frame::read(frame).and_then(read);
+                self.parsed += length;
+                if self.parsed >= self.received.len() {
+                    self.received.clear();
+                    self.parsed = 0;
                 }
-                return match word {
-                    Ok(word) => Ok(word),
-                    Err(frame::Garbage) => Err(self.garbage().await),
+                return match report {
+                    Ok(report) => Ok(report),
+                    Err(frame::MalformedFrame) => Err(self.garbage().await),
                 };
             }
-            self.listen().await?;
+            self.wait_readable().await?;
         }
     }
 
     /// Waits for more bytes.
-    async fn listen(&mut self) -> Result<(), Lost> {
-        if self.done > 0 {
-            self.heard.drain(..self.done);
-            self.done = 0;
+    async fn wait_readable(&mut self) -> Result<(), ChildFailure> {
+        if self.parsed > 0 {
+            self.received.drain(..self.parsed);
+            self.parsed = 0;
         }
-        if self.look().await? {
+        if self.poll_readable().await? {
             return Ok(());
         }
         loop {
-            let first = Silence {
-                look_at: Instant::now() + FIRST_LOOK,
+            let first = ReportTimer {
+                look_at: Instant::now() + FIRST_CHECK,
                 computed: None,
             };
-            let silence = *self.silence.get_or_insert(first);
+            let report_timer = *self.report_timer.get_or_insert(first);
             tokio::select! {
                 // After a short read the pipe is empty.
-                count = self.words.read(&mut self.room) => match count {
+                count = self.reports.read(&mut self.read_buffer) => match count {
                     Ok(0) | Err(_) => return Err(self.end(false).await),
                     Ok(count) => {
-                        self.take_in(count);
+                        self.append_received(count);
                         return Ok(());
                     }
                 },
-                () = sleep_until(silence.look_at) => {
+                () = sleep_until(report_timer.look_at) => {
                     let computed = self.computed();
-                    let since = silence.computed.unwrap_or(computed);
+                    let since = report_timer.computed.unwrap_or(computed);
                     let segment = Duration::from_millis(self.computing.segment_ms.into());
                     let left = segment.saturating_sub(computed.saturating_sub(since));
                     if left.is_zero() {
                         return Err(self.end(true).await);
                     }
-                    self.silence = Some(Silence {
-                        look_at: Instant::now() + left.max(FIRST_LOOK / 5),
+                    self.report_timer = Some(ReportTimer {
+                        look_at: Instant::now() + left.max(FIRST_CHECK / 5),
                         computed: Some(since),
                     });
                 }
@@ -221,14 +224,14 @@ impl Process {
 
     /// Polls the pipe for as long as a short run takes, since waking up a sleeping core costs more
     /// than such a run. Other tasks can run in the meantime.
-    async fn look(&mut self) -> Result<bool, Lost> {
-        let begun = Instant::now();
-        while begun.elapsed() < SHORT {
+    async fn poll_readable(&mut self) -> Result<bool, ChildFailure> {
+        let started = Instant::now();
+        while started.elapsed() < POLL_FOR {
             tokio::task::yield_now().await;
-            match rustix::io::read(&self.words, &mut *self.room) {
+            match rustix::io::read(&self.reports, &mut *self.read_buffer) {
                 Ok(0) => return Err(self.end(false).await),
                 Ok(count) => {
-                    self.take_in(count);
+                    self.append_received(count);
                     return Ok(true);
                 }
                 Err(Errno::AGAIN | Errno::INTR) => std::thread::yield_now(),
@@ -238,20 +241,19 @@ impl Process {
         Ok(false)
     }
 
-    fn take_in(&mut self, count: usize) {
-        let read = self.room.get(..count).unwrap_or_default();
-        self.heard.extend_from_slice(read);
-        self.silence = None;
+    fn append_received(&mut self, count: usize) {
+        let read = self.read_buffer.get(..count).unwrap_or_default();
+        self.received.extend_from_slice(read);
+        self.report_timer = None;
     }
 
     /// Its CPU time; if that cannot be read, its age.
     fn computed(&self) -> Duration {
-        self.told_by_kernel()
-            .unwrap_or_else(|| self.begun.elapsed())
+        self.cpu_time().unwrap_or_else(|| self.started.elapsed())
     }
 
     /// `proc_pid_stat(5)`: `utime` and `stime`.
-    fn told_by_kernel(&self) -> Option<Duration> {
+    fn cpu_time(&self) -> Option<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()?)).ok()?;
         let after_name = stat.rsplit_once(')')?.1;
         let mut fields = after_name.split_whitespace().skip(11);
@@ -261,17 +263,17 @@ impl Process {
         Some(Duration::from_millis(ticks * 1_000 / per_second))
     }
 
-    async fn garbage(&mut self) -> Lost {
+    async fn garbage(&mut self) -> ChildFailure {
         let _ = self.end(false).await;
-        Lost::Garbage
+        ChildFailure::Malformed
     }
 
     /// Waits for its exit, or kills it, and returns why it was lost.
-    async fn end(&mut self, out_of_time: bool) -> Lost {
+    async fn end(&mut self, out_of_time: bool) -> ChildFailure {
         if out_of_time {
             // This fails only if the child has already exited.
             let _ = self.child.kill().await;
-            return Lost::Computing;
+            return ChildFailure::CpuLimit;
         }
         // The child has closed its pipes, so it is about to exit, unless it hangs.
         let status = match timeout(EXIT_TIMEOUT, self.child.wait()).await {
@@ -281,7 +283,7 @@ impl Process {
                 self.child.wait().await.ok()
             }
         };
-        let mut last = [0_u8; LAST_WORDS];
+        let mut last = [0_u8; MAX_STDERR];
         // The other end of the pipe is closed, so reading ends.
         let count = self.last.read(&mut last).await.unwrap_or_default();
         let last = String::from_utf8_lossy(last.get(..count).unwrap_or_default()).into_owned();
@@ -289,16 +291,20 @@ impl Process {
             .and_then(|status| status.signal())
             .and_then(Signal::from_named_raw);
         match signal {
-            Some(Signal::ABORT) if last.contains("memory allocation of") => Lost::Memory,
-            Some(Signal::ABORT) if last.contains("overflowed its stack") => Lost::Depth,
+            Some(Signal::ABORT) if last.contains("memory allocation of") => {
+                ChildFailure::MemoryLimit
+            }
+            Some(Signal::ABORT) if last.contains("overflowed its stack") => {
+                ChildFailure::DepthLimit
+            }
             // A stack overflow beyond the guard page; nothing else in the child could cause it.
-            Some(Signal::SEGV) => Lost::Depth,
-            Some(Signal::XCPU) => Lost::Computing,
-            Some(Signal::KILL) => Lost::Killed,
+            Some(Signal::SEGV) => ChildFailure::DepthLimit,
+            Some(Signal::XCPU) => ChildFailure::CpuLimit,
+            Some(Signal::KILL) => ChildFailure::Killed,
             _ => {
                 let place = last.lines().next().unwrap_or_default();
                 tracing::error!(status = ?status, place, "the engine's child failed");
-                Lost::Failed
+                ChildFailure::Failed
             }
         }
     }

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 
 /// A received request.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub method: String,
     /// The path and query.
     pub target: String,
@@ -29,7 +29,7 @@ pub struct Seen {
     pub body: String,
 }
 
-impl Seen {
+impl ReceivedRequest {
     /// The value of a header, or an empty string.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
@@ -40,7 +40,7 @@ impl Seen {
 
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 const OAUTH_TOKEN: &str = "token-of-the-hosts";
@@ -71,21 +71,27 @@ impl Hosts {
         url
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<Seen>> {
+    fn all(&self) -> MutexGuard<'_, Vec<ReceivedRequest>> {
         self.seen.lock().unwrap()
     }
 
     /// The received requests whose path starts with `path`.
     #[must_use]
-    pub fn seen(&self, path: &str) -> Vec<Seen> {
+    pub fn seen(&self, path: &str) -> Vec<ReceivedRequest> {
         let all = self.all();
         let mut seen = all.clone();
         seen.retain(|seen| seen.target.starts_with(path));
         seen
     }
 
-    fn note(&self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Seen {
-        let seen = Seen {
+    fn note(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> ReceivedRequest {
+        let seen = ReceivedRequest {
             method: method.to_string(),
             target: uri.to_string(),
             headers: headers.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use aias_platform::batch::{SqsBatchResponse, SqsEvent};
+use aias_platform::sqs::{SqsBatchResponse, SqsEvent};
 use aias_testkit::{aws, wire::Wire};
 use serde_json::{Value, json};
 

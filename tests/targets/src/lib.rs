@@ -1,5 +1,6 @@
-//! What reads foreign bytes, each as a function of any bytes: it must come back, and what it asserts
-//! must hold. The fuzzer (`fuzz/`) drives them with millions of inputs, the tests for seconds.
+//! Parsers of untrusted bytes, each as a function that accepts any bytes: it must return, and its
+//! assertions must hold. The fuzzer (`fuzz/`) calls them with millions of inputs, the tests for
+//! seconds.
 
 pub mod mutate;
 
@@ -21,7 +22,7 @@ use aias_platform::{
     secrets::Keyring,
     store::Cursor,
 };
-use aias_sandbox::frame::{self, MAX_ORDER, MAX_WORD, Order, Word};
+use aias_sandbox::frame::{self, ChildReport, MAX_ORDER, MAX_REPORT, Order};
 use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
@@ -32,10 +33,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json, value::RawValue};
 use utoipa_axum::router::OpenApiRouter;
 
-/// A name, and what is done with any bytes.
+/// The name and the function of a target.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
 pub const ALL: &[Target] = &[
     ("api_key", api_key),
     ("cursor", cursor),
@@ -54,7 +54,7 @@ static KEYRING: LazyLock<Option<Keyring>> = LazyLock::new(|| {
     Keyring::read(&text.to_owned().into()).ok()
 });
 
-/// A function as far as it reads requests.
+/// A gateway with a handler that reads all parts of a request.
 static GATEWAY: LazyLock<Gateway> = LazyLock::new(|| {
     let read = async |head: Head, query: AnyQuery, RawBody(body): RawBody| -> http::Result {
         for (name, _) in head.headers() {
@@ -83,7 +83,7 @@ impl<S: Sync> FromRequestParts<S> for AnyQuery {
     }
 }
 
-/// API Gateway's event: the whole way from its bytes to the response.
+/// An event of API Gateway, from its bytes to the response.
 pub fn http_event(bytes: &[u8]) {
     let Ok(payload) = serde_json::from_slice::<Box<RawValue>>(bytes) else {
         return;
@@ -94,8 +94,7 @@ pub fn http_event(bytes: &[u8]) {
     assert!(status.is_some_and(|status| status < 500), "{response}");
 }
 
-/// Splits an input into the fields that a request has: two lines each, up to an empty one; then the
-/// body.
+/// Splits an input into headers, two lines each up to an empty line, and the body.
 fn request_of(bytes: &[u8]) -> (Vec<(&str, &str)>, &[u8]) {
     let mut headers = Vec::new();
     let mut rest = bytes;
@@ -134,7 +133,7 @@ fn schemes() -> Vec<Scheme> {
 
 static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(schemes);
 
-/// A webhook by each scheme, chosen by the first byte: nobody without the key gets in.
+/// A webhook with a scheme selected by the first byte. It must be refused, since it is not signed.
 pub fn verification(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else {
         return;
@@ -153,12 +152,12 @@ pub fn verification(bytes: &[u8]) {
         let keys = [vec![7; 32], vec![8; 32]];
         let header = |name: &str| request.header(name);
         let verified = verification::verify(signature, &keys, header, body, now);
-        assert!(verified.is_err(), "a forged signature was taken");
+        assert!(verified.is_err(), "a forged signature was accepted");
     }
     take(scheme, &request);
 }
 
-/// What follows when a webhook has proved itself.
+/// The processing of a verified webhook.
 fn take(scheme: &Scheme, request: &event::Request<'_>) {
     let Ok(body) = event::read_body(request) else {
         return;
@@ -173,7 +172,7 @@ fn take(scheme: &Scheme, request: &event::Request<'_>) {
     let at = Timestamp::UNIX_EPOCH;
     if let Ok(input) = event::workflow_input("id", endpoint, at, scheme, request, body) {
         let again = json::parse(&canonical::to_vec(&input));
-        assert!(again.is_ok(), "an input that cannot be read again");
+        assert!(again.is_ok(), "an input that cannot be parsed again");
     }
 }
 
@@ -193,7 +192,7 @@ pub fn form(bytes: &[u8]) {
     }
 }
 
-/// JSON: what is taken has one canonical form, which reads as the same.
+/// Accepted JSON has one canonical form, which parses to the same value.
 pub fn json_text(bytes: &[u8]) {
     let Ok(value) = json::parse(bytes) else {
         return;
@@ -203,7 +202,7 @@ pub fn json_text(bytes: &[u8]) {
     assert_eq!(again.ok(), Some(form));
 }
 
-/// A definition, as JSON or YAML by the first byte.
+/// A definition, in JSON or YAML by the first byte.
 pub fn definition(bytes: &[u8]) {
     let Some((first, text)) = bytes.split_first() else {
         return;
@@ -221,12 +220,12 @@ pub fn definition(bytes: &[u8]) {
         assert!(!faults.is_empty(), "refused without a reason");
         for fault in faults {
             let there = fault.pointer.is_empty() || fault.pointer.starts_with('/');
-            assert!(there, "{} is no pointer", fault.pointer);
+            assert!(there, "{} is not a pointer", fault.pointer);
         }
     }
 }
 
-/// An expression: it compiles or is refused.
+/// An expression.
 pub fn jq(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -238,39 +237,47 @@ pub fn jq(bytes: &[u8]) {
     let _ = Program::compile(&definition);
 }
 
-/// A cursor that we did not make.
+/// A cursor that AIAS did not create.
 pub fn cursor(bytes: &[u8]) {
     let (Ok(text), Some(keyring)) = (std::str::from_utf8(bytes), &*KEYRING) else {
         return;
     };
     let opened = Cursor::open(keyring, "list", text);
-    assert!(opened.is_err(), "a forged cursor was taken");
+    assert!(opened.is_err(), "a forged cursor was accepted");
 }
 
-/// A sealed text that we did not seal.
+/// A sealed string that AIAS did not create.
 pub fn sealed(bytes: &[u8]) {
     let (Ok(text), Some(keyring)) = (std::str::from_utf8(bytes), &*KEYRING) else {
         return;
     };
-    assert!(keyring.open("place", text).is_err(), "a forged text opened");
+    assert!(
+        keyring.open("place", text).is_err(),
+        "a forged string was opened"
+    );
 }
 
-/// What a child of the sandbox says, and what it is told: frames, and what they hold.
+/// The protocol between the executor and its children.
 pub fn frames(bytes: &[u8]) {
-    for max in [MAX_WORD, MAX_ORDER] {
+    for max in [MAX_REPORT, MAX_ORDER] {
         let mut rest = bytes;
         while let Ok(Some(whole)) = frame::first(rest, max) {
             rest = rest.get(frame::HEAD + whole.len()..).unwrap_or_default();
-            if let Ok(word) = frame::read::<Word<'_>>(whole) {
+            if let Ok(word) = frame::read::<ChildReport<'_>>(whole) {
                 again(&word, whole);
                 match word {
-                    Word::Asked(json) => drop(frame::asked_of(&json)),
-                    Word::Faulted(json) => drop(frame::error_of(&json)),
-                    Word::Completed(json) | Word::Emitted(_, json) => drop(frame::value_of(&json)),
-                    Word::Ready(_) | Word::Compiled(_) | Word::Step(_) | Word::Broken => {}
+                    ChildReport::PendingEffects(json) => drop(frame::pending_of(&json)),
+                    ChildReport::Faulted(json) => drop(frame::error_of(&json)),
+                    ChildReport::Completed(json) | ChildReport::Emitted(_, json) => {
+                        drop(frame::value_of(&json))
+                    }
+                    ChildReport::Ready(_)
+                    | ChildReport::Compiled(_)
+                    | ChildReport::Step(_)
+                    | ChildReport::Broken => {}
                 }
             }
-            if let Ok(Order::Begin(begin)) = frame::read::<Order<'_>>(whole) {
+            if let Ok(Order::Start(begin)) = frame::read::<Order<'_>>(whole) {
                 drop(frame::value_of(&begin.input));
                 if !json::is_deeper(&begin.journal, 200) {
                     drop(frame::trusted::<Vec<Entry>>(&begin.journal));
@@ -278,25 +285,25 @@ pub fn frames(bytes: &[u8]) {
             }
         }
     }
-    // What is asked for is the same when it is read again.
-    if let Ok(asked) = frame::asked_of(bytes) {
-        let read = frame::asked_of(&frame::asked_json(&asked));
+    // Requested effects are the same after writing and parsing them again.
+    if let Ok(asked) = frame::pending_of(bytes) {
+        let read = frame::pending_of(&frame::pending_json(&asked));
         assert_eq!(read.ok(), Some(asked));
     }
 }
 
-/// A word that was read is written as a word that reads the same.
-fn again(word: &Word<'_>, whole: &[u8]) {
+/// A parsed report is written as a report that parses to the same value.
+fn again(word: &ChildReport<'_>, whole: &[u8]) {
     let mut written = Vec::new();
-    let fits = frame::write(&mut written, word, MAX_WORD).is_ok();
-    assert!(fits || whole.len() > MAX_WORD);
-    let read = frame::first(&written, MAX_WORD).ok().flatten();
-    let read = read.map(frame::read::<Word<'_>>);
+    let fits = frame::write(&mut written, word, MAX_REPORT).is_ok();
+    assert!(fits || whole.len() > MAX_REPORT);
+    let read = frame::first(&written, MAX_REPORT).ok().flatten();
+    let read = read.map(frame::read::<ChildReport<'_>>);
     let read = read.and_then(Result::ok);
     assert_eq!(format!("{read:?}"), format!("{:?}", Some(word)));
 }
 
-/// An API key's token: what is taken is spelled in one way.
+/// An API key: an accepted one has only one form.
 pub fn api_key(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;

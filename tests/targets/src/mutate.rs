@@ -1,12 +1,10 @@
-//! Small changes of bytes, the same for the same seed: what the tests do for seconds of what the
-//! fuzzer does for hours.
+//! Small deterministic changes of bytes, for the short runs of the fuzz targets in tests.
 
-/// A generator of numbers (xorshift64*).
+/// A pseudo-random number generator (xorshift64*).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// By this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed | 1)
@@ -26,7 +24,7 @@ impl Random {
     }
 }
 
-/// What readers of text stumble over.
+/// Strings that are special to parsers.
 const PIECES: [&[u8]; 16] = [
     b"\0",
     b"\xff",
@@ -46,10 +44,10 @@ const PIECES: [&[u8]; 16] = [
     b"=,;:",
 ];
 
-/// The longest that an input gets, in bytes.
+/// The longest input, in bytes.
 const MAX_LENGTH: usize = 4_096;
 
-/// An input with a few changes; `other` is one to take parts from.
+/// An input with a few changes. Parts of `other` may be inserted.
 #[must_use]
 pub fn mutated(random: &mut Random, input: &[u8], other: &[u8]) -> Vec<u8> {
     let mut bytes = input.to_vec();

@@ -76,7 +76,7 @@ fn life() -> Vec<(i64, Fact)> {
     ]
 }
 
-fn told(facts: &[(i64, Fact)]) -> Account {
+fn applied(facts: &[(i64, Fact)]) -> Account {
     let mut account = Account::default();
     for (at, fact) in facts {
         account.apply(*at, fact);
@@ -86,8 +86,8 @@ fn told(facts: &[(i64, Fact)]) -> Account {
 
 /// The plan, its end, and the start of the overdue payment, in days after the start.
 fn standing(facts: &[(i64, Fact)]) -> (PlanName, Option<i64>, Option<i64>) {
-    let account = told(facts);
-    let entitled = account.entitled();
+    let account = applied(facts);
+    let entitled = account.plan_grant();
     let days = |at: Timestamp| (at.as_second() - START) / DAY;
     (
         entitled.plan,
@@ -97,7 +97,7 @@ fn standing(facts: &[(i64, Fact)]) -> (PlanName, Option<i64>, Option<i64>) {
 }
 
 #[test]
-fn a_life_in_order() {
+fn events_in_order() {
     let life = life();
     let after = |n: usize| standing(&life[..n]);
     assert_eq!(after(0), (PlanName::Free, None, None));
@@ -116,7 +116,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn a_life_in_any_order_and_twice_is_the_same(
+    fn events_in_any_order_and_twice_give_same_account(
         order in Just((0..26_usize).collect::<Vec<_>>()).prop_shuffle(),
         until in 1..=13_usize,
     ) {
@@ -126,11 +126,11 @@ proptest! {
             .map(|n| n % 13)
             .filter_map(|n| life.get(n).cloned())
             .collect();
-        prop_assert_eq!(told(&shuffled), told(life));
+        prop_assert_eq!(applied(&shuffled), applied(life));
     }
 
     #[test]
-    fn two_states_of_a_second_are_a_doubt_and_settle_alike(
+    fn two_states_in_same_second_are_ambiguous(
         first in 0..4_usize,
         second in 0..4_usize,
     ) {
@@ -141,11 +141,11 @@ proptest! {
             subscription(Status::Canceled, PlanName::Pro),
         ];
         let (one, two) = (&states[first], &states[second]);
-        let there = told(&[(START, one.clone()), (START, two.clone())]);
-        let back = told(&[(START, two.clone()), (START, one.clone())]);
+        let there = applied(&[(START, one.clone()), (START, two.clone())]);
+        let back = applied(&[(START, two.clone()), (START, one.clone())]);
         prop_assert_eq!(&there, &back);
-        let mut account = told(&[(START, one.clone())]);
-        let doubt = Applied::Doubt { subscription_id: "sub_1".into() };
+        let mut account = applied(&[(START, one.clone())]);
+        let doubt = ApplyResult::Ambiguous { subscription_id: "sub_1".into() };
         let applied = account.apply(START, two);
         let final_now = first == 3 || second == 3;
         prop_assert_eq!(applied == doubt, first != second && !final_now);
@@ -153,20 +153,20 @@ proptest! {
 }
 
 #[test]
-fn a_customers_account_is_merged_into_the_tenants() {
+fn customer_account_is_merged_into_tenant() {
     let life = life();
     for cut in 0..=life.len() {
         let (before, after) = life.split_at(cut);
-        let mut tenant = told(after);
-        tenant.merge(told(before));
-        assert_eq!(tenant, told(&life), "{cut}");
+        let mut tenant = applied(after);
+        tenant.merge(applied(before));
+        assert_eq!(tenant, applied(&life), "{cut}");
     }
 }
 
 #[test]
-fn what_the_provider_answers_is_newer_than_what_was_said_before() {
-    let mut account = told(&life()[..1]);
-    account.ask(
+fn queried_state_replaces_older_facts() {
+    let mut account = applied(&life()[..1]);
+    account.apply_queried(
         START + 100,
         "sub_1",
         "cus_1",
@@ -174,34 +174,34 @@ fn what_the_provider_answers_is_newer_than_what_was_said_before() {
     );
     assert_eq!(
         account.apply(START + 50, &subscription(Status::Active, PlanName::Pro)),
-        Applied::Known
+        ApplyResult::Applied
     );
-    assert_eq!(account.entitled().plan, PlanName::Business);
+    assert_eq!(account.plan_grant().plan, PlanName::Business);
     assert!(matches!(
         account.apply(START + 100, &subscription(Status::Active, PlanName::Pro)),
-        Applied::Doubt { .. }
+        ApplyResult::Ambiguous { .. }
     ));
 }
 
 #[test]
-fn a_payment_that_fails_in_the_second_of_another_is_a_doubt() {
-    let mut account = told(&life()[..4]);
+fn two_payments_in_same_second_are_ambiguous() {
+    let mut account = applied(&life()[..4]);
     let at = START + 2;
     assert!(matches!(
         account.apply(at, &invoice(at, false)),
-        Applied::Doubt { .. }
+        ApplyResult::Ambiguous { .. }
     ));
-    assert_eq!(account.entitled().past_due_since, None);
-    account.ask(at, "sub_1", "cus_1", &state(Status::PastDue, PlanName::Pro));
-    assert!(account.entitled().past_due_since.is_some());
+    assert_eq!(account.plan_grant().past_due_since, None);
+    account.apply_queried(at, "sub_1", "cus_1", &state(Status::PastDue, PlanName::Pro));
+    assert!(account.plan_grant().past_due_since.is_some());
     assert!(matches!(
         account.apply(at, &invoice(at, true)),
-        Applied::Doubt { .. }
+        ApplyResult::Ambiguous { .. }
     ));
 }
 
 #[test]
-fn a_checkout_of_an_unknown_subscription_is_a_doubt() {
+fn checkout_of_unknown_subscription_is_ambiguous() {
     let checkout = Fact::Checkout {
         customer_id: "cus_1".into(),
         subscription_id: Some("sub_1".into()),
@@ -209,19 +209,19 @@ fn a_checkout_of_an_unknown_subscription_is_a_doubt() {
     let mut account = Account::default();
     assert!(matches!(
         account.apply(START, &checkout),
-        Applied::Doubt { .. }
+        ApplyResult::Ambiguous { .. }
     ));
     // A checkout alone does not decide which customer the tenant buys as.
     assert_eq!(account.customer_id, None);
-    assert_eq!(account.entitled().plan, PlanName::Free);
+    assert_eq!(account.plan_grant().plan, PlanName::Free);
 }
 
 #[test]
-fn a_deleted_customer_gives_nothing_whatever_comes_late() {
+fn deleted_customer_gives_no_plan() {
     let deleted = Fact::CustomerDeleted {
         customer_id: "cus_1".into(),
     };
-    let mut account = told(&life()[..5]);
+    let mut account = applied(&life()[..5]);
     account.adopt("cus_1");
     account.apply(START + 20 * DAY, &deleted);
     account.apply(
@@ -229,7 +229,7 @@ fn a_deleted_customer_gives_nothing_whatever_comes_late() {
         &subscription(Status::Active, PlanName::Business),
     );
     account.adopt("cus_1");
-    assert_eq!(account.entitled().plan, PlanName::Free);
+    assert_eq!(account.plan_grant().plan, PlanName::Free);
     assert_eq!(
         (account.customer_id.as_deref(), account.generation()),
         (None, 1)
@@ -237,8 +237,8 @@ fn a_deleted_customer_gives_nothing_whatever_comes_late() {
 }
 
 #[test]
-fn an_old_subscription_that_ends_does_not_end_the_new_one() {
-    let mut account = told(&life()[..5]);
+fn ended_subscription_does_not_affect_new_one() {
+    let mut account = applied(&life()[..5]);
     let second = Fact::Subscription {
         id: "sub_2".into(),
         customer_id: "cus_1".into(),
@@ -249,13 +249,13 @@ fn an_old_subscription_that_ends_does_not_end_the_new_one() {
         START + 12 * DAY,
         &subscription(Status::Canceled, PlanName::Business),
     );
-    let entitled = account.entitled();
+    let entitled = account.plan_grant();
     assert_eq!(entitled.plan, PlanName::Pro);
     assert_eq!(entitled.subscription.unwrap().id, "sub_2");
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn stored_history_is_limited() {
     let mut account = Account::default();
     for n in 0..100 {
         let fact = Fact::Subscription {
@@ -278,7 +278,7 @@ fn what_is_kept_is_bounded() {
         account
             .subscriptions
             .iter()
-            .all(|s| s.standings.len() <= MAX_STANDINGS)
+            .all(|s| s.payments.len() <= MAX_PAYMENTS)
     );
-    assert_eq!(account.entitled().subscription.unwrap().id, "sub_007");
+    assert_eq!(account.plan_grant().subscription.unwrap().id, "sub_007");
 }

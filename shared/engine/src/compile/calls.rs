@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Compiling, MAX_CALLED_BYTES, MAX_NESTING};
+use super::{Compiler, MAX_CALLED_BYTES, MAX_NESTING};
 use crate::{
     endpoint::{self, Endpoint, Uri},
-    expression::marked,
+    expression::expression_in,
     program::{Format, Function, HttpCall, Kind, OpenApiCall, RunWorkflow},
     reader::{Members, Node},
     template::Template,
@@ -25,7 +25,7 @@ const REFUSED_CALLS: [(&str, &str); 4] = [
 /// Processes that are not supported.
 const REFUSED_RUNS: [&str; 3] = ["container", "script", "shell"];
 
-impl<'a> Compiling<'a> {
+impl<'a> Compiler<'a> {
     pub(super) fn call(
         &mut self,
         locals: &[String],
@@ -61,7 +61,7 @@ impl<'a> Compiling<'a> {
         let method = members.get("method");
         if let Some(method) = &method
             && let Some(text) = method.text(&mut self.faults)
-            && marked(text).is_none()
+            && expression_in(text).is_none()
             && !is_token(text)
         {
             method.fault(&mut self.faults, "must be an HTTP method, such as GET");
@@ -252,7 +252,7 @@ impl<'a> Compiling<'a> {
 
     fn uri(&mut self, locals: &[String], node: &Node<'a>) -> Option<Uri> {
         let text = node.text(&mut self.faults)?;
-        if marked(text).is_some() {
+        if expression_in(text).is_some() {
             return self
                 .condition(locals, Some(node.clone()))
                 .map(Uri::Expression);
@@ -267,7 +267,7 @@ impl<'a> Compiling<'a> {
     fn pairs(&mut self, locals: &[String], node: Option<Node<'a>>) -> Option<Template> {
         let node = node?;
         match node.value {
-            Value::String(text) if marked(text).is_some() => {}
+            Value::String(text) if expression_in(text).is_some() => {}
             Value::Object(_) => {
                 for (_, member) in node.any_object(&mut self.faults)?.iter() {
                     member.text(&mut self.faults);

@@ -2,10 +2,10 @@
 
 use aias_domain::secret::SecretName;
 
-use super::Compiling;
+use super::Compiler;
 use crate::{
+    compile::policy::Retry,
     duration::Duration,
-    policy::Retry,
     program::{Extension, List},
     reader::Node,
 };
@@ -29,7 +29,7 @@ const EXTENDED: [(&str, &[&str]); 12] = [
 /// How many secrets a definition may name.
 const MAX_SECRETS: usize = 50;
 
-impl<'a> Compiling<'a> {
+impl<'a> Compiler<'a> {
     pub(super) fn components(&mut self, components: &Node<'a>) {
         const ALLOWED: [&str; 8] = [
             "errors",

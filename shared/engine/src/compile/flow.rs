@@ -1,12 +1,12 @@
 //! Checks `then`: every list can be left, and every loop can be reached.
 
-use super::Compiling;
+use super::Compiler;
 use crate::{
     program::{Kind, List, Task, Then},
     reader::Node,
 };
 
-impl<'a> Compiling<'a> {
+impl<'a> Compiler<'a> {
     /// The branches of a fork: concurrent tasks, so none can jump to another.
     pub(super) fn branches(&mut self, locals: &[String], node: &Node<'a>) -> List {
         let items = node.array(&mut self.faults).unwrap_or_default();

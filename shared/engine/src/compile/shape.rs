@@ -4,7 +4,7 @@ use aias_formats::Schema;
 use jaq_json::Val;
 use serde_json::Value;
 
-use super::Compiling;
+use super::Compiler;
 use crate::{
     duration::{self, Duration},
     expression::Expression,
@@ -13,7 +13,7 @@ use crate::{
     template::Template,
 };
 
-impl<'a> Compiling<'a> {
+impl<'a> Compiler<'a> {
     pub(super) fn input(&mut self, locals: &[String], node: Option<Node<'a>>) -> Input {
         let Some(node) = node else {
             return Input::default();

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::Compiling;
+use super::Compiler;
 use crate::{
+    compile::policy::{ErrorFilter, Retry},
     emit::{self, Emit},
-    policy::{ErrorFilter, Retry},
     program::{Case, For, Fork, Raised, Then, Try},
     reader::{Members, Node},
     template::Template,
 };
 
-impl<'a> Compiling<'a> {
+impl<'a> Compiler<'a> {
     pub(super) fn set(&mut self, locals: &[String], node: &Node<'a>) -> Template {
         match node.value {
             Value::String(_) => {}
@@ -86,7 +86,7 @@ impl<'a> Compiling<'a> {
                 let Some(text) = node.text(&mut self.faults) else {
                     continue;
                 };
-                let is_expression = crate::expression::marked(text).is_some();
+                let is_expression = crate::expression::expression_in(text).is_some();
                 if matches!(name, "source" | "dataschema") && !is_expression && !is_uri(text) {
                     node.fault(
                         &mut self.faults,
@@ -187,7 +187,7 @@ impl<'a> Compiling<'a> {
         const ALLOWED: [&str; 5] = ["type", "status", "title", "detail", "instance"];
         let members = node.object(&mut self.faults, &ALLOWED, &["type", "status"])?;
         let kind = members.get("type")?;
-        let is_expression = |text: &str| crate::expression::marked(text).is_some();
+        let is_expression = |text: &str| crate::expression::expression_in(text).is_some();
         if kind
             .text(&mut self.faults)
             .is_some_and(|t| !is_expression(t) && !is_uri(t))

@@ -5,11 +5,11 @@ use jaq_json::Val;
 
 use super::{CONTEXT, Flow, Run, Scope, Stop, tasks::truthy};
 use crate::{
+    compile::policy::Retry,
     duration::after,
     error::Error,
     expression::Expression,
     host::Event,
-    policy::Retry,
     program::{Task, Try},
 };
 
@@ -53,7 +53,7 @@ impl Run<'_> {
                 scope.attempt += 1;
                 let message = format!("retrying in {delay} ms");
                 let message = if delay > 0 { message.as_str() } else { "" };
-                self.tell(reference, Event::Retried, message, scope.attempt)?;
+                self.record(reference, Event::Retried, message, scope.attempt)?;
                 self.count(reference)?;
                 if delay > 0 {
                     self.pause(delay).await;
@@ -68,7 +68,7 @@ impl Run<'_> {
             let result = match (&attempt.handler, &attempt.retry) {
                 _ if !caught => Err(Stop::Error(error)),
                 (None, Some(_)) => Err(Stop::Error(error)),
-                (handler, _) => match self.tell(reference, Event::Caught, "", scope.attempt) {
+                (handler, _) => match self.record(reference, Event::Caught, "", scope.attempt) {
                     Err(stop) => Err(stop),
                     Ok(()) => match handler {
                         None => Ok(input.clone()),
@@ -94,7 +94,7 @@ impl Run<'_> {
                 let ms = self.milliseconds(limit, input, reference, scope)?;
                 let mut own = scope.clone();
                 let body = Box::pin(self.list(&attempt.body, input.clone(), &mut own));
-                self.within(reference, ms, body).await
+                self.with_timeout(reference, ms, body).await
             }
         };
         done.map(|(output, _)| output)
@@ -144,7 +144,7 @@ impl Run<'_> {
         }
         if let Some(all) = retry.all {
             let world = self.world.borrow();
-            let end = after(world.began(began).max(world.anew), ms(all)?);
+            let end = after(world.began(began).max(world.restarted_at), ms(all)?);
             if after(world.now, delay) > end {
                 return Ok(None);
             }
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jitter_is_spread_and_the_same_each_time() {
+    fn jitter_is_spread_and_deterministic() {
         let of = |n: u32| fraction(&["run_1", "/do/0/a", &n.to_string()]);
         let all: Vec<f64> = (0..100).map(of).collect();
         assert!(all.iter().all(|part| (0.0..1.0).contains(part)));

@@ -6,13 +6,13 @@ use url::Url;
 
 use super::{AUTHORIZATION, Flow, Run, Scope, tasks::to_json};
 use crate::{
-    authentication::Policy,
+    compile::authentication::Policy,
     definition::{self, Format as Text},
     endpoint::{self, Endpoint, Uri},
     error::{Error, Kind as ErrorKind},
     host::Event,
     http,
-    journal::{Answer, Authentication, HttpRequest, HttpResponse, Request, Subflow},
+    journal::{Authentication, EffectResult, HttpRequest, HttpResponse, Request, Subflow},
     openapi,
     program::{Format, HttpCall, OpenApiCall, RunWorkflow},
     template::Template,
@@ -43,7 +43,7 @@ impl Run<'_> {
         let authentication = self.policy(call.endpoint.authentication.as_ref(), dot, at, scope)?;
         // `$authorization` exists only for the request that it belongs to.
         scope.arguments.values[AUTHORIZATION] =
-            authentication.as_ref().map_or(Val::Null, described);
+            authentication.as_ref().map_or(Val::Null, authorization_of);
         let mut url = self.url(&call.endpoint, dot, at, scope)?;
         let pairs = |template: &Option<Template>| -> Flow<Vec<(String, String)>> {
             let Some(template) = template else {
@@ -119,8 +119,8 @@ impl Run<'_> {
         scope: &Scope,
     ) -> Flow<HttpResponse> {
         let asking = self.ask(name, Request::Http(Box::new(request.clone())));
-        self.tell(at, Event::Started, &http::described(request), scope.attempt)?;
-        Ok(http::succeeded(asking.await, request, at)?)
+        self.record(at, Event::Started, &http::summary(request), scope.attempt)?;
+        Ok(http::require_success(asking.await, request, at)?)
     }
 
     pub(super) async fn subflow(
@@ -145,12 +145,12 @@ impl Run<'_> {
             })),
         );
         let message = format!("{}/{}", workflow.namespace, workflow.name);
-        self.tell(at, Event::Started, &message, scope.attempt)?;
+        self.record(at, Event::Started, &message, scope.attempt)?;
         match asking.await {
-            Answer::Output(_) if !workflow.wait => Ok(input),
-            Answer::Output(output) => Ok(value::from_json(&output)),
-            Answer::Failed(failure) => Err(Error::failed(&failure, at).into()),
-            Answer::Http(_) => {
+            EffectResult::Output(_) if !workflow.wait => Ok(input),
+            EffectResult::Output(output) => Ok(value::from_json(&output)),
+            EffectResult::Failed(failure) => Err(Error::failed(&failure, at).into()),
+            EffectResult::Http(_) => {
                 let detail = "the journal has an HTTP response for a run of a workflow";
                 Err(Error::new(ErrorKind::NonDeterministic, at, detail).into())
             }
@@ -186,7 +186,7 @@ impl Run<'_> {
 }
 
 /// `$authorization`: the `Authorization` header, as far as it is known in advance.
-fn described(authentication: &Authentication) -> Val {
+fn authorization_of(authentication: &Authentication) -> Val {
     let (scheme, parameter) = match authentication {
         Authentication::Basic { username, password } => {
             use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -14,7 +14,7 @@ use crate::{
 type Branch<'b> = Pin<Box<dyn Future<Output = Flow<(Val, Then)>> + 'b>>;
 
 enum State<'b> {
-    Going(Branch<'b>),
+    Running(Branch<'b>),
     Done(Val),
 }
 
@@ -22,7 +22,8 @@ impl Run<'_> {
     /// The outputs of the branches in their order, or that of the first one to complete with
     /// `compete`. The first branch that faults faults the fork; the others are dropped.
     pub(super) async fn fork(&self, fork: &Fork, input: &Val, scope: &Scope) -> Flow {
-        let branch = |task| State::Going(Box::pin(self.branch(task, input.clone(), scope.clone())));
+        let branch =
+            |task| State::Running(Box::pin(self.branch(task, input.clone(), scope.clone())));
         let mut branches: Vec<State<'_>> = fork.branches.0.iter().map(branch).collect();
         if fork.compete && branches.is_empty() {
             return Ok(input.clone());
@@ -30,7 +31,7 @@ impl Run<'_> {
         let all = poll_fn(move |context| {
             let mut going = false;
             for branch in &mut branches {
-                let State::Going(future) = branch else {
+                let State::Running(future) = branch else {
                     continue;
                 };
                 match future.as_mut().poll(context) {
@@ -52,7 +53,7 @@ impl Run<'_> {
             Poll::Ready(Ok(outputs
                 .filter_map(|branch| match branch {
                     State::Done(output) => Some(output),
-                    State::Going(_) => None,
+                    State::Running(_) => None,
                 })
                 .collect()))
         });
@@ -67,7 +68,7 @@ impl Run<'_> {
     }
 
     /// Limits a future to `ms` milliseconds, from now or from the latest retry.
-    pub(super) async fn within<T>(
+    pub(super) async fn with_timeout<T>(
         &self,
         reference: &str,
         ms: i64,
@@ -77,7 +78,7 @@ impl Run<'_> {
         let done = poll_fn(|context| {
             let (now, since) = {
                 let world = self.world.borrow();
-                (world.now, world.began(began).max(world.anew))
+                (world.now, world.began(began).max(world.restarted_at))
             };
             let due = after(since, ms);
             if now >= due {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A task's raw input after `if` and `input`.
-enum Begun {
+enum PreparedInput {
     Skipped(Val),
     Input(Val),
 }
@@ -27,22 +27,27 @@ impl Run<'_> {
     pub(super) fn plain(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<(Val, Then)> {
         self.count(&task.reference)?;
         let outer = self.enter(task, &raw, scope);
-        let result = self.plainly(task, raw, scope);
+        let result = self.execute_plain(task, raw, scope);
         leave(scope, outer);
-        self.ended(task, result, scope.attempt)
+        self.record_end(task, result, scope.attempt)
     }
 
-    fn plainly(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<(Val, Then, Event)> {
+    fn execute_plain(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<(Val, Then, Event)> {
         let input = match self.begin(task, raw, scope)? {
-            Begun::Skipped(raw) => return Ok((raw, Then::Continue, Event::Skipped)),
-            Begun::Input(input) => input,
+            PreparedInput::Skipped(raw) => return Ok((raw, Then::Continue, Event::Skipped)),
+            PreparedInput::Input(input) => input,
         };
-        let (raw_output, chosen) = self.at_once(task, input, scope)?;
+        let (raw_output, chosen) = self.complete_immediately(task, input, scope)?;
         self.finish(task, raw_output, chosen, scope)
     }
 
     /// Executes a task that completes immediately.
-    fn at_once(&self, task: &Task, input: Val, scope: &Scope) -> Flow<(Val, Option<Then>)> {
+    fn complete_immediately(
+        &self,
+        task: &Task,
+        input: Val,
+        scope: &Scope,
+    ) -> Flow<(Val, Option<Then>)> {
         let reference = task.reference.as_str();
         match &task.kind {
             Kind::Set(template) => Ok((self.fill(template, &input, reference, scope)?, None)),
@@ -87,14 +92,14 @@ impl Run<'_> {
         let result = self.guarded(task, raw, scope).await;
         leave(scope, outer);
         self.refresh(scope);
-        self.ended(task, result, scope.attempt)
+        self.record_end(task, result, scope.attempt)
     }
 
     async fn guarded(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<(Val, Then, Event)> {
         let reference = task.reference.as_str();
         let input = match self.begin(task, raw, scope)? {
-            Begun::Skipped(raw) => return Ok((raw, Then::Continue, Event::Skipped)),
-            Begun::Input(input) => input,
+            PreparedInput::Skipped(raw) => return Ok((raw, Then::Continue, Event::Skipped)),
+            PreparedInput::Input(input) => input,
         };
         let (raw_output, chosen) = match task.timeout {
             None => self.extended(task, input, scope).await?,
@@ -103,7 +108,7 @@ impl Run<'_> {
                 // An abandoned attempt must not change the outer scope.
                 let mut own = scope.clone();
                 let all = Box::pin(self.extended(task, input, &mut own));
-                self.within(reference, ms, all).await?
+                self.with_timeout(reference, ms, all).await?
             }
         };
         self.refresh(scope);
@@ -124,8 +129,9 @@ impl Run<'_> {
             let holds = match extension.condition {
                 None => true,
                 Some(condition) => {
-                    let described = Self::merged(task, scope);
-                    let outer = std::mem::replace(&mut scope.arguments.values[TASK], described);
+                    let authorization_of = Self::merged(task, scope);
+                    let outer =
+                        std::mem::replace(&mut scope.arguments.values[TASK], authorization_of);
                     let holds = self.evaluate(condition, &input, reference, scope);
                     scope.arguments.values[TASK] = outer;
                     truthy(&holds?)
@@ -166,7 +172,7 @@ impl Run<'_> {
             Kind::Wait(duration) => {
                 let ms = self.milliseconds(*duration, &input, reference, scope)?;
                 let message = format!("for {} s", ms as f64 / 1_000.0);
-                self.tell(reference, Event::Started, &message, scope.attempt)?;
+                self.record(reference, Event::Started, &message, scope.attempt)?;
                 self.pause(ms).await;
                 input
             }
@@ -179,20 +185,20 @@ impl Run<'_> {
                 };
                 // A function has access to its input, not to the variables at its call.
                 let locals = std::mem::take(&mut scope.locals);
-                let result = Box::pin(self.either(&function.task, given, scope)).await;
+                let result = Box::pin(self.execute_any(&function.task, given, scope)).await;
                 scope.locals = locals;
                 result?.0
             }
             Kind::Workflow(workflow) => self.subflow(workflow, input, reference, scope).await?,
             Kind::Set(_) | Kind::Switch(_) | Kind::Raise(_) | Kind::Emit(_) => {
-                return self.at_once(task, input, scope);
+                return self.complete_immediately(task, input, scope);
             }
         };
         Ok((output, None))
     }
 
-    /// A task of either type.
-    pub(super) async fn either(
+    /// A task of any type.
+    pub(super) async fn execute_any(
         &self,
         task: &Task,
         input: Val,
@@ -223,29 +229,30 @@ impl Run<'_> {
 
     /// `$task` in the condition of an extension, which includes the members of the task itself.
     fn merged(task: &Task, scope: &Scope) -> Val {
-        let described = &scope.arguments.values[TASK];
-        let (Val::Obj(own), Val::Obj(described)) = (&task.definition, described) else {
-            return described.clone();
+        let authorization_of = &scope.arguments.values[TASK];
+        let (Val::Obj(own), Val::Obj(authorization_of)) = (&task.definition, authorization_of)
+        else {
+            return authorization_of.clone();
         };
         let own = own
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()));
-        let described = described
+        let authorization_of = authorization_of
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()));
-        Val::obj(own.chain(described).collect())
+        Val::obj(own.chain(authorization_of).collect())
     }
 
-    fn begin(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<Begun> {
+    fn begin(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<PreparedInput> {
         let reference = task.reference.as_str();
         if let Some(condition) = task.condition
             && !truthy(&self.evaluate(condition, &raw, reference, scope)?)
         {
-            return Ok(Begun::Skipped(raw));
+            return Ok(PreparedInput::Skipped(raw));
         }
         let input = self.shape_input(&task.input, raw, reference, scope)?;
         scope.arguments.values[INPUT] = input.clone();
-        Ok(Begun::Input(input))
+        Ok(PreparedInput::Input(input))
     }
 
     fn finish(

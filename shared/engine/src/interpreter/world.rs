@@ -16,31 +16,31 @@ use crate::{
     duration::after,
     error::{Error, Kind as ErrorKind},
     host::{Control, Host, Record},
-    journal::{Answer, Asked, Effect, Entry, Key, Request, What},
+    journal::{Effect, EffectResult, Entry, EntryEvent, Key, PendingEffects, Request},
 };
 
 pub(super) struct World<'a> {
     pub(super) host: &'a mut dyn Host,
     journal: slice::Iter<'a, Entry>,
     /// Entries up to the latest retry: the steps that they lead to have been recorded before.
-    silent: usize,
+    recorded_entries: usize,
     /// The time of the latest entry.
     pub(super) now: Timestamp,
     /// When the run was accepted, and when it was started.
     accepted: Timestamp,
     began: Timestamp,
     /// The time of the latest retry: timeouts that started earlier restart there.
-    pub(super) anew: Timestamp,
+    pub(super) restarted_at: Timestamp,
     pub(super) context: Val,
     /// Incremented with every change that a scope shows.
     pub(super) version: u64,
     pub(super) steps_left: u32,
     pub(super) visits: HashMap<String, Visits>,
     pub(super) emitted: u32,
-    asked: Asked,
+    asked: PendingEffects,
     /// Whether a future that had requested an effect was dropped.
     stale: bool,
-    answers: HashMap<Key, Answer>,
+    answers: HashMap<Key, EffectResult>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,30 +52,30 @@ pub(super) struct Visits {
 
 impl<'a> World<'a> {
     pub(super) fn new(start: &Start<'a>, host: &'a mut dyn Host, context: Val) -> Self {
-        let retried = |entry: &Entry| entry.what == What::Retried;
-        let silent = start.journal.iter().rposition(retried);
+        let retried = |entry: &Entry| entry.what == EntryEvent::Retried;
+        let recorded_entries = start.journal.iter().rposition(retried);
         Self {
             host,
             journal: start.journal.iter(),
-            silent: silent.map_or(0, |place| place + 1),
+            recorded_entries: recorded_entries.map_or(0, |place| place + 1),
             now: start.started_at,
             accepted: start.started_at,
             began: start.started_at,
-            anew: start.started_at,
+            restarted_at: start.started_at,
             context,
             version: 1,
             steps_left: start.max_steps,
             visits: HashMap::new(),
             emitted: 0,
-            asked: Asked::default(),
+            asked: PendingEffects::default(),
             stale: false,
             answers: HashMap::new(),
         }
     }
 
     /// Clears the requested effects; futures that still wait request them again.
-    pub(super) fn ask_anew(&mut self) {
-        self.asked = Asked::default();
+    pub(super) fn clear_requests(&mut self) {
+        self.asked = PendingEffects::default();
         self.stale = false;
     }
 
@@ -83,8 +83,8 @@ impl<'a> World<'a> {
         self.stale
     }
 
-    pub(super) fn tell(&mut self, record: impl FnOnce(u64) -> Record) -> Control {
-        if self.silent > 0 {
+    pub(super) fn record(&mut self, record: impl FnOnce(u64) -> Record) -> Control {
+        if self.recorded_entries > 0 {
             return Control::Continue;
         }
         let elapsed = self.now.duration_since(self.began).as_millis();
@@ -93,7 +93,7 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn emit(&mut self, event: serde_json::Value) {
-        if self.silent == 0 {
+        if self.recorded_entries == 0 {
             self.host.emit(self.emitted, event);
         }
     }
@@ -108,7 +108,7 @@ impl<'a> World<'a> {
     /// # Errors
     ///
     /// The outcome of the execution, if there is no entry.
-    pub(super) fn go_on(&mut self) -> Result<(), Outcome> {
+    pub(super) fn advance(&mut self) -> Result<(), Outcome> {
         let known = self.journal.next();
         let new = match known {
             Some(_) => None,
@@ -117,24 +117,24 @@ impl<'a> World<'a> {
         let Some(entry) = known.or(new.as_ref()) else {
             return Err(Outcome::Waiting(std::mem::take(&mut self.asked)));
         };
-        self.silent = self.silent.saturating_sub(1);
+        self.recorded_entries = self.recorded_entries.saturating_sub(1);
         self.now = self.now.max(entry.at);
         self.version += 1;
         match &entry.what {
-            What::Time => {}
-            What::Began => self.began = self.now,
-            What::Retried => self.anew = self.now,
-            What::Answered {
+            EntryEvent::TimerExpired => {}
+            EntryEvent::Started => self.began = self.now,
+            EntryEvent::Retried => self.restarted_at = self.now,
+            EntryEvent::EffectCompleted {
                 key,
                 digest,
                 answer,
             } => {
                 let asked = self.asked.effects.iter().find(|effect| effect.key == *key);
                 let Some(effect) = asked else {
-                    return Err(foreign(key, "the run does not request it"));
+                    return Err(mismatch(key, "the run does not request it"));
                 };
                 if known.is_some() && effect.digest() != *digest {
-                    return Err(foreign(key, "the run sends a different request there"));
+                    return Err(mismatch(key, "the run sends a different request there"));
                 }
                 self.answers.insert(key.clone(), answer.clone());
             }
@@ -147,10 +147,10 @@ impl<'a> World<'a> {
         let stopped = matches!(&outcome, Outcome::Faulted(error) if error.is_final);
         let mut left = self.journal.as_slice().iter();
         match left.find_map(|entry| match &entry.what {
-            What::Answered { key, .. } => Some(key),
-            What::Began | What::Time | What::Retried => None,
+            EntryEvent::EffectCompleted { key, .. } => Some(key),
+            EntryEvent::Started | EntryEvent::TimerExpired | EntryEvent::Retried => None,
         }) {
-            Some(key) if !stopped => foreign(key, "the run ends before it requests it"),
+            Some(key) if !stopped => mismatch(key, "the run ends before it requests it"),
             _ => outcome,
         }
     }
@@ -168,7 +168,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn foreign(key: &Key, why: &str) -> Outcome {
+fn mismatch(key: &Key, why: &str) -> Outcome {
     let detail = format!(
         "the journal has a result for the task's effect number {}, but {why}",
         key.visit
@@ -178,13 +178,13 @@ fn foreign(key: &Key, why: &str) -> Outcome {
 
 impl<'a> Run<'a> {
     /// Requests an effect and waits for its result.
-    pub(super) fn ask<'r>(&'r self, task: &str, request: Request) -> Asking<'r, 'a> {
+    pub(super) fn ask<'r>(&'r self, task: &str, request: Request) -> EffectFuture<'r, 'a> {
         let mut world = self.world.borrow_mut();
         let visits = world.visits.entry(task.to_owned()).or_default();
         visits.all += 1;
         visits.occurrences += 1;
         let Visits { all, occurrences } = *visits;
-        Asking {
+        EffectFuture {
             run: self,
             pending: false,
             effect: Arc::new(Effect {
@@ -200,8 +200,8 @@ impl<'a> Run<'a> {
     }
 
     /// Waits for `ms` milliseconds.
-    pub(super) fn pause<'r>(&'r self, ms: i64) -> Pause<'r, 'a> {
-        Pause {
+    pub(super) fn pause<'r>(&'r self, ms: i64) -> TimerFuture<'r, 'a> {
+        TimerFuture {
             run: self,
             pending: false,
             since: self.world.borrow().now,
@@ -217,16 +217,16 @@ impl<'a> Run<'a> {
     }
 }
 
-pub(super) struct Asking<'r, 'a> {
+pub(super) struct EffectFuture<'r, 'a> {
     run: &'r Run<'a>,
     pending: bool,
     effect: Arc<Effect>,
 }
 
-impl Future for Asking<'_, '_> {
-    type Output = Answer;
+impl Future for EffectFuture<'_, '_> {
+    type Output = EffectResult;
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<EffectResult> {
         let mut world = self.run.world.borrow_mut();
         let answer = world.answers.remove(&self.effect.key);
         if answer.is_none() {
@@ -238,7 +238,7 @@ impl Future for Asking<'_, '_> {
     }
 }
 
-impl Drop for Asking<'_, '_> {
+impl Drop for EffectFuture<'_, '_> {
     fn drop(&mut self) {
         if self.pending {
             self.run.forget();
@@ -246,14 +246,14 @@ impl Drop for Asking<'_, '_> {
     }
 }
 
-pub(super) struct Pause<'r, 'a> {
+pub(super) struct TimerFuture<'r, 'a> {
     run: &'r Run<'a>,
     pending: bool,
     since: Timestamp,
     ms: i64,
 }
 
-impl Future for Pause<'_, '_> {
+impl Future for TimerFuture<'_, '_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
@@ -273,7 +273,7 @@ impl Future for Pause<'_, '_> {
     }
 }
 
-impl Drop for Pause<'_, '_> {
+impl Drop for TimerFuture<'_, '_> {
     fn drop(&mut self) {
         if self.pending {
             self.run.forget();

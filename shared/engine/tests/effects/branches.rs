@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::world::{http, json_of, later, program, run, run_on, world};
 
 #[test]
-fn branches_are_asked_for_together_and_keep_their_order() {
+fn branch_effects_are_concurrent_and_outputs_ordered() {
     let yaml = "
 do:
   - a:
@@ -38,7 +38,7 @@ do:
 }
 
 #[test]
-fn the_first_branch_wins_and_the_others_are_left() {
+fn competing_fork_returns_first_branch() {
     let yaml = "
 do:
   - a:
@@ -62,7 +62,7 @@ do:
 }
 
 #[test]
-fn a_branch_that_faults_faults_the_fork() {
+fn faulted_branch_faults_fork() {
     let yaml = "
 do:
   - a:
@@ -80,7 +80,7 @@ do:
 }
 
 #[test]
-fn the_context_is_one_for_all_branches() {
+fn branches_share_context() {
     let yaml = "
 do:
   - a:

@@ -2,14 +2,14 @@
 
 use aias_engine::{
     Event,
-    journal::{Answer, Authentication, Body, Effect, Failure, HttpResponse},
+    journal::{Authentication, Body, Effect, EffectResult, Failure, HttpResponse},
 };
 use serde_json::json;
 
 use crate::world::{http, json_of, run, world};
 
 #[test]
-fn an_http_call_is_asked_for_as_it_is_written() {
+fn http_call_requests_effect() {
     let yaml = "
 do:
   - a:
@@ -54,7 +54,7 @@ do:
 }
 
 #[test]
-fn another_status_than_success_is_a_communication_error() {
+fn error_status_is_communication_error() {
     let call = |redirect: bool| {
         format!("
 do:
@@ -100,7 +100,7 @@ do:
 }
 
 #[test]
-fn what_cannot_be_sent_is_an_error_of_the_task() {
+fn invalid_request_faults_task() {
     for (with, input, code) in [
         (
             "{method: get, endpoint: 'https://e.example/{id}'}",
@@ -134,7 +134,7 @@ fn what_cannot_be_sent_is_an_error_of_the_task() {
 }
 
 #[test]
-fn a_failure_is_caught_by_its_type_in_both_spellings() {
+fn failure_is_caught_by_either_type_uri() {
     for home in ["spec/1.0.0/errors", "dsl/errors/types"] {
         let yaml = format!("
 do:
@@ -143,7 +143,7 @@ do:
       catch: {{errors: {{with: {{type: 'https://serverlessworkflow.io/{home}/communication', status: 504, details: late}}}}, do: [{{c: {{set: {{at: '${{ $error.instance }}'}}}}}}]}}
 ");
         let failed = |_: &Effect| {
-            Some(Answer::Failed(Failure {
+            Some(EffectResult::Failed(Failure {
                 kind: "communication".into(),
                 status: 504,
                 title: "Gateway Timeout".into(),
@@ -158,7 +158,7 @@ do:
 }
 
 #[test]
-fn an_openapi_call_reads_the_document_first() {
+fn openapi_call_fetches_document_first() {
     let yaml = "
 do:
   - a:
@@ -168,7 +168,7 @@ do:
     let document = "openapi: 3.1.0\nservers: [{url: /v1}]\npaths: {/pets/{id}: {get: {operationId: getPet, parameters: [{name: id, in: path, required: true}]}}}";
     let document = document.replace("/pets/{id}:", "'/pets/{id}':");
     let mut world = world(move |effect| match http(effect).uri.as_str() {
-        "https://e.example/openapi.yaml" => Some(Answer::Http(HttpResponse {
+        "https://e.example/openapi.yaml" => Some(EffectResult::Http(HttpResponse {
             status: 200,
             headers: vec![],
             body: Body::Text(document.clone()),
@@ -186,7 +186,7 @@ do:
 }
 
 #[test]
-fn a_digest_or_oauth_policy_is_handed_on_filled() {
+fn digest_and_oauth_policies_are_evaluated() {
     let yaml = "
 use:
   secrets: [mine]

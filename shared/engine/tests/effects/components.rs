@@ -1,12 +1,12 @@
 //! Named components, extensions, and definitions that are refused.
 
-use aias_engine::journal::{Answer, Effect, Request};
+use aias_engine::journal::{Effect, EffectResult, Request};
 use serde_json::json;
 
 use crate::world::{faults, http, json_of, run, world};
 
 #[test]
-fn a_function_is_called_with_its_arguments_and_errs_where_it_is_called() {
+fn function_errors_point_to_call() {
     let yaml = "
 use:
   functions:
@@ -47,7 +47,7 @@ do:
 }
 
 #[test]
-fn functions_are_bounded_in_depth_and_number() {
+fn functions_are_limited_in_depth_and_size() {
     let chain = |depth: usize| {
         let calls: Vec<_> = (0..depth)
             .map(|n| format!("f{n}: {{call: f{}}}", n + 1))
@@ -96,14 +96,14 @@ fn functions_are_bounded_in_depth_and_number() {
 }
 
 #[test]
-fn a_workflow_is_run_and_waited_for_or_not() {
+fn subflow_is_awaited_or_detached() {
     let yaml = |wait: bool| {
         format!("
 do:
   - a: {{run: {{workflow: {{namespace: n, name: w, version: latest, input: {{x: '${{ .n }}'}}}}, await: {wait}}}}}
 ")
     };
-    let answer = |_: &Effect| Some(Answer::Output(json!("done")));
+    let answer = |_: &Effect| Some(EffectResult::Output(json!("done")));
     let mut waited = world(answer);
     assert_eq!(
         run(&yaml(true), json!({"n": 3}), &mut waited),
@@ -120,7 +120,7 @@ do:
 }
 
 #[test]
-fn an_emitted_event_is_whole_and_the_same_each_time() {
+fn emitted_event_is_complete_and_deterministic() {
     let yaml = "
 do:
   - l:
@@ -164,7 +164,7 @@ do:
 }
 
 #[test]
-fn extensions_go_before_and_after_and_may_stand_in() {
+fn extensions_run_before_and_after_task() {
     let yaml = "
 use:
   extensions:
@@ -200,7 +200,7 @@ do:
 }
 
 #[test]
-fn a_flow_that_never_ends_is_refused_and_one_with_an_exit_is_not() {
+fn endless_loop_is_refused() {
     let endless = faults("do: [{a: {set: {x: 1}}}, {b: {set: {x: 1}, then: a}}]");
     assert_eq!(endless.len(), 2, "{endless:?}");
     assert!(endless[0].starts_with("/do/0/a the workflow can never leave"));
@@ -221,7 +221,7 @@ fn a_flow_that_never_ends_is_refused_and_one_with_an_exit_is_not() {
 }
 
 #[test]
-fn what_is_not_run_here_is_refused_where_it_stands() {
+fn unsupported_tasks_are_refused_with_pointer() {
     let told = faults("
 use: {catalogs: {c: {endpoint: 'https://e.example'}}}
 schedule: {cron: '* * * * *'}

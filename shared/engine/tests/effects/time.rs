@@ -2,14 +2,14 @@
 
 use aias_engine::{
     Event, Outcome,
-    journal::{Entry, What, retried},
+    journal::{Entry, EntryEvent, retried},
 };
 use serde_json::json;
 
 use crate::world::{http, json_of, later, program, run, run_on, world};
 
 #[test]
-fn a_retry_waits_as_its_policy_says_and_asks_for_the_same_thing_again() {
+fn retry_waits_and_repeats_request() {
     let yaml = "
 use:
   retries:
@@ -39,7 +39,7 @@ do:
 }
 
 #[test]
-fn the_limits_of_a_retry_hold() {
+fn retry_limits_apply() {
     let yaml = |limit: &str| {
         format!(
             "
@@ -74,7 +74,7 @@ do:
 }
 
 #[test]
-fn jitter_stays_in_its_range() {
+fn jitter_stays_in_range() {
     let yaml = "
 do:
   - a:
@@ -93,7 +93,7 @@ do:
 }
 
 #[test]
-fn a_wait_passes_time_and_keeps_the_data() {
+fn wait_advances_time_and_keeps_data() {
     let yaml = "
 do:
   - a: {wait: PT1H}
@@ -118,7 +118,7 @@ do:
 }
 
 #[test]
-fn a_run_that_begins_late_has_its_whole_time() {
+fn timeouts_start_with_run() {
     let yaml = "
 timeout: {after: PT1M}
 do:
@@ -128,7 +128,7 @@ do:
     let mut world = world(|_| None);
     let late = Entry {
         at: later(3_600_000),
-        what: What::Began,
+        what: EntryEvent::Started,
     };
     let outcome = run_on(&program(yaml), &json!({}), &[late], &mut world);
     assert_eq!(world.now, later(3_610_000));
@@ -137,7 +137,7 @@ do:
 }
 
 #[test]
-fn timeouts_fire_while_nothing_runs_and_can_be_caught() {
+fn timeout_fires_while_waiting_and_can_be_caught() {
     let yaml = "
 use: {timeouts: {short: {after: {seconds: 5}}}}
 do:
@@ -161,7 +161,7 @@ do:
 }
 
 #[test]
-fn a_retried_run_asks_again_only_for_what_failed() {
+fn retried_run_repeats_only_failed_effect() {
     let yaml = "
 do:
   - a: {call: http, with: {method: get, endpoint: 'https://e.example/a'}}

@@ -4,12 +4,15 @@ use aias_domain::run::RunError;
 use aias_engine::{
     Control, Event, Host, Input, Outcome, Program, Record, Start,
     definition::{Format, read},
-    journal::{Answer, Asked, Body, Effect, Entry, HttpRequest, HttpResponse, Request, What},
+    journal::{
+        Body, Effect, EffectResult, Entry, EntryEvent, HttpRequest, HttpResponse, PendingEffects,
+        Request,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-pub(crate) type Answers = Box<dyn FnMut(&Effect) -> Option<Answer>>;
+pub(crate) type Answers = Box<dyn FnMut(&Effect) -> Option<EffectResult>>;
 
 /// Looks up results by the path of the request. Time passes only when there is nothing else to do.
 pub(crate) struct World {
@@ -18,7 +21,7 @@ pub(crate) struct World {
     pub(crate) takes: i64,
     pub(crate) journal: Vec<Entry>,
     pub(crate) effects: Vec<Effect>,
-    pub(crate) asked: Vec<Asked>,
+    pub(crate) asked: Vec<PendingEffects>,
     pub(crate) steps: Vec<(String, Event)>,
     pub(crate) emitted: Vec<Value>,
     pub(crate) now: Timestamp,
@@ -36,7 +39,7 @@ pub(crate) fn later(ms: i64) -> Timestamp {
         .unwrap()
 }
 
-pub(crate) fn world(answers: impl FnMut(&Effect) -> Option<Answer> + 'static) -> World {
+pub(crate) fn world(answers: impl FnMut(&Effect) -> Option<EffectResult> + 'static) -> World {
     World {
         answers: Box::new(answers),
         takes: 10,
@@ -60,7 +63,7 @@ impl Host for World {
         self.emitted.push(event);
     }
 
-    fn next(&mut self, asked: &Asked) -> Option<Entry> {
+    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
         self.left = self.left.checked_sub(1)?;
         self.asked.push(asked.clone());
         let answered = asked.effects.iter().find_map(|effect| {
@@ -78,7 +81,7 @@ impl Host for World {
                         self.now = until;
                         Entry {
                             at: until,
-                            what: What::Time,
+                            what: EntryEvent::TimerExpired,
                         }
                     }
                     _ => {
@@ -86,7 +89,7 @@ impl Host for World {
                         self.effects.push(Effect::clone(effect));
                         Entry {
                             at: end,
-                            what: What::Answered {
+                            what: EntryEvent::EffectCompleted {
                                 key: effect.key.clone(),
                                 digest: effect.digest(),
                                 answer,
@@ -99,7 +102,7 @@ impl Host for World {
                 self.now = self.now.max(asked.until?);
                 Entry {
                     at: self.now,
-                    what: What::Time,
+                    what: EntryEvent::TimerExpired,
                 }
             }
         };
@@ -135,7 +138,7 @@ pub(crate) fn run_on(
         started_at: began(),
         max_steps: 10_000,
         journal,
-        mark: "",
+        secret_nonce: "",
     };
     program.run(&start, world)
 }
@@ -157,8 +160,8 @@ pub(crate) fn http(effect: &Effect) -> &HttpRequest {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it reads better")]
-pub(crate) fn json_of(status: u16, body: Value) -> Option<Answer> {
-    Some(Answer::Http(HttpResponse {
+pub(crate) fn json_of(status: u16, body: Value) -> Option<EffectResult> {
+    Some(EffectResult::Http(HttpResponse {
         status,
         headers: vec![("content-type".into(), "application/json".into())],
         body: Body::Text(body.to_string()),

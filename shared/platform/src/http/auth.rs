@@ -216,7 +216,7 @@ impl Auth {
 
     fn admit(&self, tenant: Tenant, role: Role, actor: Actor) -> Result<Arc<Caller>, Problem> {
         let now = self.clock.now();
-        let limits = plan::limits(&tenant, now);
+        let limits = tenant.limits(now);
         let rate = self.requests.add(&tenant.id.to_string(), &limits, now)?;
         Ok(Arc::new(Caller {
             tenant,

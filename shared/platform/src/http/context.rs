@@ -26,7 +26,7 @@ use super::{
     request::Head,
     response::{Response, Result},
 };
-use crate::store::{Idempotency, Refused, Scope, TenantStore};
+use crate::store::{Idempotency, Scope, TenantStore, TransactionError};
 
 /// A request of a caller in a tenant.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl<A: HasApi, Q> Context<A, Q> {
     pub async fn change<T>(
         &self,
         change: Change,
-        write: impl AsyncFnOnce(&TenantStore<'_>) -> std::result::Result<T, Refused>,
+        write: impl AsyncFnOnce(&TenantStore<'_>) -> std::result::Result<T, TransactionError>,
     ) -> Result<T> {
         let entry = self.audit_entry(change);
         let written = write(&self.store().audited(&entry)).await;
@@ -176,7 +176,7 @@ impl<A: HasApi, Q> Context<A, Q> {
         write: impl AsyncFnOnce(
             &TenantStore<'_>,
             Option<Idempotency>,
-        ) -> std::result::Result<(), Refused>,
+        ) -> std::result::Result<(), TransactionError>,
     ) -> Result {
         let sealed = once.sealed(&response)?;
         let entry = self.audit_entry(change);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     secrets::Keyring,
-    store::{Answer, Idempotency, Refused, Scope, Store},
+    store::{Idempotency, IdempotencyMatch, Scope, Store, TransactionError},
 };
 
 /// The longest key, in bytes.
@@ -95,7 +95,7 @@ impl<'a> Once<'a> {
             keyring,
             request: Some(request.clone()),
         };
-        match store.answered(&request).await? {
+        match store.stored_response(&request).await? {
             None => Ok(Ok(once)),
             Some(answer) => once.earlier(answer).map(Err),
         }
@@ -121,7 +121,7 @@ impl<'a> Once<'a> {
         };
         let text = serde_json::to_vec(&stored).map_err(Problem::internal)?;
         let sealed = self.keyring.seal(&request.place(), &text)?;
-        Ok(Some(request.clone().with_answer(sealed)))
+        Ok(Some(request.clone().with_response(sealed)))
     }
 
     /// The response after the transaction: this one, or the one that a concurrent request with the
@@ -132,19 +132,19 @@ impl<'a> Once<'a> {
     /// Why the transaction was refused.
     pub fn finish(
         &self,
-        written: Result<(), Refused>,
+        written: Result<(), TransactionError>,
         response: Response,
         limits: &Limits,
     ) -> response::Result {
         match written {
             Ok(()) => Ok(response),
-            Err(Refused::Answered(answer)) => self.earlier(*answer),
+            Err(TransactionError::Repeated(answer)) => self.earlier(*answer),
             Err(refused) => Err(Problem::refused(refused, limits)),
         }
     }
 
-    fn earlier(&self, answer: Answer) -> response::Result {
-        let (Some(request), Answer::Same(sealed)) = (&self.request, answer) else {
+    fn earlier(&self, answer: IdempotencyMatch) -> response::Result {
+        let (Some(request), IdempotencyMatch::Same(sealed)) = (&self.request, answer) else {
             return Err(Problem::new(&kinds::IDEMPOTENCY_KEY_REUSED));
         };
         let text = self.keyring.open(&request.place(), &sealed)?;

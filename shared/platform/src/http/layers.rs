@@ -27,7 +27,7 @@ use super::{
     request::Origin,
     response::WithHeader as _,
 };
-use crate::telemetry::Chain;
+use crate::telemetry::ErrorChain;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const VERSION: HeaderName = HeaderName::from_static("api-version");
@@ -124,7 +124,7 @@ fn log_response<B>(response: &http::Response<B>, latency: Duration, _: &Span) {
     let problem = response.extensions().get::<Problem>();
     let code = problem.map(|problem| problem.kind().code);
     let cause = problem.and_then(Problem::cause);
-    let error = cause.map(|cause| Chain(cause).to_string());
+    let error = cause.map(|cause| ErrorChain(cause).to_string());
     if status >= 500 {
         tracing::error!(event = "request_failed", status, code, duration_ms, error);
     } else {

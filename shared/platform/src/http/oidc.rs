@@ -14,8 +14,8 @@ use tokio::{sync::Mutex, time::timeout};
 
 use super::tokens::PROVIDER;
 use crate::{
-    client::{Client, NoAnswer},
-    telemetry::Chain,
+    client::{Client, RequestError},
+    telemetry::ErrorChain,
 };
 
 /// How long keys are cached.
@@ -44,11 +44,11 @@ pub(super) enum TokenError {
     #[error("signed with a key that the issuer does not have")]
     UnknownKey,
     #[error("the token is refused")]
-    Refused(#[source] jsonwebtoken::errors::Error),
+    TransactionError(#[source] jsonwebtoken::errors::Error),
     #[error("the issuer's keys cannot be fetched: {0}")]
     Issuer(&'static str),
     #[error("the issuer's keys cannot be fetched")]
-    Unreachable(#[from] NoAnswer),
+    Unreachable(#[from] RequestError),
 }
 
 /// An issuer of tokens, and their audience.
@@ -135,7 +135,8 @@ impl Oidc {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
         validation.leeway = LEEWAY;
-        let token = decode::<Claims>(token, &key, &validation).map_err(TokenError::Refused)?;
+        let token =
+            decode::<Claims>(token, &key, &validation).map_err(TokenError::TransactionError)?;
         token.claims.sub.parse().map_err(|_| TokenError::Form)
     }
 
@@ -161,7 +162,7 @@ impl Oidc {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::error!(error = %Chain(&error), "the issuer's keys cannot be fetched; using the cached ones");
+                    tracing::error!(error = %ErrorChain(&error), "the issuer's keys cannot be fetched; using the cached ones");
                 }
             }
         }
@@ -222,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_issuer_is_safe_or_refused() {
+    fn unsafe_issuer_is_refused() {
         assert!(Issuer::new("https://issuer.example", "aias").is_ok());
         assert!(Issuer::new("http://127.0.0.1:4567", "aias").is_ok());
         assert!(Issuer::new("http://127.0.0.1.example:80", "aias").is_err());

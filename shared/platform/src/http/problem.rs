@@ -303,14 +303,14 @@ impl From<secrets::Error> for Problem {
     }
 }
 
-impl From<runs::NotAdmitted> for Problem {
-    fn from(why: runs::NotAdmitted) -> Self {
+impl From<runs::AdmissionRefusal> for Problem {
+    fn from(why: runs::AdmissionRefusal) -> Self {
         match why {
-            runs::NotAdmitted::MonthFull(limits) => {
+            runs::AdmissionRefusal::QuotaExceeded(limits) => {
                 let runs = limits.runs_per_month;
                 Self::plan_limit("runs", runs, runs, limits.plan)
             }
-            runs::NotAdmitted::RateFull {
+            runs::AdmissionRefusal::RateExceeded {
                 retry_after_seconds,
             } => Self::new(&kinds::RATE_LIMITED).retry_after(retry_after_seconds),
         }
@@ -341,18 +341,18 @@ impl From<journal::Error> for Problem {
 impl Problem {
     /// The problem of a refused transaction, with the limits of the caller's plan.
     #[must_use]
-    pub fn refused(refused: store::Refused, limits: &Limits) -> Self {
+    pub fn refused(refused: store::TransactionError, limits: &Limits) -> Self {
         match refused {
-            store::Refused::Limit { count, used } => {
+            store::TransactionError::Limit { count, used } => {
                 Self::plan_limit(count.feature(), count.limit(limits), used, limits.plan)
             }
-            store::Refused::Conflict | store::Refused::Busy | store::Refused::Before => {
-                Self::new(&kinds::CONFLICT)
-            }
-            store::Refused::LastOwner => Self::new(&kinds::LAST_OWNER),
-            store::Refused::NoTenant => Self::not_found(),
-            store::Refused::Answered(_) => Self::new(&kinds::IDEMPOTENCY_KEY_REUSED),
-            store::Refused::Store(error) => error.into(),
+            store::TransactionError::Conflict
+            | store::TransactionError::ConcurrencyLimit
+            | store::TransactionError::AlreadyApplied => Self::new(&kinds::CONFLICT),
+            store::TransactionError::LastOwner => Self::new(&kinds::LAST_OWNER),
+            store::TransactionError::NoTenant => Self::not_found(),
+            store::TransactionError::Repeated(_) => Self::new(&kinds::IDEMPOTENCY_KEY_REUSED),
+            store::TransactionError::Store(error) => error.into(),
         }
     }
 }

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_first_requests_side_by_side_are_all_counted() {
+    fn concurrent_first_requests_are_all_counted() {
         const THREADS: usize = 2;
         let (counts, start) = (Counts::default(), Barrier::new(THREADS));
         thread::scope(|scope| {

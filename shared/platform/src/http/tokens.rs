@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_rfc_7515_are_taken_and_nothing_else() {
+    fn rfc_7515_examples_are_verified() {
         let rsa = DecodingKey::from_rsa_components(MODULUS, "AQAB").unwrap();
         let ec = DecodingKey::from_ec_components(POINT.0, POINT.1).unwrap();
         let rs256 = |header, signature| check(header, signature, &rsa, Algorithm::RS256).unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_serves_its_own_algorithm() {
+    fn key_is_valid_for_its_algorithm_only() {
         let refused = |result: Result<bool>| {
             let error: Error = result.unwrap_err();
             assert!(
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_rsa_key_is_taken_for_none() {
+    fn short_rsa_key_is_refused() {
         // 1,024 bits, and a signature made with it.
         let modulus = "2lsNf_emJmO8IkGFcThS11Z8mg7ei0E50sVyy4izHCpbPlkuVIhedEZqLsy0tUeyQyo-lGg0KznvXbpgHh0V4Loee8nbHf4ByI22x0auChbstbrFd-T3inH_t9MhYgQDc70jZs63Xkp3-NteY6DiN-kYnrN7Uyk0BEnVd5hJqc0";
         let signature = "ZYQbE8QLuR2SjkDf18gNLUD-iBfPYNa8MyRw9co6x4Q-cDq_CyPC7_SoszVEIWXd70PQ7_t4c-oeqDsozjcaLv9U-DnzMTyfhDjL8dINGPv53cDjXFZEhY0GG4qj-U2P6Yrzotmksash2ur1ksPUy64XzoNThiGsIuoyUhncQAU";

@@ -9,7 +9,7 @@ use http_auth::{PasswordClient, PasswordParams};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Concealed, Error, Outbound, header};
+use super::{Error, Outbound, Redactions, header};
 use crate::cache::{self, Cache};
 
 /// The most cached tokens.
@@ -75,18 +75,18 @@ impl Outbound {
         tenant: TenantId,
         key: &str,
         request: &HttpRequest,
-        concealed: &mut Concealed,
+        redactions: &mut Redactions,
     ) -> Result<HttpResponse, Error> {
         match &request.authentication {
             None => self.follow(request, Some(key), None).await,
             Some(Authentication::Basic { username, password }) => {
                 let basic = basic(username, password);
-                concealed.add_authorization(&basic);
+                redactions.add_authorization(&basic);
                 self.follow(request, Some(key), Some(&basic)).await
             }
             Some(Authentication::Bearer { token }) => {
                 let bearer = format!("Bearer {token}");
-                concealed.add_authorization(&bearer);
+                redactions.add_authorization(&bearer);
                 self.follow(request, Some(key), Some(&bearer)).await
             }
             Some(Authentication::Digest { username, password }) => {
@@ -96,7 +96,7 @@ impl Outbound {
                 let cached = (tenant, OAuth2::clone(policy));
                 let (token, fresh) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
-                concealed.add_authorization(&bearer);
+                redactions.add_authorization(&bearer);
                 let response = self.follow(request, Some(key), Some(&bearer)).await?;
                 if response.status != 401 || fresh {
                     return Ok(response);
@@ -105,7 +105,7 @@ impl Outbound {
                 self.tokens.forget(&cached);
                 let (token, _) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
-                concealed.add_authorization(&bearer);
+                redactions.add_authorization(&bearer);
                 self.follow(request, Some(key), Some(&bearer)).await
             }
             // The executor replaces this policy by the value of the secret.

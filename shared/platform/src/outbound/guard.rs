@@ -58,7 +58,7 @@ fn is_public(address: IpAddr) -> bool {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a network, such as 10.0.0.0/8")]
-pub struct BadNetwork(String);
+pub struct NetworkParseError(String);
 
 /// The addresses that requests may reach.
 #[derive(Debug, Clone, Default)]
@@ -69,15 +69,19 @@ pub struct Guard {
 /// Why an address is refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Refused(String);
+struct RefusedAddress(String);
 
 /// Public addresses, and those of a comma-separated list of networks.
 impl FromStr for Guard {
-    type Err = BadNetwork;
+    type Err = NetworkParseError;
 
-    fn from_str(networks: &str) -> Result<Self, BadNetwork> {
+    fn from_str(networks: &str) -> Result<Self, NetworkParseError> {
         let parts = networks.split(',').map(str::trim).filter(|n| !n.is_empty());
-        let also = parts.map(|network| network.parse().map_err(|_| BadNetwork(network.to_owned())));
+        let also = parts.map(|network| {
+            network
+                .parse()
+                .map_err(|_| NetworkParseError(network.to_owned()))
+        });
         Ok(Self {
             also: also.collect::<Result<_, _>>()?,
         })
@@ -115,24 +119,24 @@ impl Guard {
             return Ok(found);
         }
         let why = format!("{name} resolves to an address that is not public");
-        Err(ResolveDnsError::new(Refused(why)))
+        Err(ResolveDnsError::new(RefusedAddress(why)))
     }
 }
 
 /// A resolver whose results are checked by the guard.
 #[derive(Debug, Clone)]
-pub(super) struct Guarded<R> {
+pub(super) struct GuardedResolver<R> {
     guard: Guard,
     resolver: R,
 }
 
-impl<R> Guarded<R> {
+impl<R> GuardedResolver<R> {
     pub(super) fn new(guard: Guard, resolver: R) -> Self {
         Self { guard, resolver }
     }
 }
 
-impl<R: ResolveDns> ResolveDns for Guarded<R> {
+impl<R: ResolveDns> ResolveDns for GuardedResolver<R> {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
             let found = self.resolver.resolve_dns(name).await?;
@@ -147,7 +151,7 @@ pub(super) fn refused(error: &(dyn std::error::Error + 'static)) -> Option<Strin
     // Bounded, in case the chain of causes is cyclic.
     for _ in 0..16 {
         let error = cause?;
-        if let Some(refused) = error.downcast_ref::<Refused>() {
+        if let Some(refused) = error.downcast_ref::<RefusedAddress>() {
             return Some(refused.0.clone());
         }
         cause = error.source();
@@ -158,14 +162,14 @@ pub(super) fn refused(error: &(dyn std::error::Error + 'static)) -> Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::System;
+    use crate::client::SystemResolver;
 
     fn url(text: &str) -> Url {
         Url::parse(text).unwrap()
     }
 
     #[test]
-    fn what_is_not_public_is_refused_in_every_spelling() {
+    fn non_public_addresses_are_refused_in_every_encoding() {
         let guard = Guard::default();
         for host in [
             "127.0.0.1",
@@ -249,8 +253,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_whose_address_is_not_public_is_refused() {
-        let error = Guarded::new(Guard::default(), System)
+    async fn name_with_non_public_address_is_refused() {
+        let error = GuardedResolver::new(Guard::default(), SystemResolver)
             .resolve_dns("localhost")
             .await
             .unwrap_err();
@@ -262,10 +266,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_named_networks_are_opened() {
+    async fn only_configured_networks_are_allowed() {
         let guard = "127.0.0.0/8, ::1/128".parse::<Guard>().unwrap();
         assert!(
-            Guarded::new(guard.clone(), System)
+            GuardedResolver::new(guard.clone(), SystemResolver)
                 .resolve_dns("localhost")
                 .await
                 .is_ok()

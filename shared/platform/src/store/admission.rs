@@ -32,7 +32,7 @@ use crate::{
 
 /// The counter item in which an event was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct CounterShard {
     at: Timestamp,
     shard: u8,
     counter: Counter,
@@ -59,7 +59,7 @@ impl Counter {
 /// Remaining quota after an event was counted or refused. For a plan with several shards it is an
 /// estimate, which assumes that all shards are like the one that counted the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub struct RemainingQuota {
     /// Events in this window.
     pub events: u64,
     /// Runs in this month.
@@ -70,11 +70,11 @@ pub struct Left {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Within the limits.
-    Admitted(Place, Left),
+    Admitted(CounterShard, RemainingQuota),
     /// The monthly run quota is used up.
-    MonthFull(Left),
+    QuotaExceeded(RemainingQuota),
     /// The event rate of the window is used up.
-    RateFull(Left),
+    RateExceeded(RemainingQuota),
 }
 
 /// A tenant's usage in a month.
@@ -88,7 +88,7 @@ pub struct Usage {
 /// Shards that are known to be used up, remembered until the window ends, so that a tenant beyond
 /// its limits causes no writes.
 #[derive(Debug, Clone)]
-pub struct Gate(Arc<Cache<TenantId, Full>>);
+pub struct Gate(Arc<Cache<TenantId, UsedUpShards>>);
 
 impl Default for Gate {
     fn default() -> Self {
@@ -97,7 +97,7 @@ impl Default for Gate {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Full {
+struct UsedUpShards {
     window: i64,
     limits: (u64, u64),
     month: u16,
@@ -110,10 +110,10 @@ const MAX_TENANTS: usize = 10_000;
 /// The most attempts when a shard's item changes concurrently.
 const ATTEMPTS: usize = 4;
 
-enum Tried {
-    Counted(Place, Left),
-    MonthFull,
-    RateFull,
+enum ShardResult {
+    Counted(CounterShard, RemainingQuota),
+    QuotaExceeded,
+    RateExceeded,
 }
 
 impl Gate {
@@ -137,25 +137,25 @@ impl Gate {
                 continue;
             }
             match store.count(Counter::Runs, shard, limits, now).await? {
-                Tried::Counted(place, left) => return Ok(Admission::Admitted(place, left)),
-                Tried::MonthFull => full.month |= bit,
-                Tried::RateFull => full.rate |= bit,
+                ShardResult::Counted(place, left) => return Ok(Admission::Admitted(place, left)),
+                ShardResult::QuotaExceeded => full.month |= bit,
+                ShardResult::RateExceeded => full.rate |= bit,
             }
             self.0.insert(store.tenant, full);
         }
-        let none = Left { events: 0, runs: 0 };
+        let none = RemainingQuota { events: 0, runs: 0 };
         if full.month.count_ones() == u32::from(limits.shards) {
-            Ok(Admission::MonthFull(none))
+            Ok(Admission::QuotaExceeded(none))
         } else {
-            Ok(Admission::RateFull(none))
+            Ok(Admission::RateExceeded(none))
         }
     }
 
-    fn known(&self, tenant: TenantId, limits: &Limits, now: Timestamp) -> Full {
-        let fresh = Full {
+    fn known(&self, tenant: TenantId, limits: &Limits, now: Timestamp) -> UsedUpShards {
+        let fresh = UsedUpShards {
             window: Window::of(now).number,
             limits: (limits.runs_per_month, limits.events_per_second),
-            ..Full::default()
+            ..UsedUpShards::default()
         };
         self.0
             .get(&tenant)
@@ -165,7 +165,7 @@ impl Gate {
 }
 
 /// `REMOVE` expressions with the names of all other windows, by slot.
-static OTHERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+static REMOVE_OTHER_WINDOWS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let others = |slot: u8| {
         let mut text = String::from("REMOVE ");
         for other in (0..SLOTS).filter(|other| *other != slot) {
@@ -184,18 +184,22 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn hold(&self, limits: &Limits, now: Timestamp) -> Result<Admission, Error> {
+    pub async fn admit_suspended(
+        &self,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Admission, Error> {
         // Suspended runs are few, so they are counted in the first shard only.
         let limits = Limits {
             shards: 1,
             ..*limits
         };
-        let none = Left { events: 0, runs: 0 };
+        let none = RemainingQuota { events: 0, runs: 0 };
         Ok(
             match self.count(Counter::Suspended, 0, &limits, now).await? {
-                Tried::Counted(place, left) => Admission::Admitted(place, left),
-                Tried::MonthFull => Admission::MonthFull(none),
-                Tried::RateFull => Admission::RateFull(none),
+                ShardResult::Counted(place, left) => Admission::Admitted(place, left),
+                ShardResult::QuotaExceeded => Admission::QuotaExceeded(none),
+                ShardResult::RateExceeded => Admission::RateExceeded(none),
             },
         )
     }
@@ -206,7 +210,7 @@ impl TenantStore<'_> {
         shard: u8,
         limits: &Limits,
         now: Timestamp,
-    ) -> Result<Tried, Error> {
+    ) -> Result<ShardResult, Error> {
         let mut window = Window::of(now);
         let total = match counter {
             Counter::Runs => limits.runs_per_month,
@@ -214,34 +218,34 @@ impl TenantStore<'_> {
         };
         let room = share(total, limits.shards, shard);
         let burst = share(limits.burst(), limits.shards, shard);
-        let place = Place {
+        let place = CounterShard {
             at: now,
             shard,
             counter,
         };
         if room == 0 {
-            return Ok(Tried::MonthFull);
+            return Ok(ShardResult::QuotaExceeded);
         }
         if burst == 0 {
-            return Ok(Tried::RateFull);
+            return Ok(ShardResult::RateExceeded);
         }
         let mut taken_by = None;
         for _ in 0..ATTEMPTS {
             let slot = format!("w{}", window.slot());
-            let counting = self.counting(place, (room, burst), window, taken_by);
-            let error = match counting.send().await {
+            let count_update = self.count_update(place, (room, burst), window, taken_by);
+            let error = match count_update.send().await {
                 Ok(answer) => {
                     let item = answer.attributes.unwrap_or_default();
                     let of = |name: &str| number_of(&item, name).unwrap_or_default();
                     let n = u64::from(limits.shards);
-                    let left = Left {
+                    let left = RemainingQuota {
                         events: burst.saturating_sub(of(&slot)) * n,
                         runs: match counter {
                             Counter::Runs => room.saturating_sub(of("runs")) * n,
                             Counter::Suspended => 0,
                         },
                     };
-                    return Ok(Tried::Counted(place, left));
+                    return Ok(ShardResult::Counted(place, left));
                 }
                 Err(error) => error,
             };
@@ -253,14 +257,14 @@ impl TenantStore<'_> {
             let found = found.item().cloned().unwrap_or_default();
             let of = |name: &str| number_of(&found, name);
             if of(counter.attribute()).unwrap_or_default() >= room {
-                return Ok(Tried::MonthFull);
+                return Ok(ShardResult::QuotaExceeded);
             }
             let seen = found
                 .get("at")
                 .and_then(|at| at.as_n().ok())
                 .and_then(|at| at.parse::<i64>().ok());
             if seen == Some(window.number) && of(&slot).unwrap_or_default() >= burst {
-                return Ok(Tried::RateFull);
+                return Ok(ShardResult::RateExceeded);
             }
             // Another function's clock is ahead, or the window ended after this event arrived. The
             // event is counted in the newer window, whose count must not be reset.
@@ -278,15 +282,17 @@ impl TenantStore<'_> {
     }
 
     /// The write that counts. `taken_by` is the old window that has the same name.
-    fn counting(
+    fn count_update(
         &self,
-        place: Place,
+        place: CounterShard,
         (room, burst): (u64, u64),
         window: Window,
         taken_by: Option<i64>,
     ) -> UpdateItemFluentBuilder {
         let (slot, counter) = (window.slot(), place.counter.attribute());
-        let others = OTHERS.get(usize::from(slot)).map_or("", String::as_str);
+        let others = REMOVE_OTHER_WINDOWS
+            .get(usize::from(slot))
+            .map_or("", String::as_str);
         let set = "SET active_hour = :hour, #at = :window";
         let has_room = format!("(attribute_not_exists({counter}) OR {counter} < :room)");
         let request = self
@@ -325,8 +331,8 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn unadmit(&self, place: Place) -> Result<(), Error> {
-        self.uncount(place.at, place.shard, place.counter).await
+    pub async fn revert_admission(&self, place: CounterShard) -> Result<(), Error> {
+        self.decrement(place.at, place.shard, place.counter).await
     }
 
     /// Reverts the count of a suspended run accepted at `at`, which was resumed or ended.
@@ -334,11 +340,11 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub(super) async fn unhold(&self, at: Timestamp) -> Result<(), Error> {
-        self.uncount(at, 0, Counter::Suspended).await
+    pub(super) async fn release_suspended(&self, at: Timestamp) -> Result<(), Error> {
+        self.decrement(at, 0, Counter::Suspended).await
     }
 
-    async fn uncount(&self, at: Timestamp, shard: u8, counter: Counter) -> Result<(), Error> {
+    async fn decrement(&self, at: Timestamp, shard: u8, counter: Counter) -> Result<(), Error> {
         let counter = counter.attribute();
         let result = self
             .store

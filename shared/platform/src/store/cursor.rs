@@ -27,7 +27,7 @@ pub struct Listing {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor of this list")]
-pub struct BadCursor;
+pub struct InvalidCursor;
 
 impl Cursor {
     /// A cursor of a list that is not read from a range.
@@ -54,13 +54,13 @@ impl Cursor {
     /// # Errors
     ///
     /// When it was not sealed for the same list.
-    pub fn open(keyring: &Keyring, list: &str, text: &str) -> Result<Self, BadCursor> {
+    pub fn open(keyring: &Keyring, list: &str, text: &str) -> Result<Self, InvalidCursor> {
         if text.len() > 1_024 {
-            return Err(BadCursor);
+            return Err(InvalidCursor);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadCursor)?;
-        let text = String::from_utf8(bytes).map_err(|_| BadCursor)?;
-        let (position, mac) = text.rsplit_once('~').ok_or(BadCursor)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidCursor)?;
+        let text = String::from_utf8(bytes).map_err(|_| InvalidCursor)?;
+        let (position, mac) = text.rsplit_once('~').ok_or(InvalidCursor)?;
         if keyring.is_hash(
             Purpose::Cursor,
             &[list.as_bytes(), position.as_bytes()],
@@ -68,7 +68,7 @@ impl Cursor {
         ) {
             Ok(Self(position.to_owned()))
         } else {
-            Err(BadCursor)
+            Err(InvalidCursor)
         }
     }
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_opens_only_for_its_own_list() {
+    fn cursor_opens_only_for_its_list() {
         let text = r#"{"current":"k1","k1":"0123456789abcdef0123456789abcdef"}"#;
         let keyring = Keyring::read(&text.to_owned().into()).unwrap();
         let sealed = Cursor("run_1~x".into()).seal(&keyring, "ten_1 /api/runs status=faulted");
@@ -99,9 +99,9 @@ mod tests {
         );
         assert_eq!(
             open("ten_2 /api/runs status=faulted", &sealed),
-            Err(BadCursor)
+            Err(InvalidCursor)
         );
-        assert_eq!(open("ten_1 /api/runs status=", &sealed), Err(BadCursor));
+        assert_eq!(open("ten_1 /api/runs status=", &sealed), Err(InvalidCursor));
         for junk in [
             "",
             "%%%",
@@ -109,7 +109,10 @@ mod tests {
             &URL_SAFE_NO_PAD.encode("run_1~k1.AAAA"),
             &"A".repeat(2000),
         ] {
-            assert_eq!(open("ten_1 /api/runs status=faulted", junk), Err(BadCursor));
+            assert_eq!(
+                open("ten_1 /api/runs status=faulted", junk),
+                Err(InvalidCursor)
+            );
         }
     }
 }

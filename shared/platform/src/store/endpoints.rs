@@ -1,7 +1,7 @@
 //! Webhook endpoints and the keyed hashes of their path secrets.
 
 use aias_domain::{
-    endpoint::{Endpoint, Secret, Which},
+    endpoint::{Endpoint, EndpointSecret, EndpointSecretKind},
     id::{EndpointId, WorkflowId},
     tenant::Tenant,
 };
@@ -13,7 +13,7 @@ use super::{
     Error, Idempotency, Listing, Page, Proof, Stored, TenantStore,
     items::{RangeQuery, VERSION, item, number, stored, value},
     keys,
-    transaction::{Count, Refused},
+    transaction::{Count, TransactionError},
 };
 
 /// The item of a path secret.
@@ -38,13 +38,13 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Limit`] when the plan does not allow more.
+    /// [`TransactionError::Limit`] when the plan does not allow more.
     pub async fn create_endpoint(
         &self,
         endpoint: &Endpoint,
         limit: u64,
         idempotency: Option<Idempotency>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let mut transaction = self
             .transaction()?
             .create(item(
@@ -59,7 +59,11 @@ impl TenantStore<'_> {
         transaction.answer(idempotency).commit().await
     }
 
-    fn hook_item(&self, id: EndpointId, secret: &Secret) -> Result<super::items::Item, Error> {
+    fn hook_item(
+        &self,
+        id: EndpointId,
+        secret: &EndpointSecret,
+    ) -> Result<super::items::Item, Error> {
         item(
             &keys::hook(self.tenant, &secret.value),
             "hook",
@@ -114,13 +118,13 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] when it has changed since it was read.
+    /// [`TransactionError::Conflict`] when it has changed since it was read.
     pub async fn save_endpoint(
         &self,
         endpoint: &Stored<Endpoint>,
-        added: Option<&Secret>,
-        gone: &[Secret],
-    ) -> Result<(), Refused> {
+        added: Option<&EndpointSecret>,
+        gone: &[EndpointSecret],
+    ) -> Result<(), TransactionError> {
         let own = item(
             &keys::endpoint(self.tenant, endpoint.value.id),
             "endpoint",
@@ -139,8 +143,8 @@ impl TenantStore<'_> {
     /// Deletes an endpoint and its path secrets.
     ///
     /// # Errors
-    /// [`Refused::Conflict`] when it has changed since it was read.
-    pub async fn delete_endpoint(&self, read: &Stored<Endpoint>) -> Result<(), Refused> {
+    /// [`TransactionError::Conflict`] when it has changed since it was read.
+    pub async fn delete_endpoint(&self, read: &Stored<Endpoint>) -> Result<(), TransactionError> {
         let mut transaction = self
             .transaction()?
             .delete_read(&keys::endpoint(self.tenant, read.value.id), read.version);
@@ -157,12 +161,12 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Limit`] when the plan does not allow more.
+    /// [`TransactionError::Limit`] when the plan does not allow more.
     pub async fn enable_endpoint(
         &self,
         endpoint: &Stored<Endpoint>,
         limit: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let own = item(
             &keys::endpoint(self.tenant, endpoint.value.id),
             "endpoint",
@@ -181,16 +185,16 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the endpoint has changed, or the table is unavailable.
-    pub async fn note_use(
+    pub async fn record_use(
         &self,
         endpoint: &Stored<Endpoint>,
-        which: Which,
+        which: EndpointSecretKind,
         index: usize,
         now: Timestamp,
     ) -> Result<(), Error> {
         let list = match which {
-            Which::Url => "url_secrets",
-            Which::Signing => "signing_secrets",
+            EndpointSecretKind::Url => "url_secrets",
+            EndpointSecretKind::Signing => "signing_secrets",
         };
         self.store
             .client

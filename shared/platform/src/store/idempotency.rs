@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Error, Store,
-    items::{EXPIRES_AT, Item, KIND, number, number_of, text_of},
+    items::{EXPIRES_AT, Item, KIND, number, number_of, string_of},
     keys::{self, Key},
 };
 
@@ -34,7 +34,7 @@ pub struct Idempotency {
 
 /// The stored response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum IdempotencyMatch {
     /// The same request; its response, sealed.
     Same(String),
     /// Another request with the same key.
@@ -65,7 +65,7 @@ impl Idempotency {
 
     /// Adds the response, sealed for [`Idempotency::place`].
     #[must_use]
-    pub fn with_answer(self, answer: String) -> Self {
+    pub fn with_response(self, answer: String) -> Self {
         Self { answer, ..self }
     }
 
@@ -83,15 +83,15 @@ impl Idempotency {
     }
 }
 
-pub(super) fn answer(asked: &Idempotency, found: &Item) -> Result<Answer, Error> {
+pub(super) fn answer(asked: &Idempotency, found: &Item) -> Result<IdempotencyMatch, Error> {
     let request =
-        text_of(found, "request").ok_or_else(|| Error::broken("an answer without a request"))?;
+        string_of(found, "request").ok_or_else(|| Error::broken("an answer without a request"))?;
     if request != asked.request {
-        return Ok(Answer::Other);
+        return Ok(IdempotencyMatch::Other);
     }
     let answer =
-        text_of(found, "answer").ok_or_else(|| Error::broken("an answer without a text"))?;
-    Ok(Answer::Same(answer.to_owned()))
+        string_of(found, "answer").ok_or_else(|| Error::broken("an answer without a text"))?;
+    Ok(IdempotencyMatch::Same(answer.to_owned()))
 }
 
 impl Store {
@@ -100,7 +100,10 @@ impl Store {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn answered(&self, asked: &Idempotency) -> Result<Option<Answer>, Error> {
+    pub async fn stored_response(
+        &self,
+        asked: &Idempotency,
+    ) -> Result<Option<IdempotencyMatch>, Error> {
         let Some(found) = self.item(&asked.key, true).await? else {
             return Ok(None);
         };

@@ -56,14 +56,14 @@ pub(super) fn number_of(item: &Item, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(super) fn string_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
 /// The result of a conditional put.
-pub(super) enum Put {
-    Done,
-    Found(Item),
+pub(super) enum PutResult {
+    Written,
+    Exists(Item),
 }
 
 impl Store {
@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// Writes an item that must not exist.
-    pub(super) async fn create(&self, item: Item) -> Result<Put, Error> {
+    pub(super) async fn create(&self, item: Item) -> Result<PutResult, Error> {
         let result = self
             .client
             .put_item()
@@ -92,10 +92,10 @@ impl Store {
             .send()
             .await;
         match result {
-            Ok(_) => Ok(Put::Done),
+            Ok(_) => Ok(PutResult::Written),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(found)) => {
-                    Ok(Put::Found(found.item().cloned().unwrap_or_default()))
+                    Ok(PutResult::Exists(found.item().cloned().unwrap_or_default()))
                 }
                 _ => Err(classify(error)),
             },

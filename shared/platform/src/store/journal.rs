@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{
     Error, TenantStore,
-    deflate::{deflate, inflate},
-    items::{EXPIRES_AT, Item, KIND, Put, RangeQuery, number, text_of},
+    compression::{compress, decompress},
+    items::{EXPIRES_AT, Item, KIND, PutResult, RangeQuery, number, string_of},
     keys::{self, PK, SK},
 };
 
@@ -31,14 +31,14 @@ const EVENT: &str = "event";
 
 /// A stored entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
+pub enum StoredEntry {
     /// Compressed JSON.
     Inline(Vec<u8>),
     /// An object in the bucket, by its key.
     Blob(String),
 }
 
-impl Written {
+impl StoredEntry {
     /// Serializes an entry. Also returns its compressed form, if that fits into an item.
     ///
     /// # Errors
@@ -46,8 +46,8 @@ impl Written {
     /// Only when compression fails.
     pub fn inline(entry: &Entry) -> Result<(Vec<u8>, Option<Self>), Error> {
         let text = serde_json::to_vec(entry).map_err(|e| Error::Broken(Box::new(e)))?;
-        let deflated = deflate(&text)?;
-        let inline = (deflated.len() <= MAX_INLINE).then_some(Self::Inline(deflated));
+        let compressed = compress(&text)?;
+        let inline = (compressed.len() <= MAX_INLINE).then_some(Self::Inline(compressed));
         Ok((text, inline))
     }
 
@@ -56,8 +56,8 @@ impl Written {
     /// # Errors
     ///
     /// When it is not a compressed entry.
-    pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, Error> {
-        inflate(deflated, MAX_ENTRY_BYTES)
+    pub fn decompress(compressed: &[u8]) -> Result<Vec<u8>, Error> {
+        decompress(compressed, MAX_ENTRY_BYTES)
     }
 }
 
@@ -71,13 +71,13 @@ impl TenantStore<'_> {
         &self,
         run: RunId,
         place: u32,
-        entry: &Written,
+        entry: &StoredEntry,
         expires_at: Timestamp,
     ) -> Result<bool, Error> {
         let item = self.entry_item(run, place, entry, expires_at);
         let found = match self.store.create(item.clone()).await? {
-            Put::Done => return Ok(true),
-            Put::Found(found) => found,
+            PutResult::Written => return Ok(true),
+            PutResult::Exists(found) => found,
         };
         // If the SDK retried a write that succeeded, the existing entry is this one.
         Ok([ENTRY, ENTRY_KEY]
@@ -94,13 +94,13 @@ impl TenantStore<'_> {
         &self,
         run: RunId,
         place: u32,
-        entry: &Written,
-        read: &Written,
+        entry: &StoredEntry,
+        read: &StoredEntry,
         expires_at: Timestamp,
     ) -> Result<(), Error> {
         let (name, value) = match read {
-            Written::Inline(bytes) => (ENTRY, AttributeValue::B(Blob::new(bytes.clone()))),
-            Written::Blob(key) => (ENTRY_KEY, AttributeValue::S(key.clone())),
+            StoredEntry::Inline(bytes) => (ENTRY, AttributeValue::B(Blob::new(bytes.clone()))),
+            StoredEntry::Blob(key) => (ENTRY_KEY, AttributeValue::S(key.clone())),
         };
         self.store
             .client
@@ -116,16 +116,22 @@ impl TenantStore<'_> {
             .map_err(super::classify)
     }
 
-    fn entry_item(&self, run: RunId, place: u32, entry: &Written, expires_at: Timestamp) -> Item {
+    fn entry_item(
+        &self,
+        run: RunId,
+        place: u32,
+        entry: &StoredEntry,
+        expires_at: Timestamp,
+    ) -> Item {
         let key = keys::journal(self.tenant, run).key(&keys::place(place));
         let mut item = key.attributes();
         item.insert(KIND.to_owned(), AttributeValue::S("effect".to_owned()));
         match entry {
-            Written::Inline(bytes) => {
+            StoredEntry::Inline(bytes) => {
                 let bytes = AttributeValue::B(Blob::new(bytes.clone()));
                 item.insert(ENTRY.to_owned(), bytes);
             }
-            Written::Blob(key) => {
+            StoredEntry::Blob(key) => {
                 item.insert(ENTRY_KEY.to_owned(), AttributeValue::S(key.clone()));
             }
         }
@@ -138,7 +144,7 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable, or an entry is missing.
-    pub async fn journal(&self, run: RunId) -> Result<Vec<Written>, Error> {
+    pub async fn journal(&self, run: RunId) -> Result<Vec<StoredEntry>, Error> {
         let range = keys::journal(self.tenant, run);
         let mut entries = Vec::new();
         let mut after: Option<String> = None;
@@ -151,17 +157,17 @@ impl TenantStore<'_> {
             };
             let items = self.store.range(&range, query).await?;
             let Some(last) = items.last() else { break };
-            after = text_of(last, SK)
+            after = string_of(last, SK)
                 .and_then(|sk| sk.strip_prefix(&range.prefix))
                 .map(str::to_owned);
             for mut item in items {
                 let expected = keys::place(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-                if text_of(&item, SK) != Some(range.key(&expected).sk.as_str()) {
+                if string_of(&item, SK) != Some(range.key(&expected).sk.as_str()) {
                     return Err(Error::broken("an entry of a journal is missing"));
                 }
                 entries.push(match (item.remove(ENTRY), item.remove(ENTRY_KEY)) {
-                    (Some(AttributeValue::B(bytes)), _) => Written::Inline(bytes.into_inner()),
-                    (_, Some(AttributeValue::S(key))) => Written::Blob(key),
+                    (Some(AttributeValue::B(bytes)), _) => StoredEntry::Inline(bytes.into_inner()),
+                    (_, Some(AttributeValue::S(key))) => StoredEntry::Blob(key),
                     _ => return Err(Error::broken("an item of a journal has no entry")),
                 });
             }
@@ -186,7 +192,7 @@ impl TenantStore<'_> {
             let text = serde_json::to_vec(event).map_err(|e| Error::Broken(Box::new(e)))?;
             let mut item = range.key(&keys::place(number_of)).attributes();
             item.insert(KIND.to_owned(), AttributeValue::S("event".to_owned()));
-            let bytes = AttributeValue::B(Blob::new(deflate(&text)?));
+            let bytes = AttributeValue::B(Blob::new(compress(&text)?));
             item.insert(EVENT.to_owned(), bytes);
             item.insert(EXPIRES_AT.to_owned(), number(expires_at.as_second()));
             self.store.create(item).await?;
@@ -215,13 +221,13 @@ impl TenantStore<'_> {
         };
         let mut events = Vec::new();
         for item in self.store.range(&range, query).await? {
-            let number = text_of(&item, SK)
+            let number = string_of(&item, SK)
                 .and_then(|sk| sk.strip_prefix(&range.prefix)?.parse().ok())
                 .ok_or_else(|| Error::broken("an item of an event has no number"))?;
             let Some(AttributeValue::B(bytes)) = item.get(EVENT) else {
                 return Err(Error::broken("an item of an event has no event"));
             };
-            let text = inflate(bytes.as_ref(), MAX_ENTRY_BYTES)?;
+            let text = decompress(bytes.as_ref(), MAX_ENTRY_BYTES)?;
             let event = serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))?;
             events.push((number, event));
         }
@@ -248,7 +254,7 @@ impl TenantStore<'_> {
             let Some(last) = items.last() else {
                 return Ok(());
             };
-            after = text_of(last, SK).map(str::to_owned);
+            after = string_of(last, SK).map(str::to_owned);
             for item in items {
                 let key = item
                     .into_iter()

@@ -50,7 +50,7 @@ use aias_domain::{
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::due::Task;
+use super::scheduled_tasks::Task;
 
 /// The partition key's attribute.
 pub(crate) const PK: &str = "PK";
@@ -238,7 +238,7 @@ pub(crate) fn active_hour(at: Timestamp) -> String {
 }
 
 /// The index key of tasks scheduled for the hour of `at`.
-pub(crate) fn due_hour(at: Timestamp) -> String {
+pub(crate) fn task_hour(at: Timestamp) -> String {
     format!("DUE#{}", hour(at))
 }
 
@@ -248,7 +248,7 @@ fn hour(at: Timestamp) -> String {
         .to_string()
 }
 
-pub(crate) fn due(tenant: TenantId, task: Task) -> Key {
+pub(crate) fn scheduled_task(tenant: TenantId, task: Task) -> Key {
     at_home(tenant, format!("DUE#{}", task.name()))
 }
 
@@ -399,7 +399,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_has_its_spelling() {
+    fn keys_have_expected_form() {
         let at: Timestamp = "2026-11-21T23:30:00Z".parse().unwrap();
         let ten = TenantId::new(at, 1);
         let (wf, whe, run_id) = (
@@ -431,9 +431,9 @@ mod tests {
             subscription(ten),
             running(ten),
             meter(ten),
-            due(ten, Task::Settle),
-            due(ten, Task::Resume),
-            due(ten, Task::Meter),
+            scheduled_task(ten, Task::ApplyPlan),
+            scheduled_task(ten, Task::Resume),
+            scheduled_task(ten, Task::Meter),
             suspended(ten, run_id),
             metered(ten, at),
             customer("cus_1"),
@@ -474,7 +474,7 @@ mod tests {
         STRIPE_EVENT#evt_1 | EVENT
         ");
         assert_eq!(active_hour(at), "ACTIVE#2026-11-21T23");
-        assert_eq!(due_hour(at), "DUE#2026-11-21T23");
+        assert_eq!(task_hour(at), "DUE#2026-11-21T23");
         assert_eq!(tenant_of(&usage(ten, at, 0).pk), Some(ten));
         assert_eq!(tenant_of("USER#x"), None);
         let woken = wake(ten, run_id, wf, at);

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::{
     Error, StoredRun, TenantStore,
-    deflate::{deflate, inflate},
-    items::{EXPIRES_AT, Item, KIND, Put, RangeQuery, number, number_of},
+    compression::{compress, decompress},
+    items::{EXPIRES_AT, Item, KIND, PutResult, RangeQuery, number, number_of},
     keys,
 };
 
@@ -25,7 +25,7 @@ const MAX_IN_RUN: usize = 8 * 1024;
 const MAX_IN_RUNNING: usize = 3 * 1024;
 
 /// The largest chunk after decompression, in bytes.
-const MAX_INFLATED: usize = 64 * 1024 * 1024;
+const MAX_DECOMPRESSED: usize = 64 * 1024 * 1024;
 
 fn json(entries: &[Entry]) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(entries).map_err(|e| Error::Broken(Box::new(e)))
@@ -80,8 +80,8 @@ impl TenantStore<'_> {
                 .create(self.chunk_item(run, first.seq, chunk, expires_at)?)
                 .await?
             {
-                Put::Done => rest = after,
-                Put::Found(_) => {
+                PutResult::Written => rest = after,
+                PutResult::Exists(_) => {
                     let next = self.chunks_length(run).await?;
                     let written = rest.iter().take_while(|entry| entry.seq < next).count();
                     if written == 0 {
@@ -101,7 +101,7 @@ impl TenantStore<'_> {
         chunk: &[Entry],
         expires_at: Timestamp,
     ) -> Result<Item, Error> {
-        let entries = AttributeValue::B(Blob::new(deflate(&json(chunk)?)?));
+        let entries = AttributeValue::B(Blob::new(compress(&json(chunk)?)?));
         let last = chunk.last().map_or(first, |entry| entry.seq);
         let mut item = keys::log_chunk(self.tenant, run, first).attributes();
         item.insert(KIND.to_owned(), AttributeValue::S("log".to_owned()));
@@ -159,7 +159,7 @@ impl TenantStore<'_> {
             let Some(AttributeValue::B(bytes)) = chunk.get(ENTRIES) else {
                 continue;
             };
-            let text = inflate(bytes.as_ref(), MAX_INFLATED)?;
+            let text = decompress(bytes.as_ref(), MAX_DECOMPRESSED)?;
             let all: Vec<Entry> =
                 serde_json::from_slice(&text).map_err(|e| Error::Broken(Box::new(e)))?;
             entries.extend(all.into_iter().filter(|entry| entry.seq >= from));

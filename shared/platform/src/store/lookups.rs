@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     CachedEndpoint, Error, Hook, KeyOwner, Proof, Store, Stored,
-    items::{Item, stored, text_of, value},
+    items::{Item, stored, string_of, value},
     keys::{self, ACTIVE_INDEX, PK},
     tenants::living,
 };
@@ -116,7 +116,7 @@ impl Store {
     pub async fn active_tenants(&self, at: Timestamp) -> Result<Vec<ActiveTenant>, Error> {
         let items = self.of_hour(keys::active_hour(at)).await?;
         let tenant = |item: &Item| {
-            let tenant_id = keys::tenant_of(text_of(item, PK)?)?;
+            let tenant_id = keys::tenant_of(string_of(item, PK)?)?;
             Some(ActiveTenant {
                 proof: Proof::new(tenant_id),
                 tenant_id,

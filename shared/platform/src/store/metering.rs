@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Stored, TenantStore, classify,
-    items::{EXPIRES_AT, Put, RangeQuery, item, number, stored, value},
+    items::{EXPIRES_AT, PutResult, RangeQuery, item, number, stored, value},
     keys,
     run_item::STATUS,
 };
@@ -86,8 +86,8 @@ impl TenantStore<'_> {
             return self.store.replace(item, version).await;
         }
         match self.store.create(item).await? {
-            Put::Done => Ok(()),
-            Put::Found(_) => Err(Error::Conflict),
+            PutResult::Written => Ok(()),
+            PutResult::Exists(_) => Err(Error::Conflict),
         }
     }
 

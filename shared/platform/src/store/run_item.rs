@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Stored,
-    deflate::{deflate, inflate},
-    items::{EXPIRES_AT, Item, KIND, VERSION, number, number_of, text_of},
+    compression::{compress, decompress},
+    items::{EXPIRES_AT, Item, KIND, VERSION, number, number_of, string_of},
     keys::{self, SK},
     runs::{Input, StoredRun},
 };
@@ -30,10 +30,10 @@ const INPUT: &str = "input";
 const INPUT_KEY: &str = "input_key";
 
 /// The largest decompressed attribute, in bytes; an item has at most 400 KB.
-const MAX_INFLATED: usize = 4 * 1024 * 1024;
+const MAX_DECOMPRESSED: usize = 4 * 1024 * 1024;
 
 #[derive(Serialize)]
-struct Packed<'a> {
+struct RunAttributesRef<'a> {
     run: &'a Run,
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact: Option<&'a str>,
@@ -42,7 +42,7 @@ struct Packed<'a> {
 }
 
 #[derive(Deserialize)]
-struct Unpacked {
+struct RunAttributes {
     run: Run,
     #[serde(default)]
     artifact: Option<String>,
@@ -57,12 +57,12 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 pub(super) fn run_item(tenant: TenantId, stored: &StoredRun) -> Result<Item, Error> {
     let run = &stored.run.value;
     let artifact = stored.artifact.as_deref().map(str::from_utf8).transpose();
-    let packed = Packed {
+    let packed = RunAttributesRef {
         run,
         artifact: artifact.map_err(broken)?,
         log: &stored.log,
     };
-    let packed = deflate(&serde_json::to_vec(&packed).map_err(broken)?)?;
+    let packed = compress(&serde_json::to_vec(&packed).map_err(broken)?)?;
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let bytes = |bytes: Vec<u8>| AttributeValue::B(Blob::new(bytes));
     let mut item = keys::run(tenant, run.id).attributes();
@@ -75,7 +75,7 @@ pub(super) fn run_item(tenant: TenantId, stored: &StoredRun) -> Result<Item, Err
             (WORKFLOW, text(&run.workflow_id.to_string())),
             (RUN, bytes(packed)),
             match &stored.input {
-                Input::Inline(deflated) => (INPUT, bytes(deflated.clone())),
+                Input::Inline(compressed) => (INPUT, bytes(compressed.clone())),
                 Input::Blob(key) => (INPUT_KEY, text(key)),
             },
         ]
@@ -92,7 +92,7 @@ pub(super) fn run_item(tenant: TenantId, stored: &StoredRun) -> Result<Item, Err
 }
 
 pub(super) fn run_of(mut item: Item) -> Result<StoredRun, Error> {
-    let id: RunId = text_of(&item, SK)
+    let id: RunId = string_of(&item, SK)
         .and_then(|sk| sk.rsplit('#').next()?.parse().ok())
         .ok_or_else(|| Error::broken("an item of a run has no id"))?;
     let input = match (item.remove(INPUT), item.remove(INPUT_KEY)) {
@@ -103,8 +103,8 @@ pub(super) fn run_of(mut item: Item) -> Result<StoredRun, Error> {
     let Some(AttributeValue::B(packed)) = item.remove(RUN) else {
         return Err(Error::broken("an item of a run has no attributes"));
     };
-    let packed = inflate(packed.as_ref(), MAX_INFLATED)?;
-    let Unpacked { run, artifact, log } = serde_json::from_slice(&packed).map_err(broken)?;
+    let packed = decompress(packed.as_ref(), MAX_DECOMPRESSED)?;
+    let RunAttributes { run, artifact, log } = serde_json::from_slice(&packed).map_err(broken)?;
     let version =
         number_of(&item, VERSION).ok_or_else(|| Error::broken("an item has no version"))?;
     let expires = number_of(&item, EXPIRES_AT).and_then(|s| i64::try_from(s).ok());
@@ -164,7 +164,7 @@ mod tests {
                 task: "/do/0/a".to_owned(),
             }],
             events: 5,
-            mark: Some("m".to_owned()),
+            secret_nonce: Some("m".to_owned()),
             artifacts: vec![Artifact {
                 id: ArtifactId {
                     run_id: id,
@@ -199,7 +199,7 @@ mod tests {
                 value: run,
                 version: 1,
             },
-            input: Input::Inline(deflate(b"{}").unwrap()),
+            input: Input::Inline(compress(b"{}").unwrap()),
             artifact: Some("\"ä\u{0}\"".as_bytes().to_vec()),
             log: vec![entry],
             expires_at: Timestamp::from_second(1_800_000_000).unwrap(),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_read_as_it_was_written() {
+    fn run_item_round_trips() {
         let whole = whole();
         let bare = StoredRun {
             run: Stored {
@@ -235,10 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_looked_for_is_in_the_clear() {
+    fn filtered_attributes_are_not_compressed() {
         let run = whole();
         let item = run_item(tenant(), &run).unwrap();
-        let text = |name: &str| text_of(&item, name).unwrap().to_owned();
+        let text = |name: &str| string_of(&item, name).unwrap().to_owned();
         assert_eq!(text(STATUS), "pending");
         assert_eq!(text(WORKFLOW), run.run.value.workflow_id.to_string());
         assert!(text(ENDPOINT).starts_with("whe_"));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_item_is_told() {
+    fn malformed_item_is_an_error() {
         for missing in [SK, VERSION, RUN, INPUT] {
             let mut item = run_item(tenant(), &whole()).unwrap();
             item.remove(missing);

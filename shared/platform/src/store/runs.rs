@@ -15,11 +15,11 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     Cursor, Error, Idempotency, Page, Stored, TenantStore,
-    deflate::{deflate, inflate},
-    items::{EXPIRES_AT, KIND, Put, number, number_of, text_of},
+    compression::{compress, decompress},
+    items::{EXPIRES_AT, KIND, PutResult, number, number_of, string_of},
     keys,
     run_item::{ARTIFACTS, ENDPOINT, STATUS, WORKFLOW, run_item, run_of},
-    transaction::{Refused, Transaction},
+    transaction::{Transaction, TransactionError},
 };
 
 /// The input of a run as canonical JSON.
@@ -36,7 +36,7 @@ const MAX_INLINE: usize = 32 * 1024;
 
 /// The largest compressed input in the run's item, in bytes. An item is written twice at one write
 /// unit per KiB; beyond 4 KiB an object in the bucket costs less (`docs/decisions/0003`).
-const MAX_INLINE_DEFLATED: usize = 4 * 1024;
+const MAX_INLINE_COMPRESSED: usize = 4 * 1024;
 
 impl Input {
     /// Compresses an input, if it then fits into the run's item.
@@ -48,8 +48,8 @@ impl Input {
         if bytes.len() > MAX_INLINE {
             return Ok(None);
         }
-        let deflated = deflate(bytes)?;
-        Ok((deflated.len() <= MAX_INLINE_DEFLATED).then_some(Self::Inline(deflated)))
+        let compressed = compress(bytes)?;
+        Ok((compressed.len() <= MAX_INLINE_COMPRESSED).then_some(Self::Inline(compressed)))
     }
 
     /// Decompresses an inline input.
@@ -57,8 +57,8 @@ impl Input {
     /// # Errors
     ///
     /// When it is not a compressed input.
-    pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, Error> {
-        inflate(deflated, MAX_INLINE)
+    pub fn decompress(compressed: &[u8]) -> Result<Vec<u8>, Error> {
+        decompress(compressed, MAX_INLINE)
     }
 }
 
@@ -94,11 +94,11 @@ const CLAIM_SECONDS: i64 = 7 * 24 * 3600;
 
 /// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claimed {
+pub enum ClaimResult {
     /// The event is new and claimed for the run.
     New,
     /// The event is a duplicate.
-    Before {
+    Duplicate {
         /// The run of the first delivery.
         run_id: RunId,
         /// Whether the bodies are equal.
@@ -133,7 +133,7 @@ impl TenantStore<'_> {
         claim: Claim<'_>,
         run: RunId,
         now: Timestamp,
-    ) -> Result<Claimed, Error> {
+    ) -> Result<ClaimResult, Error> {
         let mut item = keys::event(self.tenant, claim.endpoint.id, claim.event_hash).attributes();
         item.insert(KIND.to_owned(), AttributeValue::S("claim".to_owned()));
         item.insert("run_id".to_owned(), AttributeValue::S(run.to_string()));
@@ -159,22 +159,22 @@ impl TenantStore<'_> {
             .send()
             .await;
         let Err(error) = result else {
-            return Ok(Claimed::New);
+            return Ok(ClaimResult::New);
         };
         let Some(PutItemError::ConditionalCheckFailedException(found)) = error.as_service_error()
         else {
             return Err(super::classify(error));
         };
         let found = found.item().cloned().unwrap_or_default();
-        let run_id: RunId = text_of(&found, "run_id")
+        let run_id: RunId = string_of(&found, "run_id")
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Error::broken("a claim has no run"))?;
         // If the SDK retried a write that succeeded, the existing claim is this one.
         if run_id == run {
-            return Ok(Claimed::New);
+            return Ok(ClaimResult::New);
         }
-        let same_body = text_of(&found, "body_hash") == Some(claim.body_hash);
-        Ok(Claimed::Before { run_id, same_body })
+        let same_body = string_of(&found, "body_hash") == Some(claim.body_hash);
+        Ok(ClaimResult::Duplicate { run_id, same_body })
     }
 
     /// Removes a claim, if it belongs to this run.
@@ -182,7 +182,7 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn unclaim(&self, claim: Claim<'_>, run: RunId) -> Result<(), Error> {
+    pub async fn delete_claim(&self, claim: Claim<'_>, run: RunId) -> Result<(), Error> {
         let result = self
             .store
             .client
@@ -210,8 +210,8 @@ impl TenantStore<'_> {
     /// When the table is unavailable.
     pub async fn create_run(&self, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
         match self.store.create(run_item(self.tenant, run)?).await? {
-            Put::Done => Ok(None),
-            Put::Found(item) => run_of(item).map(Some),
+            PutResult::Written => Ok(None),
+            PutResult::Exists(item) => run_of(item).map(Some),
         }
     }
 
@@ -219,12 +219,12 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Answered`] when the request has a stored response.
+    /// [`TransactionError::Repeated`] when the request has a stored response.
     pub async fn create_run_once(
         &self,
         run: &StoredRun,
         idempotency: Idempotency,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         Transaction::new(self.store)
             .create(run_item(self.tenant, run)?)
             .answer(Some(idempotency))
@@ -257,7 +257,7 @@ impl TenantStore<'_> {
             .stop_running(&keys::running(self.tenant))
             .commit()
             .await
-            .map_err(Refused::into_error)
+            .map_err(TransactionError::into_error)
     }
 
     /// Writes a run that enters the phase `running`, if fewer than `limit` runs are in it. Returns
@@ -277,7 +277,7 @@ impl TenantStore<'_> {
             .await;
         match started {
             Ok(()) => Ok(true),
-            Err(Refused::Busy) => Ok(false),
+            Err(TransactionError::ConcurrencyLimit) => Ok(false),
             Err(refused) => Err(refused.into_error()),
         }
     }

@@ -1,19 +1,19 @@
 //! Workflow secrets, sealed.
 
-use aias_domain::secret::{SecretItem, SecretName};
+use aias_domain::secret::{SecretName, WorkflowSecret};
 
 use super::{
     Error, Stored, TenantStore,
     items::{RangeQuery, item, stored, value},
     keys,
-    transaction::{Count, Refused},
+    transaction::{Count, TransactionError},
 };
 
 impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn secret(&self, name: &SecretName) -> Result<Option<Stored<SecretItem>>, Error> {
+    pub async fn secret(&self, name: &SecretName) -> Result<Option<Stored<WorkflowSecret>>, Error> {
         let key = keys::secret(self.tenant, name);
         let found = self.store.item(&key, true).await?;
         found.map(stored).transpose()
@@ -24,7 +24,7 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn secrets(&self) -> Result<Vec<SecretItem>, Error> {
+    pub async fn secrets(&self) -> Result<Vec<WorkflowSecret>, Error> {
         let query = RangeQuery {
             limit: 1_000,
             forward: true,
@@ -39,13 +39,13 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] when it has changed since it was read, [`Refused::Limit`] when the
+    /// [`TransactionError::Conflict`] when it has changed since it was read, [`TransactionError::Limit`] when the
     /// plan does not allow more.
     pub async fn save_secret(
         &self,
-        secret: &Stored<SecretItem>,
+        secret: &Stored<WorkflowSecret>,
         limit: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let key = keys::secret(self.tenant, &secret.value.name);
         let own = item(&key, "secret", &secret.value)?;
         let transaction = self.transaction()?.save(own, secret.version);
@@ -59,8 +59,11 @@ impl TenantStore<'_> {
 
     /// # Errors
     ///
-    /// [`Refused::Conflict`] when it has changed since it was read.
-    pub async fn delete_secret(&self, read: &Stored<SecretItem>) -> Result<(), Refused> {
+    /// [`TransactionError::Conflict`] when it has changed since it was read.
+    pub async fn delete_secret(
+        &self,
+        read: &Stored<WorkflowSecret>,
+    ) -> Result<(), TransactionError> {
         let key = keys::secret(self.tenant, &read.value.name);
         self.transaction()?
             .delete_read(&key, read.version)

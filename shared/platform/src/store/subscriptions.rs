@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Proof, Store, Stored, TenantStore, audit,
-    due::{self, Task},
     items::{EXPIRES_AT, Item, item, number, stored},
     keys,
-    transaction::{Refused, Transaction},
+    scheduled_tasks::{self, Task},
+    transaction::{Transaction, TransactionError},
 };
 
 /// A Stripe customer.
@@ -99,9 +99,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Refused::Before`] when the event was applied before, [`Refused::Conflict`] when an item
+    /// [`TransactionError::AlreadyApplied`] when the event was applied before, [`TransactionError::Conflict`] when an item
     /// has changed since it was read.
-    pub async fn apply(&self, change: Change<'_>) -> Result<(), Refused> {
+    pub async fn apply(&self, change: Change<'_>) -> Result<(), TransactionError> {
         let mut mark = keys::applied(change.event_id).attributes();
         mark.insert(
             EXPIRES_AT.to_owned(),
@@ -124,7 +124,11 @@ impl Store {
                         "attribute_exists(PK)",
                         plan_values(plan)?,
                     )
-                    .put(due::item(own.tenant, Task::Settle, change.now));
+                    .put(scheduled_tasks::item(
+                        own.tenant,
+                        Task::ApplyPlan,
+                        change.now,
+                    ));
             }
         }
         transaction.commit().await
@@ -156,13 +160,13 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] when the account has changed since it was read, or the customer
+    /// [`TransactionError::Conflict`] when the account has changed since it was read, or the customer
     /// belongs to another tenant.
     pub async fn save_customer(
         &self,
         account: &Stored<Account>,
         customer_id: &str,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let customer = Customer {
             tenant_id: Some(self.tenant),
             account: Account::default(),
@@ -181,13 +185,13 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] when the tenant does not exist.
+    /// [`TransactionError::Conflict`] when the tenant does not exist.
     pub async fn save_enterprise(
         &self,
         overrides: Option<Overrides>,
         plan: Plan,
         now: Timestamp,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let mut values = plan_values(plan)?;
         let update = match overrides {
             None => "SET #plan = :plan REMOVE enterprise",
@@ -201,7 +205,7 @@ impl TenantStore<'_> {
         let tenant = keys::tenant(self.tenant);
         self.transaction()?
             .update(&tenant, update, "attribute_exists(PK)", values)
-            .put(due::item(self.tenant, Task::Settle, now))
+            .put(scheduled_tasks::item(self.tenant, Task::ApplyPlan, now))
             .commit()
             .await
     }

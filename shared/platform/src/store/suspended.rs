@@ -9,10 +9,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     Error, StoredRun, TenantStore,
-    items::{EXPIRES_AT, Item, KIND, RangeQuery, number, text_of},
+    items::{EXPIRES_AT, Item, KIND, RangeQuery, number, string_of},
     keys::{self, SK},
     run_item::run_item,
-    transaction::{Refused, Transaction},
+    transaction::{Transaction, TransactionError},
 };
 
 impl TenantStore<'_> {
@@ -33,7 +33,7 @@ impl TenantStore<'_> {
             .await;
         match made {
             Ok(()) => Ok(None),
-            Err(Refused::Conflict) => self.run(id).await,
+            Err(TransactionError::Conflict) => self.run(id).await,
             Err(refused) => Err(refused.into_error()),
         }
     }
@@ -53,7 +53,7 @@ impl TenantStore<'_> {
             .store
             .range(&keys::all_suspended(self.tenant), query)
             .await?;
-        let id = |item: &Item| text_of(item, SK)?.rsplit('#').next()?.parse().ok();
+        let id = |item: &Item| string_of(item, SK)?.rsplit('#').next()?.parse().ok();
         Ok(items.iter().filter_map(id).collect())
     }
 
@@ -66,9 +66,9 @@ impl TenantStore<'_> {
         let key = keys::suspended(self.tenant, run);
         let deleted = Transaction::new(self.store).delete(&key).commit().await;
         match deleted {
-            Ok(()) => self.unhold(run.created_at()).await,
+            Ok(()) => self.release_suspended(run.created_at()).await,
             // It was removed concurrently.
-            Err(Refused::Conflict) => Ok(()),
+            Err(TransactionError::Conflict) => Ok(()),
             Err(refused) => Err(refused.into_error()),
         }
     }

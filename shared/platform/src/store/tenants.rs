@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Idempotency, Listing, Page, Store, Stored, TenantStore, audit,
-    items::{EXPIRES_AT, Item, RangeQuery, item, number, number_of, stored, text_of, value},
+    items::{EXPIRES_AT, Item, RangeQuery, item, number, number_of, stored, string_of, value},
     keys::{self, SK},
-    transaction::{Count, Refused, Transaction},
+    transaction::{Count, Transaction, TransactionError},
 };
 use crate::tenant_credentials;
 
@@ -42,7 +42,7 @@ impl Store {
         owner: &Member,
         audit: &Entry,
         idempotency: Option<Idempotency>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let key = keys::tenant(tenant.id);
         let mut own = item(&key, "tenant", tenant)?;
         for (count, n) in [
@@ -90,7 +90,7 @@ impl Store {
             .await?
             .iter()
             .filter_map(|item| {
-                text_of(item, SK)?
+                string_of(item, SK)?
                     .strip_prefix(range.prefix.as_str())?
                     .parse()
                     .ok()
@@ -186,7 +186,7 @@ impl TenantStore<'_> {
             )
             .commit()
             .await
-            .map_err(Refused::into_error)
+            .map_err(TransactionError::into_error)
     }
 
     /// Deletes all items of the tenant's own partition, the tenant itself and its owners last: if
@@ -239,10 +239,10 @@ impl TenantStore<'_> {
         let home = keys::everything(self.tenant);
         let mut keys = Vec::new();
         for item in items {
-            let Some(sk) = text_of(item, SK) else {
+            let Some(sk) = string_of(item, SK) else {
                 continue;
             };
-            if let Some(user) = text_of(item, "user_id").and_then(|id| id.parse().ok()) {
+            if let Some(user) = string_of(item, "user_id").and_then(|id| id.parse().ok()) {
                 keys.push(keys::user_tenant(&user, self.tenant));
             }
             keys.push(home.key(sk));
@@ -293,13 +293,13 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] when the user is already a member.
+    /// [`TransactionError::Conflict`] when the user is already a member.
     pub async fn create_member(
         &self,
         member: &Member,
         limit: u64,
         idempotency: Option<Idempotency>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let tenant = keys::tenant(self.tenant);
         let mut transaction = self
             .transaction()?
@@ -322,8 +322,12 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::LastOwner`] when there is no other owner.
-    pub async fn save_member(&self, read: &Stored<Member>, role: Role) -> Result<Member, Refused> {
+    /// [`TransactionError::LastOwner`] when there is no other owner.
+    pub async fn save_member(
+        &self,
+        read: &Stored<Member>,
+        role: Role,
+    ) -> Result<Member, TransactionError> {
         let tenant = keys::tenant(self.tenant);
         let member = Member {
             role,
@@ -348,8 +352,8 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::LastOwner`] when there is no other owner.
-    pub async fn delete_member(&self, read: &Stored<Member>) -> Result<(), Refused> {
+    /// [`TransactionError::LastOwner`] when there is no other owner.
+    pub async fn delete_member(&self, read: &Stored<Member>) -> Result<(), TransactionError> {
         let tenant = keys::tenant(self.tenant);
         let user = &read.value.user_id;
         let transaction = self
@@ -394,13 +398,13 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Limit`] when the plan does not allow more.
+    /// [`TransactionError::Limit`] when the plan does not allow more.
     pub async fn create_api_key(
         &self,
         key: &ApiKey,
         limit: u64,
         idempotency: Option<Idempotency>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let owner = KeyOwner {
             key_id: key.id,
             role: key.role,
@@ -425,7 +429,7 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn delete_api_key(&self, read: &Stored<ApiKey>) -> Result<(), Refused> {
+    pub async fn delete_api_key(&self, read: &Stored<ApiKey>) -> Result<(), TransactionError> {
         let transaction = self
             .transaction()?
             .delete_read(&keys::api_key(self.tenant, read.value.id), read.version)

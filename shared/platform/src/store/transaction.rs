@@ -14,7 +14,7 @@ use aias_domain::plan::Limits;
 
 use super::{
     Error, Store, classify,
-    idempotency::{self, Answer, Idempotency},
+    idempotency::{self, Idempotency, IdempotencyMatch},
     items::{Item, VERSION, number, number_of},
     keys::Key,
 };
@@ -62,7 +62,7 @@ impl Count {
 
 /// Why a transaction was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum TransactionError {
     /// An item exists already, or has changed since it was read.
     #[error("the item exists already, or has changed")]
     Conflict,
@@ -80,18 +80,18 @@ pub enum Refused {
     NoTenant,
     /// The tenant has as many runs in the phase `running` as the plan allows.
     #[error("the tenant has as many running runs as the plan allows")]
-    Busy,
+    ConcurrencyLimit,
     /// The Stripe event was applied before.
     #[error("the event was applied before")]
-    Before,
+    AlreadyApplied,
     /// The same `Idempotency-Key` has a stored response.
     #[error("the request has a stored response")]
-    Answered(Box<Answer>),
+    Repeated(Box<IdempotencyMatch>),
     #[error(transparent)]
     Store(#[from] Error),
 }
 
-impl Refused {
+impl TransactionError {
     /// For callers that treat every refusal as a conflict.
     pub(super) fn into_error(self) -> Error {
         match self {
@@ -100,9 +100,9 @@ impl Refused {
             | Self::Limit { .. }
             | Self::LastOwner
             | Self::NoTenant
-            | Self::Busy
-            | Self::Before
-            | Self::Answered(_) => Error::Conflict,
+            | Self::ConcurrencyLimit
+            | Self::AlreadyApplied
+            | Self::Repeated(_) => Error::Conflict,
         }
     }
 }
@@ -114,7 +114,7 @@ enum Step {
     Plain,
     Count(Count),
     LastOwner,
-    Busy,
+    ConcurrencyLimit,
     Once,
     Idempotency(Box<Idempotency>),
 }
@@ -235,7 +235,7 @@ impl<'a> Transaction<'a> {
             .expression_attribute_values(":limit", number(limit))
             .build()
             .map(|update| TransactWriteItem::builder().update(update).build());
-        self.push(Step::Busy, update)
+        self.push(Step::ConcurrencyLimit, update)
     }
 
     /// Decrements the count of running runs.
@@ -384,7 +384,7 @@ impl<'a> Transaction<'a> {
     /// Commits the transaction, or returns which condition failed. A stored response takes
     /// precedence, since a repeated request conflicts with every item that it created the first
     /// time.
-    pub(super) async fn commit(self) -> Result<(), Refused> {
+    pub(super) async fn commit(self) -> Result<(), TransactionError> {
         self.built?;
         let mut pause = Duration::from_millis(5);
         for attempt in 1.. {
@@ -400,7 +400,7 @@ impl<'a> Transaction<'a> {
             let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
                 error.as_service_error()
             else {
-                return Err(Refused::Store(classify(error)));
+                return Err(TransactionError::Store(classify(error)));
             };
             let reasons = cancelled.cancellation_reasons().to_vec();
             if let Some(refused) = explain(&self.steps, reasons)? {
@@ -413,14 +413,17 @@ impl<'a> Transaction<'a> {
             tokio::time::sleep(pause + Duration::from_millis(u64::from(jitter) / 16)).await;
             pause *= 2;
         }
-        Err(Refused::Store(Error::Unavailable(
+        Err(TransactionError::Store(Error::Unavailable(
             "the transaction keeps conflicting with others".into(),
         )))
     }
 }
 
 /// The condition that failed; none if the transaction only conflicted with another one.
-fn explain(steps: &[Step], reasons: Vec<CancellationReason>) -> Result<Option<Refused>, Error> {
+fn explain(
+    steps: &[Step],
+    reasons: Vec<CancellationReason>,
+) -> Result<Option<TransactionError>, Error> {
     let mut found = None;
     for (step, reason) in steps.iter().zip(reasons) {
         if reason.code() != Some("ConditionalCheckFailed") {
@@ -429,30 +432,29 @@ fn explain(steps: &[Step], reasons: Vec<CancellationReason>) -> Result<Option<Re
         let item = reason.item.unwrap_or_default();
         match step {
             Step::Idempotency(idempotency) => {
-                return Ok(Some(Refused::Answered(Box::new(idempotency::answer(
-                    idempotency,
-                    &item,
-                )?))));
+                return Ok(Some(TransactionError::Repeated(Box::new(
+                    idempotency::answer(idempotency, &item)?,
+                ))));
             }
             Step::Count(count) => {
                 let gone = item.is_empty() || item.contains_key("deleted_at");
                 found = Some(if gone {
-                    Refused::NoTenant
+                    TransactionError::NoTenant
                 } else {
                     let used = number_of(&item, count.feature()).unwrap_or_default();
-                    Refused::Limit {
+                    TransactionError::Limit {
                         count: *count,
                         used,
                     }
                 });
             }
-            Step::LastOwner => found = Some(Refused::LastOwner),
-            Step::Once => return Ok(Some(Refused::Before)),
-            Step::Busy => {
-                found.get_or_insert(Refused::Busy);
+            Step::LastOwner => found = Some(TransactionError::LastOwner),
+            Step::Once => return Ok(Some(TransactionError::AlreadyApplied)),
+            Step::ConcurrencyLimit => {
+                found.get_or_insert(TransactionError::ConcurrencyLimit);
             }
             Step::Plain => {
-                found.get_or_insert(Refused::Conflict);
+                found.get_or_insert(TransactionError::Conflict);
             }
         }
     }

@@ -6,9 +6,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Error, Proof, Store, TenantStore, due,
-    items::{EXPIRES_AT, Item, KIND, number, text_of},
+    Error, Proof, Store, TenantStore,
+    items::{EXPIRES_AT, Item, KIND, number, string_of},
     keys::{self, PK, SK},
+    scheduled_tasks,
 };
 
 /// A run that continues at a time.
@@ -28,7 +29,7 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn set_wake(
+    pub async fn schedule_wake(
         &self,
         run: RunId,
         workflow: WorkflowId,
@@ -39,7 +40,7 @@ impl TenantStore<'_> {
         item.insert(KIND.to_owned(), AttributeValue::S("wake".to_owned()));
         item.insert(
             "active_hour".to_owned(),
-            AttributeValue::S(keys::due_hour(at)),
+            AttributeValue::S(keys::task_hour(at)),
         );
         item.insert(EXPIRES_AT.to_owned(), number(expires_at.as_second()));
         self.store.create(item).await.map(|_| ())
@@ -50,7 +51,7 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn unset_wake(&self, wake: &Wake) -> Result<(), Error> {
+    pub async fn delete_wake(&self, wake: &Wake) -> Result<(), Error> {
         let key = keys::wake(self.tenant, wake.run_id, wake.workflow_id, wake.at);
         self.store
             .client
@@ -71,9 +72,9 @@ impl Store {
     ///
     /// When the table is unavailable.
     pub async fn wakes(&self, now: Timestamp, ahead: SignedDuration) -> Result<Vec<Wake>, Error> {
-        let mut found = due::of_hours(self, now).await?;
-        if keys::due_hour(now + ahead) != keys::due_hour(now) {
-            found.extend(self.of_hour(keys::due_hour(now + ahead)).await?);
+        let mut found = scheduled_tasks::items_of_hours(self, now).await?;
+        if keys::task_hour(now + ahead) != keys::task_hour(now) {
+            found.extend(self.of_hour(keys::task_hour(now + ahead)).await?);
         }
         let wakes = found.iter().filter_map(wake_of);
         Ok(wakes.filter(|wake| wake.at <= now + ahead).collect())
@@ -81,7 +82,8 @@ impl Store {
 }
 
 fn wake_of(item: &Item) -> Option<Wake> {
-    let (tenant, run_id, workflow_id, at) = keys::wake_of(text_of(item, PK)?, text_of(item, SK)?)?;
+    let (tenant, run_id, workflow_id, at) =
+        keys::wake_of(string_of(item, PK)?, string_of(item, SK)?)?;
     Some(Wake {
         proof: Proof::new(tenant),
         run_id,

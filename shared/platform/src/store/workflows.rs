@@ -8,9 +8,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     Error, Idempotency, Listing, Page, Stored, TenantStore,
-    items::{Item, KIND, RangeQuery, item, stored, text_of, value},
+    items::{Item, KIND, RangeQuery, item, stored, string_of, value},
     keys::{self, SK},
-    transaction::{Count, Refused},
+    transaction::{Count, TransactionError},
 };
 
 const DEFINITION: &str = "definition";
@@ -44,14 +44,14 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Limit`] when the plan does not allow more.
+    /// [`TransactionError::Limit`] when the plan does not allow more.
     pub async fn create_workflow(
         &self,
         workflow: &Workflow,
         version: &Version,
         limit: u64,
         idempotency: Option<Idempotency>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         self.transaction()?
             .create(self.workflow_item(workflow)?)
             .create(self.version_item(workflow.id, version)?)
@@ -99,12 +99,12 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] when it has changed since it was read.
+    /// [`TransactionError::Conflict`] when it has changed since it was read.
     pub async fn save_workflow(
         &self,
         head: &Stored<Workflow>,
         version: Option<&Version>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         let mut transaction = self
             .transaction()?
             .replace(self.workflow_item(&head.value)?, head.version);
@@ -143,7 +143,7 @@ impl TenantStore<'_> {
         };
         // Newest first.
         for item in self.store.range(&range, query).await? {
-            let id = text_of(&item, SK).and_then(|sk| sk.rsplit('#').next()?.parse().ok());
+            let id = string_of(&item, SK).and_then(|sk| sk.rsplit('#').next()?.parse().ok());
             let Some(id) = id else { continue };
             let Some(head) = self.workflow(id).await?.map(|head| head.value) else {
                 continue;
@@ -176,12 +176,12 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Limit`] when the plan does not allow more.
+    /// [`TransactionError::Limit`] when the plan does not allow more.
     pub async fn enable_workflow(
         &self,
         head: &Stored<Workflow>,
         limit: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), TransactionError> {
         self.transaction()?
             .replace(self.workflow_item(&head.value)?, head.version)
             .count_up(&keys::tenant(self.tenant), Count::Workflows, limit)
@@ -194,8 +194,8 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`Refused::Conflict`] when it has changed since it was read.
-    pub async fn delete_workflow(&self, read: &Stored<Workflow>) -> Result<(), Refused> {
+    /// [`TransactionError::Conflict`] when it has changed since it was read.
+    pub async fn delete_workflow(&self, read: &Stored<Workflow>) -> Result<(), TransactionError> {
         let id = read.value.id;
         let mut transaction = self
             .transaction()?
@@ -224,7 +224,7 @@ impl TenantStore<'_> {
             None => self.store.item(&key, true).await?,
         };
         let Some(found) = found else { return Ok(None) };
-        let definition = text_of(&found, DEFINITION).unwrap_or_default().to_owned();
+        let definition = string_of(&found, DEFINITION).unwrap_or_default().to_owned();
         let mut version: Version = value(found)?;
         version.definition = definition;
         Ok(Some(version))

@@ -105,7 +105,7 @@ const VISIBILITY: f64 = 360.0;
 
 /// The results of a simulation.
 #[derive(Debug, Clone)]
-pub(crate) struct Went {
+pub(crate) struct SimulationResult {
     /// Events accepted a second at the end.
     pub(crate) taken_rate: f64,
     /// The largest number of accepted events whose runs had not ended.
@@ -132,7 +132,7 @@ pub(crate) fn simulate(
     outage: Outage,
     quotas: &Quotas,
     service: &Service,
-) -> Went {
+) -> SimulationResult {
     let steps = (SPAN / STEP) as usize;
     let again_steps = (AGAIN / STEP) as usize;
     let visibility_steps = (VISIBILITY / STEP) as usize;
@@ -240,7 +240,7 @@ pub(crate) fn simulate(
         (taken_all - ended_all - queue - hidden).abs() < 1.0,
         "events are lost in the simulation"
     );
-    Went {
+    SimulationResult {
         taken_rate,
         backlog,
         drained_after: is_drained.then_some((last_busy - start).max(0.0)),

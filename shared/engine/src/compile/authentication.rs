@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    compile::Compiling,
+    compile::Compiler,
     endpoint::check,
-    expression::marked,
+    expression::expression_in,
     journal::{Authentication, OAuth2},
     reader::{Members, Node},
     template::Template,
@@ -96,9 +96,9 @@ pub fn of_secret(scheme: &str, value: &Value) -> Result<Authentication, String> 
         Some(_) | None => value.clone(),
     };
     let document = json!({ (scheme): configuration });
-    let mut compiling = Compiling::default();
-    let policy = compiling.policy(&[], &Node::root(&document));
-    let policy = compiling.faults.into_result(policy).map_err(|faults| {
+    let mut compiler = Compiler::default();
+    let policy = compiler.policy(&[], &Node::root(&document));
+    let policy = compiler.faults.into_result(policy).map_err(|faults| {
         let told = faults.into_iter().map(|f| {
             // A detail may contain the value; a pointer only contains member names.
             let member = f.pointer.rsplit('/').next().unwrap_or_default().to_owned();
@@ -123,7 +123,7 @@ const SCHEMES: [&str; 5] = ["basic", "bearer", "digest", "oauth2", "oidc"];
 /// The DSL's default path of the OAuth 2 token endpoint.
 const TOKEN_PATH: &str = "/oauth2/token";
 
-impl<'a> Compiling<'a> {
+impl<'a> Compiler<'a> {
     /// A policy, or a reference to one: `{use: …}`.
     pub(crate) fn referenced_policy(
         &mut self,
@@ -236,7 +236,7 @@ impl<'a> Compiling<'a> {
         let authority = own.get("authority");
         if let Some(authority) = &authority
             && let Some(text) = authority.text(&mut self.faults)
-            && marked(text).is_none()
+            && expression_in(text).is_none()
             && let Err(why) = check(text)
         {
             authority.fault(&mut self.faults, why);

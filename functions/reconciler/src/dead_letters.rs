@@ -1,21 +1,19 @@
 //! Dead-lettered messages.
 
-use aias_domain::{
-    log::{Entry, Level},
-    run::RunError,
-};
+use aias_domain::run::RunError;
 use aias_platform::{
-    batch::{Disposition, SqsMessage},
     queue::{self, RunMessage},
-    runs::tell_parent,
-    store::{Error, Stored, StoredRun},
-    telemetry::Chain,
+    run_log::RunLog,
+    runs::notify_parent,
+    sqs::{Disposition, SqsMessage},
+    store::{self, Stored, StoredRun},
+    telemetry::ErrorChain,
 };
 
 use crate::App;
 
 /// Marks the run of a dead-lettered message as faulted.
-pub(crate) async fn bury(app: &App, record: SqsMessage) -> Disposition {
+pub(crate) async fn fault_run(app: &App, record: SqsMessage) -> Disposition {
     let message_id = record.message_id.as_deref().unwrap_or_default();
     let message = match RunMessage::read(record.body.as_deref().unwrap_or_default()) {
         Ok(message) => message,
@@ -31,21 +29,21 @@ pub(crate) async fn bury(app: &App, record: SqsMessage) -> Disposition {
             Disposition::Delete
         }
         Err(error) => {
-            tracing::error!(message_id, %tenant_id, %run_id, error = %Chain(&error), "a dead message comes again");
+            tracing::error!(message_id, %tenant_id, %run_id, error = %ErrorChain(&error), "a dead message comes again");
             Disposition::Redeliver
         }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+enum Error {
     #[error(transparent)]
-    Store(#[from] Error),
+    Store(#[from] store::Error),
     #[error(transparent)]
     Queue(#[from] queue::Error),
 }
 
-async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Failed> {
+async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
     let store = app.intake.store.tenant(message.proof());
     let Some(read) = store.run(message.run_id).await? else {
         return Ok("no run");
@@ -54,23 +52,14 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Failed> 
     let detail = "the run's message failed at every delivery; the executor's log has the cause";
     let error = RunError::platform("dead-letter", "The run's message was dead-lettered", detail);
     let Ok(run) = read.run.value.clone().fault(error.clone(), now) else {
-        tell_parent(&app.intake.queue, &store, &read.run.value).await?;
+        notify_parent(&app.intake.queue, &store, &read.run.value).await?;
         return Ok("already ended");
     };
-    let entry = Entry {
-        seq: store.log_length(&read).await?,
-        time: now,
-        level: Level::Error,
-        task: None,
-        event: "run.faulted".to_owned(),
-        message: String::new(),
-        attempt: run.retries + 1,
-        duration_ms: 0,
-        input_digest: None,
-        output_digest: None,
-        error: Some(error),
-    };
-    store.append_log(run.id, &[entry], read.expires_at).await?;
+    let mut log = RunLog::new(store.log_length(&read).await?, 0, now, now);
+    log.faulted(&error, now);
+    store
+        .append_log(run.id, &log.take(), read.expires_at)
+        .await?;
     let run = StoredRun {
         run: Stored {
             value: run,
@@ -79,6 +68,6 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Failed> 
         ..read
     };
     store.save_run(&run).await?;
-    tell_parent(&app.intake.queue, &store, &run.run.value).await?;
+    notify_parent(&app.intake.queue, &store, &run.run.value).await?;
     Ok("faulted")
 }

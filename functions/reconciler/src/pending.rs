@@ -6,22 +6,22 @@ use aias_domain::run::Status;
 use aias_platform::{
     queue::RunMessage,
     store::{ActiveTenant, Error, RunFilter},
-    telemetry::Chain,
+    telemetry::ErrorChain,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use crate::App;
 
 /// How long a run may be pending before its message is sent again.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+const RESEND_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// How far back a pass reads.
-const REACH: SignedDuration = SignedDuration::from_hours(2);
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(2);
 /// The most pages of runs that a pass reads for one tenant.
 const MAX_PAGES: usize = 100;
 const PAGE: usize = 100;
 
 /// Sends the message of every run that is pending for too long.
-pub(crate) async fn ask_again(app: &App) {
+pub(crate) async fn resend_pending(app: &App) {
     let now = app.clock.now();
     let mut tenants = Vec::new();
     let mut seen = HashSet::new();
@@ -29,7 +29,7 @@ pub(crate) async fn ask_again(app: &App) {
         match app.intake.store.active_tenants(hour).await {
             Ok(active) => tenants.extend(active.into_iter().filter(|t| seen.insert(t.tenant_id))),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "the active tenants cannot be read");
+                tracing::error!(error = %ErrorChain(&error), "the active tenants cannot be read");
             }
         }
     }
@@ -39,7 +39,7 @@ pub(crate) async fn ask_again(app: &App) {
             Ok(count) => asked += count,
             Err(error) => {
                 let tenant_id = tenant.tenant_id;
-                tracing::error!(%tenant_id, error = %Chain(&error), "a tenant's runs cannot be read");
+                tracing::error!(%tenant_id, error = %ErrorChain(&error), "a tenant's runs cannot be read");
             }
         }
     }
@@ -54,13 +54,13 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
     let store = app.intake.store.tenant(tenant.proof);
     let filter = RunFilter {
         status: Some(Status::Pending),
-        to: Some(now - PATIENCE),
+        to: Some(now - RESEND_AFTER),
         ..RunFilter::default()
     };
     let (mut after, mut asked) = (None, 0);
     for _ in 0..MAX_PAGES {
         let page = store
-            .runs(&filter, PAGE, after.as_ref(), (now - REACH, now))
+            .runs(&filter, PAGE, after.as_ref(), (now - LOOK_BACK, now))
             .await?;
         for run in page.items {
             let message = RunMessage {
@@ -71,7 +71,7 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
             match app.intake.queue.send(&message).await {
                 Ok(()) => asked += 1,
                 Err(error) => {
-                    tracing::error!(run_id = %run.id, error = %Chain(&error), "a run cannot be asked for");
+                    tracing::error!(run_id = %run.id, error = %ErrorChain(&error), "a run cannot be asked for");
                 }
             }
         }

@@ -4,12 +4,12 @@ use aias_billing::event::Event;
 use aias_domain::{
     audit::Actor,
     plan::{self, Plan},
-    subscription::{Account, Applied, Fact},
+    subscription::{Account, ApplyResult, Fact},
 };
 use aias_platform::{
+    apply_plan::apply_plan,
     http::{Problem, Result, kinds, retry_on_conflict, shown},
-    settle::settle,
-    store::{Change, Customer, Refused, Stored, TenantChange, plan_entry},
+    store::{Change, Customer, Stored, TenantChange, TransactionError, plan_entry},
 };
 
 use tracing::{Span, field::display};
@@ -90,11 +90,11 @@ async fn attempt(app: &App, event: &Event, fact: &Fact) -> Result<Outcome> {
             account.value.adopt(fact.customer_id());
         }
     }
-    take_in(app, event, &mut account.value).await?;
+    apply_fact(app, event, &mut account.value).await?;
     let now = app.clock.now();
     let plan = tenant.and_then(|tenant| {
         let before = tenant.value.plan;
-        let plan = changed(before, &account.value, now)?;
+        let plan = new_plan(before, &account.value, now)?;
         let actor = Actor::Stripe {
             id: event.id.clone(),
         };
@@ -113,7 +113,7 @@ async fn attempt(app: &App, event: &Event, fact: &Fact) -> Result<Outcome> {
     };
     let outcome = write(app, event, link.then_some(&own), Some(change)).await?;
     // Also after a duplicate, since the process that applied the event may have died before this.
-    settle(&store, app.clock.now()).await?;
+    apply_plan(&store, app.clock.now()).await?;
     Ok(outcome)
 }
 
@@ -137,16 +137,16 @@ async fn assign(app: &App, event: &Event, known: &Stored<Customer>) -> Result<(C
 }
 
 /// Applies the event to the account. If the result is ambiguous, Stripe is queried.
-async fn take_in(app: &App, event: &Event, account: &mut Account) -> Result<()> {
+async fn apply_fact(app: &App, event: &Event, account: &mut Account) -> Result<()> {
     let Some(fact) = &event.fact else {
         return Ok(());
     };
-    let Applied::Doubt { subscription_id } = account.apply(event.created, fact) else {
+    let ApplyResult::Ambiguous { subscription_id } = account.apply(event.created, fact) else {
         return Ok(());
     };
     let asked_at = app.clock.now().as_second();
     match app.stripe.subscription(&subscription_id).await? {
-        Some(found) => account.ask(asked_at, &found.id, &found.customer_id, &found.state),
+        Some(found) => account.apply_queried(asked_at, &found.id, &found.customer_id, &found.state),
         None => tracing::warn!(
             code = "stripe-subscription-unknown",
             subscription_id,
@@ -157,12 +157,12 @@ async fn take_in(app: &App, event: &Event, account: &mut Account) -> Result<()> 
 }
 
 /// The plan of an account, if it differs from the tenant's current one.
-fn changed(current: Plan, account: &Account, now: jiff::Timestamp) -> Option<Plan> {
-    let entitled = account.entitled();
+fn new_plan(current: Plan, account: &Account, now: jiff::Timestamp) -> Option<Plan> {
+    let entitled = account.plan_grant();
     if (entitled.plan, entitled.until) == (current.name, current.until) {
         return None;
     }
-    Some(current.followed_by(entitled.plan, entitled.until, now))
+    Some(current.changed_to(entitled.plan, entitled.until, now))
 }
 
 /// Writes the event and its changes in one transaction.
@@ -181,7 +181,7 @@ async fn write(
     };
     match app.store.apply(change).await {
         Ok(()) => Ok(Outcome::Applied),
-        Err(Refused::Before) => Ok(Outcome::Duplicate),
+        Err(TransactionError::AlreadyApplied) => Ok(Outcome::Duplicate),
         Err(refused) => Err(Problem::refused(refused, &plan::ceiling())),
     }
 }

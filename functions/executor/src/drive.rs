@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use aias_domain::{id::RunId, run::RunError};
-use aias_engine::journal::{Asked, Entry, What};
+use aias_engine::journal::{Entry, EntryEvent, PendingEffects};
 use aias_platform::{
-    entries::Entries,
     journal::{self, MAX_JOURNAL_BYTES},
     outbound::CALL_TIMEOUT,
+    run_log::RunLog,
 };
-use aias_sandbox::{Computation, Told};
+use aias_sandbox::{Computation, Report};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
@@ -19,16 +19,16 @@ use tokio::{
 };
 
 use crate::{
-    calls::Calls,
+    calls::EffectCalls,
     execute::Error,
     execution::{Execution, WRITES},
 };
 
 /// Why driving a computation stopped.
-pub(crate) enum Heard {
+pub(crate) enum DriveOutcome {
     Ended(Result<Value, RunError>),
     /// The plan does not allow another running run.
-    NoRoom,
+    AtCapacity,
     /// The run was ended by somebody else.
     Cancelled,
     /// The run waits until a time, if there is one, or until one of these runs has ended.
@@ -48,20 +48,20 @@ const SHORT_MS: i64 = 2_000;
 /// What to do after an effect completed or a timer expired.
 enum Next {
     Entry(Box<Entry>),
-    Leave(Heard),
+    Leave(DriveOutcome),
 }
 
 /// Drives a computation until it ends or waits. From its first second on, or from its first effect,
 /// the run is `running` and its log is written every second.
-pub(crate) async fn follow<'a>(
+pub(crate) async fn drive<'a>(
     execution: &mut Execution<'a>,
     mut computation: Computation<'_>,
     version: u32,
-    entries: &mut Entries,
+    entries: &mut RunLog,
     core: SemaphorePermit<'a>,
-) -> Result<Heard, Error> {
-    let mut following = Following {
-        calls: Calls::new(),
+) -> Result<DriveOutcome, Error> {
+    let mut following = Driver {
+        calls: EffectCalls::new(),
         version,
         flush_at: Instant::now() + CLAIM_AFTER,
     };
@@ -72,21 +72,21 @@ pub(crate) async fn follow<'a>(
     loop {
         tokio::select! {
             told = computation.next() => match told {
-                Told::Step(record) => entries.step(record, execution.app.clock.now()),
-                Told::Emitted(number, event) => emitted(execution, number, event),
-                Told::Ended(outcome) => return Ok(Heard::Ended(*outcome)),
-                Told::Asked(asked) => {
+                Report::Step(record) => entries.step(record, execution.app.clock.now()),
+                Report::Emitted(number, event) => emitted(execution, number, event),
+                Report::Ended(outcome) => return Ok(DriveOutcome::Ended(*outcome)),
+                Report::PendingEffects(asked) => {
                     left = left.saturating_sub(since.elapsed());
                     // While this run waits, another may use the core.
                     drop(core.take());
                     match following.answer(execution, &asked, entries).await? {
                         Next::Leave(heard) => return Ok(heard),
                         Next::Entry(entry) => {
-                            if execution.is_too_late() {
+                            if execution.lacks_time() {
                                 // The entry is in the journal, so another invocation can continue
                                 // from it.
                                 let now = execution.app.clock.now();
-                                return Ok(Heard::Waits(Some(now), Vec::new()));
+                                return Ok(DriveOutcome::Waits(Some(now), Vec::new()));
                             }
                             core = execution.app.cores.acquire().await.ok();
                             since = Instant::now();
@@ -96,7 +96,7 @@ pub(crate) async fn follow<'a>(
                 }
             },
             () = sleep_until(since + left) => {
-                return Ok(Heard::Ended(Err(timed_out())));
+                return Ok(DriveOutcome::Ended(Err(timed_out())));
             }
             () = sleep_until(following.flush_at) => {
                 if let Some(heard) = following.look(execution, entries).await? {
@@ -107,19 +107,19 @@ pub(crate) async fn follow<'a>(
     }
 }
 
-struct Following<'a> {
-    calls: Calls<'a>,
+struct Driver<'a> {
+    calls: EffectCalls<'a>,
     version: u32,
     flush_at: Instant,
 }
 
-impl<'a> Following<'a> {
+impl<'a> Driver<'a> {
     /// Writes the run as `running` and its log, and checks whether it was ended by somebody else.
     async fn look(
         &mut self,
         execution: &mut Execution<'a>,
-        entries: &mut Entries,
-    ) -> Result<Option<Heard>, Error> {
+        entries: &mut RunLog,
+    ) -> Result<Option<DriveOutcome>, Error> {
         if let Some(heard) = self.claim(execution).await? {
             return Ok(Some(heard));
         }
@@ -128,35 +128,38 @@ impl<'a> Following<'a> {
         cancelled(execution).await
     }
 
-    async fn claim(&mut self, execution: &mut Execution<'a>) -> Result<Option<Heard>, Error> {
+    async fn claim(
+        &mut self,
+        execution: &mut Execution<'a>,
+    ) -> Result<Option<DriveOutcome>, Error> {
         if execution.claimed {
             return Ok(None);
         }
         let now = execution.app.clock.now();
         let run = execution.run.run.value.clone();
         let Ok(run) = run.begin(self.version, now) else {
-            return Ok(Some(Heard::Cancelled));
+            return Ok(Some(DriveOutcome::Cancelled));
         };
         let claimed = execution.claim(run).await?;
-        Ok((!claimed).then_some(Heard::NoRoom))
+        Ok((!claimed).then_some(DriveOutcome::AtCapacity))
     }
 
     /// Waits for the next result or timer, and appends it to the journal.
     async fn answer(
         &mut self,
         execution: &mut Execution<'a>,
-        asked: &Asked,
-        entries: &mut Entries,
+        asked: &PendingEffects,
+        entries: &mut RunLog,
     ) -> Result<Next, Error> {
         self.calls.asked(&asked.effects);
         loop {
             let now = execution.app.clock.now();
             let first = execution.journal == 0 && asked.until.is_some();
             if let Some(began) = execution.late(now).filter(|_| first) {
-                return written(execution, began, What::Began).await;
+                return written(execution, began, EntryEvent::Started).await;
             }
             if let Some(until) = asked.until.filter(|until| *until <= now) {
-                return written(execution, until.max(now), What::Time).await;
+                return written(execution, until.max(now), EntryEvent::TimerExpired).await;
             }
             if self.calls.any_waiting() && execution.left() >= CALL_TIMEOUT + WRITES {
                 if let Some(heard) = self.claim(execution).await? {
@@ -168,7 +171,7 @@ impl<'a> Following<'a> {
             let under_way = self.calls.any_under_way();
             if !under_way && self.calls.any_waiting() {
                 // There is not enough time left to start an effect.
-                return Ok(Next::Leave(Heard::Waits(Some(now), Vec::new())));
+                return Ok(Next::Leave(DriveOutcome::Waits(Some(now), Vec::new())));
             }
             let ms = asked
                 .until
@@ -176,7 +179,7 @@ impl<'a> Following<'a> {
             let short = ms.filter(|ms| under_way || *ms <= i128::from(SHORT_MS));
             if !under_way && short.is_none() {
                 let awaited = self.calls.awaited();
-                return Ok(Next::Leave(Heard::Waits(asked.until, awaited)));
+                return Ok(Next::Leave(DriveOutcome::Waits(asked.until, awaited)));
             }
             let pause = short.and_then(|ms| u64::try_from(ms).ok());
             let pause = pause.map_or(Duration::MAX, Duration::from_millis);
@@ -185,7 +188,7 @@ impl<'a> Following<'a> {
                     let (effect, called) = answered?;
                     execution.note(&effect, called.child);
                     let Some(answer) = called.answer else { continue };
-                    let what = What::Answered {
+                    let what = EntryEvent::EffectCompleted {
                         key: effect.key.clone(),
                         digest: effect.digest(),
                         answer,
@@ -195,7 +198,7 @@ impl<'a> Following<'a> {
                 () = sleep(pause.min(FAR)), if short.is_some() => {
                     let until = asked.until.unwrap_or(now);
                     let at = until.max(execution.app.clock.now());
-                    return written(execution, at, What::Time).await;
+                    return written(execution, at, EntryEvent::TimerExpired).await;
                 }
                 () = sleep_until(self.flush_at) => {
                     if let Some(heard) = self.look(execution, entries).await? {
@@ -212,7 +215,11 @@ const FAR: Duration = Duration::from_secs(3_600);
 
 /// Appends an entry to the journal, and concurrently checks whether the run was ended by somebody
 /// else.
-async fn written(execution: &mut Execution<'_>, at: Timestamp, what: What) -> Result<Next, Error> {
+async fn written(
+    execution: &mut Execution<'_>,
+    at: Timestamp,
+    what: EntryEvent,
+) -> Result<Next, Error> {
     let entry = Entry { at, what };
     let run = &execution.run;
     let (id, place, kept) = (run.run.value.id, execution.journal, run.expires_at);
@@ -229,23 +236,23 @@ async fn written(execution: &mut Execution<'_>, at: Timestamp, what: What) -> Re
         return Ok(Next::Leave(heard));
     }
     let Some(bytes) = appended? else {
-        return Err(Error::NotAlone);
+        return Err(Error::ConcurrentExecution);
     };
     execution.journal += 1;
     execution.journal_bytes += bytes;
     if execution.journal_bytes > MAX_JOURNAL_BYTES {
         let detail = format!("the results of the run's calls exceed {MAX_JOURNAL_BYTES} bytes");
         let error = RunError::platform("journal-too-large", "The journal is too large", detail);
-        return Ok(Next::Leave(Heard::Ended(Err(error))));
+        return Ok(Next::Leave(DriveOutcome::Ended(Err(error))));
     }
     Ok(Next::Entry(Box::new(entry)))
 }
 
 /// Whether the run was ended by somebody else. A run that was not written yet cannot have been.
-async fn cancelled(execution: &Execution<'_>) -> Result<Option<Heard>, Error> {
+async fn cancelled(execution: &Execution<'_>) -> Result<Option<DriveOutcome>, Error> {
     let found = execution.store.run(execution.run.run.value.id).await?;
     let ended = found.is_none_or(|found| found.run.value.status.is_terminal());
-    Ok(ended.then_some(Heard::Cancelled))
+    Ok(ended.then_some(DriveOutcome::Cancelled))
 }
 
 fn emitted(execution: &mut Execution<'_>, number: u32, event: Value) {

@@ -11,7 +11,7 @@ use crate::contract::{self, Exchange};
 /// A response in the form of API Gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HttpAnswer {
+pub struct GatewayResponse {
     pub status_code: u16,
     pub headers: BTreeMap<String, String>,
     #[serde(default)]
@@ -19,10 +19,10 @@ pub struct HttpAnswer {
 }
 
 /// The response to an event. It must match the API description.
-pub async fn respond(gateway: &Gateway, event: &str) -> HttpAnswer {
+pub async fn respond(gateway: &Gateway, event: &str) -> GatewayResponse {
     let payload = RawValue::from_string(event.to_owned()).unwrap();
     let response = serde_json::to_value(gateway.respond(&payload).await).unwrap();
-    let answer: HttpAnswer = serde_json::from_value(response).unwrap();
+    let answer: GatewayResponse = serde_json::from_value(response).unwrap();
     let event: Value = serde_json::from_str(event).unwrap();
     contract::check(&Exchange {
         method: event["requestContext"]["http"]["method"]
@@ -41,6 +41,6 @@ pub async fn respond(gateway: &Gateway, event: &str) -> HttpAnswer {
 
 /// The body of a response as JSON.
 #[must_use]
-pub fn json_of(answer: &HttpAnswer) -> Value {
+pub fn json_of(answer: &GatewayResponse) -> Value {
     serde_json::from_str(&answer.body).unwrap_or(Value::Null)
 }

@@ -3,7 +3,7 @@
 use jaq_json::Val;
 
 use crate::{
-    compile::Compiling,
+    compile::Compiler,
     duration::{Duration, MAX_MS},
     error::{Error, standard},
     expression::Expression,
@@ -27,20 +27,20 @@ const FILTERED: [(&str, &str); 6] = [
 ];
 
 impl ErrorFilter {
-    pub(crate) fn compile(compiling: &mut Compiling<'_>, errors: &Node<'_>) -> Self {
-        let Some(errors) = errors.object(&mut compiling.faults, &["with"], &[]) else {
+    pub(crate) fn compile(compiler: &mut Compiler<'_>, errors: &Node<'_>) -> Self {
+        let Some(errors) = errors.object(&mut compiler.faults, &["with"], &[]) else {
             return Self::default();
         };
         let Some(with) = errors.get("with") else {
             return Self::default();
         };
         let allowed = FILTERED.map(|(name, _)| name);
-        let Some(members) = with.object(&mut compiling.faults, &allowed, &[]) else {
+        let Some(members) = with.object(&mut compiler.faults, &allowed, &[]) else {
             return Self::default();
         };
         if members.iter().next().is_none() {
             with.fault(
-                &mut compiling.faults,
+                &mut compiler.faults,
                 "an error filter needs at least one member",
             );
         }
@@ -50,9 +50,9 @@ impl ErrorFilter {
                 continue;
             };
             if name == "status" && !node.value.is_i64() && !node.value.is_u64() {
-                node.fault(&mut compiling.faults, "must be an integer");
+                node.fault(&mut compiler.faults, "must be an integer");
             } else if name != "status" && !node.value.is_string() {
-                node.fault(&mut compiling.faults, "must be a string");
+                node.fault(&mut compiler.faults, "must be a string");
             }
             wanted.push((
                 of_error,
@@ -115,41 +115,40 @@ impl Backoff {
 
 impl Retry {
     pub(crate) fn compile<'a>(
-        compiling: &mut Compiling<'a>,
+        compiler: &mut Compiler<'a>,
         locals: &[String],
         node: &Node<'a>,
     ) -> Option<Self> {
         const ALLOWED: [&str; 6] = ["when", "exceptWhen", "delay", "backoff", "limit", "jitter"];
-        let members = node.object(&mut compiling.faults, &ALLOWED, &[])?;
+        let members = node.object(&mut compiler.faults, &ALLOWED, &[])?;
         let limit = members
             .get("limit")
-            .and_then(|limit| limit.object(&mut compiling.faults, &["attempt", "duration"], &[]));
+            .and_then(|limit| limit.object(&mut compiler.faults, &["attempt", "duration"], &[]));
         let attempt = limit
             .as_ref()
             .and_then(|limit| limit.get("attempt"))
-            .and_then(|attempt| attempt.object(&mut compiling.faults, &["count", "duration"], &[]));
+            .and_then(|attempt| attempt.object(&mut compiler.faults, &["count", "duration"], &[]));
         let count = attempt.as_ref().and_then(|attempt| attempt.get("count"));
         if let Some(count) = &count
             && count.value.as_u64().is_none()
         {
             let detail = "must be an integer that is not negative";
-            count.fault(&mut compiling.faults, detail);
+            count.fault(&mut compiler.faults, detail);
         }
         Some(Self {
-            when: compiling.condition(locals, members.get("when")),
-            except_when: compiling.condition(locals, members.get("exceptWhen")),
-            delay: compiling.duration(locals, members.get("delay")),
-            backoff: backoff(compiling, members.get("backoff")),
-            jitter: jitter(compiling, locals, members.get("jitter")),
+            when: compiler.condition(locals, members.get("when")),
+            except_when: compiler.condition(locals, members.get("exceptWhen")),
+            delay: compiler.duration(locals, members.get("delay")),
+            backoff: backoff(compiler, members.get("backoff")),
+            jitter: jitter(compiler, locals, members.get("jitter")),
             count: count.and_then(|count| count.value.as_u64()),
-            attempt: compiling
-                .duration(locals, attempt.and_then(|attempt| attempt.get("duration"))),
-            all: compiling.duration(locals, limit.and_then(|limit| limit.get("duration"))),
+            attempt: compiler.duration(locals, attempt.and_then(|attempt| attempt.get("duration"))),
+            all: compiler.duration(locals, limit.and_then(|limit| limit.get("duration"))),
         })
     }
 }
 
-fn backoff<'a>(compiling: &mut Compiling<'a>, node: Option<Node<'a>>) -> Backoff {
+fn backoff<'a>(compiler: &mut Compiler<'a>, node: Option<Node<'a>>) -> Backoff {
     const KINDS: [(&str, Backoff); 3] = [
         ("constant", Backoff::Constant),
         ("linear", Backoff::Linear),
@@ -159,7 +158,7 @@ fn backoff<'a>(compiling: &mut Compiling<'a>, node: Option<Node<'a>>) -> Backoff
         return Backoff::default();
     };
     let allowed = KINDS.map(|(name, _)| name);
-    let Some(members) = node.object(&mut compiling.faults, &allowed, &[]) else {
+    let Some(members) = node.object(&mut compiler.faults, &allowed, &[]) else {
         return Backoff::default();
     };
     let found: Vec<_> = KINDS
@@ -167,30 +166,30 @@ fn backoff<'a>(compiling: &mut Compiling<'a>, node: Option<Node<'a>>) -> Backoff
         .filter_map(|(name, kind)| Some((members.get(name)?, kind)))
         .collect();
     for (kind, _) in &found {
-        kind.any_object(&mut compiling.faults);
+        kind.any_object(&mut compiler.faults);
     }
     match found.as_slice() {
         [(_, kind)] => *kind,
         _ => {
-            node.fault(&mut compiling.faults, "must have one member");
+            node.fault(&mut compiler.faults, "must have one member");
             Backoff::default()
         }
     }
 }
 
 fn jitter<'a>(
-    compiling: &mut Compiling<'a>,
+    compiler: &mut Compiler<'a>,
     locals: &[String],
     node: Option<Node<'a>>,
 ) -> Option<(Duration, Duration)> {
     let node = node?;
-    let members = node.object(&mut compiling.faults, &["from", "to"], &["from", "to"])?;
-    let from = compiling.duration(locals, members.get("from"))?;
-    let to = compiling.duration(locals, members.get("to"))?;
+    let members = node.object(&mut compiler.faults, &["from", "to"], &["from", "to"])?;
+    let from = compiler.duration(locals, members.get("from"))?;
+    let to = compiler.duration(locals, members.get("to"))?;
     if let (Duration::Fixed(least), Duration::Fixed(most)) = (from, to)
         && least > most
     {
-        node.fault(&mut compiling.faults, "`from` is longer than `to`");
+        node.fault(&mut compiler.faults, "`from` is longer than `to`");
     }
     Some((from, to))
 }
@@ -200,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_grow_as_the_policy_says_and_stay_bounded() {
+    fn retry_delays_follow_policy() {
         let delays = |backoff: Backoff| [1, 2, 3, 4].map(|n| backoff.delay(3, n));
         assert_eq!(delays(Backoff::Constant), [3, 3, 3, 3]);
         assert_eq!(delays(Backoff::Linear), [3, 6, 9, 12]);

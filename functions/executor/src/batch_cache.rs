@@ -18,23 +18,27 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 
-type Reading<'a, T> = Shared<BoxFuture<'a, Result<Option<T>, Arc<store::Error>>>>;
-type Readings<'a, K, T> = Mutex<HashMap<K, Reading<'a, T>>>;
+type SharedRead<'a, T> = Shared<BoxFuture<'a, Result<Option<T>, Arc<store::Error>>>>;
+type SharedReads<'a, K, T> = Mutex<HashMap<K, SharedRead<'a, T>>>;
 
 /// The shared reads of one batch.
 #[derive(Default)]
-pub(crate) struct Reads<'a> {
-    workflows: Readings<'a, (TenantId, WorkflowId), Workflow>,
-    tenants: Readings<'a, TenantId, Tenant>,
+pub(crate) struct BatchCache<'a> {
+    workflows: SharedReads<'a, (TenantId, WorkflowId), Workflow>,
+    tenants: SharedReads<'a, TenantId, Tenant>,
 }
 
-impl<'a> Reads<'a> {
-    pub(crate) fn workflow(&self, store: TenantStore<'a>, id: WorkflowId) -> Reading<'a, Workflow> {
+impl<'a> BatchCache<'a> {
+    pub(crate) fn workflow(
+        &self,
+        store: TenantStore<'a>,
+        id: WorkflowId,
+    ) -> SharedRead<'a, Workflow> {
         let read = async move { value(store.workflow(id).await) };
         once(&self.workflows, (store.tenant_id(), id), read)
     }
 
-    pub(crate) fn tenant(&self, store: TenantStore<'a>) -> Reading<'a, Tenant> {
+    pub(crate) fn tenant(&self, store: TenantStore<'a>) -> SharedRead<'a, Tenant> {
         let read = async move { value(store.tenant().await) };
         once(&self.tenants, store.tenant_id(), read)
     }
@@ -48,10 +52,10 @@ fn value<T>(read: Result<Option<Stored<T>>, store::Error>) -> Result<Option<T>, 
 }
 
 fn once<'a, K: Eq + Hash, T: Clone>(
-    readings: &Readings<'a, K, T>,
+    readings: &SharedReads<'a, K, T>,
     key: K,
     read: impl Future<Output = Result<Option<T>, Arc<store::Error>>> + Send + 'a,
-) -> Reading<'a, T> {
+) -> SharedRead<'a, T> {
     let mut readings = readings.lock().unwrap_or_else(PoisonError::into_inner);
     let reading = readings.entry(key);
     reading.or_insert_with(|| read.boxed().shared()).clone()

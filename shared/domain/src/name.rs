@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_bounded() {
+    fn name_is_limited() {
         assert!(Name::new(&"é".repeat(128)).is_ok());
         for bad in ["", "  ", "a\nb", &"é".repeat(129)] {
             assert_eq!(Name::new(bad), Err(NameError), "{bad:?}");

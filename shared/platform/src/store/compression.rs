@@ -15,31 +15,31 @@ use super::Error;
 const FORMAT: u8 = 1;
 
 /// The most frequent strings are at the end, since DEFLATE encodes short distances in fewer bits.
-const DICTIONARY: &[u8] = include_bytes!("deflate/dictionary_1.txt");
+const DICTIONARY: &[u8] = include_bytes!("compression/dictionary_1.txt");
 
 thread_local! {
     /// Reused, since each allocates a quarter of a MiB.
-    static DEFLATER: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
-    static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+    static COMPRESSOR: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
+    static DECOMPRESSOR: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Broken(Box::new(error))
 }
 
-pub(super) fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     // Incompressible data grows by five bytes per block.
-    let mut deflated = Vec::with_capacity(bytes.len() + bytes.len() / 64 + 64);
-    deflated.push(FORMAT);
-    let status = DEFLATER.with_borrow_mut(|deflater| {
+    let mut compressed = Vec::with_capacity(bytes.len() + bytes.len() / 64 + 64);
+    compressed.push(FORMAT);
+    let status = COMPRESSOR.with_borrow_mut(|deflater| {
         deflater.reset();
         deflater.set_dictionary(DICTIONARY).map_err(broken)?;
         deflater
-            .compress_vec(bytes, &mut deflated, FlushCompress::Finish)
+            .compress_vec(bytes, &mut compressed, FlushCompress::Finish)
             .map_err(broken)
     })?;
     match status {
-        Status::StreamEnd => Ok(deflated),
+        Status::StreamEnd => Ok(compressed),
         Status::Ok | Status::BufError => Err(Error::broken(
             "the output buffer of the compressor is too small",
         )),
@@ -47,29 +47,29 @@ pub(super) fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 /// Decompresses at most `max` bytes.
-pub(super) fn inflate(bytes: &[u8], max: usize) -> Result<Vec<u8>, Error> {
-    let Some((&FORMAT, deflated)) = bytes.split_first() else {
+pub(super) fn decompress(bytes: &[u8], max: usize) -> Result<Vec<u8>, Error> {
+    let Some((&FORMAT, compressed)) = bytes.split_first() else {
         return Err(Error::broken("a compressed value has an unknown format"));
     };
-    INFLATER.with_borrow_mut(|inflater| {
+    DECOMPRESSOR.with_borrow_mut(|inflater| {
         inflater.reset(false);
         inflater.set_dictionary(DICTIONARY).map_err(broken)?;
-        let mut inflated = Vec::new();
-        let mut rest = deflated;
+        let mut decompressed = Vec::new();
+        let mut rest = compressed;
         // Each iteration adds capacity, up to one byte more than allowed.
-        while inflated.len() <= max {
-            let room = inflated.len() + 4 * deflated.len() + 64;
-            inflated.reserve_exact(room.min(max + 1 - inflated.len()));
+        while decompressed.len() <= max {
+            let room = decompressed.len() + 4 * compressed.len() + 64;
+            decompressed.reserve_exact(room.min(max + 1 - decompressed.len()));
             let before = inflater.total_in();
             let status = inflater
-                .decompress_vec(rest, &mut inflated, FlushDecompress::None)
+                .decompress_vec(rest, &mut decompressed, FlushDecompress::None)
                 .map_err(broken)?;
             let taken = usize::try_from(inflater.total_in() - before).unwrap_or(rest.len());
             rest = rest.get(taken..).unwrap_or_default();
             match status {
-                Status::StreamEnd if inflated.len() <= max => return Ok(inflated),
+                Status::StreamEnd if decompressed.len() <= max => return Ok(decompressed),
                 Status::StreamEnd => break,
-                Status::Ok | Status::BufError if inflated.len() == inflated.capacity() => {}
+                Status::Ok | Status::BufError if decompressed.len() == decompressed.capacity() => {}
                 Status::Ok | Status::BufError => {
                     return Err(Error::broken("a compressed value is truncated"));
                 }
@@ -86,21 +86,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_deflated_does_not_depend_on_what_was_before() {
+    fn compression_is_independent_of_previous_input() {
         let (a, b) = (b"{\"order\": 1}".repeat(50), b"something else".repeat(3));
-        let first = deflate(&a).unwrap();
-        let other = deflate(&b).unwrap();
-        assert_eq!(deflate(&a).unwrap(), first);
-        assert_eq!(deflate(&[]).unwrap(), deflate(&[]).unwrap());
-        assert_eq!(inflate(&first, 10_000).unwrap(), a);
-        assert_eq!(inflate(&other, 42).unwrap(), b);
-        assert_eq!(inflate(&deflate(&[]).unwrap(), 0).unwrap(), b"");
-        assert!(inflate(&other, 41).is_err());
-        assert_eq!(inflate(&other, 42).unwrap(), b);
+        let first = compress(&a).unwrap();
+        let other = compress(&b).unwrap();
+        assert_eq!(compress(&a).unwrap(), first);
+        assert_eq!(compress(&[]).unwrap(), compress(&[]).unwrap());
+        assert_eq!(decompress(&first, 10_000).unwrap(), a);
+        assert_eq!(decompress(&other, 42).unwrap(), b);
+        assert_eq!(decompress(&compress(&[]).unwrap(), 0).unwrap(), b"");
+        assert!(decompress(&other, 41).is_err());
+        assert_eq!(decompress(&other, 42).unwrap(), b);
     }
 
     #[test]
-    fn what_does_not_deflate_and_what_deflates_to_almost_nothing_come_back() {
+    fn extreme_inputs_round_trip() {
         let mut state = 1_u32;
         let noise: Vec<u8> = std::iter::repeat_with(|| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -110,21 +110,21 @@ mod tests {
         .collect();
         let zeros = vec![0; 4_000_000];
         for bytes in [noise, zeros] {
-            let deflated = deflate(&bytes).unwrap();
-            assert!(deflated.len() < bytes.len() + 200);
-            assert_eq!(inflate(&deflated, bytes.len()).unwrap(), bytes);
-            assert!(inflate(&deflated, bytes.len() - 1).is_err());
-            let half = deflated.get(..deflated.len() / 2).unwrap();
-            assert!(inflate(half, bytes.len()).is_err());
+            let compressed = compress(&bytes).unwrap();
+            assert!(compressed.len() < bytes.len() + 200);
+            assert_eq!(decompress(&compressed, bytes.len()).unwrap(), bytes);
+            assert!(decompress(&compressed, bytes.len() - 1).is_err());
+            let half = compressed.get(..compressed.len() / 2).unwrap();
+            assert!(decompress(half, bytes.len()).is_err());
         }
     }
 
     #[test]
-    fn another_format_is_told() {
-        let mut deflated = deflate(b"{}").unwrap();
-        deflated[0] = FORMAT + 1;
-        for unknown in [deflated.as_slice(), &[]] {
-            let error = inflate(unknown, 10).unwrap_err();
+    fn unknown_format_is_an_error() {
+        let mut compressed = compress(b"{}").unwrap();
+        compressed[0] = FORMAT + 1;
+        for unknown in [compressed.as_slice(), &[]] {
+            let error = decompress(unknown, 10).unwrap_err();
             assert!(
                 matches!(error, Error::Broken(why) if why.to_string().contains("unknown format"))
             );
@@ -133,7 +133,7 @@ mod tests {
 
     /// With another dictionary under this id, stored items could not be read.
     #[test]
-    fn the_dictionary_is_the_one_that_was_stored_with() {
+    fn dictionary_is_unchanged() {
         assert_eq!(
             canonical::digest(DICTIONARY),
             "sha256:58bfc9d7813acc2b00c6dd942e00c362dc902f4b3240c9f15770e55ba6d33294"

@@ -1,9 +1,9 @@
 //! Runs the scheduled tasks of all tenants.
 
 use aias_platform::{
-    settle::settle,
-    store::{Due, Task},
-    telemetry::Chain,
+    apply_plan::apply_plan,
+    store::{ScheduledTask, Task},
+    telemetry::ErrorChain,
 };
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -14,33 +14,33 @@ use crate::{App, meter, resume};
 const AT_ONCE: usize = 32;
 
 /// Runs all due tasks. A failure affects only one tenant.
-pub(crate) async fn do_all(app: &App) {
-    let all = match app.intake.store.all_due(app.clock.now()).await {
+pub(crate) async fn run_all(app: &App) {
+    let all = match app.intake.store.scheduled_tasks(app.clock.now()).await {
         Ok(all) => all,
         Err(error) => {
-            tracing::error!(error = %Chain(&error), "what is due cannot be read");
+            tracing::error!(error = %ErrorChain(&error), "what is due cannot be read");
             return;
         }
     };
     let until = app.clock.now() + app.resume_for;
     // A change of plan first, since the other tasks depend on the plan.
-    for task in [Task::Settle, Task::Resume, Task::Meter] {
+    for task in [Task::ApplyPlan, Task::Resume, Task::Meter] {
         let due = all.iter().filter(|due| due.task == task).copied();
         stream::iter(due)
             .for_each_concurrent(AT_ONCE, |due| async move {
                 if let Err(error) = Box::pin(do_one(app, due, until)).await {
                     let tenant_id = due.tenant_id;
-                    tracing::error!(%tenant_id, ?task, error = %Chain(&error), "what is due was not done");
+                    tracing::error!(%tenant_id, ?task, error = %ErrorChain(&error), "what is due was not done");
                 }
             })
             .await;
     }
 }
 
-async fn do_one(app: &App, due: Due, until: Timestamp) -> Result<(), meter::Error> {
+async fn do_one(app: &App, due: ScheduledTask, until: Timestamp) -> Result<(), meter::Error> {
     let store = &app.intake.store.tenant(due.proof);
     match due.task {
-        Task::Settle => Ok(settle(store, app.clock.now()).await?),
+        Task::ApplyPlan => Ok(apply_plan(store, app.clock.now()).await?),
         Task::Resume => Ok(resume::resume(app, store, until).await?),
         Task::Meter => meter::meter(app, store).await,
     }

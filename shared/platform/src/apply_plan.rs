@@ -1,7 +1,7 @@
 //! Applies a change of plan: objects beyond the limits are disabled, those within the limits are
 //! enabled again, suspended runs are resumed, and completed runs are metered. Idempotent.
 //!
-//! The change of plan schedules this ([`Task::Settle`]) in its own transaction. If the process
+//! The change of plan schedules this ([`Task::ApplyPlan`]) in its own transaction. If the process
 //! dies, the scheduled task remains and the reconciler runs it.
 
 use aias_domain::{plan, subscription::Subscription};
@@ -15,8 +15,8 @@ use crate::store::{Error, Task, TenantStore};
 /// # Errors
 ///
 /// When the table is unavailable. Retrying is safe.
-pub async fn settle(store: &TenantStore<'_>, now: Timestamp) -> Result<(), Error> {
-    let Some(wish) = store.due(Task::Settle).await? else {
+pub async fn apply_plan(store: &TenantStore<'_>, now: Timestamp) -> Result<(), Error> {
+    let Some(wish) = store.task_schedule(Task::ApplyPlan).await? else {
         return Ok(());
     };
     if wish.at > now {
@@ -25,15 +25,15 @@ pub async fn settle(store: &TenantStore<'_>, now: Timestamp) -> Result<(), Error
     let next = match store.tenant().await?.map(|tenant| tenant.value) {
         None => None,
         Some(tenant) => {
-            let limits = plan::limits(&tenant, now);
-            let fitted = store.fit(&limits).await?;
+            let limits = tenant.limits(now);
+            let fitted = store.enforce_plan(&limits).await?;
             if !store.suspended_runs(1).await?.is_empty() {
-                store.set_due(Task::Resume, now).await?;
+                store.schedule_task(Task::Resume, now).await?;
             }
             let account = store.account().await?.value;
             let live = |own: &Subscription| own.state.status.is_live();
-            if account.entitled().subscription.is_some_and(live) {
-                store.set_due(Task::Meter, now).await?;
+            if account.plan_grant().subscription.is_some_and(live) {
+                store.schedule_task(Task::Meter, now).await?;
             }
             tracing::info!(
                 tenant_id = %tenant.id,
@@ -45,5 +45,5 @@ pub async fn settle(store: &TenantStore<'_>, now: Timestamp) -> Result<(), Error
             tenant.plan.until.filter(|until| *until > now)
         }
     };
-    store.done(Task::Settle, &wish, next).await
+    store.finish_task(Task::ApplyPlan, &wish, next).await
 }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Error, Proof, Store, TenantStore, classify,
-    items::{Item, KIND, number, number_of, text_of},
+    items::{Item, KIND, number, number_of, string_of},
     keys::{self, PK, SK},
 };
 use crate::clock::random;
@@ -17,7 +17,7 @@ use crate::clock::random;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Task {
     /// Apply a change of plan.
-    Settle,
+    ApplyPlan,
     /// Resume suspended runs.
     Resume,
     /// Report completed runs to Stripe.
@@ -25,11 +25,11 @@ pub enum Task {
 }
 
 impl Task {
-    const ALL: [Self; 3] = [Self::Settle, Self::Resume, Self::Meter];
+    const ALL: [Self; 3] = [Self::ApplyPlan, Self::Resume, Self::Meter];
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Settle => "SETTLE",
+            Self::ApplyPlan => "SETTLE",
             Self::Resume => "RESUME",
             Self::Meter => "METER",
         }
@@ -37,7 +37,7 @@ impl Task {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
+pub struct ScheduledTask {
     /// For the reconciler only.
     pub proof: Proof,
     pub tenant_id: TenantId,
@@ -46,28 +46,28 @@ pub struct Due {
 
 /// When a task is scheduled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct TaskSchedule {
     pub at: Timestamp,
-    mark: String,
+    revision: String,
 }
 
 const DUE_AT: &str = "due_at";
 
 /// Changes whenever the task is scheduled, so that scheduling it while it runs is not lost.
-const MARK: &str = "mark";
+const REVISION: &str = "revision";
 
-fn mark() -> AttributeValue {
+fn revision() -> AttributeValue {
     AttributeValue::S(hex::encode(random::<8>()))
 }
 
 pub(super) fn item(tenant: TenantId, task: Task, at: Timestamp) -> Item {
-    let mut item = keys::due(tenant, task).attributes();
+    let mut item = keys::scheduled_task(tenant, task).attributes();
     item.insert(KIND.to_owned(), AttributeValue::S("due".to_owned()));
     item.insert(DUE_AT.to_owned(), number(at.as_millisecond()));
-    item.insert(MARK.to_owned(), mark());
+    item.insert(REVISION.to_owned(), revision());
     item.insert(
         "active_hour".to_owned(),
-        AttributeValue::S(keys::due_hour(at)),
+        AttributeValue::S(keys::task_hour(at)),
     );
     item
 }
@@ -82,7 +82,7 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn set_due(&self, task: Task, at: Timestamp) -> Result<(), Error> {
+    pub async fn schedule_task(&self, task: Task, at: Timestamp) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
             let sooner = self
                 .store
@@ -105,11 +105,11 @@ impl TenantStore<'_> {
                 .client
                 .update_item()
                 .table_name(&self.store.table)
-                .set_key(Some(keys::due(self.tenant, task).attributes()))
-                .update_expression("SET #mark = :mark")
+                .set_key(Some(keys::scheduled_task(self.tenant, task).attributes()))
+                .update_expression("SET #revision = :revision")
                 .condition_expression("attribute_exists(PK)")
-                .expression_attribute_names("#mark", MARK)
-                .expression_attribute_values(":mark", mark())
+                .expression_attribute_names("#revision", REVISION)
+                .expression_attribute_values(":revision", revision())
                 .send()
                 .await
                 .map(|_| ())
@@ -127,13 +127,16 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn due(&self, task: Task) -> Result<Option<Wish>, Error> {
-        let found = self.store.item(&keys::due(self.tenant, task), true).await?;
+    pub async fn task_schedule(&self, task: Task) -> Result<Option<TaskSchedule>, Error> {
+        let found = self
+            .store
+            .item(&keys::scheduled_task(self.tenant, task), true)
+            .await?;
         Ok(found.and_then(|item| {
             let ms = i64::try_from(number_of(&item, DUE_AT)?).ok()?;
-            Some(Wish {
+            Some(TaskSchedule {
                 at: Timestamp::from_millisecond(ms).ok()?,
-                mark: text_of(&item, MARK)?.to_owned(),
+                revision: string_of(&item, REVISION)?.to_owned(),
             })
         }))
     }
@@ -143,15 +146,15 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn done(
+    pub async fn finish_task(
         &self,
         task: Task,
-        read: &Wish,
+        read: &TaskSchedule,
         next: Option<Timestamp>,
     ) -> Result<(), Error> {
         let table = &self.store.table;
-        let condition = "#mark = :read";
-        let seen = AttributeValue::S(read.mark.clone());
+        let condition = "#revision = :read";
+        let seen = AttributeValue::S(read.revision.clone());
         let result = match next {
             Some(next) => self
                 .store
@@ -160,7 +163,7 @@ impl TenantStore<'_> {
                 .table_name(table)
                 .set_item(Some(item(self.tenant, task, next)))
                 .condition_expression(condition)
-                .expression_attribute_names("#mark", MARK)
+                .expression_attribute_names("#revision", REVISION)
                 .expression_attribute_values(":read", seen)
                 .send()
                 .await
@@ -171,9 +174,9 @@ impl TenantStore<'_> {
                 .client
                 .delete_item()
                 .table_name(table)
-                .set_key(Some(keys::due(self.tenant, task).attributes()))
+                .set_key(Some(keys::scheduled_task(self.tenant, task).attributes()))
                 .condition_expression(condition)
-                .expression_attribute_names("#mark", MARK)
+                .expression_attribute_names("#revision", REVISION)
                 .expression_attribute_values(":read", seen)
                 .send()
                 .await
@@ -202,21 +205,21 @@ impl Store {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn all_due(&self, now: Timestamp) -> Result<Vec<Due>, Error> {
-        let found = of_hours(self, now).await?;
-        Ok(found.iter().filter_map(due_of).collect())
+    pub async fn scheduled_tasks(&self, now: Timestamp) -> Result<Vec<ScheduledTask>, Error> {
+        let found = items_of_hours(self, now).await?;
+        Ok(found.iter().filter_map(scheduled_task_of).collect())
     }
 }
 
 /// The keys of the items scheduled in the hours up to now.
-pub(super) async fn of_hours(store: &Store, now: Timestamp) -> Result<Vec<Item>, Error> {
+pub(super) async fn items_of_hours(store: &Store, now: Timestamp) -> Result<Vec<Item>, Error> {
     let minute = now.as_second().rem_euclid(3600) / 60;
     let hours = if minute < 2 {
         LONG_LOOK_BACK
     } else {
         LOOK_BACK
     };
-    let keys = (0..=hours).map(|hour| keys::due_hour(now - SignedDuration::from_hours(hour)));
+    let keys = (0..=hours).map(|hour| keys::task_hour(now - SignedDuration::from_hours(hour)));
     let found: Vec<Vec<Item>> = stream::iter(keys)
         .map(|hour| store.of_hour(hour))
         .buffered(AT_ONCE)
@@ -225,13 +228,13 @@ pub(super) async fn of_hours(store: &Store, now: Timestamp) -> Result<Vec<Item>,
     Ok(found.into_iter().flatten().collect())
 }
 
-fn due_of(item: &Item) -> Option<Due> {
-    let tenant_id = keys::tenant_of(text_of(item, PK)?)?;
-    let sk = text_of(item, SK)?;
+fn scheduled_task_of(item: &Item) -> Option<ScheduledTask> {
+    let tenant_id = keys::tenant_of(string_of(item, PK)?)?;
+    let sk = string_of(item, SK)?;
     let task = Task::ALL
         .into_iter()
-        .find(|task| keys::due(tenant_id, *task).sk == sk)?;
-    Some(Due {
+        .find(|task| keys::scheduled_task(tenant_id, *task).sk == sk)?;
+    Some(ScheduledTask {
         proof: Proof::new(tenant_id),
         tenant_id,
         task,

@@ -1,31 +1,31 @@
 //! Redacts credentials from responses, since a host can repeat what it was sent.
 
-use aias_domain::secret::{MIN_TEXT_BYTES, texts_of};
+use aias_domain::secret::{MIN_STRING_BYTES, sensitive_strings};
 use aias_engine::journal::{Body, Failure, HttpResponse};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 /// Replaces a credential in a response.
-const CONCEALED: &str = "[secret]";
+const REDACTED: &str = "[secret]";
 
 /// How often a JSON document may be nested as a string in another.
 const JSON_IN_JSON: usize = 3;
 
 /// Strings to redact from responses.
 #[derive(Default)]
-pub struct Concealed(Vec<String>);
+pub struct Redactions(Vec<String>);
 
-impl std::fmt::Debug for Concealed {
+impl std::fmt::Debug for Redactions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Concealed({})", self.0.len())
+        write!(f, "Redactions({})", self.0.len())
     }
 }
 
-impl Concealed {
+impl Redactions {
     /// Adds the value of a secret, in all encodings that a response may contain.
     pub fn add(&mut self, value: &Value) {
-        for text in texts_of(value) {
+        for text in sensitive_strings(value) {
             self.add_text(text);
             // In JSON, in JSON nested as a string in JSON, and once more nested.
             let mut spelled = text.to_owned();
@@ -51,7 +51,7 @@ impl Concealed {
     }
 
     fn add_text(&mut self, text: &str) {
-        if text.len() >= MIN_TEXT_BYTES && !self.0.iter().any(|known| known == text) {
+        if text.len() >= MIN_STRING_BYTES && !self.0.iter().any(|known| known == text) {
             self.0.push(text.to_owned());
             // Longest first, since one may be part of another.
             self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
@@ -59,19 +59,19 @@ impl Concealed {
     }
 
     /// Redacts a response.
-    pub(super) fn clean(&self, mut response: HttpResponse) -> HttpResponse {
+    pub(super) fn redact(&self, mut response: HttpResponse) -> HttpResponse {
         if self.0.is_empty() {
             return response;
         }
         for (name, value) in &mut response.headers {
-            self.clean_text(name);
-            self.clean_text(value);
+            self.redact_string(name);
+            self.redact_string(value);
         }
         match &mut response.body {
-            Body::Text(text) => self.clean_text(text),
+            Body::Text(text) => self.redact_string(text),
             Body::Base64(text) => {
                 let bytes = STANDARD.decode(text.as_bytes()).unwrap_or_default();
-                if let Some(cleaned) = self.cleaned_bytes(&bytes) {
+                if let Some(cleaned) = self.redacted_bytes(&bytes) {
                     *text = STANDARD.encode(cleaned);
                 }
             }
@@ -80,21 +80,21 @@ impl Concealed {
     }
 
     /// Redacts a failure, since a host name may contain a secret.
-    pub(super) fn clean_failure(&self, mut failure: Failure) -> Failure {
-        self.clean_text(&mut failure.detail);
+    pub(super) fn redact_failure(&self, mut failure: Failure) -> Failure {
+        self.redact_string(&mut failure.detail);
         failure
     }
 
-    fn clean_text(&self, text: &mut String) {
+    fn redact_string(&self, text: &mut String) {
         for credential in &self.0 {
             if text.contains(credential.as_str()) {
-                *text = text.replace(credential.as_str(), CONCEALED);
+                *text = text.replace(credential.as_str(), REDACTED);
             }
         }
     }
 
     /// Redacts bytes that are not UTF-8; none if there is nothing to redact.
-    fn cleaned_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn redacted_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut cleaned: Option<Vec<u8>> = None;
         for credential in &self.0 {
             let needle = credential.as_bytes();
@@ -105,7 +105,7 @@ impl Concealed {
             let (mut into, mut rest) = (Vec::with_capacity(from.len()), from);
             loop {
                 into.extend_from_slice(rest.get(..at).unwrap_or_default());
-                into.extend_from_slice(CONCEALED.as_bytes());
+                into.extend_from_slice(REDACTED.as_bytes());
                 rest = rest.get(at + needle.len()..).unwrap_or_default();
                 match find(rest, needle) {
                     Some(next) => at = next,
@@ -143,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_repeats_a_secret_is_kept_without_it() {
-        let mut concealed = Concealed::default();
-        concealed.add(&json!({"deep": [{"token": "s3cret/\"va lue"}], "short": "abc"}));
-        concealed.add_authorization("Basic dXNlcjpwYXNzd29yZA==");
+    fn repeated_secret_is_redacted() {
+        let mut redactions = Redactions::default();
+        redactions.add(&json!({"deep": [{"token": "s3cret/\"va lue"}], "short": "abc"}));
+        redactions.add_authorization("Basic dXNlcjpwYXNzd29yZA==");
         let text = "raw s3cret/\"va lue json s3cret/\\\"va lue twice s3cret/\\\\\\\"va lue form s3cret%2F%22va+lue \
             percent s3cret%2F%22va%20lue base64 czNjcmV0LyJ2YSBsdWU= basic dXNlcjpwYXNzd29yZA== abc";
-        let cleaned = concealed.clean(response(Body::Text(text.to_owned())));
+        let cleaned = redactions.redact(response(Body::Text(text.to_owned())));
         assert_eq!(cleaned.headers[0].1, "Bearer [secret]");
         let Body::Text(text) = cleaned.body else {
             panic!()
@@ -159,7 +159,7 @@ mod tests {
             "raw [secret] json [secret] twice [secret] form [secret] percent [secret] base64 [secret]= basic [secret] abc"
         );
         let bytes = [b"\xff\xfe s3cret/\"va lue, s3cret/\"va lue\xff".as_slice()].concat();
-        let cleaned = concealed.clean(response(Body::Base64(STANDARD.encode(bytes))));
+        let cleaned = redactions.redact(response(Body::Base64(STANDARD.encode(bytes))));
         let Body::Base64(text) = cleaned.body else {
             panic!()
         };

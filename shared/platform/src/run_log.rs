@@ -1,9 +1,9 @@
 //! Writes the log of a run.
 
 use aias_domain::{
-    event::text_of,
     log::{Entry, Level},
     run::RunError,
+    timestamp,
 };
 use aias_engine::{Event, Record};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 /// Collects log entries that are not written yet, and numbers them.
 #[derive(Debug)]
-pub struct Entries {
+pub struct RunLog {
     next: u32,
     /// Entries below this number were written by a previous delivery.
     written: u32,
@@ -24,7 +24,7 @@ pub struct Entries {
     began: Timestamp,
 }
 
-impl Entries {
+impl RunLog {
     /// The log of a run that was started at `began`; `base` is the number of its first entry.
     #[must_use]
     pub fn new(base: u32, written: u32, began: Timestamp, now: Timestamp) -> Self {
@@ -122,7 +122,7 @@ impl Entries {
 /// A log entry in the API.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LogEntry)]
-pub struct EntryView {
+pub struct LogEntryView {
     /// Numbered from 0 without gaps.
     seq: u32,
     #[schema(format = DateTime)]
@@ -147,11 +147,11 @@ pub struct EntryView {
     error: Option<RunError>,
 }
 
-impl From<Entry> for EntryView {
+impl From<Entry> for LogEntryView {
     fn from(entry: Entry) -> Self {
         Self {
             seq: entry.seq,
-            time: text_of(entry.time),
+            time: timestamp::format(entry.time),
             level: entry.level,
             task: entry.task,
             event: entry.event,

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 
 use super::{
     Error, TenantStore,
-    items::{Item, KIND, RangeQuery, VERSION, number, number_of, text_of},
+    items::{Item, KIND, RangeQuery, VERSION, number, number_of, string_of},
     keys::{self, SK},
-    transaction::{Count, Refused},
+    transaction::{Count, TransactionError},
 };
 
 /// How many objects were disabled and enabled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fitted {
+pub struct ChangedObjects {
     pub disabled: usize,
     pub enabled: usize,
 }
@@ -34,50 +34,55 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable, or an object keeps changing.
-    pub async fn fit(&self, limits: &Limits) -> Result<Fitted, Error> {
-        let mut fitted = Fitted::default();
+    pub async fn enforce_plan(&self, limits: &Limits) -> Result<ChangedObjects, Error> {
+        let mut changed = ChangedObjects::default();
         for count in [
             Count::Workflows,
             Count::Endpoints,
             Count::Members,
             Count::ApiKeys,
         ] {
-            self.fit_one(count, count.limit(limits), &mut fitted)
+            self.enforce_limit(count, count.limit(limits), &mut changed)
                 .await?;
         }
-        Ok(fitted)
+        Ok(changed)
     }
 
-    async fn fit_one(&self, count: Count, limit: u64, fitted: &mut Fitted) -> Result<(), Error> {
+    async fn enforce_limit(
+        &self,
+        count: Count,
+        limit: u64,
+        changed: &mut ChangedObjects,
+    ) -> Result<(), Error> {
         let used = self.counts().await?.of(count);
-        let mut things = self.things(count).await?;
-        things.sort_by_key(created_at);
+        let mut objects = self.objects(count).await?;
+        objects.sort_by_key(created_at);
         if used > limit {
             // The sort is stable: newest first, and disabled objects before enabled ones.
-            things.reverse();
-            things.sort_by_key(is_wanted);
+            objects.reverse();
+            objects.sort_by_key(is_wanted);
             let mut over = used - limit;
-            for thing in things.iter().filter(|t| !is_disabled(t) && !is_owner(t)) {
+            for object in objects.iter().filter(|t| !is_disabled(t) && !is_owner(t)) {
                 if over == 0 {
                     break;
                 }
-                if self.switch(count, thing, None).await? {
-                    fitted.disabled += 1;
+                if self.toggle(count, object, None).await? {
+                    changed.disabled += 1;
                     over -= 1;
                 }
             }
             return Ok(());
         }
-        for thing in things.iter().filter(|thing| is_disabled(thing)) {
-            if !self.switch(count, thing, Some(limit)).await? {
+        for object in objects.iter().filter(|object| is_disabled(object)) {
+            if !self.toggle(count, object, Some(limit)).await? {
                 break;
             }
-            fitted.enabled += 1;
+            changed.enabled += 1;
         }
         Ok(())
     }
 
-    async fn things(&self, count: Count) -> Result<Vec<Item>, Error> {
+    async fn objects(&self, count: Count) -> Result<Vec<Item>, Error> {
         let (range, kind) = match count {
             Count::Workflows => (keys::workflows(self.tenant), "workflow"),
             Count::Endpoints => (keys::endpoints(self.tenant), "endpoint"),
@@ -85,9 +90,9 @@ impl TenantStore<'_> {
             Count::ApiKeys => (keys::api_keys(self.tenant), "api_key"),
             Count::Secrets => (keys::secrets(self.tenant), "secret"),
         };
-        let mut things: Vec<Item> = Vec::new();
+        let mut objects: Vec<Item> = Vec::new();
         for _ in 0..MAX_PAGES {
-            let last = things.last().and_then(|item| text_of(item, SK));
+            let last = objects.last().and_then(|item| string_of(item, SK));
             let after = last.and_then(|sk| sk.strip_prefix(range.prefix.as_str()));
             let query = RangeQuery {
                 after,
@@ -100,19 +105,19 @@ impl TenantStore<'_> {
             };
             let page = self.store.range(&range, query).await?;
             if page.is_empty() {
-                return Ok(things);
+                return Ok(objects);
             }
-            things.extend(page);
+            objects.extend(page);
         }
-        Ok(things)
+        Ok(objects)
     }
 
     /// Enables an object if `limit` allows it, or disables it. Returns whether it changed.
-    async fn switch(&self, count: Count, thing: &Item, limit: Option<u64>) -> Result<bool, Error> {
+    async fn toggle(&self, count: Count, object: &Item, limit: Option<u64>) -> Result<bool, Error> {
         let home = keys::everything(self.tenant);
         let tenant = keys::tenant(self.tenant);
-        let sk = text_of(thing, SK).unwrap_or_default();
-        let version = number_of(thing, VERSION).unwrap_or_default();
+        let sk = string_of(object, SK).unwrap_or_default();
+        let version = number_of(object, VERSION).unwrap_or_default();
         let update = match limit {
             None => "SET disabled_by_plan = :flag, #version = :next",
             Some(_) => "SET #version = :next REMOVE disabled_by_plan",
@@ -129,7 +134,7 @@ impl TenantStore<'_> {
         let mut transaction =
             self.transaction()?
                 .update(&home.key(sk), update, "#version = :read", values);
-        if let Some(hash) = text_of(thing, "token_hash") {
+        if let Some(hash) = string_of(object, "token_hash") {
             let token = keys::token(self.tenant, hash);
             transaction = match limit {
                 None => transaction.update(
@@ -148,14 +153,18 @@ impl TenantStore<'_> {
         match transaction.commit().await {
             Ok(()) => Ok(true),
             // A concurrent change of the object already respected the plan.
-            Err(Refused::Conflict | Refused::Limit { .. } | Refused::NoTenant) => Ok(false),
+            Err(
+                TransactionError::Conflict
+                | TransactionError::Limit { .. }
+                | TransactionError::NoTenant,
+            ) => Ok(false),
             Err(refused) => Err(refused.into_error()),
         }
     }
 }
 
 fn created_at(item: &Item) -> Timestamp {
-    text_of(item, "created_at")
+    string_of(item, "created_at")
         .and_then(|text| text.parse().ok())
         .unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -174,5 +183,5 @@ fn is_wanted(item: &Item) -> bool {
 }
 
 fn is_owner(item: &Item) -> bool {
-    text_of(item, "role") == Some("owner")
+    string_of(item, "role") == Some("owner")
 }
