@@ -1,4 +1,4 @@
-# Everything that a person does here. Tools are installed into .local, each in one version.
+# All commands of this repository. Tools are installed into .local, each in a fixed version.
 
 # `make run` builds the functions while it installs the local AWS.
 MAKEFLAGS += --jobs=2
@@ -9,7 +9,7 @@ TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run functions test watch check openapi bench zips clean
+.PHONY: run functions test unit watch check docs openapi bench zips clean
 
 run: functions $(VENV)/run.stamp
 	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) run
@@ -17,8 +17,13 @@ run: functions $(VENV)/run.stamp
 functions:
 	@$(PYTHON) infra/local/build.py
 
+# `make test ARGS='-E "test(crash)"'` passes arguments to cargo-nextest.
 test: $(VENV)/run.stamp $(VENV)/test.stamp
-	@$(LOCAL) test
+	@$(LOCAL) test $(ARGS)
+
+# The tests that need no deployed stack; the others count as skipped.
+unit: $(VENV)/run.stamp
+	@$(LOCAL) unit $(ARGS)
 
 watch: $(VENV)/run.stamp $(TOOLS)/stamp
 	@PORT=$(PORT) $(LOCAL) watch
@@ -32,17 +37,20 @@ check: $(VENV)/run.stamp $(TOOLS)/stamp
 	$(TOOLS)/bin/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(TOOLS)/bin/sam validate --lint --template template.yaml
 
-# docs/openapi.json, from the handlers. A test fails when it is stale.
+# docs/openapi.json and docs/errors.md, from the code. Tests fail when they are stale.
+docs: openapi
+	"$${CARGO_TARGET_DIR:-target}/debug/errors" > docs/errors.md
+
 openapi:
 	cargo build --quiet --workspace --bins
 	"$${CARGO_TARGET_DIR:-target}/debug/openapi" > docs/openapi.json.new
 	mv docs/openapi.json.new docs/openapi.json
 
-# Figures, never tests: docs/benchmarks.md, docs/scale.md and their plots are made anew.
+# Measures docs/benchmarks.md, docs/scale.md and their plots.
 bench: $(VENV)/run.stamp
 	@$(LOCAL) bench
 
-# The functions as they are deployed, into target/lambda; `make bench` tells how large they are.
+# Builds the functions for Lambda into target/lambda; `make bench` records their sizes.
 zips: $(TOOLS)/stamp
 	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" cargo lambda build --release --arm64
 
@@ -63,7 +71,7 @@ $(VENV)/test.stamp: infra/local/requirements-test.txt | $(VENV)/run.stamp
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r $< || { echo "failed: pip could not install $<; see its message above"; exit 1; }
 	@touch $@
 
-# Apart from the local AWS: the two want different versions of the same libraries.
+# In a separate environment: the local AWS needs other versions of the same libraries.
 $(TOOLS)/stamp: infra/local/requirements-tools.txt
 	@echo "  installing cargo-lambda, the SAM CLI and cfn-lint into $(TOOLS)"
 	@$(PYTHON) -m venv $(TOOLS) || { echo "failed: $(PYTHON) cannot make a virtual environment; install its venv module"; exit 1; }

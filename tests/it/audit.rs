@@ -19,7 +19,7 @@ fn actions(log: &Value) -> Vec<String> {
 
 #[test]
 fn every_change_is_in_audit_log() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let tenant = format!("/api/tenants/{}", client.tenant);
     let own = client.with(client.key("admin"));
     let workflow = own.workflow(&json!([{"a": {"set": {"x": 1}}}]));
@@ -140,9 +140,7 @@ fn every_change_is_in_audit_log() {
 
 #[tokio::test]
 async fn plan_change_is_in_audit_log() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     bench.enterprise(&json!({"runs_per_month": 5})).await;
     bench
         .clock

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn invalid_tokens_are_refused() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let stack = client.stack;
     let good = |claims| token(stack, &claims);
     let call = |credential: &str| {
@@ -70,7 +70,7 @@ fn invalid_tokens_are_refused() {
 
 #[test]
 fn members_and_keys_are_managed() {
-    let Some(owner) = Client::new() else { return };
+    let owner = Client::new();
     let tenant = &owner.tenant;
     let person = |sub: &str| owner.with(token(owner.stack, &json!({"sub": sub})));
     let alice = person(&format!("alice-{tenant}"));
@@ -184,7 +184,7 @@ fn members_and_keys_are_managed() {
 
 #[test]
 fn deleted_tenant_refuses_everybody() {
-    let Some(owner) = Client::new() else { return };
+    let owner = Client::new();
     let path = format!("/api/tenants/{}", owner.tenant);
     let workflow = owner.workflow(&json!([{"a": {"set": {"x": 1}}}]));
     let url = owner.endpoint(&workflow, &json!({"scheme": "none"}))["url"]
@@ -221,7 +221,7 @@ fn forged(header: &Value, claims: &Value, key: Option<&[u8]>) -> String {
 
 #[test]
 fn public_key_as_hmac_secret_is_refused() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let stack = client.stack;
     let url = format!("{}/jwks.json", stack.issuer());
     let jwks = send("GET", &url, &[], b"").expect(200).json();
@@ -270,9 +270,7 @@ fn public_key_as_hmac_secret_is_refused() {
 #[tokio::test]
 async fn misbehaving_issuer_is_refused() {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let url = issuer::start().await;
     let shared = &URL_SAFE_NO_PAD.decode(issuer::SYMMETRIC_KEY).unwrap();
     let mut waiting = Vec::new();
@@ -320,9 +318,7 @@ fn get(token: &str, source_ip: &str) -> String {
 
 #[tokio::test]
 async fn failed_attempts_per_address_are_limited() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let tenants = Gateway::new(service(bench.routes(bench.api_of(None), "tenants")));
     let good = format!("aias_{}_{}", &TENANT[4..], "B".repeat(43));
     let bad = format!("aias_{}_{}", &TENANT[4..], "C".repeat(43));

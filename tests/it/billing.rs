@@ -72,9 +72,7 @@ async fn told(bench: &Bench, event: &Value) -> Value {
 
 #[tokio::test]
 async fn subscription_events_in_order() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let start = bench.now().as_second();
     let life = life("cus_1", start);
     let mut seen = Vec::new();
@@ -116,9 +114,7 @@ async fn subscription_events_in_any_order_and_twice() {
     // `domain::subscription` tests the rules with a thousand orders; this tests fewer with the
     // table.
     const ORDERS: usize = 100;
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     // Without the cancellation, so that the final state has a plan.
     let start = bench.now().as_second() - 90 * DAY;
     let mut ends: BTreeMap<String, usize> = BTreeMap::new();
@@ -163,9 +159,7 @@ async fn subscription_events_in_any_order_and_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_duplicate_event_is_applied_once() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let own = subscription(
         "sub_1",
         "cus_1",
@@ -199,9 +193,7 @@ async fn concurrent_duplicate_event_is_applied_once() {
 async fn crash_at_any_call_is_completed_by_redelivery() {
     for side in [Side::Before, Side::After] {
         for number in 0.. {
-            let Some(bench) = Bench::new().await else {
-                return;
-            };
+            let bench = Bench::new().await;
             let what = format!("{side:?} call {number}");
             let now = bench.now().as_second();
             let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
@@ -228,9 +220,7 @@ async fn crash_at_any_call_is_completed_by_redelivery() {
 
 #[tokio::test]
 async fn reconciler_applies_plan_after_crash() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     for _ in 0..3 {
         let made = json!({"definition": aias_tests::bench::ten_steps()});
         bench
@@ -251,9 +241,7 @@ async fn reconciler_applies_plan_after_crash() {
 
 #[tokio::test]
 async fn forged_stripe_event_is_refused() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let now = bench.now().as_second();
     let body = event("evt_1", "customer.deleted", now, &json!({"id": "cus_1"})).to_string();
     let post = async |signature: String, body: &str, method: &str| {
@@ -299,9 +287,7 @@ async fn forged_stripe_event_is_refused() {
 
 #[tokio::test]
 async fn ambiguous_event_queries_stripe() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let now = bench.now().as_second();
     let own = |status, price| subscription("sub_1", "cus_1", status, price, now, Some(TENANT));
     let first = event(
@@ -364,9 +350,7 @@ async fn enabled(bench: &Bench) -> usize {
 
 #[tokio::test]
 async fn plan_ends_after_grace_period() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     for _ in 0..21 {
         let made = json!({"definition": aias_tests::bench::ten_steps()});
         bench
@@ -417,9 +401,7 @@ async fn plan_ends_after_grace_period() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_checkouts_create_one_customer() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let wish = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
     let answers =
         join_all((0..20).map(|_| bench.ask("billing", "POST", "/api/billing/checkout", &wish)))
@@ -448,9 +430,7 @@ async fn concurrent_checkouts_create_one_customer() {
 #[tokio::test]
 async fn crash_during_checkout_keeps_customer() {
     for number in 0.. {
-        let Some(bench) = Bench::new().await else {
-            return;
-        };
+        let bench = Bench::new().await;
         let wish = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
         bench.wire.break_at(number, Side::After);
         let first = bench
@@ -472,9 +452,7 @@ async fn crash_during_checkout_keeps_customer() {
 
 #[tokio::test]
 async fn invalid_checkout_is_refused() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let checkout = |plan: &str, url: &str| json!({"plan": plan, "success_url": url, "cancel_url": "https://a.example"});
     let code = async |checkout: Value| {
         let answer = bench
@@ -556,9 +534,7 @@ async fn execute(bench: &Bench) {
 #[tokio::test]
 async fn completed_runs_are_metered_exactly_once() {
     const HOUR: Duration = Duration::from_secs(3_600);
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
     told(

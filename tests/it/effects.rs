@@ -9,11 +9,11 @@ use aias_tests::bench::{Bench, failed_of, json_of};
 use serde_json::{Value, json};
 
 /// A bench, test servers, and their URL.
-async fn furnished() -> Option<(Bench, Hosts, String)> {
-    let bench = Bench::new().await?;
+async fn furnished() -> (Bench, Hosts, String) {
+    let bench = Bench::new().await;
     let hosts = Hosts::default();
     let url = hosts.start().await;
-    Some((bench, hosts, url))
+    (bench, hosts, url)
 }
 
 fn get(url: &str) -> Value {
@@ -105,9 +105,7 @@ async fn executor_crash_with_effects_is_completed() {
     let mut broken = 0;
     for side in [Side::Before, Side::After] {
         for number in 0.. {
-            let Some((bench, hosts, url)) = furnished().await else {
-                return;
-            };
+            let (bench, hosts, url) = furnished().await;
             let what = format!("{side:?} call {number}");
             let workflow = define(&bench, "calls", three_calls(&url)).await;
             let id = execute(&bench, &workflow, json!({"n": 1})).await;
@@ -165,9 +163,7 @@ async fn executor_crash_with_effects_is_completed() {
 
 #[tokio::test]
 async fn duplicate_message_calls_once() {
-    let Some((bench, hosts, url)) = furnished().await else {
-        return;
-    };
+    let (bench, hosts, url) = furnished().await;
     let workflow = define(&bench, "calls", three_calls(&url)).await;
     let id = execute(&bench, &workflow, json!({"n": 1})).await;
     let messages = bench.messages().await;
@@ -188,9 +184,7 @@ async fn duplicate_message_calls_once() {
 
 #[tokio::test]
 async fn retry_does_not_repeat_successful_calls() {
-    let Some((bench, hosts, url)) = furnished().await else {
-        return;
-    };
+    let (bench, hosts, url) = furnished().await;
     let tasks = json!([
         {"a": get(&format!("{url}/echo/once"))},
         {"b": get(&format!("{url}/flaky/2/b"))},
@@ -221,9 +215,7 @@ async fn retry_does_not_repeat_successful_calls() {
 
 #[tokio::test]
 async fn short_wait_uses_message_long_wait_uses_reconciler() {
-    let Some((bench, _, url)) = furnished().await else {
-        return;
-    };
+    let (bench, _, url) = furnished().await;
     let tasks = json!([
         {"a": {"wait": {"seconds": 3}}},
         {"b": get(&format!("{url}/echo"))},
@@ -285,9 +277,7 @@ async fn short_wait_uses_message_long_wait_uses_reconciler() {
 async fn crash_while_leaving_waiting_run_is_recovered() {
     for side in [Side::Before, Side::After] {
         for number in 0.. {
-            let Some((bench, _, _)) = furnished().await else {
-                return;
-            };
+            let (bench, _, _) = furnished().await;
             let what = format!("{side:?} call {number}");
             let tasks = json!([{"a": {"wait": {"hours": 1}}}, {"b": {"set": {"done": true}}}]);
             let workflow = define(&bench, "waits", tasks).await;
@@ -321,9 +311,7 @@ async fn crash_while_leaving_waiting_run_is_recovered() {
 
 #[tokio::test]
 async fn run_is_passed_on_over_many_invocations() {
-    let Some((bench, hosts, url)) = furnished().await else {
-        return;
-    };
+    let (bench, hosts, url) = furnished().await;
     let tasks = json!([
         {"l": {"for": {"in": "[range(12)]"}, "do": [{"a": get(&format!("{url}/slow/100"))}]}},
         {"b": {"set": {"done": true}}},
@@ -364,9 +352,7 @@ async fn run_is_passed_on_over_many_invocations() {
 
 #[tokio::test]
 async fn cancelled_run_stops() {
-    let Some((bench, hosts, url)) = furnished().await else {
-        return;
-    };
+    let (bench, hosts, url) = furnished().await;
     let tasks = json!([
         {"a": get(&format!("{url}/slow/1500"))},
         {"b": get(&format!("{url}/echo"))},
@@ -410,9 +396,7 @@ async fn cancelled_run_stops() {
 
 #[tokio::test]
 async fn timeout_fires_without_executor() {
-    let Some((bench, _, _)) = furnished().await else {
-        return;
-    };
+    let (bench, _, _) = furnished().await;
     let tasks = json!([
         {"a": {
             "try": [{"b": {"wait": {"days": 2}, "timeout": {"after": {"days": 1}}}}],
@@ -432,9 +416,7 @@ async fn timeout_fires_without_executor() {
 
 #[tokio::test]
 async fn wait_starts_with_run_not_acceptance() {
-    let Some((bench, _, _)) = furnished().await else {
-        return;
-    };
+    let (bench, _, _) = furnished().await;
     let tasks = json!([{"a": {"wait": {"hours": 1}, "timeout": {"after": {"hours": 2}}}}, {"b": {"set": {"done": true}}}]);
     let workflow = define(&bench, "late", tasks).await;
     let id = execute(&bench, &workflow, json!({})).await;
@@ -464,9 +446,7 @@ async fn wait_starts_with_run_not_acceptance() {
 
 #[tokio::test]
 async fn child_run_is_linked_to_parent() {
-    let Some((bench, _, url)) = furnished().await else {
-        return;
-    };
+    let (bench, _, url) = furnished().await;
     let child = json!([{"w": {"wait": {"minutes": 20}}}, {"a": get(&format!("{url}/echo"))}, {"b": {"set": {"twice": "${ $workflow.input.n * 2 }"}}}]);
     define(&bench, "child", child).await;
     let bad = json!([{"a": {"raise": {"error": {"type": "https://e.example/no", "status": 418, "title": "No"}}}}]);
@@ -525,9 +505,7 @@ async fn child_run_is_linked_to_parent() {
 
 #[tokio::test]
 async fn inline_output_reaches_parent() {
-    let Some((bench, ..)) = furnished().await else {
-        return;
-    };
+    let (bench, ..) = furnished().await;
     let child = json!([{"a": {"set": {"twice": "${ $workflow.input.n * 2 }"}}}]);
     define(&bench, "child", child).await;
     let tasks = json!([{"a": {"run": {"workflow": {"namespace": "test", "name": "child", "version": "latest", "input": {"n": "${ .n }"}}}}}]);
@@ -542,9 +520,7 @@ async fn inline_output_reaches_parent() {
 
 #[tokio::test]
 async fn recursive_workflow_ends_at_depth_limit() {
-    let Some((bench, _, _)) = furnished().await else {
-        return;
-    };
+    let (bench, _, _) = furnished().await;
     let tasks = json!([{"a": {"run": {"workflow": {"namespace": "test", "name": "self", "version": "latest"}}}}]);
     let workflow = define(&bench, "self", tasks).await;
     let id = execute(&bench, &workflow, json!({})).await;
@@ -559,9 +535,7 @@ async fn recursive_workflow_ends_at_depth_limit() {
 async fn crash_while_starting_child_creates_one_child() {
     for side in [Side::Before, Side::After] {
         for number in 0.. {
-            let Some((bench, _, _)) = furnished().await else {
-                return;
-            };
+            let (bench, _, _) = furnished().await;
             let what = format!("{side:?} call {number}");
             define(&bench, "child", json!([{"a": {"set": {"x": 1}}}])).await;
             let tasks = json!([{"a": {"run": {"workflow": {"namespace": "test", "name": "child", "version": "latest"}}}}]);
@@ -589,9 +563,7 @@ async fn crash_while_starting_child_creates_one_child() {
 
 #[tokio::test]
 async fn dry_run_has_no_side_effects() {
-    let Some((bench, hosts, url)) = furnished().await else {
-        return;
-    };
+    let (bench, hosts, url) = furnished().await;
     let tasks = json!([
         {"a": get(&format!("{url}/echo"))},
         {"w": {"wait": {"days": 9}}},
@@ -636,9 +608,7 @@ async fn dry_run_has_no_side_effects() {
 
 #[tokio::test]
 async fn modified_journal_is_detected() {
-    let Some((bench, _, url)) = furnished().await else {
-        return;
-    };
+    let (bench, _, url) = furnished().await;
     let workflow = define(&bench, "calls", three_calls(&url)).await;
     let id = execute(&bench, &workflow, json!({"n": 1})).await;
     settle(&bench).await;

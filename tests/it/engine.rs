@@ -19,7 +19,7 @@ fn output(client: &Client, run: &Value) -> Value {
 
 #[test]
 fn run_with_effects_is_verifiable() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let (hosts, url) = hosts::start();
     let tasks = json!([
         {"order": {
@@ -77,7 +77,7 @@ fn run_with_effects_is_verifiable() {
 
 #[test]
 fn parent_continues_after_child() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let child = json!([{"w": {"wait": {"seconds": 3}}}, {"a": {"set": {"n": "${ $workflow.input.n + 1 }"}}}]);
     let _ = client.workflow(&child);
     let head = client.get("/api/workflows").expect(200).json()["data"][0].clone();
@@ -103,7 +103,7 @@ fn parent_continues_after_child() {
 
 #[test]
 fn non_public_address_is_refused_and_run_can_be_retried() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let (hosts, url) = hosts::start();
     let tasks = json!([
         {"a": {"call": "http", "with": {"method": "get", "endpoint": format!("{url}/echo/first")}}},
@@ -126,7 +126,7 @@ fn non_public_address_is_refused_and_run_can_be_retried() {
 
 #[test]
 fn dry_run_uses_supplied_responses() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let tasks = json!([{"a": {"call": "http", "with": {"method": "get", "endpoint": "https://api.example/{id}"}, "output": {"as": ".name"}}}]);
     let workflow = client.workflow(&tasks);
     let path = format!("/api/workflows/{workflow}/test");

@@ -79,9 +79,7 @@ fn every_event_file_is_used() {
 
 #[tokio::test]
 async fn events_get_expected_status() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     for (function, case, event, status) in HTTP {
         let answer = bench.answer(function, event).await;
         assert_eq!(
@@ -108,9 +106,7 @@ async fn events_get_expected_status() {
 
 #[tokio::test]
 async fn messages_are_executed_or_redelivered() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let deadline = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
     let unreadable =
         serde_json::from_str(include_str!("../../events/executor/unreadable.json")).unwrap();
@@ -153,9 +149,7 @@ async fn messages_are_executed_or_redelivered() {
 
 #[tokio::test]
 async fn operator_event_with_unknown_member_is_refused() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let event: Value =
         serde_json::from_str(include_str!("../../events/reconciler/enterprise.json")).unwrap();
     bench.invoke_reconciler(&event).await.unwrap();

@@ -13,6 +13,7 @@ mod conformance;
 mod crash;
 mod effects;
 mod engine;
+mod errors;
 mod events;
 mod figures;
 mod fuzz;

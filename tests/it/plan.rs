@@ -126,9 +126,7 @@ fn admitted(all: &[Result<Admission, aias_platform::store::Error>]) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn counted_limits_are_exact_under_concurrency() {
     const LEFT: u64 = 7;
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let store = bench.store();
     let own = bench.tenant(&store);
     let now = bench.now();
@@ -285,9 +283,7 @@ async fn on(bench: &Bench, function: &str, path: &str) -> Vec<(String, bool)> {
 
 #[tokio::test]
 async fn objects_beyond_plan_are_disabled_and_reenabled() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let members = format!("/api/tenants/{TENANT}/members");
     let keys = format!("/api/tenants/{TENANT}/api-keys");
     for n in 0..3 {
@@ -413,9 +409,7 @@ async fn objects_beyond_plan_are_disabled_and_reenabled() {
 
 #[tokio::test]
 async fn objects_disabled_by_plan_are_refused() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     bench.clock.advance(Duration::from_secs(1));
     let made = json!({"name": "E", "workflow_id": WORKFLOW});
     let made = bench
@@ -460,9 +454,7 @@ async fn objects_disabled_by_plan_are_refused() {
 
 #[tokio::test]
 async fn rate_limit_headers_report_remaining_quota() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     bench
         .enterprise(&json!({"runs_per_month": 50, "events_per_second": 1}))
         .await;
@@ -517,9 +509,7 @@ async fn rate_limit_headers_report_remaining_quota() {
 
 #[tokio::test]
 async fn event_of_sharded_tenant_costs_the_same() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     bench.enterprise(&json!({})).await;
     let app = bench.ingest();
     bench.post(&app, "evt_0", "{}").await;
@@ -547,9 +537,7 @@ fn steps(n: usize, output: &str) -> Value {
 
 #[tokio::test]
 async fn executor_enforces_plan_limits() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let limits = json!({"steps_per_run": 5, "artifact_bytes": 100, "retention_days": 3});
     bench.enterprise(&limits).await;
     let text = |n: usize| format!(r#"${{ "x" * {n} }}"#);
@@ -593,9 +581,7 @@ async fn executor_enforces_plan_limits() {
 
 #[tokio::test]
 async fn long_run_waits_for_capacity() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     bench.enterprise(&json!({"concurrent_runs": 1})).await;
     let slow = json!({
         "document": {"dsl": "1.0.3", "namespace": "test", "name": "slow", "version": "1.0.0"},

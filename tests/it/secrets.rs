@@ -69,7 +69,7 @@ fn put(client: &Client, name: &str, value: &Value, status: u16) -> Value {
 
 #[test]
 fn secret_value_reaches_only_its_host() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let (hosts, url) = hosts::start();
     // Random per run, since the logs of the stack are searched for it. `"` and `/` have several
     // encodings.
@@ -157,7 +157,7 @@ fn basic(password: &str) -> String {
 
 #[test]
 fn admins_manage_secrets() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let made = put(&client, "a.b-c", &json!("first value"), 201);
     let changed = put(&client, "a.b-c", &json!({"token": "second"}), 200);
     assert_eq!(made["created_at"], changed["created_at"]);
@@ -205,7 +205,7 @@ fn admins_manage_secrets() {
 
 #[test]
 fn secrets_are_allowed_only_in_input_from() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let refused = |definition: &Value| {
         let body = json!({ "definition": definition });
         client.post("/api/workflows", &body).expect(422).json()
@@ -242,9 +242,7 @@ async fn ended(bench: &Bench, executor: &executor::App, workflow: &str) -> aias_
 
 #[tokio::test]
 async fn missing_or_invalid_secret_faults_call() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let url = Hosts::default().start().await;
     let endpoint =
         json!({"uri": format!("{url}/mirror"), "authentication": {"basic": {"use": "canary"}}});
@@ -291,9 +289,7 @@ async fn missing_or_invalid_secret_faults_call() {
 
 #[tokio::test]
 async fn guessed_placeholder_is_not_replaced() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let hosts = Hosts::default();
     let url = hosts.start().await;
     let body = json!({"value": "the-value-itself"});
@@ -321,9 +317,7 @@ async fn guessed_placeholder_is_not_replaced() {
 
 #[tokio::test]
 async fn keyring_rotation_keeps_secrets_readable() {
-    let Some(bench) = Bench::new().await else {
-        return;
-    };
+    let bench = Bench::new().await;
     let hosts = Hosts::default();
     let url = hosts.start().await;
     let endpoint =
@@ -364,9 +358,7 @@ async fn keyring_rotation_keeps_secrets_readable() {
 #[tokio::test]
 async fn secret_nonce_survives_executor_crash() {
     for number in 0.. {
-        let Some(bench) = Bench::new().await else {
-            return;
-        };
+        let bench = Bench::new().await;
         let hosts = Hosts::default();
         let url = hosts.start().await;
         let body = json!({"value": "the-value-itself"});

@@ -45,7 +45,7 @@ print(int(now.timestamp()), standardwebhooks.Webhook(secret).sign(message, now, 
 
 #[test]
 fn official_stripe_package_signatures_verify() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let (url, endpoint) = endpoint(
         &client,
         &json!({"scheme": "stripe", "secret": "whsec_test_secret"}),
@@ -91,7 +91,7 @@ fn official_stripe_package_signatures_verify() {
 
 #[test]
 fn official_standardwebhooks_signatures_verify_during_rotation() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let (url, endpoint) = endpoint(&client, &json!({"scheme": "standard-webhooks"}));
     let first = endpoint["verification"]["secret"]
         .as_str()
@@ -134,7 +134,7 @@ fn recorded_github_and_stripe_bodies_verify() {
         eprintln!("skipped: {} does not exist", samples.display());
         return;
     }
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let (github, _) = endpoint(&client, &json!({"scheme": "github", "secret": "hush"}));
     let (stripe, _) = endpoint(&client, &json!({"scheme": "stripe", "secret": "hush"}));
     let mut sent = 0;
@@ -183,7 +183,7 @@ fn recorded_github_and_stripe_bodies_verify() {
 
 #[test]
 fn hmac_endpoint_uses_its_options() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let (url, endpoint) = endpoint(
         &client,
         &json!({"scheme": "hmac", "header": "X-WC-Webhook-Signature", "encoding": "base64", "event_id_header": "X-WC-Webhook-Delivery-ID"}),
@@ -204,7 +204,7 @@ fn hmac_endpoint_uses_its_options() {
 
 #[test]
 fn slack_and_meta_handshakes_succeed() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let (slack, _) = endpoint(&client, &json!({"scheme": "slack", "secret": "hush"}));
     let body = br#"{"type":"url_verification","challenge":"c-42","token":"t"}"#;
     let stamp = jiff::Timestamp::try_from(std::time::SystemTime::now())
@@ -250,7 +250,7 @@ fn slack_and_meta_handshakes_succeed() {
 
 #[test]
 fn invalid_verification_is_refused() {
-    let Some(client) = Client::new() else { return };
+    let client = Client::new();
     let workflow = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
     for (verification, pointer) in [
         (json!({"scheme": "morse"}), "/verification/scheme"),

@@ -83,7 +83,7 @@ pub(crate) async fn execute<'a>(
         Ok(message) => message,
         Err(error) => {
             // It moves to the dead-letter queue, where an operator can inspect it.
-            tracing::error!(message_id, error = %error, "a message cannot be read");
+            tracing::error!(event = "message_malformed", message_id, error = %error);
             return Disposition::Redeliver;
         }
     };
@@ -107,12 +107,12 @@ pub(crate) async fn execute<'a>(
                 MessageOutcome::Suspended => "suspended",
                 MessageOutcome::AtCapacity => "at capacity",
             };
-            tracing::info!(message_id, %tenant_id, %run_id, received, outcome, duration_ms, "the message was handled");
+            tracing::info!(event = "message_handled", message_id, %tenant_id, %run_id, received, outcome, duration_ms);
             Disposition::Delete
         }
         Err(error) => {
             let error = ErrorChain(&error).to_string();
-            tracing::error!(message_id, %tenant_id, %run_id, received, error, duration_ms, "the message comes again");
+            tracing::error!(event = "message_retry", message_id, %tenant_id, %run_id, received, error, duration_ms);
             Disposition::Redeliver
         }
     }

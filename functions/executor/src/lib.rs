@@ -135,7 +135,7 @@ impl App {
     /// Starts a sandbox process before the first run needs it.
     pub async fn warm(&self) {
         if let Err(error) = self.sandbox.warm(COMPUTING).await {
-            tracing::error!(%error, "the engine cannot be started");
+            tracing::error!(event = "engine_start_failed", %error);
         }
     }
 }

@@ -18,18 +18,18 @@ pub(crate) async fn fault_run(app: &App, record: SqsMessage) -> Disposition {
     let message = match RunMessage::read(record.body.as_deref().unwrap_or_default()) {
         Ok(message) => message,
         Err(error) => {
-            tracing::error!(message_id, error = %error, "a dead message cannot be read, and stays");
+            tracing::error!(event = "dead_letter_malformed", message_id, error = %error);
             return Disposition::Redeliver;
         }
     };
     let (tenant_id, run_id) = (message.tenant_id, message.run_id);
     match Box::pin(fault(app, &message)).await {
         Ok(outcome) => {
-            tracing::warn!(message_id, %tenant_id, %run_id, outcome, "a dead message was handled");
+            tracing::warn!(event = "dead_letter_handled", message_id, %tenant_id, %run_id, outcome);
             Disposition::Delete
         }
         Err(error) => {
-            tracing::error!(message_id, %tenant_id, %run_id, error = %ErrorChain(&error), "a dead message comes again");
+            tracing::error!(event = "dead_letter_retry", message_id, %tenant_id, %run_id, error = %ErrorChain(&error));
             Disposition::Redeliver
         }
     }

@@ -69,6 +69,6 @@ pub(crate) async fn set(
     apply_plan(&store, now)
         .await
         .map_err(TransactionError::Store)?;
-    tracing::info!(%tenant_id, "an operator has set a tenant's plan");
+    tracing::info!(event = "enterprise_plan_set", %tenant_id);
     Ok(())
 }

@@ -181,6 +181,6 @@ async fn send(
     hour.value.sending = None;
     store.save_metered_hour(at, hour).await?;
     hour.version += 1;
-    tracing::info!(tenant_id = %tenant, identifier, value = metered.value, "completed runs were reported");
+    tracing::info!(event = "runs_metered", tenant_id = %tenant, identifier, value = metered.value);
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(crate) async fn resend_pending(app: &App) {
         match app.intake.store.active_tenants(hour).await {
             Ok(active) => tenants.extend(active.into_iter().filter(|t| seen.insert(t.tenant_id))),
             Err(error) => {
-                tracing::error!(error = %ErrorChain(&error), "the active tenants cannot be read");
+                tracing::error!(event = "active_tenants_unreadable", error = %ErrorChain(&error));
             }
         }
     }
@@ -39,14 +39,14 @@ pub(crate) async fn resend_pending(app: &App) {
             Ok(count) => asked += count,
             Err(error) => {
                 let tenant_id = tenant.tenant_id;
-                tracing::error!(%tenant_id, error = %ErrorChain(&error), "a tenant's runs cannot be read");
+                tracing::error!(event = "tenant_runs_unreadable", %tenant_id, error = %ErrorChain(&error));
             }
         }
     }
     tracing::info!(
+        event = "pending_runs_resent",
         tenants = tenants.len(),
-        asked,
-        "pending runs were asked for again"
+        asked
     );
 }
 
@@ -71,7 +71,7 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
             match app.intake.queue.send(&message).await {
                 Ok(()) => asked += 1,
                 Err(error) => {
-                    tracing::error!(run_id = %run.id, error = %ErrorChain(&error), "a run cannot be asked for");
+                    tracing::error!(event = "pending_run_resend_failed", run_id = %run.id, error = %ErrorChain(&error));
                 }
             }
         }

@@ -50,7 +50,7 @@ pub(crate) async fn resume(
     };
     let limits = tenant.limits(now);
     let (end, count) = pass(app, store, &limits, until).await?;
-    tracing::info!(tenant_id = %tenant.id, count, "suspended runs were resumed");
+    tracing::info!(event = "suspended_runs_resumed", tenant_id = %tenant.id, count);
     let now = app.clock.now();
     let next = match end {
         End::Empty => None,

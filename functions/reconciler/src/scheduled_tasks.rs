@@ -18,7 +18,7 @@ pub(crate) async fn run_all(app: &App) {
     let all = match app.intake.store.scheduled_tasks(app.clock.now()).await {
         Ok(all) => all,
         Err(error) => {
-            tracing::error!(error = %ErrorChain(&error), "what is due cannot be read");
+            tracing::error!(event = "scheduled_tasks_unreadable", error = %ErrorChain(&error));
             return;
         }
     };
@@ -30,7 +30,7 @@ pub(crate) async fn run_all(app: &App) {
             .for_each_concurrent(AT_ONCE, |due| async move {
                 if let Err(error) = Box::pin(do_one(app, due, until)).await {
                     let tenant_id = due.tenant_id;
-                    tracing::error!(%tenant_id, ?task, error = %ErrorChain(&error), "what is due was not done");
+                    tracing::error!(event = "scheduled_task_failed", %tenant_id, ?task, error = %ErrorChain(&error));
                 }
             })
             .await;

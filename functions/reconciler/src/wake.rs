@@ -32,7 +32,7 @@ pub(crate) async fn send_wakeups(app: &App) {
     let wakes = match app.intake.store.wakes(app.clock.now(), AHEAD).await {
         Ok(wakes) => wakes,
         Err(error) => {
-            tracing::error!(error = %ErrorChain(&error), "the ends of waits cannot be read");
+            tracing::error!(event = "wakes_unreadable", error = %ErrorChain(&error));
             return;
         }
     };
@@ -40,7 +40,7 @@ pub(crate) async fn send_wakeups(app: &App) {
         .for_each_concurrent(AT_ONCE, |wake| async move {
             if let Err(error) = one(app, wake).await {
                 let run_id = wake.run_id;
-                tracing::error!(%run_id, error = %ErrorChain(&error), "a waiting run was not asked for");
+                tracing::error!(event = "wake_failed", %run_id, error = %ErrorChain(&error));
             }
         })
         .await;

@@ -148,9 +148,9 @@ async fn apply_fact(app: &App, event: &Event, account: &mut Account) -> Result<(
     match app.stripe.subscription(&subscription_id).await? {
         Some(found) => account.apply_queried(asked_at, &found.id, &found.customer_id, &found.state),
         None => tracing::warn!(
+            event = "stripe_subscription_unknown",
             code = "stripe-subscription-unknown",
-            subscription_id,
-            "Stripe does not know the subscription of its own event"
+            subscription_id
         ),
     }
     Ok(())

@@ -140,15 +140,15 @@ async fn receive_stripe_event(
     }
     verify(&app, &head, &body).await?;
     let event = event::read(&body).map_err(|error| {
-        tracing::error!(code = "stripe-event-unreadable", error = %error, "a signed event cannot be parsed");
+        tracing::error!(event = "stripe_event_unreadable", code = "stripe-event-unreadable", error = %error);
         Problem::new(&kinds::BAD_EVENT)
     })?;
     let outcome = apply_stripe_event::apply(&app, &event).await?;
     tracing::info!(
+        event = "stripe_event_received",
         code = outcome.code(),
         event_id = event.id,
-        event_type = event.kind,
-        "an event was received"
+        event_type = event.kind
     );
     let outcome = outcome.as_str();
     json(
@@ -170,7 +170,7 @@ async fn verify(app: &App, head: &Head, body: &[u8]) -> Result<()> {
         verified = event::verify(fresh.all(), body, header, now);
     }
     verified.map_err(|reason| {
-        tracing::warn!(code = "stripe-signature-refused", reason = %reason, "the signature of an event was refused");
+        tracing::warn!(event = "stripe_signature_refused", code = "stripe-signature-refused", reason = %reason);
         Problem::new(&kinds::BAD_STRIPE_SIGNATURE)
     })
 }

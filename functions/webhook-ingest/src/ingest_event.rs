@@ -67,7 +67,7 @@ fn check_signature(
         Ok(index) => Ok(ready.keys.get(index).map(|(place, _)| *place)),
         Err(refusal) => {
             let endpoint_id = ready.found.endpoint.value.id;
-            tracing::info!(code = "signature-refused", %endpoint_id, reason = %refusal, "the signature of a webhook was refused");
+            tracing::info!(event = "signature_refused", code = "signature-refused", %endpoint_id, reason = %refusal);
             Err(Problem::bad_signature())
         }
     }

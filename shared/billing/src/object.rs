@@ -110,9 +110,9 @@ impl Subscription {
         let plan = plans.max();
         if plan.is_none() {
             tracing::error!(
+                event = "stripe_price_unknown",
                 code = "unknown-price",
-                subscription_id = self.id,
-                "no price of the subscription has a lookup key that names a plan"
+                subscription_id = self.id
             );
         }
         let of_items = self

@@ -35,13 +35,10 @@ pub async fn apply_plan(store: &TenantStore<'_>, now: Timestamp) -> Result<(), E
             if account.plan_grant().subscription.is_some_and(live) {
                 store.schedule_task(Task::Meter, now).await?;
             }
-            tracing::info!(
-                tenant_id = %tenant.id,
+            tracing::info!(event = "plan_applied", tenant_id = %tenant.id,
                 plan = %limits.plan,
                 disabled = fitted.disabled,
-                enabled = fitted.enabled,
-                "the plan of the tenant is applied"
-            );
+                enabled = fitted.enabled);
             tenant.plan.until.filter(|until| *until > now)
         }
     };

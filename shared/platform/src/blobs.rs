@@ -182,10 +182,7 @@ impl Blobs {
             Err(error) if status(&error) == Some(404) => return Ok(None),
             // S3 returns 403 instead of 404 to a caller without the right to list the bucket.
             Err(error) if status(&error) == Some(403) => {
-                tracing::warn!(
-                    key = object.as_str(),
-                    "the object does not exist, or reading it is denied"
-                );
+                tracing::warn!(event = "object_missing_or_denied", key = object.as_str());
                 return Ok(None);
             }
             Err(error) => return Err(classify(error)),

@@ -40,7 +40,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     let trusting = ClientConfig::builder().with_native_roots();
     let trusting = trusting.unwrap_or_else(|error| {
-        tracing::error!(error = %error, "the system has no CA certificates, so no TLS host is trusted");
+        tracing::error!(event = "ca_certificates_missing", error = %error);
         ClientConfig::builder().with_root_certificates(RootCertStore::empty())
     });
     trusting.with_no_client_auth()

@@ -354,7 +354,7 @@ impl<T: FromSecret> Secret<T> {
             }
             (Err(error), Some((read_at, value))) => {
                 let error = crate::telemetry::ErrorChain(&error).to_string();
-                tracing::error!(error, "a secret cannot be read; using the cached value");
+                tracing::error!(event = "secret_stale", error);
                 *read_at = Instant::now();
                 Ok(Arc::clone(value))
             }

@@ -161,7 +161,7 @@ impl<'a> Computation<'a> {
             // A failed write shows in the next read.
             && process.send(&Order::Entry(json.into())).await.is_err()
         {
-            tracing::info!("the engine's child ended while it waited");
+            tracing::info!(event = "sandbox_child_ended");
         }
         self.given.journal.push(entry);
     }

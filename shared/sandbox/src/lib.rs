@@ -222,7 +222,7 @@ impl Sandbox {
     pub(crate) async fn start(&self, computing: Computing) -> Result<Process, ChildFailure> {
         let started = Process::start(&self.binary, computing);
         let mut process = started.map_err(|error| {
-            tracing::error!(%error, "the engine cannot be started");
+            tracing::error!(event = "engine_start_failed", %error);
             ChildFailure::NotStarted
         })?;
         let child_limits = process.next_report(|report| {
@@ -235,11 +235,11 @@ impl Sandbox {
         process.child_limits = Some(child_limits);
         if !self.limits_logged.swap(true, Ordering::Relaxed) {
             tracing::info!(
+                event = "sandbox_limits",
                 memory_bytes = child_limits.memory_bytes,
                 cpu_seconds = child_limits.cpu_seconds,
                 descriptors = child_limits.descriptors,
-                seccomp = child_limits.seccomp,
-                "the engine runs with these limits"
+                seccomp = child_limits.seccomp
             );
         }
         Ok(process)

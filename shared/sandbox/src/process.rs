@@ -303,7 +303,7 @@ impl Process {
             Some(Signal::KILL) => ChildFailure::Killed,
             _ => {
                 let place = last.lines().next().unwrap_or_default();
-                tracing::error!(status = ?status, place, "the engine's child failed");
+                tracing::error!(event = "sandbox_child_failed", status = ?status, place);
                 ChildFailure::Failed
             }
         }

@@ -4,20 +4,24 @@ use std::{fs, process::Command, sync::OnceLock};
 
 use serde_json::Value;
 
-/// The deployed stack, or a printed reason to skip. Inside `make test` there always is one.
+/// The deployed stack, described by the JSON file that `AIAS_STACK` names.
+///
+/// # Panics
+///
+/// Without a deployed stack: a test that needs one must not pass without it.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the test runner's own setting")]
-pub fn get() -> Option<&'static Stack> {
-    static STACK: OnceLock<Option<Stack>> = OnceLock::new();
-    let stack = STACK.get_or_init(|| {
-        let path = std::env::var("AIAS_STACK").ok()?;
+#[expect(clippy::disallowed_methods, reason = "a variable of the test runner")]
+pub fn get() -> &'static Stack {
+    static STACK: OnceLock<Stack> = OnceLock::new();
+    STACK.get_or_init(|| {
+        let path = std::env::var("AIAS_STACK").unwrap_or_else(|_| {
+            panic!(
+                "no deployed stack: `make test` deploys one, `make unit` skips tests that need it"
+            )
+        });
         let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-        Some(Stack(serde_json::from_str(&text).unwrap()))
-    });
-    if stack.is_none() {
-        eprintln!("skipped: no deployed stack; `make test` makes one");
-    }
-    stack.as_ref()
+        Stack(serde_json::from_str(&text).unwrap())
+    })
 }
 
 /// The URLs and outputs of the deployed stack.

@@ -162,7 +162,7 @@ impl Oidc {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::error!(error = %ErrorChain(&error), "the issuer's keys cannot be fetched; using the cached ones");
+                    tracing::error!(event = "issuer_keys_stale", error = %ErrorChain(&error));
                 }
             }
         }

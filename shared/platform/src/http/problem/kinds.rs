@@ -28,7 +28,7 @@ kinds! {
     BAD_EVENT = 400 "bad-event" "The event cannot be parsed";
     BAD_EVENT_ID = 400 "bad-event-id" "Invalid event id";
     BAD_FEATURE = 400 "bad-feature" "Unknown feature";
-    BAD_IDEMPOTENCY_KEY = 400 "bad-idempotency-key" "Bad Idempotency-Key";
+    BAD_IDEMPOTENCY_KEY = 400 "bad-idempotency-key" "Invalid Idempotency-Key";
     BAD_LIMIT = 400 "bad-limit" "Invalid page limit";
     BAD_PARAMETER = 400 "bad-parameter" "Invalid query parameter";
     BAD_STRIPE_SIGNATURE = 400 "bad-signature" "The signature does not match";
