@@ -1,4 +1,4 @@
-"""`python infra/local run|test|watch|bench`: see the Makefile."""
+"""`python infra/local run|test|unit|watch|bench`: the commands of the Makefile."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from stack import LOCAL, Stack, free_ports
 
 
 def on_signal(*_):
-    # Once: what is ended in order must not be interrupted.
+    # Ignore further signals, so that they do not interrupt the cleanup.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -29,7 +29,7 @@ def run():
     port, state = int(os.environ.get("PORT") or 4566), LOCAL / "run"
     path = LOCAL / "demo.env"
     if os.environ.get("CLEAN") == "1":
-        say("beginning anew")
+        say("deleting the data of earlier runs")
         shutil.rmtree(state, ignore_errors=True)
         path.unlink(missing_ok=True)
     stack = Stack("aias", port, state)
@@ -39,17 +39,17 @@ def run():
         say("deploying template.yaml")
         stack.deploy()
         stack.wait_healthy()
-        say("making the demo tenant")
+        say("creating the demo tenant")
         demo.show(demo.make(stack, path), path)
         while stack.process.poll() is None:
             time.sleep(0.5)
-        raise Failed(f"the local AWS ended by itself: see {state / 'emulator.log'}")
+        raise Failed(f"the local AWS has stopped: its log is {state / 'emulator.log'}")
     finally:
         stack.stop()
 
 
 def nextest():
-    """The test runner: the machine's own, or one installed into the checkout."""
+    """The command of cargo-nextest, which is installed into .local if it is missing."""
     if shutil.which("cargo-nextest"):
         return ["cargo", "nextest"]
     own = LOCAL / "cargo"
@@ -57,12 +57,12 @@ def nextest():
         say("installing cargo-nextest into .local (once)")
         command = ["cargo", "install", "cargo-nextest", "--version", "0.9.143", "--locked", "--root", str(own)]
         if subprocess.run(command, cwd=ROOT).returncode != 0:
-            raise Failed("cargo-nextest could not be installed: see the message above")
+            raise Failed("cargo-nextest could not be installed: its message is above")
     return [str(own / "bin" / "cargo-nextest"), "nextest"]
 
 
 def test():
-    """Everything, with one deployed stack for the tests that want it. The runner speaks last."""
+    """Runs all tests with one deployed stack. The output ends with that of the test runner."""
     build(["--workspace"])
     runner = nextest()
     contract.check(LOCAL / "contract")
@@ -88,8 +88,7 @@ def test():
         file = state / "stack.json"
         file.write_text(json.dumps(described))
         environment = {**os.environ, "AIAS_STACK": str(file)}
-        arguments = sys.argv[2:] or ["--workspace"]
-        code = subprocess.run([*runner, "run", *arguments], cwd=ROOT, env=environment).returncode
+        code = subprocess.run([*runner, "run", "--workspace", *sys.argv[2:]], cwd=ROOT, env=environment).returncode
     finally:
         stack.stop()
     if code == 0:
@@ -97,8 +96,14 @@ def test():
     return code
 
 
+def unit():
+    """Runs the tests that need no deployed stack; nextest counts the others as skipped."""
+    build(["--workspace"])
+    return subprocess.run([*nextest(), "run", "--workspace", "--profile", "unit", *sys.argv[2:]], cwd=ROOT).returncode
+
+
 def watch():
-    """The local services, and the functions by `cargo lambda watch` on the same routes."""
+    """Runs the local services, and the functions with `cargo lambda watch` on the same routes."""
     port = int(os.environ.get("PORT") or 4566)
     stack = Stack("aias", port, LOCAL / "run")
     build()
@@ -141,29 +146,29 @@ def watch():
 
 
 def bench():
-    """All figures: release binaries, one after the other and deployed; see docs/benchmarks.md."""
+    """Measures all figures of docs/benchmarks.md with release binaries."""
     build()
     functions = sorted(folder.name for folder in (ROOT / "functions").iterdir() if folder.is_dir())
-    say("building the functions as they are deployed (the first time takes a quarter of an hour)")
-    # The no-op by itself: together, the functions would get the features of its libraries, too.
+    say("building the functions for release (the first time takes a quarter of an hour)")
+    # The no-op is built separately: together, the functions would get the features of its libraries.
     for names in (functions, ["aias-bench"]):
         packages = [argument for name in names for argument in ("-p", name)]
         if subprocess.run(["cargo", "build", "--release", "--bins", *packages], cwd=ROOT).returncode != 0:
-            raise Failed("the functions do not build: see the compiler's message above")
+            raise Failed("the functions do not build: the compiler's message is above")
     state = LOCAL / "bench"
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
     figures = state / "engine.txt"
     with figures.open("w") as file:
         for package, name in (("aias-engine", "order"), ("aias-sandbox", "sandbox")):
-            # Each bench by itself: what it compares is in one process and takes turns.
+            # Each benchmark compares in one process, in turns.
             command = ["cargo", "bench", "-p", package, "--bench", name]
             with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as printing:
                 for line in printing.stdout:
                     print(line, end="", flush=True)
                     file.write(line)
             if printing.returncode != 0:
-                raise Failed(f"the benchmark of {package} failed: see above")
+                raise Failed(f"the benchmark of {package} failed: its output is above")
     port, beside = free_ports(), None
     stack = Stack("aias-bench", port, state, "release")
     try:
@@ -177,10 +182,10 @@ def bench():
             "AIAS_RELEASE": str(target_folder("release")),
             "AIAS_ENGINE_FIGURES": str(figures),
         }
-        # The port that `make watch` would take.
+        # The port that `make watch` uses.
         beside = rival.Rival(LOCAL / "rival", state / "rival", port + 2)
         environment |= beside.environment()
-        # In the profile of the tests, whose crates are built already: only the functions are measured.
+        # In the profile of the tests, which is built already: only the functions are measured.
         command = ["cargo", "bench", "--profile", "dev", "-p", "aias-bench"]
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
     finally:
@@ -193,10 +198,10 @@ def bench():
 
 
 if __name__ == "__main__":
-    # Also where the shell that started this ignores them.
+    # Also if the parent shell ignores these signals.
     for number in SIGNALS:
         signal.signal(number, on_signal)
-    commands = {"run": run, "test": test, "watch": watch, "bench": bench}
+    commands = {"run": run, "test": test, "unit": unit, "watch": watch, "bench": bench}
     try:
         sys.exit(commands[sys.argv[1]]())
     except Failed as error:

@@ -1,4 +1,4 @@
-"""Builds what a local stack runs. It needs no package: the first time, it runs beside pip."""
+"""Builds the functions of a local stack. Uses no packages, since it runs concurrently with pip."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ PACKAGES = [
 
 
 class Failed(Exception):
-    """One clear line: what failed, why, and what to do."""
+    """A message for the user: what failed, why, and what to do."""
 
 
 def say(text):
@@ -29,11 +29,11 @@ def target_folder(profile="debug") -> Path:
 
 def build(packages=PACKAGES):
     if not shutil.which("cargo"):
-        raise Failed("cargo is missing, and builds the functions: install Rust from https://rustup.rs")
+        raise Failed("cargo is missing: install Rust from https://rustup.rs")
     say("building the functions (the first time takes some minutes)")
     began = time.monotonic()
     if subprocess.run(["cargo", "build", "--bins", *packages], cwd=ROOT).returncode != 0:
-        raise Failed("the functions do not build: see the compiler's message above")
+        raise Failed("the functions do not build: the compiler's message is above")
     say(f"built in {time.monotonic() - began:.0f} s")
 
 
