@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cargo-deny: the machine's own, or one installed into .local. Advisories need the network's
-# advisory database; where it cannot be had, that part is left out, and said.
+# Runs cargo-deny, which is installed into .local if it is missing. Advisories need a database from
+# the network; without it they are skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 deny=$(command -v cargo-deny || true)
@@ -10,7 +10,7 @@ if [ -z "$deny" ]; then
 fi
 "$deny" --workspace check bans licenses sources
 if ! "$deny" --workspace fetch db >/dev/null 2>&1; then
-    echo "left out: the advisory database cannot be fetched"
+    echo "skipped advisories: the advisory database cannot be fetched"
     exit 0
 fi
 "$deny" --workspace check advisories

@@ -1,4 +1,4 @@
-"""A demo tenant: a workflow, two endpoints, a key, and curl lines to try them with."""
+"""A demo tenant with a workflow, two endpoints, a key, and curl commands to try them."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ def call(method, url, headers, body=None, content_type="application/json"):
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
-        raise Failed(f"the demo could not be made: {method} {url} answered {error.code} {error.read().decode()}")
+        raise Failed(f"the demo could not be created: {method} {url} returned {error.code} {error.read().decode()}")
 
 
 def read(path: Path):
@@ -71,18 +71,18 @@ def still_good(values, stack):
 
 
 def subscribe(stack: Stack, own):
-    """Buys the business plan, as a person would: by a checkout, after which events come."""
+    """Buys the business plan with a checkout, which causes Stripe events."""
     back = f"{stack.url}/api/health"
     wish = {"plan": "business", "success_url": back, "cancel_url": back}
     page = call("POST", f"{stack.url}/api/billing/checkout", own, wish)["url"]
     call("GET", page, {})
     plan = call("GET", f"{stack.url}/api/billing/subscription", own)["plan"]
     if plan != "business":
-        raise Failed(f"the demo tenant bought the plan business and has {plan}")
+        raise Failed(f"the demo tenant bought the plan business, but has {plan}")
 
 
 def make(stack: Stack, path: Path):
-    """The demo's values: those of an earlier start when its tenant is still there."""
+    """The values of the demo: those of an earlier start if its tenant still exists."""
     values = read(path)
     if still_good(values, stack):
         moved = {}
@@ -156,5 +156,5 @@ AIAS runs at {values['AIAS_URL']} (settings: {path})
   Be another person (any subject):
     curl -s {values['AIAS_OIDC_TOKEN_URL']} -d '{{"sub": "alice"}}'
 
-Ctrl-C ends it; the data stays. `make run CLEAN=1` begins anew.
+Ctrl-C ends it; the data stays. `make run CLEAN=1` deletes it.
 """, flush=True)

@@ -1,7 +1,7 @@
-"""The local AWS: ministack 1.5.33, with what it lacks for this template mended.
+"""The local AWS: ministack 1.5.33, with fixes that this template needs.
 
-Each mend says what is wrong without it. `check_version` stops the start when another version is
-installed, so that none outlives its reason unseen.
+Each fix documents the problem. `check_version` refuses to start with another version, so that every
+fix is checked again after an update.
 """
 
 import copy
@@ -25,19 +25,19 @@ def check_version():
 
 
 def replace(module, name, make):
-    """Puts `make(original)` in the place of module.name, which has to be there."""
+    """Replaces module.name, which must exist, by `make(original)`."""
     setattr(module, name, make(getattr(module, name)))
 
 
 def handler_of(provisioners, kind):
-    """The functions that create, update and delete resources of a kind."""
+    """The functions that create, update and delete resources of a type."""
     tables = [getattr(provisioners, name) for name in dir(provisioners)]
     return next(t[kind] for t in tables if isinstance(t, dict) and isinstance(t.get(kind), dict))
 
 
 def numbers_of_parameters():
-    """A parameter of type Number reaches a mapping's concurrency as text, and its poller compares
-    it with a number: no message is ever delivered."""
+    """A Number parameter is stored as a string in the concurrency of an event source mapping, whose
+    poller compares it with a number, so that no message is delivered."""
     from ministack.services import lambda_svc
     from ministack.services.cloudformation import provisioners
 
@@ -61,7 +61,7 @@ def numbers_of_parameters():
 
 def answer_at_once():
     """Nagle's algorithm and delayed acknowledgements add 40 ms to each invocation, a wait for log
-    lines 50 ms, and the queue's poller sleeps 50 ms between two looks."""
+    lines 50 ms, and the queue's poller sleeps 50 ms between two polls."""
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
@@ -80,7 +80,7 @@ def answer_at_once():
 
 def routes_of_the_template():
     """SAM writes an HTTP API's routes as an OpenAPI `Body`, which is ignored: every route is 404.
-    Its CORS settings are stored in a letter case that nothing reads."""
+    Its CORS settings are stored with names that nothing reads."""
     from ministack.services import apigateway
     from ministack.services.cloudformation import provisioners
 
@@ -119,7 +119,7 @@ def routes_of_the_template():
             import_body(api_id, body)
             cors = body.get("x-amazon-apigateway-cors")
             if cors:
-                # A parameter of type CommaDelimitedList comes as its text.
+                # A CommaDelimitedList parameter is passed as a string.
                 origins = cors.get("allowOrigins")
                 listed = origins.split(",") if isinstance(origins, str) else origins
                 api["corsConfiguration"] = {**cors, "allowOrigins": listed}
@@ -137,14 +137,14 @@ def routes_of_the_template():
         apply(physical_id, new)
         return made
 
-    # The caller looks at the signatures.
+    # The caller checks the signatures.
     create.__signature__ = inspect.signature(original_create)
     update.__signature__ = inspect.signature(original_update)
     handler["create"], handler["update"] = create, update
 
 
 def api_at_the_root():
-    """The API is only found under `/_aws/execute-api/<id>`; a person wants one URL that stays."""
+    """The API is only found under `/_aws/execute-api/<id>`; this adds one stable URL."""
     from ministack import app
     from ministack.services import apigateway
 
@@ -173,13 +173,13 @@ def api_at_the_root():
 
         return in_any_account
 
-    # An unsigned request is of account 000000000000, whose APIs alone are looked at.
+    # An unsigned request belongs to account 000000000000, and only its APIs are searched.
     replace(apigateway, "find_api_scope", find)
 
 
 def conditions_of_policies():
-    """`dynamodb:LeadingKeys` is absent and variables in conditions and resources are not filled in: a policy that
-    keeps tenants apart would seem to hold, and be empty."""
+    """`dynamodb:LeadingKeys` is missing, and variables in conditions and resources are not replaced, so a
+    policy that separates tenants would have no effect."""
     from ministack.core import iam_actions, iam_evaluator
     from ministack.services import dynamodb
 

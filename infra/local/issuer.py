@@ -1,6 +1,6 @@
-"""A small OIDC issuer for this machine: it signs any token that it is asked for.
+"""A small local OIDC issuer, which signs any requested token.
 
-`POST /token` takes the claims as JSON and answers `{"access_token": …}`. Members that are not
+`POST /token` accepts claims as JSON and returns `{"access_token": …}`. Members that are not
 claims: `alg` (RS256, ES256, HS256, none), `kid`, `expires_in`.
 """
 
@@ -18,7 +18,7 @@ AUDIENCE = "aias"
 
 
 def load_or_make(path: Path, make):
-    """A private key that stays the same from start to start."""
+    """The private key, which stays the same between starts."""
     if path.exists():
         return serialization.load_pem_private_key(path.read_bytes(), password=None)
     key = make()

@@ -1,4 +1,4 @@
-"""Node-RED with the demo's workflow, to be measured beside AIAS: installed from npm, in one version."""
+"""Node-RED with the demo's workflow, measured in the same run as AIAS. Installed from npm in a fixed version."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def function(name, code, to):
 
 def flow(file: Path):
     nodes = nodes_of(file)
-    # A node without a place is taken for a configuration.
+    # A node without coordinates is treated as a configuration.
     placed = [{**node, "x": 100, "y": 40 * place} for place, node in enumerate(nodes, 1)]
     return [{"id": "t", "type": "tab", "label": "order-total"}, *placed]
 
@@ -36,7 +36,7 @@ def flow(file: Path):
 def nodes_of(file: Path):
     return [
         {"id": "in", "type": "http in", "z": "t", "url": "/webhook", "method": "post", "wires": [["accepted", "pick"]]},
-        # At once, as AIAS does; unlike there, nothing is kept by then.
+        # Responds at once, like AIAS, but nothing is durable at that point.
         {"id": "accepted", "type": "http response", "z": "t", "statusCode": "202", "wires": []},
         function("pick", PICK, "total"),
         function("total", TOTAL, "size"),
@@ -68,13 +68,13 @@ def nodes_of(file: Path):
 
 
 class Rival:
-    """Node-RED, started; nothing when npm is not there."""
+    """Starts Node-RED, if npm is installed."""
 
     def __init__(self, tools: Path, state: Path, port: int):
         self.process = None
         self.url, self.file = f"http://127.0.0.1:{port}/webhook", state / "artifacts.jsonl"
         if not (shutil.which("npm") and shutil.which("node")):
-            say(f"skipped: {NAME} beside AIAS, which needs node and npm")
+            say(f"skipped: {NAME} needs node and npm")
             return
         red = tools / "node_modules" / "node-red" / "red.js"
         manifest = red.with_name("package.json")
@@ -83,7 +83,7 @@ class Rival:
             tools.mkdir(parents=True, exist_ok=True)
             command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(tools), f"node-red@{VERSION}"]
             if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:
-                say(f"skipped: {NAME} beside AIAS, which npm could not install")
+                say(f"skipped: npm could not install {NAME}")
                 return
         state.mkdir(parents=True, exist_ok=True)
         self.file.unlink(missing_ok=True)
@@ -103,14 +103,14 @@ class Rival:
             try:
                 request = urllib.request.Request(self.url, b'{"id": "first"}', {"content-type": "application/json"})
                 urllib.request.urlopen(request, timeout=2).close()
-                # Its first artifact: then all of the flow is there.
+                # The first artifact shows that the whole flow is deployed.
                 if self.file.exists():
                     return
                 time.sleep(0.1)
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)
         self.stop()
-        raise Failed(f"{NAME} did not answer in 30 s: see {state / 'log'}")
+        raise Failed(f"{NAME} did not respond within 30 s: its log is {state / 'log'}")
 
     def environment(self):
         if not self.process:

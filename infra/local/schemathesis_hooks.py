@@ -1,11 +1,11 @@
-"""What a schema cannot say."""
+"""Rules that a schema cannot express."""
 
 import schemathesis
 
 
 @schemathesis.hook
 def map_query(context, query):
-    """Cursors are made by lists and bound to them: a random one is refused, as it must be."""
+    """A cursor is bound to the list that returned it, so a random one is refused."""
     if query:
         query.pop("cursor", None)
     return query

@@ -25,7 +25,7 @@ from build import ROOT, Failed, say, target_folder
 from issuer import AUDIENCE, Issuer
 
 LOCAL = ROOT / ".local"
-# The local AWS, the OIDC issuer, and what stands for Stripe; `make watch` takes the one in between.
+# The ports of the local AWS, the OIDC issuer and the Stripe mock. `make watch` uses the one in between.
 OFFSETS = (0, 1, 3)
 STRIPE_API_KEY = "sk_test_local"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
@@ -42,15 +42,15 @@ def is_free(port):
 
 
 def free_ports():
-    """The first of the ports that a stack uses, none of which anybody else does."""
+    """The first port of a range in which all ports of a stack are free."""
     for port in range(21000, 29000, 4):
         if all(is_free(port + offset) for offset in OFFSETS):
             return port
-    raise Failed("no free port between 21000 and 29000: end what uses them")
+    raise Failed("no free port between 21000 and 29000: stop the programs that use them")
 
 
 def end_with_parent():
-    """The emulator ends when this process does, whatever ends it (Linux)."""
+    """Ends the emulator when this process ends, for whatever reason (Linux)."""
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
     except (AttributeError, OSError):
@@ -73,7 +73,7 @@ class Stack:
     def start(self):
         for port in (self.port + offset for offset in OFFSETS):
             if not is_free(port):
-                raise Failed(f"port {port} is in use: end what uses it, or choose another with PORT=…")
+                raise Failed(f"port {port} is in use: stop the program that uses it, or choose another port with PORT=…")
         self.state.mkdir(parents=True, exist_ok=True)
         self.log = (self.state / "emulator.log").open("ab")
         temporary = self.state / "tmp"
@@ -90,7 +90,7 @@ class Stack:
             "S3_PERSIST": "1",
             "STATE_DIR": str(self.state / "aws"),
             "S3_DATA_DIR": str(self.state / "s3"),
-            # Unpacked functions and the like, which otherwise stay in the machine's own folder.
+            # Temporary files, such as unpacked functions.
             "TMPDIR": str(temporary),
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "test",
@@ -103,19 +103,19 @@ class Stack:
             stdout=self.log,
             stderr=self.log,
             preexec_fn=end_with_parent,
-            # A session of its own: Ctrl-C reaches this process alone, which then ends it in order.
+            # In a session of its own, so that Ctrl-C only reaches this process, which then stops it.
             start_new_session=True,
         )
         self.issuer = Issuer(self.port + 1, self.state / "issuer")
         for _ in range(300):
             if self.process.poll() is not None:
-                raise Failed(f"the local AWS ended at its start: see {self.state / 'emulator.log'}")
+                raise Failed(f"the local AWS stopped at its start: its log is {self.state / 'emulator.log'}")
             try:
                 urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2).close()
                 return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)
-        raise Failed(f"the local AWS did not answer in 30 s: see {self.state / 'emulator.log'}")
+        raise Failed(f"the local AWS did not respond within 30 s: its log is {self.state / 'emulator.log'}")
 
     def stop(self):
         if self.issuer:
@@ -132,14 +132,14 @@ class Stack:
                 self.process.wait()
         if self.process:
             try:
-                # The functions that it started, if any is left.
+                # The functions that it started.
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
 
     def package(self, parameters: dict) -> str:
-        """The template with each function's zip in a bucket, as `sam package` does it. The local
-        SAM transform sees only defaults, so the parameters stand there too."""
+        """The template with the functions' zips in a bucket, as `sam package` does. The local SAM
+        transform only uses defaults, so parameters are written there as well."""
         bucket, s3 = "aias-packages", self.client("s3")
         try:
             s3.create_bucket(Bucket=bucket)
@@ -167,7 +167,7 @@ class Stack:
         return re.sub(r"(Binary: (\S+)\n    Properties:\n      CodeUri: )\.", upload, template)
 
     def deploy(self):
-        """Creates the stack, or brings it up to the template."""
+        """Creates or updates the stack."""
         machine = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
         parameters = {
             "OidcIssuer": self.issuer.url,
@@ -204,8 +204,8 @@ class Stack:
         self._start_stripe()
 
     def tenant_role(self):
-        """A role with what all functions' tenant roles may, for functions that run outside of the local
-        AWS, where the deployed roles cannot be taken on."""
+        """A role with the permissions of all tenant roles, for functions that run outside of the local
+        AWS, where the deployed roles cannot be assumed."""
         iam, name = self.client("iam"), f"{self.name}-outside"
         account = self.client("sts").get_caller_identity()["Account"]
         trust = {
@@ -229,14 +229,14 @@ class Stack:
         return iam.get_role(RoleName=name)["Role"]["Arn"]
 
     def _start_stripe(self):
-        """What stands for Stripe, with the key and the secret that the functions have."""
+        """Starts the Stripe mock with the key and the secret of the functions."""
         manager = self.client("secretsmanager")
         key = json.dumps({"current": STRIPE_API_KEY})
         manager.put_secret_value(SecretId=self.outputs["StripeApiKeySecretArn"], SecretString=key)
         arn = self.outputs["StripeWebhookSecretArn"]
         kept = json.loads(manager.get_secret_value(SecretId=arn)["SecretString"])["current"]
         if not kept.startswith("whsec_"):
-            # What the template makes is nobody's; this is in the form of Stripe's own.
+            # A secret in Stripe's form, in place of the one that the template generates.
             kept = f"whsec_{token_hex(32)}"
             manager.put_secret_value(SecretId=arn, SecretString=json.dumps({"current": kept}))
         self.stripe_webhook_secret = kept
@@ -287,4 +287,4 @@ class Stack:
             except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
                 last = str(error)
             time.sleep(0.2)
-        raise Failed(f"the API is not healthy: {last}; see {self.state / 'emulator.log'}")
+        raise Failed(f"the API is not healthy: {last}; the log is {self.state / 'emulator.log'}")
