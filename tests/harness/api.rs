@@ -37,7 +37,7 @@ pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)>
         ),
         (
             "stripe-webhook",
-            stripe_webhook::routes(stripe_webhook::App::load(aws, env)),
+            stripe_events::routes(stripe_events::App::load(aws, env)),
         ),
         (
             "diagnostics",

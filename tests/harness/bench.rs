@@ -177,15 +177,15 @@ impl Bench {
 
     #[must_use]
     pub fn stripe_webhook(&self) -> Gateway {
-        Gateway::new(service(stripe_webhook::routes(self.stripe_webhook_app())))
+        Gateway::new(service(stripe_events::routes(self.stripe_webhook_app())))
     }
 
-    fn stripe_webhook_app(&self) -> stripe_webhook::App {
+    fn stripe_webhook_app(&self) -> stripe_events::App {
         let taken = RotatingSecret {
             current: STRIPE_SECRET.to_owned().into(),
             previous: Some("whsec_before".to_owned().into()),
         };
-        stripe_webhook::App::new(
+        stripe_events::App::new(
             self.store(),
             self.stripe(),
             secrets::Secret::constant(taken),
@@ -276,7 +276,7 @@ impl Bench {
             "runs" => runs::routes(runs::App::new(api, blobs, queue, sandbox())),
             "artifacts" => artifacts::routes(artifacts::App::new(api, blobs)),
             "tenants" => tenants::routes(api),
-            "stripe-webhook" => stripe_webhook::routes(self.stripe_webhook_app()),
+            "stripe-webhook" => stripe_events::routes(self.stripe_webhook_app()),
             "billing" => billing::routes(billing::App::new(api, self.stripe())),
             "diagnostics" => {
                 let keyrings = Keyrings::constant(Self::keyring());

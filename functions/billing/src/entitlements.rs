@@ -1,12 +1,12 @@
 //! What the plan allows, and how much of it is used.
 
+use aias_domain::counted::CountedFeature;
 use aias_domain::{
     plan::{self, Limits, PlanName},
     timestamp,
 };
-use aias_platform::{
-    http::{Parameters, Problem, Result, Viewer, kinds, openapi, response::json, whole_list},
-    store::Count,
+use aias_platform::http::{
+    Parameters, Problem, Result, Viewer, kinds, openapi, response::json, whole_list,
 };
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -58,12 +58,12 @@ impl Entitlement {
 }
 
 /// The counted features.
-const COUNTED: [Count; 5] = [
-    Count::Endpoints,
-    Count::Workflows,
-    Count::Members,
-    Count::ApiKeys,
-    Count::Secrets,
+const COUNTED: [CountedFeature; 5] = [
+    CountedFeature::Endpoints,
+    CountedFeature::Workflows,
+    CountedFeature::Members,
+    CountedFeature::ApiKeys,
+    CountedFeature::Secrets,
 ];
 
 #[derive(Deserialize, utoipa::IntoParams)]

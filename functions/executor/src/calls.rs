@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 use aias_domain::id::RunId;
 use aias_engine::journal::{Effect, EffectResult, Key};
 
-use crate::execute::Error;
+use crate::error::Error;
 
 /// The most concurrent effects of a run; further ones are queued.
 const MAX_AT_ONCE: usize = 16;

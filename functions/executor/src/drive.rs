@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     calls::EffectCalls,
-    execute::Error,
+    error::Error,
     execution::{Execution, WRITES},
 };
 

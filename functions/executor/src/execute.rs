@@ -1,17 +1,11 @@
 //! Executes the run of one message.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use aias_domain::{
-    plan,
-    run::{RunError, Status, TransitionError},
-};
+use aias_domain::run::{RunError, Status, TransitionError};
 use aias_platform::{
-    blobs, journal,
-    queue::{self, RunMessage},
+    journal,
+    queue::RunMessage,
     run_log::RunLog,
     runs::{self, notify_parent, read_input},
     sqs::{Disposition, SqsMessage, receive_count, sent_at_ms},
@@ -25,47 +19,10 @@ use crate::{
     App,
     batch_cache::BatchCache,
     drive::{self, DriveOutcome},
+    error::Error,
     execution::Execution,
-    secrets,
+    outcome::MessageOutcome,
 };
-
-/// Why a message is redelivered.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    #[error(transparent)]
-    Read(#[from] Arc<store::Error>),
-    #[error(transparent)]
-    Blobs(#[from] blobs::Error),
-    #[error(transparent)]
-    Queue(#[from] queue::Error),
-    #[error(transparent)]
-    Input(#[from] runs::Error),
-    #[error(transparent)]
-    Journal(#[from] journal::Error),
-    #[error(transparent)]
-    Secrets(#[from] secrets::Error),
-    #[error("the run does not exist yet")]
-    NoRunYet,
-    #[error("not enough time left in this invocation to run")]
-    NotEnoughTime,
-    #[error("another executor is executing the run")]
-    ConcurrentExecution,
-}
-
-/// How the handling of a message ended.
-pub(crate) enum MessageOutcome {
-    Ended(&'static str),
-    Waits,
-    NotYet,
-    AlreadyEnded,
-    AlreadyStarted,
-    NoRun,
-    PassedOn,
-    Suspended,
-    AtCapacity,
-}
 
 /// The age at which a message without a run is dropped, in milliseconds.
 const ORPHAN_AFTER_MS: i64 = 15 * 60 * 1000;
@@ -95,19 +52,8 @@ pub(crate) async fn execute<'a>(
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (tenant_id, run_id) = (message.tenant_id, message.run_id);
     match result {
-        Ok(done) => {
-            let outcome = match done {
-                MessageOutcome::Ended(status) => status,
-                MessageOutcome::Waits => "waits",
-                MessageOutcome::NotYet => "not yet",
-                MessageOutcome::AlreadyEnded => "already ended",
-                MessageOutcome::AlreadyStarted => "already started",
-                MessageOutcome::NoRun => "no run",
-                MessageOutcome::PassedOn => "passed on",
-                MessageOutcome::Suspended => "suspended",
-                MessageOutcome::AtCapacity => "at capacity",
-            };
-            tracing::info!(event = "message_handled", message_id, %tenant_id, %run_id, received, outcome, duration_ms);
+        Ok(outcome) => {
+            tracing::info!(event = "message_handled", message_id, %tenant_id, %run_id, received, outcome = outcome.as_str(), duration_ms);
             Disposition::Delete
         }
         Err(error) => {

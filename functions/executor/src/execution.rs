@@ -28,7 +28,8 @@ use serde_json::Value;
 use crate::{
     App,
     calls::{Call, StartedEffect},
-    execute::{Error, MessageOutcome},
+    error::Error,
+    outcome::MessageOutcome,
     secrets::{self, FilledRequest},
     subflow,
 };

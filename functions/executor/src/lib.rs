@@ -35,8 +35,10 @@
 mod batch_cache;
 mod calls;
 mod drive;
+mod error;
 mod execute;
 mod execution;
+mod outcome;
 mod secrets;
 mod subflow;
 

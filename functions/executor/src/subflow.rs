@@ -20,7 +20,7 @@ use aias_platform::{
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::{App, calls::StartedEffect, execute::Error};
+use crate::{App, calls::StartedEffect, error::Error};
 
 /// The most attempts to admit a child when the event rate is exceeded.
 const ATTEMPTS: usize = 20;

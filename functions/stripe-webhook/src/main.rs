@@ -1,7 +1,7 @@
 //! `POST /api/stripe/webhook`
 
 use aias_platform::{aws, config::Env, http, telemetry};
-use stripe_webhook::{App, routes};
+use stripe_events::{App, routes};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

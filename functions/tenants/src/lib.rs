@@ -11,7 +11,6 @@ use std::sync::Arc;
 use aias_domain::{
     id::TenantId,
     name::Name,
-    plan,
     subscription::Subscription,
     tenant::{Member, Role, Tenant, UserId},
 };

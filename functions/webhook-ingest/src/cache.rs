@@ -11,7 +11,7 @@ use std::{
 use aias_domain::{
     endpoint::EndpointSecretKind,
     id::TenantId,
-    plan::{self, Limits},
+    plan::Limits,
     verification::{Scheme, key_bytes},
 };
 use aias_platform::{

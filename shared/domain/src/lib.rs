@@ -7,6 +7,7 @@ pub mod admission;
 pub mod artifact;
 pub mod audit;
 pub mod canonical;
+pub mod counted;
 pub mod endpoint;
 pub mod event;
 pub mod id;

@@ -4,7 +4,7 @@
 //! The change of plan schedules this ([`Task::ApplyPlan`]) in its own transaction. If the process
 //! dies, the scheduled task remains and the reconciler runs it.
 
-use aias_domain::{plan, subscription::Subscription};
+use aias_domain::subscription::Subscription;
 use jiff::Timestamp;
 
 use crate::store::{Error, Task, TenantStore};

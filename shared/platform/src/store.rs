@@ -5,7 +5,9 @@
 //! Items that change have a version counter, which refuses a stale write ([`Error::Conflict`]).
 
 mod admission;
+mod api_keys;
 mod audit;
+mod claims;
 mod compression;
 mod cursor;
 mod endpoints;
@@ -15,9 +17,11 @@ mod journal;
 mod keys;
 mod logs;
 mod lookups;
+mod members;
 mod metering;
 mod plan_enforcement;
 mod run_item;
+mod run_list;
 mod runs;
 mod scheduled_tasks;
 mod secrets;
@@ -25,6 +29,7 @@ mod subscriptions;
 mod suspended;
 mod tenants;
 mod transaction;
+mod transaction_error;
 mod wakes;
 mod workflows;
 
@@ -34,7 +39,9 @@ use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::result::SdkError;
 
 pub use admission::{Admission, CounterShard, Gate, RemainingQuota, Usage};
+pub use api_keys::KeyOwner;
 pub use audit::plan_entry;
+pub use claims::{Claim, ClaimResult};
 pub use cursor::{Cursor, InvalidCursor, Listing, Page};
 pub use endpoints::{CachedEndpoint, Hook};
 pub use idempotency::{Idempotency, IdempotencyMatch, Scope};
@@ -42,11 +49,12 @@ pub use journal::{MAX_ENTRY_BYTES, StoredEntry};
 pub use lookups::ActiveTenant;
 pub use metering::{Hour, Meter, Report};
 pub use plan_enforcement::ChangedObjects;
-pub use runs::{Claim, ClaimResult, Input, MAX_INLINE_ARTIFACT, RunFilter, StoredRun};
+pub use run_list::RunFilter;
+pub use runs::{Input, MAX_INLINE_ARTIFACT, StoredRun};
 pub use scheduled_tasks::{ScheduledTask, Task, TaskSchedule};
 pub use subscriptions::{Change, Customer, TenantChange};
-pub use tenants::{Counts, KeyOwner};
-pub use transaction::{Count, TransactionError};
+pub use tenants::Counts;
+pub use transaction_error::TransactionError;
 pub use wakes::Wake;
 
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Webhook endpoints and the keyed hashes of their path secrets.
 
+use aias_domain::counted::CountedFeature;
 use aias_domain::{
     endpoint::{Endpoint, EndpointSecret, EndpointSecretKind},
     id::{EndpointId, WorkflowId},
@@ -13,7 +14,7 @@ use super::{
     Error, Idempotency, Listing, Page, Proof, Stored, TenantStore,
     items::{RangeQuery, VERSION, item, number, stored, value},
     keys,
-    transaction::{Count, TransactionError},
+    transaction_error::TransactionError,
 };
 
 /// The item of a path secret.
@@ -52,7 +53,7 @@ impl TenantStore<'_> {
                 "endpoint",
                 endpoint,
             )?)
-            .count_up(&keys::tenant(self.tenant), Count::Endpoints, limit);
+            .count_up(&keys::tenant(self.tenant), CountedFeature::Endpoints, limit);
         for secret in &endpoint.url_secrets {
             transaction = transaction.create(self.hook_item(endpoint.id, secret)?);
         }
@@ -149,7 +150,8 @@ impl TenantStore<'_> {
             .transaction()?
             .delete_read(&keys::endpoint(self.tenant, read.value.id), read.version);
         if !read.value.disabled_by_plan {
-            transaction = transaction.count_down(&keys::tenant(self.tenant), Count::Endpoints);
+            transaction =
+                transaction.count_down(&keys::tenant(self.tenant), CountedFeature::Endpoints);
         }
         for secret in &read.value.url_secrets {
             transaction = transaction.delete(&keys::hook(self.tenant, &secret.value));
@@ -174,7 +176,7 @@ impl TenantStore<'_> {
         )?;
         self.transaction()?
             .replace(own, endpoint.version)
-            .count_up(&keys::tenant(self.tenant), Count::Endpoints, limit)
+            .count_up(&keys::tenant(self.tenant), CountedFeature::Endpoints, limit)
             .commit()
             .await
     }

@@ -2,6 +2,7 @@
 //! object is changed in one transaction with the tenant's counter, so the counter is always exact.
 //! If the process dies, the next call does the rest.
 
+use aias_domain::counted::{CountedFeature, CountedObject, disable_order, enable_order};
 use aias_domain::plan::Limits;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use super::{
     Error, TenantStore,
     items::{Item, KIND, RangeQuery, VERSION, number, number_of, string_of},
     keys::{self, SK},
-    transaction::{Count, TransactionError},
+    transaction_error::TransactionError,
 };
 
 /// How many objects were disabled and enabled.
@@ -37,10 +38,10 @@ impl TenantStore<'_> {
     pub async fn enforce_plan(&self, limits: &Limits) -> Result<ChangedObjects, Error> {
         let mut changed = ChangedObjects::default();
         for count in [
-            Count::Workflows,
-            Count::Endpoints,
-            Count::Members,
-            Count::ApiKeys,
+            CountedFeature::Workflows,
+            CountedFeature::Endpoints,
+            CountedFeature::Members,
+            CountedFeature::ApiKeys,
         ] {
             self.enforce_limit(count, count.limit(limits), &mut changed)
                 .await?;
@@ -50,31 +51,34 @@ impl TenantStore<'_> {
 
     async fn enforce_limit(
         &self,
-        count: Count,
+        count: CountedFeature,
         limit: u64,
         changed: &mut ChangedObjects,
     ) -> Result<(), Error> {
         let used = self.counts().await?.of(count);
-        let mut objects = self.objects(count).await?;
-        objects.sort_by_key(created_at);
+        let items = self.objects(count).await?;
+        let objects: Vec<CountedObject> = items.iter().map(counted_object).collect();
         if used > limit {
-            // The sort is stable: newest first, and disabled objects before enabled ones.
-            objects.reverse();
-            objects.sort_by_key(is_wanted);
             let mut over = used - limit;
-            for object in objects.iter().filter(|t| !is_disabled(t) && !is_owner(t)) {
+            for item in disable_order(&objects)
+                .into_iter()
+                .filter_map(|i| items.get(i))
+            {
                 if over == 0 {
                     break;
                 }
-                if self.toggle(count, object, None).await? {
+                if self.toggle(count, item, None).await? {
                     changed.disabled += 1;
                     over -= 1;
                 }
             }
             return Ok(());
         }
-        for object in objects.iter().filter(|object| is_disabled(object)) {
-            if !self.toggle(count, object, Some(limit)).await? {
+        for item in enable_order(&objects)
+            .into_iter()
+            .filter_map(|i| items.get(i))
+        {
+            if !self.toggle(count, item, Some(limit)).await? {
                 break;
             }
             changed.enabled += 1;
@@ -82,13 +86,15 @@ impl TenantStore<'_> {
         Ok(())
     }
 
-    async fn objects(&self, count: Count) -> Result<Vec<Item>, Error> {
+    async fn objects(&self, count: CountedFeature) -> Result<Vec<Item>, Error> {
         let (range, kind) = match count {
-            Count::Workflows => (keys::workflows(self.tenant), "workflow"),
-            Count::Endpoints => (keys::endpoints(self.tenant), "endpoint"),
-            Count::Members | Count::Owners => (keys::members(self.tenant), "member"),
-            Count::ApiKeys => (keys::api_keys(self.tenant), "api_key"),
-            Count::Secrets => (keys::secrets(self.tenant), "secret"),
+            CountedFeature::Workflows => (keys::workflows(self.tenant), "workflow"),
+            CountedFeature::Endpoints => (keys::endpoints(self.tenant), "endpoint"),
+            CountedFeature::Members | CountedFeature::Owners => {
+                (keys::members(self.tenant), "member")
+            }
+            CountedFeature::ApiKeys => (keys::api_keys(self.tenant), "api_key"),
+            CountedFeature::Secrets => (keys::secrets(self.tenant), "secret"),
         };
         let mut objects: Vec<Item> = Vec::new();
         for _ in 0..MAX_PAGES {
@@ -113,7 +119,12 @@ impl TenantStore<'_> {
     }
 
     /// Enables an object if `limit` allows it, or disables it. Returns whether it changed.
-    async fn toggle(&self, count: Count, object: &Item, limit: Option<u64>) -> Result<bool, Error> {
+    async fn toggle(
+        &self,
+        count: CountedFeature,
+        object: &Item,
+        limit: Option<u64>,
+    ) -> Result<bool, Error> {
         let home = keys::everything(self.tenant);
         let tenant = keys::tenant(self.tenant);
         let sk = string_of(object, SK).unwrap_or_default();
@@ -163,25 +174,17 @@ impl TenantStore<'_> {
     }
 }
 
-fn created_at(item: &Item) -> Timestamp {
-    string_of(item, "created_at")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-fn is_disabled(item: &Item) -> bool {
-    item.contains_key(FLAG)
-}
-
-/// Whether the tenant has it enabled. Objects that cannot be disabled by the tenant count as
-/// enabled.
-fn is_wanted(item: &Item) -> bool {
-    item.get("enabled")
-        .and_then(|value| value.as_bool().ok())
-        .copied()
-        .unwrap_or(true)
-}
-
-fn is_owner(item: &Item) -> bool {
-    string_of(item, "role") == Some("owner")
+fn counted_object(item: &Item) -> CountedObject {
+    CountedObject {
+        created_at: string_of(item, "created_at")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH),
+        enabled: item
+            .get("enabled")
+            .and_then(|value| value.as_bool().ok())
+            .copied()
+            .unwrap_or(true),
+        disabled_by_plan: item.contains_key(FLAG),
+        is_owner: string_of(item, "role") == Some("owner"),
+    }
 }

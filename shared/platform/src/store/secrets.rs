@@ -1,12 +1,13 @@
 //! Workflow secrets, sealed.
 
+use aias_domain::counted::CountedFeature;
 use aias_domain::secret::{SecretName, WorkflowSecret};
 
 use super::{
     Error, Stored, TenantStore,
     items::{RangeQuery, item, stored, value},
     keys,
-    transaction::{Count, TransactionError},
+    transaction_error::TransactionError,
 };
 
 impl TenantStore<'_> {
@@ -51,7 +52,7 @@ impl TenantStore<'_> {
         let transaction = self.transaction()?.save(own, secret.version);
         let tenant = keys::tenant(self.tenant);
         let transaction = match secret.version {
-            0 => transaction.count_up(&tenant, Count::Secrets, limit),
+            0 => transaction.count_up(&tenant, CountedFeature::Secrets, limit),
             _ => transaction,
         };
         transaction.commit().await
@@ -67,7 +68,7 @@ impl TenantStore<'_> {
         let key = keys::secret(self.tenant, &read.value.name);
         self.transaction()?
             .delete_read(&key, read.version)
-            .count_down(&keys::tenant(self.tenant), Count::Secrets)
+            .count_down(&keys::tenant(self.tenant), CountedFeature::Secrets)
             .commit()
             .await
     }

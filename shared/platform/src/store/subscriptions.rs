@@ -15,7 +15,8 @@ use super::{
     items::{EXPIRES_AT, Item, item, number, stored},
     keys,
     scheduled_tasks::{self, Task},
-    transaction::{Transaction, TransactionError},
+    transaction::Transaction,
+    transaction_error::TransactionError,
 };
 
 /// A Stripe customer.

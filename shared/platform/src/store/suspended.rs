@@ -12,7 +12,8 @@ use super::{
     items::{EXPIRES_AT, Item, KIND, RangeQuery, number, string_of},
     keys::{self, SK},
     run_item::run_item,
-    transaction::{Transaction, TransactionError},
+    transaction::Transaction,
+    transaction_error::TransactionError,
 };
 
 impl TenantStore<'_> {

@@ -1,34 +1,22 @@
 //! Tenants, members and API keys.
 
+use aias_domain::counted::CountedFeature;
 use aias_domain::{
     audit::Entry,
-    id::{KeyId, TenantId},
-    tenant::{ApiKey, Member, Role, Tenant, UserId},
+    id::TenantId,
+    tenant::{Member, Tenant, UserId},
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Idempotency, Listing, Page, Store, Stored, TenantStore, audit,
     items::{EXPIRES_AT, Item, RangeQuery, item, number, number_of, stored, string_of, value},
     keys::{self, SK},
-    transaction::{Count, Transaction, TransactionError},
+    transaction::Transaction,
+    transaction_error::TransactionError,
 };
 use crate::tenant_credentials;
-
-/// The API key of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyOwner {
-    pub key_id: KeyId,
-    pub role: Role,
-    /// When the key expires.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid_until: Option<Timestamp>,
-    /// Whether the plan has disabled the key.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub disabled_by_plan: bool,
-}
 
 impl Store {
     /// Creates a tenant with its first member, an owner.
@@ -46,12 +34,12 @@ impl Store {
         let key = keys::tenant(tenant.id);
         let mut own = item(&key, "tenant", tenant)?;
         for (count, n) in [
-            (Count::Workflows, 0),
-            (Count::Endpoints, 0),
-            (Count::Members, 1),
-            (Count::ApiKeys, 0),
-            (Count::Owners, 1),
-            (Count::Secrets, 0),
+            (CountedFeature::Workflows, 0),
+            (CountedFeature::Endpoints, 0),
+            (CountedFeature::Members, 1),
+            (CountedFeature::ApiKeys, 0),
+            (CountedFeature::Owners, 1),
+            (CountedFeature::Secrets, 0),
         ] {
             own.insert(count.feature().to_owned(), number(n));
         }
@@ -116,12 +104,12 @@ pub struct Counts(Item);
 
 impl Counts {
     #[must_use]
-    pub fn of(&self, count: Count) -> u64 {
+    pub fn of(&self, count: CountedFeature) -> u64 {
         number_of(&self.0, count.feature()).unwrap_or_default()
     }
 }
 
-fn membership(tenant: TenantId, user: &UserId) -> Item {
+pub(super) fn membership(tenant: TenantId, user: &UserId) -> Item {
     let mut item = keys::user_tenant(user, tenant).attributes();
     item.insert(
         super::items::KIND.to_owned(),
@@ -264,182 +252,6 @@ impl TenantStore<'_> {
             .await
             .map(|_| ())
             .map_err(super::classify)
-    }
-
-    /// A member.
-    ///
-    /// # Errors
-    /// When the table is unavailable.
-    pub async fn member(&self, user: &UserId) -> Result<Option<Stored<Member>>, Error> {
-        let found = self
-            .store
-            .item(&keys::member(self.tenant, user), true)
-            .await?;
-        found.map(stored).transpose()
-    }
-
-    /// The members, by id.
-    ///
-    /// # Errors
-    /// When the table is unavailable.
-    pub async fn members(&self, listing: &Listing) -> Result<Page<Member>, Error> {
-        self.page(&keys::members(self.tenant), listing, |m: &Member| {
-            m.user_id.to_string()
-        })
-        .await
-    }
-
-    /// Adds a member.
-    ///
-    /// # Errors
-    ///
-    /// [`TransactionError::Conflict`] when the user is already a member.
-    pub async fn create_member(
-        &self,
-        member: &Member,
-        limit: u64,
-        idempotency: Option<Idempotency>,
-    ) -> Result<(), TransactionError> {
-        let tenant = keys::tenant(self.tenant);
-        let mut transaction = self
-            .transaction()?
-            .create(item(
-                &keys::member(self.tenant, &member.user_id),
-                "member",
-                member,
-            )?)
-            .create(membership(self.tenant, &member.user_id));
-        transaction = match member.role {
-            Role::Owner => transaction.count_members_and_owners(&tenant, limit),
-            Role::Viewer | Role::Editor | Role::Admin => {
-                transaction.count_up(&tenant, Count::Members, limit)
-            }
-        };
-        transaction.answer(idempotency).commit().await
-    }
-
-    /// Changes the role of a member.
-    ///
-    /// # Errors
-    ///
-    /// [`TransactionError::LastOwner`] when there is no other owner.
-    pub async fn save_member(
-        &self,
-        read: &Stored<Member>,
-        role: Role,
-    ) -> Result<Member, TransactionError> {
-        let tenant = keys::tenant(self.tenant);
-        let member = Member {
-            role,
-            ..read.value.clone()
-        };
-        let own = item(
-            &keys::member(self.tenant, &member.user_id),
-            "member",
-            &member,
-        )?;
-        let transaction = self.transaction()?.replace(own, read.version);
-        let transaction = match (read.value.role, role) {
-            (Role::Owner, Role::Owner) => transaction,
-            (Role::Owner, _) => transaction.count_down(&tenant, Count::Owners),
-            (_, Role::Owner) => transaction.count_up(&tenant, Count::Owners, u64::MAX >> 1),
-            _ => transaction,
-        };
-        transaction.commit().await.map(|()| member)
-    }
-
-    /// Removes a member.
-    ///
-    /// # Errors
-    ///
-    /// [`TransactionError::LastOwner`] when there is no other owner.
-    pub async fn delete_member(&self, read: &Stored<Member>) -> Result<(), TransactionError> {
-        let tenant = keys::tenant(self.tenant);
-        let user = &read.value.user_id;
-        let transaction = self
-            .transaction()?
-            .delete_read(&keys::member(self.tenant, user), read.version)
-            .delete(&keys::user_tenant(user, self.tenant));
-        let transaction = match read.value.role {
-            // A disabled member is not counted.
-            _ if read.value.disabled_by_plan => transaction,
-            Role::Owner => transaction.uncount_member_and_owner(&tenant),
-            Role::Viewer | Role::Editor | Role::Admin => {
-                transaction.count_down(&tenant, Count::Members)
-            }
-        };
-        transaction.commit().await
-    }
-
-    /// The API keys, newest first.
-    ///
-    /// # Errors
-    /// When the table is unavailable.
-    pub async fn api_keys(&self, listing: &Listing) -> Result<Page<ApiKey>, Error> {
-        self.page(&keys::api_keys(self.tenant), listing, |k: &ApiKey| {
-            k.id.to_string()
-        })
-        .await
-    }
-
-    /// An API key.
-    ///
-    /// # Errors
-    /// When the table is unavailable.
-    pub async fn api_key(&self, id: KeyId) -> Result<Option<Stored<ApiKey>>, Error> {
-        let found = self
-            .store
-            .item(&keys::api_key(self.tenant, id), true)
-            .await?;
-        found.map(stored).transpose()
-    }
-
-    /// Creates an API key.
-    ///
-    /// # Errors
-    ///
-    /// [`TransactionError::Limit`] when the plan does not allow more.
-    pub async fn create_api_key(
-        &self,
-        key: &ApiKey,
-        limit: u64,
-        idempotency: Option<Idempotency>,
-    ) -> Result<(), TransactionError> {
-        let owner = KeyOwner {
-            key_id: key.id,
-            role: key.role,
-            valid_until: key.valid_until,
-            disabled_by_plan: false,
-        };
-        self.transaction()?
-            .create(item(&keys::api_key(self.tenant, key.id), "api_key", key)?)
-            .create(item(
-                &keys::token(self.tenant, &key.token_hash),
-                "token",
-                &owner,
-            )?)
-            .count_up(&keys::tenant(self.tenant), Count::ApiKeys, limit)
-            .answer(idempotency)
-            .commit()
-            .await
-    }
-
-    /// Deletes an API key. Its token is refused from the next request on.
-    ///
-    /// # Errors
-    ///
-    /// When the table is unavailable.
-    pub async fn delete_api_key(&self, read: &Stored<ApiKey>) -> Result<(), TransactionError> {
-        let transaction = self
-            .transaction()?
-            .delete_read(&keys::api_key(self.tenant, read.value.id), read.version)
-            .delete(&keys::token(self.tenant, &read.value.token_hash));
-        let transaction = if read.value.disabled_by_plan {
-            transaction
-        } else {
-            transaction.count_down(&keys::tenant(self.tenant), Count::ApiKeys)
-        };
-        transaction.commit().await
     }
 
     pub(super) async fn page<T: serde::de::DeserializeOwned>(

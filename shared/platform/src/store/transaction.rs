@@ -10,109 +10,23 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use aias_domain::plan::Limits;
+use aias_domain::counted::CountedFeature;
 
 use super::{
     Error, Store, classify,
-    idempotency::{self, Idempotency, IdempotencyMatch},
+    idempotency::{self, Idempotency},
     items::{Item, VERSION, number, number_of},
     keys::Key,
+    transaction_error::TransactionError,
 };
 use crate::clock::random;
-
-/// A feature that is limited by the plan and counted in the tenant's item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Count {
-    Workflows,
-    Endpoints,
-    Members,
-    ApiKeys,
-    /// Members with the role `owner`.
-    Owners,
-    /// Workflow secrets.
-    Secrets,
-}
-
-impl Count {
-    /// The name of the feature in the API and of the counter's attribute.
-    #[must_use]
-    pub fn feature(self) -> &'static str {
-        match self {
-            Self::Workflows => "workflows",
-            Self::Endpoints => "endpoints",
-            Self::Members => "members",
-            Self::ApiKeys => "api_keys",
-            Self::Owners => "owners",
-            Self::Secrets => "secrets",
-        }
-    }
-
-    /// The limit of the feature.
-    #[must_use]
-    pub fn limit(self, limits: &Limits) -> u64 {
-        match self {
-            Self::Workflows => limits.workflows,
-            Self::Endpoints => limits.endpoints,
-            Self::Members | Self::Owners => limits.members,
-            Self::ApiKeys => limits.api_keys,
-            Self::Secrets => limits.secrets,
-        }
-    }
-}
-
-/// Why a transaction was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum TransactionError {
-    /// An item exists already, or has changed since it was read.
-    #[error("the item exists already, or has changed")]
-    Conflict,
-    /// The plan does not allow more.
-    #[error("the plan does not allow more")]
-    Limit {
-        count: Count,
-        /// The current number.
-        used: u64,
-    },
-    #[error("the tenant would have no owner left")]
-    LastOwner,
-    /// The tenant does not exist or is being deleted.
-    #[error("the tenant does not exist")]
-    NoTenant,
-    /// The tenant has as many runs in the phase `running` as the plan allows.
-    #[error("the tenant has as many running runs as the plan allows")]
-    ConcurrencyLimit,
-    /// The Stripe event was applied before.
-    #[error("the event was applied before")]
-    AlreadyApplied,
-    /// The same `Idempotency-Key` has a stored response.
-    #[error("the request has a stored response")]
-    Repeated(Box<IdempotencyMatch>),
-    #[error(transparent)]
-    Store(#[from] Error),
-}
-
-impl TransactionError {
-    /// For callers that treat every refusal as a conflict.
-    pub(super) fn into_error(self) -> Error {
-        match self {
-            Self::Store(error) => error,
-            Self::Conflict
-            | Self::Limit { .. }
-            | Self::LastOwner
-            | Self::NoTenant
-            | Self::ConcurrencyLimit
-            | Self::AlreadyApplied
-            | Self::Repeated(_) => Error::Conflict,
-        }
-    }
-}
 
 /// The most attempts of a transaction that conflicts with another.
 const ATTEMPTS: u32 = 8;
 
 enum Step {
     Plain,
-    Count(Count),
+    Count(CountedFeature),
     LastOwner,
     ConcurrencyLimit,
     Once,
@@ -290,7 +204,7 @@ impl<'a> Transaction<'a> {
 
     /// Increments a counter of the tenant, if it is less than `limit` and the tenant is not being
     /// deleted.
-    pub(super) fn count_up(self, tenant: &Key, count: Count, limit: u64) -> Self {
+    pub(super) fn count_up(self, tenant: &Key, count: CountedFeature, limit: u64) -> Self {
         let condition = "attribute_exists(PK) AND attribute_not_exists(deleted_at) AND (attribute_not_exists(#count) OR #count < :limit)";
         let update = Update::builder()
             .table_name(&self.store.table)
@@ -307,14 +221,14 @@ impl<'a> Transaction<'a> {
     }
 
     /// Decrements a counter of the tenant; at least one owner must remain.
-    pub(super) fn count_down(self, tenant: &Key, count: Count) -> Self {
+    pub(super) fn count_down(self, tenant: &Key, count: CountedFeature) -> Self {
         let (floor, step) = match count {
-            Count::Owners => (1, Step::LastOwner),
-            Count::Workflows
-            | Count::Endpoints
-            | Count::Members
-            | Count::ApiKeys
-            | Count::Secrets => (0, Step::Plain),
+            CountedFeature::Owners => (1, Step::LastOwner),
+            CountedFeature::Workflows
+            | CountedFeature::Endpoints
+            | CountedFeature::Members
+            | CountedFeature::ApiKeys
+            | CountedFeature::Secrets => (0, Step::Plain),
         };
         let update = Update::builder()
             .table_name(&self.store.table)
@@ -338,14 +252,14 @@ impl<'a> Transaction<'a> {
             .set_key(Some(tenant.attributes()))
             .update_expression("ADD #count :one, #owners :one")
             .condition_expression(condition)
-            .expression_attribute_names("#count", Count::Members.feature())
-            .expression_attribute_names("#owners", Count::Owners.feature())
+            .expression_attribute_names("#count", CountedFeature::Members.feature())
+            .expression_attribute_names("#owners", CountedFeature::Owners.feature())
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":limit", number(limit))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map(|update| TransactWriteItem::builder().update(update).build());
-        self.push(Step::Count(Count::Members), update)
+        self.push(Step::Count(CountedFeature::Members), update)
     }
 
     /// Decrements the counters of members and owners; at least one owner must remain.
@@ -355,8 +269,8 @@ impl<'a> Transaction<'a> {
             .set_key(Some(tenant.attributes()))
             .update_expression("ADD #count :one, #owners :one")
             .condition_expression("#owners > :last")
-            .expression_attribute_names("#count", Count::Members.feature())
-            .expression_attribute_names("#owners", Count::Owners.feature())
+            .expression_attribute_names("#count", CountedFeature::Members.feature())
+            .expression_attribute_names("#owners", CountedFeature::Owners.feature())
             .expression_attribute_values(":one", number(-1))
             .expression_attribute_values(":last", number(1))
             .build()

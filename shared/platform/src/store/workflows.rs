@@ -1,5 +1,6 @@
 //! Workflows: a mutable head and immutable versions.
 
+use aias_domain::counted::CountedFeature;
 use aias_domain::{
     id::WorkflowId,
     workflow::{Version, Workflow},
@@ -10,7 +11,7 @@ use super::{
     Error, Idempotency, Listing, Page, Stored, TenantStore,
     items::{Item, KIND, RangeQuery, item, stored, string_of, value},
     keys::{self, SK},
-    transaction::{Count, TransactionError},
+    transaction_error::TransactionError,
 };
 
 const DEFINITION: &str = "definition";
@@ -56,7 +57,7 @@ impl TenantStore<'_> {
             .create(self.workflow_item(workflow)?)
             .create(self.version_item(workflow.id, version)?)
             .put(self.name_item(workflow))
-            .count_up(&keys::tenant(self.tenant), Count::Workflows, limit)
+            .count_up(&keys::tenant(self.tenant), CountedFeature::Workflows, limit)
             .answer(idempotency)
             .commit()
             .await
@@ -184,7 +185,7 @@ impl TenantStore<'_> {
     ) -> Result<(), TransactionError> {
         self.transaction()?
             .replace(self.workflow_item(&head.value)?, head.version)
-            .count_up(&keys::tenant(self.tenant), Count::Workflows, limit)
+            .count_up(&keys::tenant(self.tenant), CountedFeature::Workflows, limit)
             .commit()
             .await
     }
@@ -201,7 +202,8 @@ impl TenantStore<'_> {
             .transaction()?
             .delete_read(&keys::workflow(self.tenant, id), read.version);
         if !read.value.disabled_by_plan {
-            transaction = transaction.count_down(&keys::tenant(self.tenant), Count::Workflows);
+            transaction =
+                transaction.count_down(&keys::tenant(self.tenant), CountedFeature::Workflows);
         }
         transaction.commit().await?;
         let name = keys::workflow_names(self.tenant, &read.value.namespace, &read.value.name);
