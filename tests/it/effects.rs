@@ -46,7 +46,7 @@ async fn execute(bench: &Bench, workflow: &str, input: Value) -> String {
 async fn run_of(bench: &Bench, id: &str) -> Run {
     let store = bench.store();
     let found = bench.tenant(&store).run(id.parse().unwrap()).await;
-    found.unwrap().unwrap().run.value
+    found.unwrap().unwrap().run
 }
 
 async fn output_of(bench: &Bench, id: &str) -> Value {

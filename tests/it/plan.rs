@@ -229,7 +229,7 @@ async fn counted_limits_are_exact_under_concurrency() {
             if read.was != Status::Pending {
                 return Ok(false);
             }
-            read.run.value = read.run.value.begin(1, now).unwrap();
+            read.run = read.run.start(1, now).unwrap();
             own.start_run(&read, limits.concurrent_runs).await
         };
         let mut started = 0;
@@ -256,7 +256,7 @@ async fn counted_limits_are_exact_under_concurrency() {
             .await
             .unwrap();
         let mut read = own.run(one.items[0].id).await.unwrap().unwrap();
-        read.run.value = read.run.value.cancel(now).unwrap();
+        read.run = read.run.cancel(now).unwrap();
         own.save_run(&read).await.unwrap();
         assert_eq!(own.running().await.unwrap(), limits.concurrent_runs - 1);
     }

@@ -31,7 +31,7 @@ async fn poisoned_message_does_not_affect_batch() {
     let poisoned = bench.runs().await[4].id;
     for _ in 0..3 {
         let mut read = own.run(poisoned).await.unwrap().unwrap();
-        read.run.value = read.run.value.begin(1, bench.now()).unwrap();
+        read.run = read.run.start(1, bench.now()).unwrap();
         own.save_run(&read).await.unwrap();
     }
     // Another message, as sent by a provider's retry, does not indicate a death.
@@ -169,7 +169,7 @@ async fn cancelled_run_stays_cancelled() {
     let store = bench.store();
     let own = bench.tenant(&store);
     let mut read = own.run(bench.runs().await[0].id).await.unwrap().unwrap();
-    read.run.value = read.run.value.cancel(bench.now()).unwrap();
+    read.run = read.run.cancel(bench.now()).unwrap();
     own.save_run(&read).await.unwrap();
     assert!(
         bench

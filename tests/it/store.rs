@@ -68,14 +68,14 @@ async fn stored_run_round_trips() {
     let own = with_tenant(&store).await;
     let run = new_run(run_at(now(), 5), inline(), 90);
     assert_eq!(own.create_run(&run).await.unwrap(), None);
-    assert_eq!(own.run(run.run.value.id).await.unwrap(), Some(run.clone()));
+    assert_eq!(own.run(run.run.id).await.unwrap(), Some(run.clone()));
     assert_eq!(own.create_run(&run).await.unwrap(), Some(run.clone()));
     let Input::Inline(bytes) = &run.input else {
         panic!()
     };
     assert_eq!(Input::decompress(bytes).unwrap(), b"{\"a\":1}");
     let other = with_tenant(&store).await;
-    assert_eq!(other.run(run.run.value.id).await.unwrap(), None);
+    assert_eq!(other.run(run.run.id).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -84,11 +84,11 @@ async fn stale_write_conflicts() {
     let own = with_tenant(&store).await;
     let run = new_run(run_at(now(), 5), inline(), 90);
     own.create_run(&run).await.unwrap();
-    let mut first = own.run(run.run.value.id).await.unwrap().unwrap();
+    let mut first = own.run(run.run.id).await.unwrap().unwrap();
     let mut second = first.clone();
-    first.run.value = first.run.value.begin(1, now()).unwrap();
+    first.run = first.run.start(1, now()).unwrap();
     own.save_run(&first).await.unwrap();
-    second.run.value = second.run.value.cancel(now()).unwrap();
+    second.run = second.run.cancel(now()).unwrap();
     assert!(matches!(own.save_run(&second).await, Err(Error::Conflict)));
 }
 
@@ -102,7 +102,7 @@ async fn run_list_merges_shards_and_days() {
         let at = now() - SignedDuration::from_hours(i64::from(n));
         let run = new_run(run_at(at, u128::from(n) * 7), inline(), 90);
         own.create_run(&run).await.unwrap();
-        made.push(run.run.value.id);
+        made.push(run.run.id);
     }
     made.sort();
     made.reverse();
@@ -152,7 +152,7 @@ async fn run_list_continues_over_long_gap() {
             .unwrap();
         pages += 1;
     }
-    assert_eq!((page.items[0].id, pages), (old.run.value.id, 3));
+    assert_eq!((page.items[0].id, pages), (old.run.id, 3));
 }
 
 fn workflow(n: u128) -> (Workflow, Version) {

@@ -309,25 +309,13 @@ async fn malformed_stripe_responses_are_errors() {
         (vec![(200, page.clone())], "Malformed", 1),
         (
             vec![(200, large)],
-            "Malformed(\"the answer has more than",
+            "Malformed(\"the response has more than",
             1,
         ),
         (vec![(404, missing.to_string())], "none", 1),
-        (
-            vec![(403, page)],
-            "TransactionError { status: 403, code: \"\"",
-            1,
-        ),
-        (
-            vec![(400, long)],
-            "TransactionError { status: 400, code: \"\"",
-            1,
-        ),
-        (
-            vec![(302, String::new())],
-            "TransactionError { status: 302",
-            1,
-        ),
+        (vec![(403, page)], "Refused { status: 403, code: \"\"", 1),
+        (vec![(400, long)], "Refused { status: 400, code: \"\"", 1),
+        (vec![(302, String::new())], "Refused { status: 302", 1),
     ];
     for (answers, expected, requests) in cases {
         let (stripe, ports) = in_stripes_place(answers).await;

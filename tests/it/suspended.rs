@@ -51,8 +51,8 @@ async fn executed(bench: &Bench) -> Vec<String> {
             .deliver(&bench.executor(), std::slice::from_ref(message), 1)
             .await;
         let run = own.run(id.parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!(run.run.value.status, Status::Completed);
-        if let Trigger::Webhook { event_id, .. } = run.run.value.trigger {
+        assert_eq!(run.run.status, Status::Completed);
+        if let Trigger::Webhook { event_id, .. } = run.run.trigger {
             order.extend(event_id);
         }
     }

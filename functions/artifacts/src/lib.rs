@@ -138,7 +138,7 @@ async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
     let fetch = async |listing: Listing| {
         let page = match ctx.query.filter.run_id {
             Some(run_id) => {
-                let run = store.run(run_id).await?.map(|run| run.run.value);
+                let run = store.run(run_id).await?.map(|run| run.run);
                 Page {
                     items: run.into_iter().collect(),
                     next: None,
@@ -171,7 +171,7 @@ async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
 async fn find(store: &TenantStore<'_>, id: ArtifactId) -> Result<(Artifact, StoredRun)> {
     Span::current().record("run_id", display(id.run_id));
     let run = store.run(id.run_id).await?.ok_or_else(Problem::not_found)?;
-    let mut artifacts = run.run.value.artifacts.iter();
+    let mut artifacts = run.run.artifacts.iter();
     let artifact = artifacts.find(|artifact| artifact.id == id).cloned();
     Ok((artifact.ok_or_else(Problem::not_found)?, run))
 }
@@ -199,7 +199,7 @@ async fn get_artifact(ctx: Viewer<App>, Path(id): Path<ArtifactId>) -> Result {
     } else {
         None
     };
-    let artifact = view(artifact, run.run.value.workflow_id, run.expires_at);
+    let artifact = view(artifact, run.run.workflow_id, run.expires_at);
     object(StatusCode::OK, &ArtifactWithPreview { artifact, preview })
 }
 

@@ -39,7 +39,7 @@ impl<'a> EffectCalls<'a> {
     }
 
     /// Sets the requested effects. Effects that are no longer requested are dropped.
-    pub(crate) fn asked(&mut self, effects: &[Arc<Effect>]) {
+    pub(crate) fn set_requested(&mut self, effects: &[Arc<Effect>]) {
         let wanted = |key: &Key| effects.iter().any(|effect| effect.key == *key);
         self.under_way.retain(|(effect, _)| wanted(&effect.key));
         self.child_runs.retain(|(effect, _)| wanted(&effect.key));
@@ -52,7 +52,7 @@ impl<'a> EffectCalls<'a> {
     }
 
     /// Starts queued effects, up to [`MAX_AT_ONCE`].
-    pub(crate) fn begin(&mut self, call: impl Fn(Arc<Effect>) -> Call<'a>) {
+    pub(crate) fn start_queued(&mut self, call: impl Fn(Arc<Effect>) -> Call<'a>) {
         while self.under_way.len() < MAX_AT_ONCE && !self.waiting.is_empty() {
             let effect = self.waiting.remove(0);
             let begun = call(Arc::clone(&effect));
@@ -82,11 +82,11 @@ impl<'a> EffectCalls<'a> {
         .await
     }
 
-    pub(crate) fn any_under_way(&self) -> bool {
+    pub(crate) fn is_any_in_progress(&self) -> bool {
         !self.under_way.is_empty()
     }
 
-    pub(crate) fn any_waiting(&self) -> bool {
+    pub(crate) fn is_any_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 

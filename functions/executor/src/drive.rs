@@ -57,10 +57,10 @@ pub(crate) async fn drive<'a>(
     execution: &mut Execution<'a>,
     mut computation: Computation<'_>,
     version: u32,
-    entries: &mut RunLog,
+    run_log: &mut RunLog,
     core: SemaphorePermit<'a>,
 ) -> Result<DriveOutcome, Error> {
-    let mut following = Driver {
+    let mut driver = Driver {
         calls: EffectCalls::new(),
         version,
         flush_at: Instant::now() + CLAIM_AFTER,
@@ -72,15 +72,15 @@ pub(crate) async fn drive<'a>(
     loop {
         tokio::select! {
             told = computation.next() => match told {
-                Report::Step(record) => entries.step(record, execution.app.clock.now()),
+                Report::Step(record) => run_log.step(record, execution.app.clock.now()),
                 Report::Emitted(number, event) => emitted(execution, number, event),
                 Report::Ended(outcome) => return Ok(DriveOutcome::Ended(*outcome)),
                 Report::PendingEffects(asked) => {
                     left = left.saturating_sub(since.elapsed());
                     // While this run waits, another may use the core.
                     drop(core.take());
-                    match following.answer(execution, &asked, entries).await? {
-                        Next::Leave(heard) => return Ok(heard),
+                    match driver.next_entry(execution, &asked, run_log).await? {
+                        Next::Leave(outcome) => return Ok(outcome),
                         Next::Entry(entry) => {
                             if execution.lacks_time() {
                                 // The entry is in the journal, so another invocation can continue
@@ -98,9 +98,9 @@ pub(crate) async fn drive<'a>(
             () = sleep_until(since + left) => {
                 return Ok(DriveOutcome::Ended(Err(timed_out())));
             }
-            () = sleep_until(following.flush_at) => {
-                if let Some(heard) = following.look(execution, entries).await? {
-                    return Ok(heard);
+            () = sleep_until(driver.flush_at) => {
+                if let Some(outcome) = driver.write_progress(execution, run_log).await? {
+                    return Ok(outcome);
                 }
             }
         }
@@ -115,15 +115,15 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     /// Writes the run as `running` and its log, and checks whether it was ended by somebody else.
-    async fn look(
+    async fn write_progress(
         &mut self,
         execution: &mut Execution<'a>,
-        entries: &mut RunLog,
+        run_log: &mut RunLog,
     ) -> Result<Option<DriveOutcome>, Error> {
-        if let Some(heard) = self.claim(execution).await? {
-            return Ok(Some(heard));
+        if let Some(outcome) = self.claim(execution).await? {
+            return Ok(Some(outcome));
         }
-        execution.flush(entries).await?;
+        execution.flush(run_log).await?;
         self.flush_at = Instant::now() + FLUSH_EVERY;
         cancelled(execution).await
     }
@@ -136,8 +136,8 @@ impl<'a> Driver<'a> {
             return Ok(None);
         }
         let now = execution.app.clock.now();
-        let run = execution.run.run.value.clone();
-        let Ok(run) = run.begin(self.version, now) else {
+        let run = execution.stored.run.clone();
+        let Ok(run) = run.start(self.version, now) else {
             return Ok(Some(DriveOutcome::Cancelled));
         };
         let claimed = execution.claim(run).await?;
@@ -145,31 +145,31 @@ impl<'a> Driver<'a> {
     }
 
     /// Waits for the next result or timer, and appends it to the journal.
-    async fn answer(
+    async fn next_entry(
         &mut self,
         execution: &mut Execution<'a>,
         asked: &PendingEffects,
-        entries: &mut RunLog,
+        run_log: &mut RunLog,
     ) -> Result<Next, Error> {
-        self.calls.asked(&asked.effects);
+        self.calls.set_requested(&asked.effects);
         loop {
             let now = execution.app.clock.now();
             let first = execution.journal == 0 && asked.until.is_some();
             if let Some(began) = execution.late(now).filter(|_| first) {
-                return written(execution, began, EntryEvent::Started).await;
+                return append_entry(execution, began, EntryEvent::Started).await;
             }
             if let Some(until) = asked.until.filter(|until| *until <= now) {
-                return written(execution, until.max(now), EntryEvent::TimerExpired).await;
+                return append_entry(execution, until.max(now), EntryEvent::TimerExpired).await;
             }
-            if self.calls.any_waiting() && execution.left() >= CALL_TIMEOUT + WRITES {
-                if let Some(heard) = self.claim(execution).await? {
-                    return Ok(Next::Leave(heard));
+            if self.calls.is_any_waiting() && execution.left() >= CALL_TIMEOUT + WRITES {
+                if let Some(outcome) = self.claim(execution).await? {
+                    return Ok(Next::Leave(outcome));
                 }
                 let call = execution.caller();
-                self.calls.begin(|effect| call(effect));
+                self.calls.start_queued(|effect| call(effect));
             }
-            let under_way = self.calls.any_under_way();
-            if !under_way && self.calls.any_waiting() {
+            let under_way = self.calls.is_any_in_progress();
+            if !under_way && self.calls.is_any_waiting() {
                 // There is not enough time left to start an effect.
                 return Ok(Next::Leave(DriveOutcome::Waits(Some(now), Vec::new())));
             }
@@ -193,16 +193,16 @@ impl<'a> Driver<'a> {
                         digest: effect.digest(),
                         answer,
                     };
-                    return written(execution, execution.app.clock.now(), what).await;
+                    return append_entry(execution, execution.app.clock.now(), what).await;
                 }
                 () = sleep(pause.min(FAR)), if short.is_some() => {
                     let until = asked.until.unwrap_or(now);
                     let at = until.max(execution.app.clock.now());
-                    return written(execution, at, EntryEvent::TimerExpired).await;
+                    return append_entry(execution, at, EntryEvent::TimerExpired).await;
                 }
                 () = sleep_until(self.flush_at) => {
-                    if let Some(heard) = self.look(execution, entries).await? {
-                        return Ok(Next::Leave(heard));
+                    if let Some(outcome) = self.write_progress(execution, run_log).await? {
+                        return Ok(Next::Leave(outcome));
                     }
                 }
             }
@@ -215,14 +215,14 @@ const FAR: Duration = Duration::from_secs(3_600);
 
 /// Appends an entry to the journal, and concurrently checks whether the run was ended by somebody
 /// else.
-async fn written(
+async fn append_entry(
     execution: &mut Execution<'_>,
     at: Timestamp,
     what: EntryEvent,
 ) -> Result<Next, Error> {
     let entry = Entry { at, what };
-    let run = &execution.run;
-    let (id, place, kept) = (run.run.value.id, execution.journal, run.expires_at);
+    let run = &execution.stored;
+    let (id, place, kept) = (run.run.id, execution.journal, run.expires_at);
     let appending = journal::append(
         execution.store,
         &execution.app.blobs,
@@ -232,8 +232,8 @@ async fn written(
         kept,
     );
     let (appended, ended) = tokio::join!(appending, cancelled(execution));
-    if let Some(heard) = ended? {
-        return Ok(Next::Leave(heard));
+    if let Some(outcome) = ended? {
+        return Ok(Next::Leave(outcome));
     }
     let Some(bytes) = appended? else {
         return Err(Error::ConcurrentExecution);
@@ -250,13 +250,13 @@ async fn written(
 
 /// Whether the run was ended by somebody else. A run that was not written yet cannot have been.
 async fn cancelled(execution: &Execution<'_>) -> Result<Option<DriveOutcome>, Error> {
-    let found = execution.store.run(execution.run.run.value.id).await?;
-    let ended = found.is_none_or(|found| found.run.value.status.is_terminal());
+    let found = execution.store.run(execution.stored.run.id).await?;
+    let ended = found.is_none_or(|found| found.run.status.is_terminal());
     Ok(ended.then_some(DriveOutcome::Cancelled))
 }
 
 fn emitted(execution: &mut Execution<'_>, number: u32, event: Value) {
-    let written = execution.run.run.value.events;
+    let written = execution.stored.run.events;
     let next = written.saturating_add(u32::try_from(execution.events.len()).unwrap_or(u32::MAX));
     if number > next {
         execution.events.push(event);

@@ -1,8 +1,12 @@
 //! Executes the run of one message.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use aias_domain::run::{RunError, Status, TransitionError};
+use aias_domain::run::{Run, RunError, Status, TransitionError};
+use aias_engine::journal::Entry;
 use aias_platform::{
     journal,
     queue::RunMessage,
@@ -12,7 +16,9 @@ use aias_platform::{
     store::{self, StoredRun, TenantStore},
     telemetry::ErrorChain,
 };
-use aias_sandbox::{Computation, ComputationInput};
+use aias_sandbox::{Computation, ComputationInput, Definition};
+use jiff::Timestamp;
+use serde_json::Value;
 use tokio::{sync::SemaphorePermit, time::sleep};
 
 use crate::{
@@ -64,6 +70,7 @@ pub(crate) async fn execute<'a>(
     }
 }
 
+/// One delivery of a run, from its message to its outcome.
 async fn work<'a>(
     app: &'a App,
     reads: &BatchCache<'a>,
@@ -72,63 +79,39 @@ async fn work<'a>(
     deadline: SystemTime,
 ) -> Result<MessageOutcome, Error> {
     let store = &app.store.tenant(message.proof());
-    let (run, head, tenant) = tokio::join!(
+    let (stored, head, tenant) = tokio::join!(
         find_run(store, message),
         reads.workflow(*store, message.workflow_id),
         reads.tenant(*store)
     );
-    let Some(run) = run? else {
-        let sent = sent_at_ms(record).unwrap_or(i64::MAX);
-        let age = app.clock.now().as_millisecond().saturating_sub(sent);
-        return if age > ORPHAN_AFTER_MS {
-            Ok(MessageOutcome::NoRun)
-        } else {
-            Err(Error::NoRunYet)
-        };
+    let Some(stored) = stored? else {
+        return missing_run(app, record);
     };
-    if run.run.value.status.is_terminal() {
-        // The executor that ended it may have died before sending the message to the parent.
-        notify_parent(&app.queue, store, &run.run.value).await?;
-        return Ok(MessageOutcome::AlreadyEnded);
+    if let Some(outcome) = already_handled(app, store, &stored.run, record).await? {
+        return Ok(outcome);
     }
-    if run.run.value.status == Status::Suspended {
-        // Resuming it sends another message.
-        return Ok(MessageOutcome::Suspended);
-    }
-    if run.run.value.status == Status::Running && receive_count(record) <= 1 {
-        // The executor of another message started it. If that executor died, its message is
-        // redelivered.
-        return Ok(MessageOutcome::AlreadyStarted);
-    }
-    let tenant = tenant?.filter(|tenant| tenant.deleted_at.is_none());
-    let Some(tenant) = tenant else {
+    let Some(tenant) = tenant?.filter(|tenant| tenant.deleted_at.is_none()) else {
         return Ok(MessageOutcome::NoRun);
     };
     let limits = tenant.limits(app.clock.now());
-    let mut execution = Execution::new(app, store, run, limits, deadline);
+    let mut execution = Execution::new(app, store, stored, limits, deadline);
     if execution.waits_longer() {
         // The executor that left it waiting may have died before scheduling the wake-up.
         execution.schedule().await?;
         return Ok(MessageOutcome::NotYet);
     }
-
     let version = match head? {
         None => {
             return execution
                 .refuse("workflow-deleted", "The workflow is deleted")
                 .await;
         }
-        Some(head) if !head.is_on() => {
+        Some(head) if !head.can_run() => {
             return execution
                 .refuse("workflow-disabled", "The workflow is disabled")
                 .await;
         }
-        Some(head) => execution
-            .run
-            .run
-            .value
-            .workflow_version
-            .unwrap_or(head.latest),
+        Some(head) => execution.stored.run.workflow_version.unwrap_or(head.latest),
     };
     let Ok(core) = app.cores.acquire().await else {
         return Err(Error::NoRunYet);
@@ -136,14 +119,8 @@ async fn work<'a>(
     if execution.lacks_time() {
         return execution.pass_on().await;
     }
-    if receive_count(record) > 1 && execution.run.run.value.status != Status::Waiting {
-        match execution
-            .run
-            .run
-            .value
-            .clone()
-            .begin(version, app.clock.now())
-        {
+    if receive_count(record) > 1 && execution.stored.run.status != Status::Waiting {
+        match execution.stored.run.clone().start(version, app.clock.now()) {
             Ok(run) => {
                 if !execution.claim(run).await? {
                     return execution.wait_for_capacity().await;
@@ -166,6 +143,41 @@ async fn work<'a>(
     compute(execution, version, core).await
 }
 
+/// The outcome of a message whose run does not exist: it may be written soon, or never.
+fn missing_run(app: &App, record: &SqsMessage) -> Result<MessageOutcome, Error> {
+    let sent = sent_at_ms(record).unwrap_or(i64::MAX);
+    let age = app.clock.now().as_millisecond().saturating_sub(sent);
+    if age > ORPHAN_AFTER_MS {
+        Ok(MessageOutcome::NoRun)
+    } else {
+        Err(Error::NoRunYet)
+    }
+}
+
+/// The outcome of a message whose run must not be executed because of its status.
+async fn already_handled(
+    app: &App,
+    store: &TenantStore<'_>,
+    run: &Run,
+    record: &SqsMessage,
+) -> Result<Option<MessageOutcome>, Error> {
+    if run.status.is_terminal() {
+        // The executor that ended it may have died before sending the message to the parent.
+        notify_parent(&app.queue, store, run).await?;
+        return Ok(Some(MessageOutcome::AlreadyEnded));
+    }
+    if run.status == Status::Suspended {
+        // Resuming it sends another message.
+        return Ok(Some(MessageOutcome::Suspended));
+    }
+    if run.status == Status::Running && receive_count(record) <= 1 {
+        // The executor of another message started it. If that executor died, its message is
+        // redelivered.
+        return Ok(Some(MessageOutcome::AlreadyStarted));
+    }
+    Ok(None)
+}
+
 /// The run of a message. The message may arrive slightly before the run's item is written.
 async fn find_run(
     store: &TenantStore<'_>,
@@ -180,97 +192,119 @@ async fn find_run(
     Ok(None)
 }
 
+/// The data of a run that its computation needs.
+struct LoadedRun {
+    definition: Arc<Definition>,
+    input: Value,
+    journal: Vec<Entry>,
+    journal_bytes: usize,
+}
+
+/// Loads the data of a run, and its log; inside, the error that faults the run.
+async fn load(
+    execution: &Execution<'_>,
+    version: u32,
+    now: Timestamp,
+) -> Result<(RunLog, Result<LoadedRun, RunError>), Error> {
+    let (app, store) = (execution.app, execution.store);
+    let run = &execution.stored.run;
+    let definition = app.definitions.get(store, run.workflow_id, version);
+    let input = read_input(store, &app.blobs, &execution.stored.input);
+    let journal = async {
+        // A run that was never started has neither a journal nor a log.
+        if !run.has_journal() {
+            return (Ok((Vec::new(), 0)), Ok(0));
+        }
+        tokio::join!(
+            journal::read(store, &app.blobs, run.id),
+            store.log_length(&execution.stored)
+        )
+    };
+    let (definition, input, (journal, written)) = tokio::join!(definition, input, journal);
+    let began = run.started_at.unwrap_or(now);
+    let written = written?;
+    // The error follows the entries that are written already.
+    let error_log = RunLog::new(written, 0, began, now);
+    let (journal, journal_bytes) = match journal {
+        Err(error @ (journal::Error::Gone | journal::Error::TooLarge)) => {
+            let title = "The journal does not exist any more";
+            let error = RunError::platform("journal-gone", title, error.to_string());
+            return Ok((error_log, Err(error)));
+        }
+        journal => journal?,
+    };
+    let definition = match definition? {
+        Ok(definition) => definition,
+        Err(error) => return Ok((error_log, Err(error))),
+    };
+    let input = match input {
+        Err(runs::Error::InputGone) => {
+            let title = "The input does not exist any more";
+            let detail = "the input of the run is no longer retained";
+            let error = RunError::platform("input-gone", title, detail);
+            return Ok((error_log, Err(error)));
+        }
+        input => input?,
+    };
+    let loaded = LoadedRun {
+        definition,
+        input,
+        journal,
+        journal_bytes,
+    };
+    Ok((RunLog::new(run.log_base, written, began, now), Ok(loaded)))
+}
+
 /// Computes the run as far as possible.
 async fn compute(
     mut execution: Execution<'_>,
     version: u32,
     core: SemaphorePermit<'_>,
 ) -> Result<MessageOutcome, Error> {
-    let (app, store) = (execution.app, execution.store);
-    let run = &execution.run.run.value;
-    let loading = app.definitions.get(store, run.workflow_id, version);
-    let reading = read_input(store, &app.blobs, &execution.run.input);
-    let remembering = async {
-        // A run that was never started has neither a journal nor a log.
-        if !run.has_journal() {
-            return Ok((Vec::new(), 0, 0));
-        }
-        let journal = journal::read(store, &app.blobs, run.id);
-        let (journal, length) = tokio::join!(journal, store.log_length(&execution.run));
-        let (journal, bytes) = journal?;
-        Ok::<_, Error>((journal, bytes, length?))
+    let now = execution.app.clock.now();
+    let (mut run_log, loaded) = load(&execution, version, now).await?;
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return execution.end_faulted(error, &mut run_log).await,
     };
-    let (definition, input, journal) = tokio::join!(loading, reading, remembering);
-    let now = app.clock.now();
-    let journal = match journal {
-        Err(Error::Journal(error @ (journal::Error::Gone | journal::Error::TooLarge))) => {
-            let error = RunError::platform(
-                "journal-gone",
-                "The journal does not exist any more",
-                error.to_string(),
-            );
-            let mut entries = RunLog::new(store.log_length(&execution.run).await?, 0, now, now);
-            return execution.end_faulted(error, &mut entries).await;
-        }
-        journal => journal?,
-    };
-    let (journal, journal_bytes, written) = journal;
-    let began = run.started_at.unwrap_or(now);
-    let mut entries = RunLog::new(run.log_base, written, began, now);
-    let definition = match definition? {
-        Ok(definition) => definition,
-        Err(error) => return execution.end_faulted(error, &mut entries).await,
-    };
-    let input = match input {
-        Err(runs::Error::InputGone) => {
-            let error = RunError::platform(
-                "input-gone",
-                "The input does not exist any more",
-                "the input of the run is no longer retained",
-            );
-            return execution.end_faulted(error, &mut entries).await;
-        }
-        input => input?,
-    };
-    if definition.mentions_secrets() {
+    if loaded.definition.mentions_secrets() {
         execution.secret_nonce().await?;
     }
-    let run = &execution.run.run.value;
-    entries.started(&run.input_digest, run.retries + 1, now);
-    execution.journal = journal.len();
-    execution.journal_bytes = journal_bytes;
-    let given = ComputationInput {
-        definition,
+    let run = &execution.stored.run;
+    run_log.started(&run.input_digest, run.retries + 1, now);
+    execution.journal = loaded.journal.len();
+    execution.journal_bytes = loaded.journal_bytes;
+    let input = ComputationInput {
+        definition: loaded.definition,
         run_id: run.id.to_string(),
-        input,
+        input: loaded.input,
         started_at: run.created_at,
         max_steps: execution.limits.steps_per_run,
         computing: execution.limits.computing,
-        journal,
+        journal: loaded.journal,
         secret_nonce: run.secret_nonce.clone().unwrap_or_default(),
     };
-    let computation = Computation::new(&app.sandbox, given);
-    let heard = drive::drive(&mut execution, computation, version, &mut entries, core).await?;
-    let outcome = match heard {
-        DriveOutcome::Ended(outcome) => outcome,
-        DriveOutcome::AtCapacity => return execution.wait_for_capacity().await,
-        DriveOutcome::Cancelled => return Ok(MessageOutcome::AlreadyEnded),
-        DriveOutcome::Waits(until, awaited) => {
-            return execution
-                .leave(version, until, &awaited, &mut entries)
-                .await;
-        }
-    };
+    let computation = Computation::new(&execution.app.sandbox, input);
+    let result =
+        match drive::drive(&mut execution, computation, version, &mut run_log, core).await? {
+            DriveOutcome::Ended(result) => result,
+            DriveOutcome::AtCapacity => return execution.wait_for_capacity().await,
+            DriveOutcome::Cancelled => return Ok(MessageOutcome::AlreadyEnded),
+            DriveOutcome::Waits(until, awaited) => {
+                return execution
+                    .leave(version, until, &awaited, &mut run_log)
+                    .await;
+            }
+        };
     if !execution.claimed {
         // Not written, since the end of the run includes it.
-        let begun = execution.run.run.value.clone().begin(version, now);
-        let Ok(begun) = begun else {
+        let Ok(started) = execution.stored.run.clone().start(version, now) else {
             return Ok(MessageOutcome::AlreadyEnded);
         };
-        execution.run.run.value = begun;
+        execution.stored.run = started;
     }
-    match outcome {
-        Ok(output) => execution.end_completed(&output, &mut entries).await,
-        Err(error) => execution.end_faulted(error, &mut entries).await,
+    match result {
+        Ok(output) => execution.end_completed(&output, &mut run_log).await,
+        Err(error) => execution.end_faulted(error, &mut run_log).await,
     }
 }

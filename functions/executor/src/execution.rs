@@ -55,7 +55,7 @@ const CHECK_CHILD_EVERY: SignedDuration = SignedDuration::from_hours(1);
 pub(crate) struct Execution<'a> {
     pub(crate) app: &'a App,
     pub(crate) store: &'a TenantStore<'a>,
-    pub(crate) run: StoredRun,
+    pub(crate) stored: StoredRun,
     pub(crate) limits: Limits,
     pub(crate) claimed: bool,
     /// The number of journal entries, and their size in bytes of JSON.
@@ -78,7 +78,7 @@ impl<'a> Execution<'a> {
         Self {
             app,
             store,
-            run,
+            stored: run,
             limits,
             claimed: false,
             journal: 0,
@@ -92,11 +92,9 @@ impl<'a> Execution<'a> {
     /// it does.
     pub(crate) async fn claim(&mut self, run: Run) -> Result<bool, Error> {
         let next = StoredRun {
-            run: Stored {
-                value: run,
-                version: self.run.run.version,
-            },
-            ..self.run.clone()
+            run: run,
+            version: self.stored.version,
+            ..self.stored.clone()
         };
         if !self
             .store
@@ -105,7 +103,7 @@ impl<'a> Execution<'a> {
         {
             return Ok(false);
         }
-        self.written(next);
+        self.set_written(next);
         self.claimed = true;
         Ok(true)
     }
@@ -113,24 +111,21 @@ impl<'a> Execution<'a> {
     /// Sets the nonce of the run's secret placeholders before anything that depends on it is
     /// written. The next claim includes it; a run that is already claimed is written again.
     pub(crate) async fn secret_nonce(&mut self) -> Result<(), Error> {
-        if self.run.run.value.secret_nonce.is_some() {
+        if self.stored.run.secret_nonce.is_some() {
             return Ok(());
         }
-        self.run.run.value.secret_nonce = Some(new_secret_nonce());
+        self.stored.run.secret_nonce = Some(new_secret_nonce());
         if self.claimed {
-            self.store.save_run(&self.run).await?;
-            self.written(self.run.clone());
+            self.store.save_run(&self.stored).await?;
+            self.set_written(self.stored.clone());
         }
         Ok(())
     }
 
-    fn written(&mut self, run: StoredRun) {
-        self.run = StoredRun {
-            was: run.run.value.status,
-            run: Stored {
-                version: run.run.version + 1,
-                ..run.run
-            },
+    fn set_written(&mut self, run: StoredRun) {
+        self.stored = StoredRun {
+            was: run.run.status,
+            version: run.version + 1,
             ..run
         };
     }
@@ -145,7 +140,7 @@ impl<'a> Execution<'a> {
     }
 
     fn message(&self) -> RunMessage {
-        let run = &self.run.run.value;
+        let run = &self.stored.run;
         RunMessage {
             tenant_id: self.store.tenant_id(),
             run_id: run.id,
@@ -156,14 +151,14 @@ impl<'a> Execution<'a> {
     /// Faults a run that cannot be started.
     pub(crate) async fn refuse(mut self, code: &str, title: &str) -> Result<MessageOutcome, Error> {
         let now = self.app.clock.now();
-        let written = self.store.log_length(&self.run).await?;
-        let mut entries = RunLog::new(written, 0, now, now);
+        let written = self.store.log_length(&self.stored).await?;
+        let mut run_log = RunLog::new(written, 0, now, now);
         let error = RunError::platform(
             code,
             title,
             format!("{title}; the event is stored, so the run can be retried"),
         );
-        self.end_faulted(error, &mut entries).await
+        self.end_faulted(error, &mut run_log).await
     }
 
     /// The time left in this invocation.
@@ -184,7 +179,7 @@ impl<'a> Execution<'a> {
     /// Leaves the run to another invocation: by a new message, unless this message belongs to a run
     /// that was started.
     pub(crate) async fn pass_on(&self) -> Result<MessageOutcome, Error> {
-        let run = &self.run.run.value;
+        let run = &self.stored.run;
         if run.status == Status::Running {
             return Err(Error::NotEnoughTime);
         }
@@ -195,46 +190,47 @@ impl<'a> Execution<'a> {
     /// The start of the run, if that is so much later than its acceptance that timeouts are
     /// affected.
     pub(crate) fn late(&self, now: Timestamp) -> Option<Timestamp> {
-        let run = &self.run.run.value;
+        let run = &self.stored.run;
         let began = run.started_at.unwrap_or(now);
         Some(began).filter(|began| *began > run.created_at + LATE)
     }
 
     /// Whether the run waits longer than can be handled here.
     pub(crate) fn waits_longer(&self) -> bool {
-        let run = &self.run.run.value;
+        let run = &self.stored.run;
         let later = |at: Timestamp| at > self.app.clock.now() + EARLY;
         run.status == Status::Waiting && !run.awaits_run && run.wakes_at.is_some_and(later)
     }
 
     /// Writes the log and the events so far.
-    pub(crate) async fn flush(&mut self, entries: &mut RunLog) -> Result<(), Error> {
-        let waiting = entries.take();
+    pub(crate) async fn flush(&mut self, run_log: &mut RunLog) -> Result<(), Error> {
+        let waiting = run_log.take();
         self.write(&waiting).await
     }
 
     /// Writes the events, and the log unless it is written with the run, which is about to end.
-    async fn flush_at_end(&mut self, entries: &mut RunLog) -> Result<(), Error> {
-        let waiting = entries.take();
-        if self.run.has_room_for(&waiting)? {
-            self.run.log = waiting;
+    async fn flush_at_end(&mut self, run_log: &mut RunLog) -> Result<(), Error> {
+        let waiting = run_log.take();
+        if self.stored.fits_into_item(&waiting)? {
+            self.stored.log = waiting;
             return self.write(&[]).await;
         }
         self.write(&waiting).await
     }
 
     async fn write(&mut self, waiting: &[Entry]) -> Result<(), Error> {
-        let run = &self.run.run.value;
+        let run = &self.stored.run;
         let events = std::mem::take(&mut self.events);
         let (logged, emitted) = tokio::join!(
-            self.store.append_log(run.id, waiting, self.run.expires_at),
             self.store
-                .put_events(run.id, run.events + 1, &events, self.run.expires_at)
+                .append_log(run.id, waiting, self.stored.expires_at),
+            self.store
+                .put_events(run.id, run.events + 1, &events, self.stored.expires_at)
         );
         logged?;
         emitted?;
         let written = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        self.run.run.value.events = self.run.run.value.events.saturating_add(written);
+        self.stored.run.events = self.stored.run.events.saturating_add(written);
         Ok(())
     }
 
@@ -245,14 +241,14 @@ impl<'a> Execution<'a> {
         version: u32,
         until: Option<Timestamp>,
         awaited: &[RunId],
-        entries: &mut RunLog,
+        run_log: &mut RunLog,
     ) -> Result<MessageOutcome, Error> {
-        self.flush(entries).await?;
+        self.flush(run_log).await?;
         let now = self.app.clock.now();
         let awaits_run = !awaited.is_empty();
         let look = awaits_run.then_some(now + CHECK_CHILD_EVERY);
         let wakes_at = [until, look].into_iter().flatten().min();
-        let run = self.run.run.value.clone();
+        let run = self.stored.run.clone();
         let Ok(run) = run.wait(version, wakes_at, awaits_run, now) else {
             return Ok(MessageOutcome::AlreadyEnded);
         };
@@ -260,13 +256,13 @@ impl<'a> Execution<'a> {
         // period.
         let kept = SignedDuration::from_hours(24 * i64::from(self.limits.retention_days));
         let expires_at = wakes_at.map(|at| at + kept);
-        let expires_at = expires_at.filter(|at| *at > self.run.expires_at + kept / 2);
+        let expires_at = expires_at.filter(|at| *at > self.stored.expires_at + kept / 2);
         if let Some(expires_at) = expires_at {
             self.store.keep_until(run.id, expires_at).await?;
-            self.run.expires_at = expires_at;
+            self.stored.expires_at = expires_at;
         }
-        self.run.run.value = run;
-        self.store.save_run(&self.run).await?;
+        self.stored.run = run;
+        self.store.save_run(&self.stored).await?;
         // Scheduled after the write, since an earlier message could find the run not yet waiting.
         self.schedule().await?;
         if self.any_ended(awaited).await? {
@@ -280,7 +276,7 @@ impl<'a> Execution<'a> {
     async fn any_ended(&self, awaited: &[RunId]) -> Result<bool, Error> {
         for run in awaited {
             let found = self.store.run(*run).await?;
-            if found.is_none_or(|found| found.run.value.status.is_terminal()) {
+            if found.is_none_or(|found| found.run.status.is_terminal()) {
                 return Ok(true);
             }
         }
@@ -289,7 +285,7 @@ impl<'a> Execution<'a> {
 
     /// Records a child run, which is written with this run.
     pub(crate) fn note(&mut self, effect: &Effect, child: Option<RunId>) {
-        let run = &mut self.run.run.value;
+        let run = &mut self.stored.run;
         let child = child.map(|run_id| Child {
             run_id,
             task: effect.key.task.clone(),
@@ -304,7 +300,7 @@ impl<'a> Execution<'a> {
     /// A function that starts effects.
     pub(crate) fn caller(&self) -> impl Fn(Arc<Effect>) -> Call<'a> + use<'a> {
         let (app, store, limits) = (self.app, self.store, self.limits);
-        let run = Arc::new(self.run.run.value.clone());
+        let run = Arc::new(self.stored.run.clone());
         move |effect| {
             let run = Arc::clone(&run);
             Box::pin(async move {
@@ -339,13 +335,13 @@ impl<'a> Execution<'a> {
 
     /// Schedules the message with which a waiting run continues.
     pub(crate) async fn schedule(&self) -> Result<(), Error> {
-        let run = &self.run.run.value;
+        let run = &self.stored.run;
         let Some(at) = run.wakes_at else {
             return Ok(());
         };
         let delay = at.duration_since(self.app.clock.now());
         if delay > MAX_DELAY {
-            let kept = self.run.expires_at;
+            let kept = self.stored.expires_at;
             self.store
                 .schedule_wake(run.id, run.workflow_id, at, kept)
                 .await?;
@@ -360,7 +356,7 @@ impl<'a> Execution<'a> {
     pub(crate) async fn end_completed(
         &mut self,
         output: &Value,
-        entries: &mut RunLog,
+        run_log: &mut RunLog,
     ) -> Result<MessageOutcome, Error> {
         let now = self.app.clock.now();
         let form = canonical::to_vec(output);
@@ -384,9 +380,9 @@ impl<'a> Execution<'a> {
                 self.limits.artifact_bytes
             );
             let error = RunError::platform("artifact-too-large", "The output is too large", detail);
-            return self.end_faulted(error, entries).await;
+            return self.end_faulted(error, run_log).await;
         }
-        let run_id = self.run.run.value.id;
+        let run_id = self.stored.run.id;
         let artifact = Artifact {
             id: ArtifactId { run_id, number: 0 },
             name: name.to_owned(),
@@ -395,53 +391,51 @@ impl<'a> Execution<'a> {
             digest: canonical::digest(&bytes),
             created_at: now,
         };
-        entries.completed(&output_digest, now);
+        run_log.completed(&output_digest, now);
         if bytes.len() <= self.app.inline_artifact_bytes {
-            self.run.artifact = Some(bytes);
-            self.flush_at_end(entries).await?;
+            self.stored.artifact = Some(bytes);
+            self.flush_at_end(run_log).await?;
         } else {
             let object = Object::artifact(self.store, artifact.id, &artifact.digest);
             let blobs = self.app.blobs.clone();
             let put = blobs.put(&object, bytes, content_type);
-            let (put, flushed) = tokio::join!(put, self.flush_at_end(entries));
+            let (put, flushed) = tokio::join!(put, self.flush_at_end(run_log));
             put?;
             flushed?;
         }
-        let run = self.run.run.value.clone();
+        let run = self.stored.run.clone();
         let Ok(run) = run.complete(output_digest, vec![artifact], now) else {
             return Ok(MessageOutcome::AlreadyEnded);
         };
-        self.run.run.value = run;
+        self.stored.run = run;
         self.save("completed").await
     }
 
     pub(crate) async fn end_faulted(
         &mut self,
         error: RunError,
-        entries: &mut RunLog,
+        run_log: &mut RunLog,
     ) -> Result<MessageOutcome, Error> {
         let now = self.app.clock.now();
-        entries.faulted(&error, now);
-        self.flush_at_end(entries).await?;
-        let Ok(run) = self.run.run.value.clone().fault(error, now) else {
+        run_log.faulted(&error, now);
+        self.flush_at_end(run_log).await?;
+        let Ok(run) = self.stored.run.clone().fault(error, now) else {
             return Ok(MessageOutcome::AlreadyEnded);
         };
-        self.run.run.value = run;
+        self.stored.run = run;
         self.save("faulted").await
     }
 
     /// Writes the end of the run. On a conflict, another delivery or a caller has ended it, or this
     /// message is redelivered.
     async fn save(&self, ended: &'static str) -> Result<MessageOutcome, Error> {
-        match self.store.save_run(&self.run).await {
+        match self.store.save_run(&self.stored).await {
             Ok(()) => {
-                notify_parent(&self.app.queue, self.store, &self.run.run.value).await?;
+                notify_parent(&self.app.queue, self.store, &self.stored.run).await?;
                 Ok(MessageOutcome::Ended(ended))
             }
-            Err(store::Error::Conflict) => match self.store.run(self.run.run.value.id).await? {
-                Some(found) if found.run.value.status.is_terminal() => {
-                    Ok(MessageOutcome::AlreadyEnded)
-                }
+            Err(store::Error::Conflict) => match self.store.run(self.stored.run.id).await? {
+                Some(found) if found.run.status.is_terminal() => Ok(MessageOutcome::AlreadyEnded),
                 _ => Err(store::Error::Conflict.into()),
             },
             Err(error) => Err(error.into()),

@@ -62,7 +62,7 @@ pub(crate) async fn run(
 ) -> Result<StartedEffect, Error> {
     let id = child_id(parent.id, effect);
     if let Some(child) = store.run(id).await? {
-        if child.run.value.status == Status::Pending {
+        if child.run.status == Status::Pending {
             // The executor that created it may have died before sending its message.
             app.intake.enqueue(store, &child).await?;
         }
@@ -129,7 +129,7 @@ async fn result(
         Some(EffectResult::Output(Value::Null))
     };
     Ok(StartedEffect {
-        child: Some(child.run.value.id),
+        child: Some(child.run.id),
         answer,
     })
 }
@@ -140,7 +140,7 @@ async fn ended(
     store: &TenantStore<'_>,
     stored: &StoredRun,
 ) -> Result<Option<EffectResult>, Error> {
-    let child = &stored.run.value;
+    let child = &stored.run;
     let failed = |kind: &str, status: u16, title: &str, detail: String| {
         Some(failed(kind, status, title, detail))
     };

@@ -51,8 +51,8 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
     let now = app.clock.now();
     let detail = "the run's message failed at every delivery; the executor's log has the cause";
     let error = RunError::platform("dead-letter", "The run's message was dead-lettered", detail);
-    let Ok(run) = read.run.value.clone().fault(error.clone(), now) else {
-        notify_parent(&app.intake.queue, &store, &read.run.value).await?;
+    let Ok(run) = read.run.clone().fault(error.clone(), now) else {
+        notify_parent(&app.intake.queue, &store, &read.run).await?;
         return Ok("already ended");
     };
     let mut log = RunLog::new(store.log_length(&read).await?, 0, now, now);
@@ -61,13 +61,11 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
         .append_log(run.id, &log.take(), read.expires_at)
         .await?;
     let run = StoredRun {
-        run: Stored {
-            value: run,
-            version: read.run.version,
-        },
+        run: run,
+        version: read.version,
         ..read
     };
     store.save_run(&run).await?;
-    notify_parent(&app.intake.queue, &store, &run.run.value).await?;
+    notify_parent(&app.intake.queue, &store, &run.run).await?;
     Ok("faulted")
 }

@@ -113,20 +113,18 @@ async fn resume_run(
         store.delete_suspended(id).await?;
         return Ok(ResumeResult::Resumed);
     };
-    if run.run.value.status == Status::Suspended {
+    if run.run.status == Status::Suspended {
         let now = app.clock.now();
         let admission = app.intake.gate.admit(store, limits, now).await?;
         let Admission::Admitted(place, _) = admission else {
             return Ok(ResumeResult::Refused(admission));
         };
-        let Ok(value) = run.run.value.clone().resume() else {
+        let Ok(value) = run.run.clone().resume() else {
             return Ok(ResumeResult::Resumed);
         };
         let next = StoredRun {
-            run: Stored {
-                value,
-                version: run.run.version,
-            },
+            run: value,
+            version: run.version,
             expires_at: expiry(now, limits.retention_days),
             ..run
         };
@@ -142,7 +140,7 @@ async fn resume_run(
         }
         run = next;
     }
-    if run.run.value.status == Status::Pending {
+    if run.run.status == Status::Pending {
         let sent = app.intake.enqueue(store, &run).await;
         sent.map_err(|error| match error {
             runs::Error::Store(error) => error,

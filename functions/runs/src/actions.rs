@@ -34,10 +34,8 @@ fn refuse(error: TransitionError) -> Problem {
 /// Writes a changed run.
 async fn save(store: &TenantStore<'_>, read: StoredRun, value: Run) -> Result<StoredRun> {
     let run = StoredRun {
-        run: Stored {
-            value,
-            version: read.run.version,
-        },
+        run: value,
+        version: read.version,
         ..read
     };
     store.save_run(&run).await?;
@@ -60,18 +58,18 @@ pub(crate) async fn cancel_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
     let (store, queue) = (ctx.store(), &ctx.app.intake.queue);
     let cancelled = retry_on_conflict(|| async {
         let read = find(&store, id).await?;
-        let run = read.run.value.clone().cancel(ctx.now).map_err(refuse)?;
+        let run = read.run.clone().cancel(ctx.now).map_err(refuse)?;
         save(&store, read, run).await
     })
     .await;
     if cancelled.is_err() {
         // The process that ended the run may have died before sending the parent's message.
         let ended = find(&store, id).await?;
-        notify_parent(queue, &store, &ended.run.value).await?;
+        notify_parent(queue, &store, &ended.run).await?;
     }
     let cancelled = cancelled?;
-    notify_parent(queue, &store, &cancelled.run.value).await?;
-    object(StatusCode::OK, &RunView::new(&cancelled.run.value))
+    notify_parent(queue, &store, &cancelled.run).await?;
+    object(StatusCode::OK, &RunView::new(&cancelled.run))
 }
 
 /// Retry a faulted run
@@ -97,7 +95,7 @@ pub(crate) async fn retry_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result
     let expires_at = expiry(now, ctx.caller.limits.retention_days);
     let run = retry_on_conflict(|| async {
         let read = find(&store, id).await?;
-        let run = &read.run.value;
+        let run = &read.run;
         if run.status == Status::Pending && run.retries > 0 {
             // The message of an earlier retry may not have been sent.
             return Ok(read);
@@ -110,7 +108,7 @@ pub(crate) async fn retry_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result
     })
     .await?;
     intake.enqueue(&store, &run).await?;
-    let view = RunView::new(&run.run.value);
+    let view = RunView::new(&run.run);
     Ok(object(StatusCode::ACCEPTED, &view)?.with(LOCATION, format!("/api/runs/{id}")))
 }
 
@@ -156,10 +154,10 @@ pub(crate) async fn replay_run(
     let (store, intake, limits) = (ctx.store(), &ctx.app.intake, &ctx.caller.limits);
     let original = find(&store, id).await?;
     let create = async |once: Once<'_>| {
-        let workflow_id = original.run.value.workflow_id;
+        let workflow_id = original.run.workflow_id;
         let head = store.workflow(workflow_id).await?.map(|head| head.value);
         let head = head
-            .filter(Workflow::is_on)
+            .filter(Workflow::can_run)
             .ok_or_else(|| Problem::new(&kinds::WORKFLOW_DISABLED))?;
         let version = body.value.workflow_version.unwrap_or(head.latest);
         if !(1..=head.latest).contains(&version) {
@@ -171,7 +169,7 @@ pub(crate) async fn replay_run(
         let input = SerializedInput::new(&input)?;
         let run_id = RunId::new(ctx.now, random_id());
         let trigger = Trigger::Replay {
-            replay_of: original.run.value.id,
+            replay_of: original.run.id,
         };
         let digest = input.digest.clone();
         let run = Run::pending(run_id, workflow_id, Some(version), trigger, digest);

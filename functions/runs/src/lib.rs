@@ -160,7 +160,7 @@ fn kept_span<Q>(ctx: &Context<App, Q>) -> (Timestamp, Timestamp) {
 )]
 async fn get_run(ctx: Viewer<App>, Path(id): Path<RunId>) -> Result {
     let run = find(&ctx.store(), id).await?;
-    object(StatusCode::OK, &RunView::new(&run.run.value))
+    object(StatusCode::OK, &RunView::new(&run.run))
 }
 
 /// Get a run's input
@@ -245,7 +245,7 @@ struct EmittedEvent {
 )]
 async fn list_events(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) -> Result {
     let store = ctx.store();
-    let run = find(&store, id).await?.run.value.id;
+    let run = find(&store, id).await?.run.id;
     let events = async |from, limit| Ok(store.events(run, from, limit).await?);
     let fetch = async |listing| numbered(listing, events, |(number, _)| *number).await;
     ctx.page(fetch, |(_, event): (u32, Value)| event).await

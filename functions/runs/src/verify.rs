@@ -70,7 +70,7 @@ fn not_verifiable(detail: impl Into<String>) -> Problem {
 pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result {
     let (store, blobs) = (ctx.store(), &ctx.app.intake.blobs);
     let found = find(&store, id).await?;
-    let run = &found.run.value;
+    let run = &found.run;
     let expected = match (run.status, &run.output_digest, &run.error) {
         (Status::Completed, Some(digest), _) => digest.clone(),
         // An error without an instance does not come from the workflow.

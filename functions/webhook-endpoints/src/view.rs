@@ -108,7 +108,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> EndpointView {
         name: endpoint.name.to_string(),
         workflow_id: endpoint.workflow_id,
         verification: VerificationView::new(&endpoint.verification),
-        enabled: endpoint.is_on(),
+        enabled: endpoint.accepts_events(),
         disabled_reason: plan::disabled_reason(endpoint.disabled_by_plan),
         url_secrets: secrets(&endpoint.url_secrets),
         signing_secrets: secrets(&endpoint.signing_secrets),

@@ -23,7 +23,7 @@ use crate::{App, WebhookAccepted, cache::ReadyEndpoint, rate_limit};
 /// Verifies an event, stores it and sends the message of its run.
 pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: &[u8]) -> Result {
     let endpoint = &ready.found.endpoint.value;
-    if !endpoint.is_on() {
+    if !endpoint.accepts_events() {
         return Err(Problem::new(&kinds::ENDPOINT_DISABLED));
     }
     if body.len() > ready.limits.body_bytes {
@@ -205,7 +205,7 @@ impl Event {
 /// The response to a duplicate. The process that accepted the first delivery may have died before
 /// it sent the message, so it is sent again.
 async fn duplicate(app: &App, store: &TenantStore<'_>, found: &StoredRun) -> Result {
-    let run = &found.run.value;
+    let run = &found.run;
     match run.status {
         Status::Pending => app.intake.enqueue(store, found).await?,
         Status::Suspended => {

@@ -146,7 +146,7 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
     let (store, intake, limits) = (ctx.store(), &ctx.app.intake, &ctx.caller.limits);
     let create = async |once: Once<'_>| {
         let head = find(&store, id).await?.value;
-        if !head.is_on() {
+        if !head.can_run() {
             return Err(Problem::new(&kinds::WORKFLOW_DISABLED));
         }
         intake.admit(&store, limits, ctx.now).await??;
@@ -168,7 +168,7 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
             None => Ok(response),
             Some(run) => {
                 let applied = format!("wait={}", wait.as_secs());
-                let view = RunView::new(&run.run.value);
+                let view = RunView::new(&run.run);
                 Ok(object(StatusCode::OK, &view)?.with(PREFERENCE_APPLIED, applied))
             }
         }
@@ -195,7 +195,7 @@ async fn ended_within(
     while Instant::now() + pause < until {
         sleep(pause).await;
         if let Some(run) = store.run(id).await?
-            && run.run.value.status.is_terminal()
+            && run.run.status.is_terminal()
         {
             return Ok(Some(run));
         }

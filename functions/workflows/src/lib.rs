@@ -277,7 +277,7 @@ async fn enable_workflow(
     let mut head = find(&store, id).await?;
     let before = with_latest(&store, &head.value).await?;
     ctx.head.check_if_match(&before)?;
-    if head.value.is_on() == enabled && head.value.enabled == enabled {
+    if head.value.can_run() == enabled && head.value.enabled == enabled {
         return object(StatusCode::OK, &before);
     }
     let was = audited(&head.value, before.digest());

@@ -35,7 +35,7 @@ pub(crate) fn head(workflow: &Workflow) -> WorkflowHead {
         name: workflow.name.clone(),
         namespace: workflow.namespace.clone(),
         version: workflow.latest,
-        enabled: workflow.is_on(),
+        enabled: workflow.can_run(),
         disabled_reason: plan::disabled_reason(workflow.disabled_by_plan),
         created_at: timestamp::format(workflow.created_at),
         updated_at: timestamp::format(workflow.updated_at),

@@ -89,7 +89,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// Whether events are accepted.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub fn accepts_events(&self) -> bool {
         self.enabled && !self.disabled_by_plan
     }
 }

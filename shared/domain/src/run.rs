@@ -313,7 +313,7 @@ impl Run {
     /// # Errors
     ///
     /// When it has ended, or was started too often.
-    pub fn begin(mut self, version: u32, now: Timestamp) -> Result<Self, TransitionError> {
+    pub fn start(mut self, version: u32, now: Timestamp) -> Result<Self, TransitionError> {
         self.ensure_not_ended()?;
         if self.attempts >= MAX_ATTEMPTS {
             return Err(TransitionError::Exhausted);
@@ -456,7 +456,7 @@ mod tests {
         for run in ended {
             let status = run.status;
             assert_eq!(
-                run.clone().begin(1, now()),
+                run.clone().start(1, now()),
                 Err(TransitionError::Ended(status))
             );
             assert_eq!(
@@ -478,7 +478,7 @@ mod tests {
             Err(TransitionError::NotFaulted(Status::Pending))
         );
         let faulted = run()
-            .begin(3, now())
+            .start(3, now())
             .unwrap()
             .fault(RunError::platform("x", "X", "x"), now());
         let again = faulted.unwrap().retry(7).unwrap();
@@ -506,7 +506,7 @@ mod tests {
     fn waiting_resets_attempts() {
         let mut run = run();
         for _ in 0..2 * MAX_ATTEMPTS {
-            let begun = run.begin(1, now()).unwrap();
+            let begun = run.start(1, now()).unwrap();
             assert_eq!((begun.status, begun.attempts), (Status::Running, 1));
             run = begun.wait(1, Some(now()), true, now()).unwrap();
             assert_eq!(run.status, Status::Waiting);
@@ -521,8 +521,8 @@ mod tests {
     fn run_is_exhausted_after_max_attempts() {
         let mut run = run();
         for _ in 0..MAX_ATTEMPTS {
-            run = run.begin(1, now()).unwrap();
+            run = run.start(1, now()).unwrap();
         }
-        assert_eq!(run.begin(1, now()), Err(TransitionError::Exhausted));
+        assert_eq!(run.start(1, now()), Err(TransitionError::Exhausted));
     }
 }

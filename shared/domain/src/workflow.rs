@@ -31,7 +31,7 @@ pub struct Workflow {
 impl Workflow {
     /// Whether the workflow can run.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub fn can_run(&self) -> bool {
         self.enabled && !self.disabled_by_plan
     }
 }

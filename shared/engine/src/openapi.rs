@@ -347,14 +347,14 @@ mod tests {
             ("savePet", json!({"id": ".."}), "`id` cannot be"),
             ("savePet", json!({"id": 1, "tga": 2}), "no parameter `tga`"),
         ] {
-            let told = request(&three(), &url(), operation, &given).unwrap_err();
-            assert!(told.contains(why), "{told}");
+            let error = request(&three(), &url(), operation, &given).unwrap_err();
+            assert!(error.contains(why), "{error}");
         }
         let endless = json!({"paths": {"/": {"$ref": "#/paths/~1"}}});
         assert!(
             request(&endless, &url(), "x", &json!({}))
                 .unwrap_err()
-                .contains("round")
+                .contains("cycle")
         );
         let outside = json!({"paths": {"/": {"$ref": "https://other/"}}});
         assert!(

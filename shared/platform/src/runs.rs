@@ -233,8 +233,8 @@ impl Intake {
 fn message_of(store: &TenantStore<'_>, run: &StoredRun) -> RunMessage {
     RunMessage {
         tenant_id: store.tenant_id(),
-        run_id: run.run.value.id,
-        workflow_id: run.run.value.workflow_id,
+        run_id: run.run.id,
+        workflow_id: run.run.workflow_id,
     }
 }
 
@@ -266,10 +266,8 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
     let expires_at = expiry(run.created_at, retention_days);
     StoredRun {
         was: run.status,
-        run: Stored {
-            value: run,
-            version: 1,
-        },
+        run: run,
+        version: 1,
         input,
         artifact: None,
         log: Vec::new(),

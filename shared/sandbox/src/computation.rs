@@ -94,7 +94,7 @@ impl<'a> Computation<'a> {
             match self.next_report().await {
                 // A restarted child repeats the earlier reports.
                 Ok(Report::Step(_) | Report::Emitted(..)) if self.repeated_reports > 0 => {
-                    self.repeated_reports -= 1
+                    self.repeated_reports -= 1;
                 }
                 Ok(report) => {
                     self.report_count +=

@@ -37,7 +37,7 @@ impl StoredRun {
     /// # Errors
     ///
     /// Only when serialization fails.
-    pub fn has_room_for(&self, entries: &[Entry]) -> Result<bool, Error> {
+    pub fn fits_into_item(&self, entries: &[Entry]) -> Result<bool, Error> {
         if !self.log.is_empty() || entries.is_empty() || entries.len() > MAX_ENTRIES {
             return Ok(false);
         }
@@ -118,7 +118,7 @@ impl TenantStore<'_> {
     /// When the table is unavailable.
     pub async fn log_length(&self, run: &StoredRun) -> Result<u32, Error> {
         let own = run.log.last().map_or(0, |e| e.seq.saturating_add(1));
-        Ok(self.chunks_length(run.run.value.id).await?.max(own))
+        Ok(self.chunks_length(run.run.id).await?.max(own))
     }
 
     /// The number of entries in chunks.
@@ -143,7 +143,7 @@ impl TenantStore<'_> {
     ///
     /// When the table is unavailable.
     pub async fn log(&self, run: &StoredRun, from: u32, limit: usize) -> Result<Vec<Entry>, Error> {
-        let range = keys::log_chunks(self.tenant, run.run.value.id);
+        let range = keys::log_chunks(self.tenant, run.run.id);
         // The chunk with entry `from` starts at most one chunk length before it.
         let start = from.saturating_sub(u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX));
         let after = start.checked_sub(1).map(|before| format!("{before:08}"));

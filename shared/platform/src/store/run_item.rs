@@ -55,7 +55,7 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 }
 
 pub(super) fn run_item(tenant: TenantId, stored: &StoredRun) -> Result<Item, Error> {
-    let run = &stored.run.value;
+    let run = &stored.run;
     let artifact = stored.artifact.as_deref().map(str::from_utf8).transpose();
     let packed = RunAttributesRef {
         run,
@@ -113,14 +113,12 @@ pub(super) fn run_of(mut item: Item) -> Result<StoredRun, Error> {
         .unwrap_or(Timestamp::MAX);
     Ok(StoredRun {
         was: run.status,
-        run: Stored {
-            value: Run {
-                id,
-                created_at: id.created_at(),
-                ..run
-            },
-            version,
+        run: Run {
+            id,
+            created_at: id.created_at(),
+            ..run
         },
+        version,
         input,
         artifact: artifact.map(String::into_bytes),
         log,
@@ -195,10 +193,8 @@ mod tests {
         };
         StoredRun {
             was: run.status,
-            run: Stored {
-                value: run,
-                version: 1,
-            },
+            run: run,
+            version: 1,
             input: Input::Inline(compress(b"{}").unwrap()),
             artifact: Some("\"ä\u{0}\"".as_bytes().to_vec()),
             log: vec![entry],
@@ -214,16 +210,14 @@ mod tests {
     fn run_item_round_trips() {
         let whole = whole();
         let bare = StoredRun {
-            run: Stored {
-                value: Run::pending(
-                    whole.run.value.id,
-                    whole.run.value.workflow_id,
-                    None,
-                    Trigger::Api,
-                    String::new(),
-                ),
-                version: 1,
-            },
+            run: Run::pending(
+                whole.run.id,
+                whole.run.workflow_id,
+                None,
+                Trigger::Api,
+                String::new(),
+            ),
+            version: 1,
             input: Input::Blob("key".to_owned()),
             artifact: None,
             log: Vec::new(),
@@ -240,7 +234,7 @@ mod tests {
         let item = run_item(tenant(), &run).unwrap();
         let text = |name: &str| string_of(&item, name).unwrap().to_owned();
         assert_eq!(text(STATUS), "pending");
-        assert_eq!(text(WORKFLOW), run.run.value.workflow_id.to_string());
+        assert_eq!(text(WORKFLOW), run.run.workflow_id.to_string());
         assert!(text(ENDPOINT).starts_with("whe_"));
         assert_eq!(number_of(&item, ARTIFACTS), Some(1));
         assert_eq!(number_of(&item, EXPIRES_AT), Some(1_800_000_000));

@@ -155,7 +155,7 @@ impl TenantStore<'_> {
                 .await
                 .map_err(super::classify)?;
             for item in answer.items.unwrap_or_default() {
-                let run = run_of(item)?.run.value;
+                let run = run_of(item)?.run;
                 // The range of the query includes its end.
                 if run.id < before {
                     runs.push(run);

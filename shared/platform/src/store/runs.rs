@@ -63,7 +63,9 @@ pub const MAX_INLINE_ARTIFACT: usize = 4 * 1024;
 /// A run and everything in its item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRun {
-    pub run: Stored<Run>,
+    pub run: Run,
+    /// The version counter of the item.
+    pub version: u64,
     pub input: Input,
     /// The bytes of the artifact, if it is in the item instead of the bucket.
     pub artifact: Option<Vec<u8>>,
@@ -121,11 +123,11 @@ impl TenantStore<'_> {
     /// [`Error::Conflict`] when it has changed since it was read.
     pub async fn save_run(&self, run: &StoredRun) -> Result<(), Error> {
         let item = run_item(self.tenant, run)?;
-        if run.was != Status::Running || run.run.value.status == Status::Running {
-            return self.store.replace(item, run.run.version).await;
+        if run.was != Status::Running || run.run.status == Status::Running {
+            return self.store.replace(item, run.version).await;
         }
         Transaction::new(self.store)
-            .replace(item, run.run.version)
+            .replace(item, run.version)
             .stop_running(&keys::running(self.tenant))
             .commit()
             .await
@@ -143,7 +145,7 @@ impl TenantStore<'_> {
             return self.save_run(run).await.map(|()| true);
         }
         let started = Transaction::new(self.store)
-            .replace(run_item(self.tenant, run)?, run.run.version)
+            .replace(run_item(self.tenant, run)?, run.version)
             .start_running(&keys::running(self.tenant), limit)
             .commit()
             .await;

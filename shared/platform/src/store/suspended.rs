@@ -23,7 +23,7 @@ impl TenantStore<'_> {
     ///
     /// When the table is unavailable.
     pub async fn create_suspended_run(&self, run: &StoredRun) -> Result<Option<StoredRun>, Error> {
-        let id = run.run.value.id;
+        let id = run.run.id;
         let mut entry: Item = keys::suspended(self.tenant, id).attributes();
         entry.insert(KIND.to_owned(), AttributeValue::S("suspended".to_owned()));
         entry.insert(EXPIRES_AT.to_owned(), number(run.expires_at.as_second()));

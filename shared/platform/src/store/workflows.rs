@@ -149,7 +149,7 @@ impl TenantStore<'_> {
             let Some(head) = self.workflow(id).await?.map(|head| head.value) else {
                 continue;
             };
-            if !head.is_on() || head.name != name || head.namespace != namespace {
+            if !head.can_run() || head.name != name || head.namespace != namespace {
                 continue;
             }
             if document_version == "latest" {
