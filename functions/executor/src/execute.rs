@@ -9,7 +9,7 @@ use aias_domain::run::{Run, RunError, Status, TransitionError};
 use aias_engine::journal::Entry;
 use aias_platform::{
     journal,
-    queue::RunMessage,
+    queue::{ReceivedMessage, RunMessage},
     run_log::RunLog,
     runs::{self, notify_parent, read_input},
     sqs::{Disposition, SqsMessage, receive_count, sent_at_ms},
@@ -42,7 +42,7 @@ pub(crate) async fn execute<'a>(
 ) -> Disposition {
     let began = std::time::Instant::now();
     let message_id = record.message_id.as_deref().unwrap_or_default();
-    let message = match RunMessage::read(record.body.as_deref().unwrap_or_default()) {
+    let message = match ReceivedMessage::parse(&record) {
         Ok(message) => message,
         Err(error) => {
             // It moves to the dead-letter queue, where an operator can inspect it.
@@ -56,7 +56,9 @@ pub(crate) async fn execute<'a>(
     let reads = if received > 1 { &own } else { reads };
     let result = Box::pin(work(app, reads, &record, &message, deadline)).await;
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (tenant_id, run_id) = (message.tenant_id, message.run_id);
+    let RunMessage {
+        tenant_id, run_id, ..
+    } = *message.message();
     match result {
         Ok(outcome) => {
             tracing::info!(event = "message_handled", message_id, %tenant_id, %run_id, received, outcome = outcome.as_str(), duration_ms);
@@ -75,10 +77,11 @@ async fn work<'a>(
     app: &'a App,
     reads: &BatchCache<'a>,
     record: &SqsMessage,
-    message: &RunMessage,
+    received: &ReceivedMessage,
     deadline: SystemTime,
 ) -> Result<MessageOutcome, Error> {
-    let store = &app.store.tenant(message.proof());
+    let store = &app.store.tenant(received.proof());
+    let message = received.message();
     let (stored, head, tenant) = tokio::join!(
         find_run(store, message),
         reads.workflow(*store, message.workflow_id),

@@ -20,7 +20,7 @@ use aias_platform::{
     queue::RunMessage,
     run_log::RunLog,
     runs::notify_parent,
-    store::{self, Stored, StoredRun, TenantStore},
+    store::{self, StoredRun, TenantStore},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -92,7 +92,7 @@ impl<'a> Execution<'a> {
     /// it does.
     pub(crate) async fn claim(&mut self, run: Run) -> Result<bool, Error> {
         let next = StoredRun {
-            run: run,
+            run,
             version: self.stored.version,
             ..self.stored.clone()
         };

@@ -2,11 +2,11 @@
 
 use aias_domain::run::RunError;
 use aias_platform::{
-    queue::{self, RunMessage},
+    queue::{self, ReceivedMessage, RunMessage},
     run_log::RunLog,
     runs::notify_parent,
     sqs::{Disposition, SqsMessage},
-    store::{self, Stored, StoredRun},
+    store::{self, StoredRun},
     telemetry::ErrorChain,
 };
 
@@ -15,14 +15,16 @@ use crate::App;
 /// Marks the run of a dead-lettered message as faulted.
 pub(crate) async fn fault_run(app: &App, record: SqsMessage) -> Disposition {
     let message_id = record.message_id.as_deref().unwrap_or_default();
-    let message = match RunMessage::read(record.body.as_deref().unwrap_or_default()) {
+    let message = match ReceivedMessage::parse(&record) {
         Ok(message) => message,
         Err(error) => {
             tracing::error!(event = "dead_letter_malformed", message_id, error = %error);
             return Disposition::Redeliver;
         }
     };
-    let (tenant_id, run_id) = (message.tenant_id, message.run_id);
+    let RunMessage {
+        tenant_id, run_id, ..
+    } = *message.message();
     match Box::pin(fault(app, &message)).await {
         Ok(outcome) => {
             tracing::warn!(event = "dead_letter_handled", message_id, %tenant_id, %run_id, outcome);
@@ -43,9 +45,9 @@ enum Error {
     Queue(#[from] queue::Error),
 }
 
-async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
-    let store = app.intake.store.tenant(message.proof());
-    let Some(read) = store.run(message.run_id).await? else {
+async fn fault(app: &App, received: &ReceivedMessage) -> Result<&'static str, Error> {
+    let store = app.intake.store.tenant(received.proof());
+    let Some(read) = store.run(received.message().run_id).await? else {
         return Ok("no run");
     };
     let now = app.clock.now();
@@ -61,7 +63,7 @@ async fn fault(app: &App, message: &RunMessage) -> Result<&'static str, Error> {
         .append_log(run.id, &log.take(), read.expires_at)
         .await?;
     let run = StoredRun {
-        run: run,
+        run,
         version: read.version,
         ..read
     };

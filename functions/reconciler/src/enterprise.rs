@@ -9,7 +9,7 @@ use aias_domain::{
 use aias_platform::{
     apply_plan::apply_plan,
     http::shown,
-    store::{Proof, TransactionError, plan_entry},
+    store::{OperatorTenant, TransactionError, plan_entry},
 };
 use serde::Deserialize;
 
@@ -25,7 +25,7 @@ pub struct Enterprise {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EnterpriseChange {
-    tenant_id: TenantId,
+    tenant_id: OperatorTenant,
     /// The limits that differ from those of the plan; null removes the plan.
     limits: Option<Overrides>,
 }
@@ -36,18 +36,18 @@ pub enum EnterpriseError {
     #[error("there is no tenant {0}")]
     NoTenant(TenantId),
     /// The table is unavailable, or the tenant was changed concurrently.
-    #[error("the plan is not set")]
+    #[error("the plan was not set")]
     Store(#[from] TransactionError),
 }
 
 /// Sets or removes the enterprise plan.
 pub(crate) async fn set(
     app: &App,
-    Enterprise { enterprise: wish }: Enterprise,
+    Enterprise { enterprise: change }: Enterprise,
 ) -> Result<(), EnterpriseError> {
-    let tenant_id = wish.tenant_id;
+    let tenant_id = change.tenant_id.id();
     let now = app.clock.now();
-    let store = app.intake.store.tenant(Proof::of_operator(tenant_id));
+    let store = app.intake.store.tenant(change.tenant_id.proof());
     let Some(read) = store.tenant().await.map_err(TransactionError::Store)? else {
         return Err(EnterpriseError::NoTenant(tenant_id));
     };
@@ -55,17 +55,17 @@ pub(crate) async fn set(
     let before = read.value.limits(now).shards;
     let before_limits = read.value.enterprise;
     let after = Tenant {
-        enterprise: wish.limits,
+        enterprise: change.limits,
         ..read.value
     };
     if after.limits(now).shards < before {
         // The monthly count continues in all shards.
         plan.wide_until = Some(plan::month_end(now));
     }
-    let (was, is) = (shown(&before_limits), shown(&wish.limits));
+    let (was, is) = (shown(&before_limits), shown(&change.limits));
     let entry = plan_entry(Actor::Operator, tenant_id, now, was, is);
     let audited = store.audited(&entry);
-    audited.save_enterprise(wish.limits, plan, now).await?;
+    audited.save_enterprise(change.limits, plan, now).await?;
     apply_plan(&store, now)
         .await
         .map_err(TransactionError::Store)?;

@@ -11,7 +11,7 @@ use aias_domain::{
 };
 use aias_platform::{
     runs::{self, expiry},
-    store::{Admission, Error, Stored, StoredRun, Task, TenantStore},
+    store::{Admission, Error, StoredRun, Task, TenantStore},
 };
 use jiff::Timestamp;
 use tokio::time::sleep;

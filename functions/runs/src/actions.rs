@@ -13,7 +13,7 @@ use aias_platform::{
     },
     journal,
     runs::{RunAccepted, RunView, SerializedInput, expiry, new_run, notify_parent, read_input},
-    store::{Stored, StoredRun, TenantStore},
+    store::{StoredRun, TenantStore},
 };
 use axum::http::{StatusCode, header::LOCATION};
 use serde::Deserialize;

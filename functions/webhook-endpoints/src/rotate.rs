@@ -1,4 +1,4 @@
-//! RotatingSecret secrets: the new secret is valid immediately, the old one until its overlap ends.
+//! `RotatingSecret` secrets: the new secret is valid immediately, the old one until its overlap ends.
 
 use aias_domain::{
     endpoint::{EndpointSecret, EndpointSecretKind, MAX_OVERLAP_SECONDS, rotate},

@@ -7,7 +7,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use serde::{Deserialize, Serialize};
 
-use crate::store::Proof;
+use crate::{sqs::SqsMessage, store::Proof};
 
 /// The queue did not accept a message.
 #[derive(Debug, thiserror::Error)]
@@ -23,20 +23,30 @@ pub struct RunMessage {
     pub workflow_id: WorkflowId,
 }
 
-impl RunMessage {
-    /// Parses a message.
+/// A message received from the queue, which proves its tenant: only functions of this installation
+/// can write to the queue.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceivedMessage(RunMessage);
+
+impl ReceivedMessage {
+    /// Parses the body of an SQS record.
     ///
     /// # Errors
     ///
     /// When it is not a message of this queue.
-    pub fn read(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    pub fn parse(record: &SqsMessage) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(record.body.as_deref().unwrap_or_default()).map(Self)
     }
 
-    /// Proves the tenant: only functions of this installation can write to the queue.
+    #[must_use]
+    pub fn message(&self) -> &RunMessage {
+        &self.0
+    }
+
+    /// Proves that the message belongs to its tenant.
     #[must_use]
     pub fn proof(&self) -> Proof {
-        Proof::new(self.tenant_id)
+        Proof::new(self.0.tenant_id)
     }
 }
 

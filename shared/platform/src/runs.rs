@@ -28,7 +28,7 @@ use crate::{
     http::{self, WithHeader as _, response},
     queue::{self, Queue, RunMessage},
     store::{
-        self, Admission, Gate, Idempotency, Input, Store, Stored, StoredRun, Task, TenantStore,
+        self, Admission, Gate, Idempotency, Input, Store, StoredRun, Task, TenantStore,
         TransactionError,
     },
 };
@@ -266,7 +266,7 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
     let expires_at = expiry(run.created_at, retention_days);
     StoredRun {
         was: run.status,
-        run: run,
+        run,
         version: 1,
         input,
         artifact: None,

@@ -37,6 +37,7 @@ use aias_domain::id::TenantId;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::result::SdkError;
+use serde::Deserialize;
 
 pub use admission::{Admission, CounterShard, Gate, RemainingQuota, Usage};
 pub use api_keys::KeyOwner;
@@ -84,8 +85,8 @@ impl Error {
     }
 }
 
-/// Shows that a caller belongs to a tenant. Only authentication, the runs queue, a webhook's
-/// path secret, the payment provider's signed word and an operator give one.
+/// Proves that a caller belongs to a tenant. Only authentication, a message received from the runs
+/// queue, a path secret, a signed Stripe event and an operator's invocation give one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proof(TenantId);
 
@@ -94,17 +95,30 @@ impl Proof {
         Self(tenant_id)
     }
 
-    /// For functions that only an operator can invoke.
-    #[must_use]
-    pub fn of_operator(tenant_id: TenantId) -> Self {
-        Self(tenant_id)
-    }
-
     /// An unchecked proof, for tests.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_tests(tenant_id: TenantId) -> Self {
         Self(tenant_id)
+    }
+}
+
+/// The tenant named in an event with which an operator invokes a function. It can only be
+/// deserialized, and nobody but an operator may invoke functions.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(transparent)]
+pub struct OperatorTenant(TenantId);
+
+impl OperatorTenant {
+    #[must_use]
+    pub fn id(self) -> TenantId {
+        self.0
+    }
+
+    /// Proves that the operator named the tenant.
+    #[must_use]
+    pub fn proof(self) -> Proof {
+        Proof::new(self.0)
     }
 }
 

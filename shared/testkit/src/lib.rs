@@ -4,7 +4,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stderr,
     clippy::missing_panics_doc,
     reason = "a test that cannot be set up has failed"
 )]

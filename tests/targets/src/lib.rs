@@ -269,7 +269,7 @@ pub fn frames(bytes: &[u8]) {
                     ChildReport::PendingEffects(json) => drop(frame::pending_of(&json)),
                     ChildReport::Faulted(json) => drop(frame::error_of(&json)),
                     ChildReport::Completed(json) | ChildReport::Emitted(_, json) => {
-                        drop(frame::value_of(&json))
+                        drop(frame::value_of(&json));
                     }
                     ChildReport::Ready(_)
                     | ChildReport::Compiled(_)

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Stored,
+    Error,
     compression::{compress, decompress},
     items::{EXPIRES_AT, Item, KIND, VERSION, number, number_of, string_of},
     keys::{self, SK},
@@ -193,7 +193,7 @@ mod tests {
         };
         StoredRun {
             was: run.status,
-            run: run,
+            run,
             version: 1,
             input: Input::Inline(compress(b"{}").unwrap()),
             artifact: Some("\"ä\u{0}\"".as_bytes().to_vec()),

@@ -8,7 +8,7 @@ use aias_domain::{
 use jiff::Timestamp;
 
 use super::{
-    Error, Idempotency, Stored, TenantStore,
+    Error, Idempotency, TenantStore,
     compression::{compress, decompress},
     items::{PutResult, number_of},
     keys,
