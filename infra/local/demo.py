@@ -73,8 +73,8 @@ def still_good(values, stack):
 def subscribe(stack: Stack, own):
     """Buys the business plan with a checkout, which causes Stripe events."""
     back = f"{stack.url}/api/health"
-    wish = {"plan": "business", "success_url": back, "cancel_url": back}
-    page = call("POST", f"{stack.url}/api/billing/checkout", own, wish)["url"]
+    request = {"plan": "business", "success_url": back, "cancel_url": back}
+    page = call("POST", f"{stack.url}/api/billing/checkout", own, request)["url"]
     call("GET", page, {})
     plan = call("GET", f"{stack.url}/api/billing/subscription", own)["plan"]
     if plan != "business":

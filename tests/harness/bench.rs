@@ -256,11 +256,16 @@ impl Bench {
     }
 
     /// The response of a function to an event.
-    pub async fn answer(&self, function: &str, event: &str) -> GatewayResponse {
-        self.answer_with(Self::keyring(), function, event).await
+    pub async fn respond_to(&self, function: &str, event: &str) -> GatewayResponse {
+        self.respond_to_with(Self::keyring(), function, event).await
     }
 
-    async fn answer_with(&self, keyring: Keyring, function: &str, event: &str) -> GatewayResponse {
+    async fn respond_to_with(
+        &self,
+        keyring: Keyring,
+        function: &str,
+        event: &str,
+    ) -> GatewayResponse {
         let routes = self.routes(self.api_with(keyring), function);
         respond(&Gateway::new(service(routes)), event).await
     }
@@ -402,7 +407,7 @@ impl Bench {
         body: &Value,
     ) -> GatewayResponse {
         let event = Self::event_of(method, path, body);
-        self.answer(function, &event).await
+        self.respond_to(function, &event).await
     }
 
     /// As [`Bench::ask`], with another keyring.
@@ -415,7 +420,7 @@ impl Bench {
         body: &Value,
     ) -> GatewayResponse {
         let event = Self::event_of(method, path, body);
-        self.answer_with(keyring, function, &event).await
+        self.respond_to_with(keyring, function, &event).await
     }
 
     fn event_of(method: &str, path: &str, body: &Value) -> String {

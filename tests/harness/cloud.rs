@@ -169,14 +169,14 @@ impl Cloud {
 
     async fn dynamodb(&self, target: &str, body: Bytes) -> (StatusCode, Bytes, f64) {
         // Always request the consumed capacity, even if the function does not.
-        let mut asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-        asked["ReturnConsumedCapacity"] = json!("TOTAL");
+        let mut requested: Value = serde_json::from_slice(&body).unwrap_or_default();
+        requested["ReturnConsumedCapacity"] = json!("TOTAL");
         let request = Request::post(&self.database)
             .header("x-amz-target", target)
             .header(CONTENT_TYPE, "application/x-amz-json-1.0")
             .header("authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
             .header("x-amz-date", "20260101T000000Z")
-            .body(Body::from(asked.to_string()))
+            .body(Body::from(requested.to_string()))
             .unwrap();
         let response = self.client.request(request).await.unwrap();
         let status = response.status();
@@ -212,7 +212,7 @@ impl Cloud {
 fn units_of(answer: &Value) -> f64 {
     let tables = match answer.get("ConsumedCapacity") {
         Some(Value::Array(tables)) => tables.iter().collect(),
-        told => Vec::from_iter(told),
+        capacity => Vec::from_iter(capacity),
     };
     let units = |table: &&Value| table.get("CapacityUnits")?.as_f64();
     tables.iter().filter_map(units).sum()
@@ -270,8 +270,8 @@ async fn respond(
     parts: &axum::http::request::Parts,
     body: Bytes,
 ) -> Response {
-    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = |name: &str| asked[name].as_str().unwrap_or_default().to_owned();
+    let requested: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let text = |name: &str| requested[name].as_str().unwrap_or_default().to_owned();
     let found = match call.name.split_once('.') {
         Some(("DynamoDB", operation)) => {
             let target = format!("DynamoDB_20120810.{operation}");

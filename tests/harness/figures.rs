@@ -85,11 +85,11 @@ pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Coun
 
 /// The length of a line, including its end, independent of durations.
 fn length_of(line: &str) -> usize {
-    let Ok(mut told) = serde_json::from_str::<Value>(line) else {
+    let Ok(mut entry) = serde_json::from_str::<Value>(line) else {
         return line.len() + 1;
     };
-    if let Some(duration) = told.get_mut("duration_ms") {
+    if let Some(duration) = entry.get_mut("duration_ms") {
         *duration = 100.into();
     }
-    told.to_string().len() + 1
+    entry.to_string().len() + 1
 }

@@ -7,7 +7,7 @@ use aias_testkit::hosts::Hosts;
 /// Starts test servers and returns their base URL.
 #[must_use]
 pub fn start() -> (Hosts, String) {
-    let (hosts, (sender, told)) = (Hosts::default(), mpsc::channel());
+    let (hosts, (sender, receiver)) = (Hosts::default(), mpsc::channel());
     let own = hosts.clone();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -18,5 +18,5 @@ pub fn start() -> (Hosts, String) {
             std::future::pending::<()>().await;
         });
     });
-    (hosts, told.recv().unwrap())
+    (hosts, receiver.recv().unwrap())
 }

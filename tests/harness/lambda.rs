@@ -48,7 +48,7 @@ pub struct Init {
 
 #[derive(Debug)]
 pub struct Invocation {
-    pub answer: Bytes,
+    pub response: Bytes,
     /// From sending the event to receiving the response.
     pub wall: Duration,
 }
@@ -62,7 +62,7 @@ struct Api {
     events: Mutex<mpsc::Receiver<Event>>,
     /// The receiver of the response to the current event.
     out: Mutex<Option<oneshot::Sender<(bool, Bytes)>>>,
-    asked: mpsc::Sender<()>,
+    requested: mpsc::Sender<()>,
 }
 
 /// A running binary of a function. Dropping it ends the process and deletes its log.
@@ -71,9 +71,9 @@ pub struct Function {
     child: Child,
     server: JoinHandle<()>,
     events: mpsc::Sender<Event>,
-    asked: mpsc::Receiver<()>,
+    requested: mpsc::Receiver<()>,
     logs: PathBuf,
-    began: Instant,
+    started_at: Instant,
     pub init: Init,
 }
 
@@ -90,11 +90,11 @@ impl Function {
         logs: PathBuf,
     ) -> Result<Self, String> {
         let (events, received) = mpsc::channel(1);
-        let (asking, asked) = mpsc::channel(16);
+        let (asking, requested) = mpsc::channel(16);
         let api = Arc::new(Api {
             events: Mutex::new(received),
             out: Mutex::default(),
-            asked: asking,
+            requested: asking,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -111,7 +111,7 @@ impl Function {
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let name = binary.file_name().unwrap_or_default().to_string_lossy();
         let out = fs::File::create(&logs).unwrap();
-        let began = Instant::now();
+        let started_at = Instant::now();
         let child = Command::new(binary)
             .env_clear()
             .envs(environment)
@@ -130,9 +130,9 @@ impl Function {
             child,
             server,
             events,
-            asked,
+            requested,
             logs,
-            began,
+            started_at,
             init: Init {
                 wall: Duration::ZERO,
                 cpu: Duration::ZERO,
@@ -140,7 +140,7 @@ impl Function {
         };
         function.wait().await?;
         function.init = Init {
-            wall: function.began.elapsed(),
+            wall: function.started_at.elapsed(),
             cpu: function.usage().cpu,
         };
         Ok(function)
@@ -150,8 +150,8 @@ impl Function {
     async fn wait(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            let asked = timeout(Duration::from_millis(100), self.asked.recv());
-            if let Ok(Some(())) = asked.await {
+            let requested = timeout(Duration::from_millis(100), self.requested.recv());
+            if let Ok(Some(())) = requested.await {
                 return Ok(());
             }
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -175,18 +175,18 @@ impl Function {
             payload: payload.into(),
             done,
         };
-        let began = Instant::now();
+        let started_at = Instant::now();
         let sent = self.events.send(event).await;
         sent.map_err(|_| "the Runtime API ended".to_owned())?;
-        let Ok(Ok((is_answer, answer))) = timeout(PATIENCE, answered).await else {
+        let Ok(Ok((is_answer, response))) = timeout(PATIENCE, answered).await else {
             return Err(format!("no response: {}", self.logs()));
         };
-        let wall = began.elapsed();
+        let wall = started_at.elapsed();
         if !is_answer {
-            return Err(String::from_utf8_lossy(&answer).into_owned());
+            return Err(String::from_utf8_lossy(&response).into_owned());
         }
         self.wait().await?;
-        Ok(Invocation { answer, wall })
+        Ok(Invocation { response, wall })
     }
 
     /// The output so far.
@@ -265,7 +265,7 @@ fn peak_of(process: u32) -> u64 {
 async fn next(State(api): State<Arc<Api>>) -> Response {
     let mut events = api.events.lock().await;
     // The receiver is gone when the function is being ended.
-    let _ = api.asked.send(()).await;
+    let _ = api.requested.send(()).await;
     let Some(event) = events.recv().await else {
         return Response::builder()
             .status(StatusCode::INTERNAL_SERVER_ERROR)

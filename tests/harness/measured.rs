@@ -216,7 +216,7 @@ impl World {
         );
         let id = self.bench.new_workflow(&definition.unwrap()).await;
         let secret = "measured-measured-measured-measured";
-        let asked = json!({
+        let requested = json!({
             "name": "measured",
             "workflow_id": id,
             "verification": {"scheme": "github", "secret": secret},
@@ -224,7 +224,7 @@ impl World {
         let path = "/api/webhook-endpoints";
         let made = self
             .bench
-            .ask("webhook-endpoints", "POST", path, &asked)
+            .ask("webhook-endpoints", "POST", path, &requested)
             .await;
         let url = json_of(&made)["url"].as_str().unwrap().to_owned();
         let endpoint = Endpoint {
@@ -312,8 +312,8 @@ impl World {
         let _ = self.cloud.messages();
         for _ in 0..batch {
             let event = self.webhook(workflow);
-            let answer = respond(&ingest, &event.to_string()).await;
-            assert_eq!(answer.status_code, 202, "{}", answer.body);
+            let response = respond(&ingest, &event.to_string()).await;
+            assert_eq!(response.status_code, 202, "{}", response.body);
         }
         let messages = self.cloud.messages();
         assert_eq!(messages.len(), batch);

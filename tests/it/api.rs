@@ -213,7 +213,7 @@ fn post_with_idempotency_key_is_made_once() {
     );
 
     // Also for concurrent requests.
-    let answers: Vec<_> = std::thread::scope(|scope| {
+    let responses: Vec<_> = std::thread::scope(|scope| {
         let body = json!({"name": "at once", "role": "viewer"});
         let tasks: Vec<_> = (0..8)
             .map(|_| {
@@ -226,7 +226,7 @@ fn post_with_idempotency_key_is_made_once() {
             .collect();
         tasks.into_iter().map(|task| task.join().unwrap()).collect()
     });
-    let keys: std::collections::BTreeSet<String> = answers
+    let keys: std::collections::BTreeSet<String> = responses
         .into_iter()
         .map(|a| a.expect(201).text("key"))
         .collect();
@@ -299,14 +299,14 @@ fn responses_follow_conventions() {
         ("GET", "/api/workflows/execute", 405, "POST"),
         ("BREW", "/api/runs", 405, "GET,HEAD"),
     ] {
-        let answer = send(method, &format!("{url}{path}"), &[], b"");
+        let response = send(method, &format!("{url}{path}"), &[], b"");
         assert_eq!(
-            (answer.status, answer.header("allow")),
+            (response.status, response.header("allow")),
             (status, allow),
             "{method} {path}"
         );
         assert_eq!(
-            answer.header("content-type"),
+            response.header("content-type"),
             "application/problem+json",
             "{method} {path}"
         );

@@ -88,9 +88,9 @@ fn every_change_is_in_audit_log() {
         "workflow.created",
         "api_key.created",
     ];
-    let told = actions(&all);
-    assert_eq!(told[..expected.len()], expected);
-    assert_eq!(told.last().unwrap(), "tenant.created");
+    let entries = actions(&all);
+    assert_eq!(entries[..expected.len()], expected);
+    assert_eq!(entries.last().unwrap(), "tenant.created");
     let entries = all["data"].as_array().unwrap();
     let of = |action: &str| {
         entries

@@ -47,14 +47,18 @@ fn invalid_tokens_are_refused() {
         client.credential.replace("aias_", "aias_X"),
         format!("aias_01JD3V4ZK8QW5R7T9X1B3C5D7F_{}", "A".repeat(43)),
     ] {
-        let answer = call(&bad).expect(401);
+        let response = call(&bad).expect(401);
         assert_eq!(
-            answer.text("detail"),
+            response.text("detail"),
             "the credential is not valid",
             "{bad}"
         );
-        assert!(answer.header("www-authenticate").contains("invalid_token"));
-        assert!(!String::from_utf8_lossy(&answer.body).contains(&bad));
+        assert!(
+            response
+                .header("www-authenticate")
+                .contains("invalid_token")
+        );
+        assert!(!String::from_utf8_lossy(&response.body).contains(&bad));
     }
     for header in ["", "Basic YTpi", "Bearer"] {
         let headers = [("authorization", header)];
@@ -250,17 +254,17 @@ fn public_key_as_hmac_secret_is_refused() {
         let own = json!({"alg": "HS256", "kid": kid, "jwk": rsa, "jku": "https://a.example/", "x5u": "https://a.example/"});
         tokens.push(forged(&own, &claims, Some(n.as_bytes())));
     }
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for token in &tokens {
-        let answer = client.with(token.clone()).get("/api/tenants").expect(401);
-        asked.push(answer.text("request_id"));
+        let response = client.with(token.clone()).get("/api/tenants").expect(401);
+        requested.push(response.text("request_id"));
     }
     let printed = String::from_utf8(client.printed()).unwrap();
-    for (token, request_id) in tokens.iter().zip(&asked) {
+    for (token, request_id) in tokens.iter().zip(&requested) {
         let lines: Vec<_> = printed.lines().filter(|l| l.contains(request_id)).collect();
-        let told: Vec<_> = lines.iter().filter(|l| l.contains("\"status\"")).collect();
-        assert_eq!(told.len(), 1, "{lines:?}");
-        assert!(told[0].contains("unauthorized"), "{told:?}");
+        let responses: Vec<_> = lines.iter().filter(|l| l.contains("\"status\"")).collect();
+        assert_eq!(responses.len(), 1, "{lines:?}");
+        assert!(responses[0].contains("unauthorized"), "{responses:?}");
         let signature = token.rsplit('.').next().unwrap();
         assert!(signature.is_empty() || !printed.contains(signature));
         assert!(!printed.contains(token.as_str()));
@@ -289,19 +293,19 @@ async fn misbehaving_issuer_is_refused() {
                 ("ES256", "k1"),
             ] {
                 let token = forged(&json!({"alg": alg, "kid": kid}), &claims, Some(&shared[..]));
-                let answer = respond(&tenants, &get(&token, "192.0.2.1")).await;
+                let response = respond(&tenants, &get(&token, "192.0.2.1")).await;
                 // An issuer that is unavailable may respond later, so the problem is transient.
                 let fits = match wrong {
-                    _ if alg == "HS256" => answer.status_code == 401,
-                    "symmetric" | "crowded" => answer.status_code == 401,
-                    _ => answer.status_code == 503,
+                    _ if alg == "HS256" => response.status_code == 401,
+                    "symmetric" | "crowded" => response.status_code == 401,
+                    _ => response.status_code == 503,
                 };
                 assert!(
                     fits,
                     "{wrong} {alg} {kid}: {} {}",
-                    answer.status_code, answer.body
+                    response.status_code, response.body
                 );
-                assert!(!answer.body.contains(&token));
+                assert!(!response.body.contains(&token));
             }
         });
     }
@@ -323,8 +327,8 @@ async fn failed_attempts_per_address_are_limited() {
     let good = format!("aias_{}_{}", &TENANT[4..], "B".repeat(43));
     let bad = format!("aias_{}_{}", &TENANT[4..], "C".repeat(43));
     let status = async |token: &str, ip: &str| {
-        let answer = respond(&tenants, &get(token, ip)).await;
-        answer.status_code
+        let response = respond(&tenants, &get(token, ip)).await;
+        response.status_code
     };
     // Valid credentials are not counted.
     for _ in 0..150 {

@@ -24,7 +24,7 @@ fn life(customer: &str, start: i64) -> Vec<Value> {
     let session = json!({"id": "cs_1", "object": "checkout.session", "mode": "subscription",
         "customer": customer, "subscription": sub, "client_reference_id": TENANT, "metadata": {}});
     type Object<'a> = &'a dyn Fn(i64) -> Value;
-    let told: [(&str, i64, Object<'_>); 10] = [
+    let events: [(&str, i64, Object<'_>); 10] = [
         ("customer.subscription.created", 0, &|at| {
             state("incomplete", Price::Pro, at)
         }),
@@ -48,7 +48,8 @@ fn life(customer: &str, start: i64) -> Vec<Value> {
             state("canceled", Price::Business, at)
         }),
     ];
-    told.into_iter()
+    events
+        .into_iter()
         .enumerate()
         .map(|(n, (kind, after, object))| {
             let at = start + after;
@@ -64,7 +65,7 @@ async fn state(bench: &Bench) -> Value {
     json_of(&answer)
 }
 
-async fn told(bench: &Bench, event: &Value) -> Value {
+async fn deliver(bench: &Bench, event: &Value) -> Value {
     let answer = bench.tell(&bench.stripe_webhook(), event).await;
     assert_eq!(answer.status_code, 200, "{}: {event}", answer.body);
     json_of(&answer)["outcome"].clone()
@@ -83,10 +84,10 @@ async fn subscription_events_in_order() {
                     u64::try_from(bench.now().as_second()).unwrap(),
                 )),
         );
-        let outcome = told(&bench, event).await;
+        let outcome = deliver(&bench, event).await;
         // The tenant is known from the checkout on.
         assert_eq!(outcome, if n < 3 { "unassigned" } else { "applied" }, "{n}");
-        assert_eq!(told(&bench, event).await, "duplicate", "{n}");
+        assert_eq!(deliver(&bench, event).await, "duplicate", "{n}");
         let state = state(&bench).await;
         seen.push(format!(
             "{} {}",
@@ -147,7 +148,7 @@ async fn subscription_events_in_any_order_and_twice() {
             start + 61 * DAY,
             &json!({"id": customer}),
         );
-        assert_eq!(told(&bench, &gone).await, "applied");
+        assert_eq!(deliver(&bench, &gone).await, "applied");
     }
     assert_eq!(ends.len(), 1, "{ends:#?}");
     let end = ends.keys().next().unwrap();
@@ -175,12 +176,12 @@ async fn concurrent_duplicate_event_is_applied_once() {
         &own,
     );
     let app = bench.stripe_webhook();
-    let answers = join_all((0..20).map(|_| bench.tell(&app, &event))).await;
+    let responses = join_all((0..20).map(|_| bench.tell(&app, &event))).await;
     let outcome = |a| json_of(a)["outcome"].as_str().map(str::to_owned);
-    let all: Vec<Option<String>> = answers.iter().map(outcome).collect();
+    let all: Vec<Option<String>> = responses.iter().map(outcome).collect();
     let count = |what: &str| all.iter().filter(|o| o.as_deref() == Some(what)).count();
     // A request that conflicts too often gets 503, and Stripe retries.
-    let busy = answers.iter().filter(|a| a.status_code == 503).count();
+    let busy = responses.iter().filter(|a| a.status_code == 503).count();
     assert_eq!(
         (count("applied"), count("duplicate") + busy),
         (1, 19),
@@ -206,14 +207,14 @@ async fn crash_at_any_call_is_completed_by_redelivery() {
             }
             assert_eq!(first.status_code, 503, "{what}: {}", first.body);
             bench.wire.reset();
-            told(&bench, &event).await;
+            deliver(&bench, &event).await;
             assert_eq!(state(&bench).await["plan"], "pro", "{what}");
             let store = bench.store();
-            let wish = bench
+            let checkout_request = bench
                 .tenant(&store)
                 .task_schedule(aias_platform::store::Task::ApplyPlan)
                 .await;
-            assert_eq!(wish.unwrap(), None, "{what}");
+            assert_eq!(checkout_request.unwrap(), None, "{what}");
         }
     }
 }
@@ -247,7 +248,7 @@ async fn forged_stripe_event_is_refused() {
     let post = async |signature: String, body: &str, method: &str| {
         let event = json!({"rawPath": "/api/stripe/webhook", "body": body,
             "headers": {"stripe-signature": signature}, "requestContext": {"http": {"method": method}}});
-        bench.answer("stripe-webhook", &event.to_string()).await
+        bench.respond_to("stripe-webhook", &event.to_string()).await
     };
     let sign = |secret: &str, at: i64| StripeMock::sign(secret, at, &body);
     for (signature, status) in [
@@ -282,7 +283,7 @@ async fn forged_stripe_event_is_refused() {
         assert_eq!(json_of(&answer)["code"], "bad-event", "{unreadable}");
     }
     let unknown = event("evt_2", "charge.succeeded", now, &json!({"id": "ch_1"}));
-    assert_eq!(told(&bench, &unknown).await, "ignored");
+    assert_eq!(deliver(&bench, &unknown).await, "ignored");
 }
 
 #[tokio::test]
@@ -296,7 +297,7 @@ async fn ambiguous_event_queries_stripe() {
         now,
         &own("active", Price::Business),
     );
-    told(&bench, &first).await;
+    deliver(&bench, &first).await;
     assert_eq!(bench.stripe.calls(), [""; 0]);
     // In the same second, with a different state: Stripe is queried.
     bench.stripe.put_subscription(&own("active", Price::Pro));
@@ -306,7 +307,7 @@ async fn ambiguous_event_queries_stripe() {
         now,
         &own("incomplete", Price::Pro),
     );
-    told(&bench, &second).await;
+    deliver(&bench, &second).await;
     assert_eq!(bench.stripe.calls(), ["GET /v1/subscriptions/sub_1"]);
     assert_eq!(state(&bench).await["plan"], "pro");
     // Stripe is unavailable, so the event is retried.
@@ -320,7 +321,7 @@ async fn ambiguous_event_queries_stripe() {
     let answer = bench.tell(&bench.stripe_webhook(), &third).await;
     assert_eq!(answer.status_code, 503, "{}", answer.body);
     assert!(answer.headers.contains_key("retry-after"));
-    assert_eq!(told(&bench, &third).await, "applied");
+    assert_eq!(deliver(&bench, &third).await, "applied");
     // A checkout of an unknown subscription.
     let session = json!({"mode": "subscription", "customer": "cus_2", "subscription": "sub_2",
         "metadata": {"tenant_id": TENANT}});
@@ -332,7 +333,7 @@ async fn ambiguous_event_queries_stripe() {
         now,
         None,
     ));
-    told(
+    deliver(
         &bench,
         &event("evt_4", "checkout.session.completed", now, &session),
     )
@@ -359,13 +360,13 @@ async fn plan_ends_after_grace_period() {
     }
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
-    told(
+    deliver(
         &bench,
         &event("evt_1", "customer.subscription.created", now, &own),
     )
     .await;
     let failed = invoice("in_1", "cus_1", "sub_1", "open", now + 1);
-    told(
+    deliver(
         &bench,
         &event("evt_2", "invoice.payment_failed", now + 1, &failed),
     )
@@ -390,7 +391,7 @@ async fn plan_ends_after_grace_period() {
     // The payment succeeds.
     let at = bench.now().as_second();
     let paid = invoice("in_1", "cus_1", "sub_1", "paid", at);
-    told(&bench, &event("evt_3", "invoice.paid", at, &paid)).await;
+    deliver(&bench, &event("evt_3", "invoice.paid", at, &paid)).await;
     let back = state(&bench).await;
     assert_eq!(
         (&back["plan"], &back["status"]),
@@ -402,11 +403,17 @@ async fn plan_ends_after_grace_period() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_checkouts_create_one_customer() {
     let bench = Bench::new().await;
-    let wish = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
-    let answers =
-        join_all((0..20).map(|_| bench.ask("billing", "POST", "/api/billing/checkout", &wish)))
-            .await;
-    for answer in &answers {
+    let checkout_request = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
+    let responses = join_all((0..20).map(|_| {
+        bench.ask(
+            "billing",
+            "POST",
+            "/api/billing/checkout",
+            &checkout_request,
+        )
+    }))
+    .await;
+    for answer in &responses {
         assert_eq!(answer.status_code, 200, "{}", answer.body);
         assert!(
             json_of(answer)["url"]
@@ -420,9 +427,14 @@ async fn concurrent_checkouts_create_one_customer() {
     let store = bench.store();
     let account = bench.tenant(&store).account().await.unwrap().value;
     let gone = json!({"id": account.customer_id});
-    told(&bench, &event("evt_1", "customer.deleted", 1, &gone)).await;
+    deliver(&bench, &event("evt_1", "customer.deleted", 1, &gone)).await;
     bench
-        .ask("billing", "POST", "/api/billing/checkout", &wish)
+        .ask(
+            "billing",
+            "POST",
+            "/api/billing/checkout",
+            &checkout_request,
+        )
         .await;
     assert_eq!(bench.stripe.customers(), 2);
 }
@@ -431,16 +443,26 @@ async fn concurrent_checkouts_create_one_customer() {
 async fn crash_during_checkout_keeps_customer() {
     for number in 0.. {
         let bench = Bench::new().await;
-        let wish = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
+        let checkout_request = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
         bench.wire.break_at(number, Side::After);
         let first = bench
-            .ask("billing", "POST", "/api/billing/checkout", &wish)
+            .ask(
+                "billing",
+                "POST",
+                "/api/billing/checkout",
+                &checkout_request,
+            )
             .await;
         let broken = bench.wire.is_broken();
         assert_eq!(first.status_code == 503, broken, "{number}: {}", first.body);
         bench.wire.reset();
         let second = bench
-            .ask("billing", "POST", "/api/billing/checkout", &wish)
+            .ask(
+                "billing",
+                "POST",
+                "/api/billing/checkout",
+                &checkout_request,
+            )
             .await;
         assert_eq!(second.status_code, 200, "{number}: {}", second.body);
         assert_eq!(bench.stripe.customers(), 1, "{number}");
@@ -502,7 +524,7 @@ async fn invalid_checkout_is_refused() {
     bench.stripe.rotate_key("sk_test_bench");
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
-    told(
+    deliver(
         &bench,
         &event("evt_1", "customer.subscription.created", now, &own),
     )
@@ -537,7 +559,7 @@ async fn completed_runs_are_metered_exactly_once() {
     let bench = Bench::new().await;
     let now = bench.now().as_second();
     let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
-    told(
+    deliver(
         &bench,
         &event("evt_1", "customer.subscription.created", now, &own),
     )
@@ -599,7 +621,7 @@ async fn completed_runs_are_metered_exactly_once() {
     // Without a subscription nothing is metered, and the task ends.
     let at = bench.now().as_second();
     let over = subscription("sub_1", "cus_1", "canceled", Price::Pro, at, Some(TENANT));
-    told(
+    deliver(
         &bench,
         &event("evt_2", "customer.subscription.deleted", at, &over),
     )
@@ -612,9 +634,9 @@ async fn completed_runs_are_metered_exactly_once() {
     }
     assert_eq!(bench.stripe.metered("cus_1"), 9);
     let store = bench.store();
-    let wish = bench
+    let checkout_request = bench
         .tenant(&store)
         .task_schedule(aias_platform::store::Task::Meter)
         .await;
-    assert_eq!(wish.unwrap(), None);
+    assert_eq!(checkout_request.unwrap(), None);
 }

@@ -53,8 +53,8 @@ async fn webhook_path_stays_within_budget() {
     show("executor, cold", &bench);
 
     bench.wire.reset();
-    let answer = bench.post(&ingest, "evt_hot", &body).await;
-    assert_eq!(answer.status_code, 202);
+    let response = bench.post(&ingest, "evt_hot", &body).await;
+    assert_eq!(response.status_code, 202);
     show("ingest, hot", &bench);
     let mut calls = bench.wire.calls();
     calls.sort();
@@ -104,8 +104,8 @@ async fn webhook_path_stays_within_budget() {
     );
 
     bench.wire.reset();
-    let answer = bench.post(&ingest, "evt_hot", &body).await;
-    assert_eq!(answer.status_code, 200);
+    let response = bench.post(&ingest, "evt_hot", &body).await;
+    assert_eq!(response.status_code, 200);
     show("ingest, a duplicate", &bench);
 }
 
@@ -169,8 +169,8 @@ async fn calling_and_waiting_runs_stay_within_budget() {
         let mut run = String::new();
         for _ in 0..2 {
             let path = "/api/workflows/execute";
-            let answer = bench.ask("workflows", "POST", path, &body).await;
-            run = json_of(&answer)["run_id"].as_str().unwrap().to_owned();
+            let response = bench.ask("workflows", "POST", path, &body).await;
+            run = json_of(&response)["run_id"].as_str().unwrap().to_owned();
             let messages = bench.messages().await;
             bench.wire.reset();
             bench.deliver(&executor, &messages, 1).await;

@@ -92,15 +92,15 @@ async fn only_system_ca_certificates_are_trusted() {
         let events = world.events(case.event, 1).await;
         let function = Function::start(&binary, &environment, 1769, log_file(case)).await;
         let mut function = function.unwrap();
-        let answer = function.invoke(events[0].clone()).await.unwrap().answer;
-        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let response = function.invoke(events[0].clone()).await.unwrap().response;
+        let response: Value = serde_json::from_slice(&response).unwrap();
         let (calls, _) = world.cloud.counted();
         let logs = function.logs();
         if trusted {
-            assert_eq!(answer["statusCode"], 202, "{answer} {logs}");
+            assert_eq!(response["statusCode"], 202, "{response} {logs}");
             assert!(!calls.is_empty());
         } else {
-            assert_eq!(answer["statusCode"], 503, "{answer} {logs}");
+            assert_eq!(response["statusCode"], 503, "{response} {logs}");
             assert!(calls.is_empty(), "{calls:?}");
             assert!(logs.contains("invalid peer certificate"), "{logs}");
         }
@@ -112,13 +112,13 @@ async fn only_system_ca_certificates_are_trusted() {
 pub(crate) async fn answering(answers: Vec<(u16, String)>) -> (String, Arc<Mutex<Vec<u16>>>) {
     let ports = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&ports);
-    let answer = async move |ConnectInfo(from): ConnectInfo<SocketAddr>| {
+    let response = async move |ConnectInfo(from): ConnectInfo<SocketAddr>| {
         let mut seen = seen.lock().unwrap();
         seen.push(from.port());
         let (status, body) = answers[answers.len().min(seen.len()) - 1].clone();
         (StatusCode::from_u16(status).unwrap(), body)
     };
-    let router = Router::new().fallback(answer);
+    let router = Router::new().fallback(response);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

@@ -81,8 +81,8 @@ async fn executed(scenario: &mut Scenario) {
                 }
             }
             Report::Emitted(..) => {}
-            Report::PendingEffects(asked) => {
-                let what = answered(&asked, &outbound, &hosts, run_id).await;
+            Report::PendingEffects(requested) => {
+                let what = answered(&requested, &outbound, &hosts, run_id).await;
                 let at = clock.now();
                 computation.give(Entry { at, what }).await;
             }
@@ -96,26 +96,26 @@ async fn executed(scenario: &mut Scenario) {
 
 /// Sends a request for any host to loopback.
 async fn answered(
-    asked: &PendingEffects,
+    requested: &PendingEffects,
     outbound: &Outbound,
     hosts: &str,
     run: RunId,
 ) -> EntryEvent {
-    let effect = asked.effects.first().unwrap();
+    let effect = requested.effects.first().unwrap();
     let Request::Http(request) = &effect.request else {
         panic!("{effect:?}")
     };
     let mut request = request.clone();
     request.uri = request.uri.replace("https://", &format!("{hosts}/"));
     let tenant = TenantId::new(run.created_at(), 1);
-    let answer = outbound
+    let response = outbound
         .call(tenant, run, effect, &request, Redactions::default())
         .await;
-    assert!(matches!(answer, EffectResult::Http(_)), "{answer:?}");
+    assert!(matches!(response, EffectResult::Http(_)), "{response:?}");
     EntryEvent::EffectCompleted {
         key: effect.key.clone(),
         digest: effect.digest(),
-        answer,
+        result: response,
     }
 }
 

@@ -73,8 +73,8 @@ async fn settle_with(bench: &Bench, inline_bytes: usize) {
         let mut failed = Vec::new();
         for (received, messages) in [(1, new), (2, again)] {
             let executor = bench.executor().with_inline_artifacts(inline_bytes);
-            let told = bench.deliver(&executor, &messages, received).await;
-            failed.extend(failed_of(&told, &messages));
+            let reported = bench.deliver(&executor, &messages, received).await;
+            failed.extend(failed_of(&reported, &messages));
         }
         again = failed;
     }
@@ -112,14 +112,14 @@ async fn executor_crash_with_effects_is_completed() {
             let messages = bench.messages().await;
             bench.wire.reset();
             bench.wire.break_at(number, side);
-            let told = bench.deliver(&bench.executor(), &messages, 1).await;
+            let reported = bench.deliver(&bench.executor(), &messages, 1).await;
             let was_broken = bench.wire.is_broken();
             bench.wire.reset();
             if was_broken {
                 broken += 1;
-                assert_eq!(told.batch_item_failures.len(), 1, "{what}");
-                let told = bench.deliver(&bench.executor(), &messages, 2).await;
-                assert!(told.batch_item_failures.is_empty(), "{what}");
+                assert_eq!(reported.batch_item_failures.len(), 1, "{what}");
+                let reported = bench.deliver(&bench.executor(), &messages, 2).await;
+                assert!(reported.batch_item_failures.is_empty(), "{what}");
             }
             assert_eq!(output_of(&bench, &id).await, json!([2, 3]), "{what}");
             // Repeated calls have the same idempotency key.
@@ -327,10 +327,10 @@ async fn run_is_passed_on_over_many_invocations() {
         invocations += 1;
         // Only a moment is left in which a call can start.
         let time = Duration::from_millis(39_250);
-        let told = bench
+        let reported = bench
             .deliver_within(&bench.executor(), &messages, 1, time)
             .await;
-        assert!(told.batch_item_failures.is_empty());
+        assert!(reported.batch_item_failures.is_empty());
         let run = run_of(&bench, &id).await;
         assert!([Status::Waiting, Status::Completed].contains(&run.status));
     }
@@ -367,9 +367,9 @@ async fn cancelled_run_stops() {
         assert_eq!(run_of(&bench, &running).await.status, Status::Running);
         bench.ask("runs", "POST", &path, &Value::Null).await
     };
-    let (told, answer) = tokio::join!(bench.deliver(&executor, &messages, 1), cancel);
+    let (reported, answer) = tokio::join!(bench.deliver(&executor, &messages, 1), cancel);
     assert_eq!(answer.status_code, 200, "{}", answer.body);
-    assert!(told.batch_item_failures.is_empty());
+    assert!(reported.batch_item_failures.is_empty());
     assert_eq!(run_of(&bench, &running).await.status, Status::Cancelled);
     assert!(hosts.seen("/echo").is_empty());
 
@@ -580,23 +580,23 @@ async fn dry_run_has_no_side_effects() {
     bench.wire.reset();
     let answer = bench.ask("workflows", "POST", &path, &body).await;
     assert_eq!(answer.status_code, 200, "{}", answer.body);
-    let told = json_of(&answer);
+    let reported = json_of(&answer);
     assert_eq!(
-        (&told["status"], &told["output"]),
+        (&reported["status"], &reported["output"]),
         (&json!("completed"), &json!({"made": true}))
     );
-    assert_eq!(told["events"][0]["data"], 503);
+    assert_eq!(reported["events"][0]["data"], 503);
     assert_eq!(
-        told["logs"].as_array().unwrap().last().unwrap()["event"],
+        reported["logs"].as_array().unwrap().last().unwrap()["event"],
         "run.completed"
     );
     let answer = bench
         .ask("workflows", "POST", &path, &json!({"input": {}}))
         .await;
-    let told = json_of(&answer);
-    assert_eq!(told["status"], "faulted");
-    assert_eq!(told["error"]["code"], "no-response");
-    assert_eq!(told["error"]["instance"], "/do/0/a");
+    let reported = json_of(&answer);
+    assert_eq!(reported["status"], "faulted");
+    assert_eq!(reported["error"]["code"], "no-response");
+    assert_eq!(reported["error"]["instance"], "/do/0/a");
     let answer = bench
         .ask("workflows", "POST", &path, &json!({"inputs": 1}))
         .await;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 fn execute(client: &Client, workflow: &str, input: &Value) -> String {
     let body = json!({"workflow_id": workflow, "input": input});
-    let answer = client.post("/api/workflows/execute", &body);
-    answer.expect(202).text("run_id")
+    let response = client.post("/api/workflows/execute", &body);
+    response.expect(202).text("run_id")
 }
 
 fn output(client: &Client, run: &Value) -> Value {
@@ -59,19 +59,19 @@ fn run_with_effects_is_verifiable() {
         .get(&format!("/api/runs/{id}/logs?limit=100"))
         .expect(200)
         .json();
-    let told: Vec<_> = logs["data"]
+    let reported: Vec<_> = logs["data"]
         .as_array()
         .unwrap()
         .iter()
         .map(|e| e["event"].as_str().unwrap())
         .collect();
     assert_eq!(
-        told.first().zip(told.last()),
+        reported.first().zip(reported.last()),
         Some((&"run.started", &"run.completed"))
     );
     assert!(
-        told.contains(&"task.started") && told.contains(&"task.retried"),
-        "{told:?}"
+        reported.contains(&"task.started") && reported.contains(&"task.retried"),
+        "{reported:?}"
     );
 }
 
@@ -131,13 +131,13 @@ fn dry_run_uses_supplied_responses() {
     let workflow = client.workflow(&tasks);
     let path = format!("/api/workflows/{workflow}/test");
     let body = json!({"input": {"id": 1}, "responses": {"/do/0/a": {"name": "Rex"}}});
-    let told = client.post(&path, &body).expect(200).json();
+    let reported = client.post(&path, &body).expect(200).json();
     assert_eq!(
-        (&told["status"], &told["output"]),
+        (&reported["status"], &reported["output"]),
         (&json!("completed"), &json!("Rex"))
     );
-    let told = client.post(&path, &json!({"input": {}})).expect(200).json();
-    assert_eq!(told["error"]["detail"], "the input has no `id`");
+    let reported = client.post(&path, &json!({"input": {}})).expect(200).json();
+    assert_eq!(reported["error"]["detail"], "the input has no `id`");
     assert_eq!(
         client.get("/api/runs").expect(200).json()["data"],
         json!([])

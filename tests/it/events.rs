@@ -81,7 +81,7 @@ fn every_event_file_is_used() {
 async fn events_get_expected_status() {
     let bench = Bench::new().await;
     for (function, case, event, status) in HTTP {
-        let answer = bench.answer(function, event).await;
+        let answer = bench.respond_to(function, event).await;
         assert_eq!(
             answer.status_code, *status,
             "{function}/{case}: {}",

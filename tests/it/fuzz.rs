@@ -38,8 +38,8 @@ fn drive((name, target): Target) -> usize {
     inputs.iter().for_each(|input| target(input));
     // Different in each run; a failure prints the input.
     let seed = u64::try_from(random_id() >> 64).unwrap_or_default();
-    let (mut random, begun, mut count) = (Random::new(seed), Instant::now(), 0);
-    while begun.elapsed() < PATIENCE {
+    let (mut random, started, mut count) = (Random::new(seed), Instant::now(), 0);
+    while started.elapsed() < PATIENCE {
         let input = &inputs[random.below(inputs.len())];
         let other = &inputs[random.below(inputs.len())];
         let changed = mutated(&mut random, input, other);

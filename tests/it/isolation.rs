@@ -108,9 +108,9 @@ fn request_without_credential_is_refused() {
         let (method, route) = (operation.method.as_str(), operation.path.as_str());
         let url = format!("{}{}", own.owner.stack.url(), own.path(route));
         let headers = [("x-tenant-id", own.owner.tenant.as_str())];
-        let answer = send(method, &url, &headers, b"").expect(401);
+        let response = send(method, &url, &headers, b"").expect(401);
         assert!(
-            answer.header("www-authenticate").starts_with("Bearer"),
+            response.header("www-authenticate").starts_with("Bearer"),
             "{method} {route}"
         );
     }
@@ -127,29 +127,29 @@ fn objects_of_other_tenant_are_not_found() {
         let (method, route) = (operation.method.as_str(), operation.path.as_str());
         let (path, body) = (own.path(route), own.body(method, route));
         // With a key of another tenant, no object of this tenant is found.
-        let answer = other.json(method, &path, &body);
+        let response = other.json(method, &path, &body);
         match route {
             "/api/secrets/{name}" if method == "PUT" => {
-                assert_eq!(answer.status, 400, "{method} {route}");
+                assert_eq!(response.status, 400, "{method} {route}");
             }
-            _ if route.contains('{') => assert_eq!(answer.status, 404, "{method} {route}"),
-            "/api/workflows/execute" => assert_eq!(answer.status, 404, "{method} {route}"),
+            _ if route.contains('{') => assert_eq!(response.status, 404, "{method} {route}"),
+            "/api/workflows/execute" => assert_eq!(response.status, 404, "{method} {route}"),
             "/api/webhook-endpoints" | "/api/workflows" if method == "POST" => {
                 // The workflow of another tenant does not exist; the definition is missing.
-                assert_eq!(answer.status, 400, "{method} {route}");
+                assert_eq!(response.status, 400, "{method} {route}");
             }
             // The caller's own subscription, of which there is none.
             "/api/billing/subscription" => {
-                assert_eq!(answer.expect(200).json()["status"], "none");
+                assert_eq!(response.expect(200).json()["status"], "none");
             }
-            "/api/billing/usage" => assert_eq!(answer.expect(200).json()["reported"], 0),
-            "/api/billing/checkout" => assert_eq!(answer.status, 400, "{method} {route}"),
-            "/api/billing/portal" => assert_eq!(answer.status, 409, "{method} {route}"),
+            "/api/billing/usage" => assert_eq!(response.expect(200).json()["reported"], 0),
+            "/api/billing/checkout" => assert_eq!(response.status, 400, "{method} {route}"),
+            "/api/billing/portal" => assert_eq!(response.status, 409, "{method} {route}"),
             "/api/entitlements/check" => {
-                assert_eq!(answer.expect(200).json()["data"][0]["plan"], "free");
+                assert_eq!(response.expect(200).json()["data"][0]["plan"], "free");
             }
             _ => assert_eq!(
-                answer.expect(200).json()["data"],
+                response.expect(200).json()["data"],
                 json!([]),
                 "{method} {route}"
             ),
@@ -189,9 +189,9 @@ fn too_low_role_is_refused() {
         let least = roles.iter().position(|role| *role == least).unwrap();
         let (path, body) = (own.path(route), own.body(method, route));
         for (rank, client) in clients.iter().enumerate().take(least) {
-            let answer = client.json(method, &path, &body);
+            let response = client.json(method, &path, &body);
             assert_eq!(
-                (answer.status, answer.text("code").as_str()),
+                (response.status, response.text("code").as_str()),
                 (403, "forbidden"),
                 "{method} {route} as {}",
                 roles[rank]

@@ -133,9 +133,9 @@ async fn all_routers_work_as_one() {
             "body": if body.is_null() { Value::Null } else { body.to_string().into() },
             "requestContext": {"requestId": "r-1", "http": {"method": method}},
         });
-        let answer = respond(&gateway, &event.to_string()).await;
-        assert_eq!(answer.headers["x-request-id"], "r-1");
-        answer
+        let response = respond(&gateway, &event.to_string()).await;
+        assert_eq!(response.headers["x-request-id"], "r-1");
+        response
     };
     let null = &Value::Null;
     let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();

@@ -20,25 +20,25 @@ use jiff::Timestamp;
 /// A resolver that returns these results in turn, then repeats the last one.
 #[derive(Debug, Clone)]
 struct ScriptedResolver {
-    answers: Arc<Vec<Vec<IpAddr>>>,
-    asked: Arc<AtomicUsize>,
+    responses: Arc<Vec<Vec<IpAddr>>>,
+    requested: Arc<AtomicUsize>,
 }
 
 impl ScriptedResolver {
-    fn new(answers: &[&[&str]]) -> Self {
+    fn new(responses: &[&[&str]]) -> Self {
         let addresses = |answer: &&[&str]| answer.iter().map(|a| a.parse().unwrap()).collect();
         Self {
-            answers: Arc::new(answers.iter().map(addresses).collect()),
-            asked: Arc::default(),
+            responses: Arc::new(responses.iter().map(addresses).collect()),
+            requested: Arc::default(),
         }
     }
 }
 
 impl ResolveDns for ScriptedResolver {
     fn resolve_dns<'a>(&'a self, _: &'a str) -> DnsFuture<'a> {
-        let number = self.asked.fetch_add(1, Ordering::Relaxed);
-        let last = self.answers.len() - 1;
-        DnsFuture::ready(Ok(self.answers[number.min(last)].clone()))
+        let number = self.requested.fetch_add(1, Ordering::Relaxed);
+        let last = self.responses.len() - 1;
+        DnsFuture::ready(Ok(self.responses[number.min(last)].clone()))
     }
 }
 
@@ -253,12 +253,12 @@ async fn digest_and_oauth_authenticate() {
         // The token is cached.
         assert_eq!(caller.response(request).await.status, 200);
     }
-    let asked = caller.hosts.seen("/oauth2/token");
-    assert_eq!(asked.len(), 3);
+    let requested = caller.hosts.seen("/oauth2/token");
+    assert_eq!(requested.len(), 3);
     // The token endpoint has an idempotency key per request: a repeated response would be an
     // expired token.
     assert!(
-        asked
+        requested
             .iter()
             .all(|seen| seen.header("idempotency-key").is_empty())
     );
@@ -355,7 +355,7 @@ async fn dns_rebinding_is_refused() {
         .call(named("a.example", "/echo"))
         .await;
     assert_eq!(failed(answer).1, 502);
-    assert_eq!(liar.asked.load(Ordering::Relaxed), 1);
+    assert_eq!(liar.requested.load(Ordering::Relaxed), 1);
     assert_eq!(hosts.seen("/").len(), 0, "nobody was called");
     // A redirect to a name is resolved and checked again.
     let liar = ScriptedResolver::new(&[&["127.0.0.1"], &["10.0.0.1"]]);

@@ -23,15 +23,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The number of fifty concurrent requests that succeeded. All others must be refused by the plan.
-fn room(answers: &[Result<(), TransactionError>]) -> usize {
+fn room(responses: &[Result<(), TransactionError>]) -> usize {
     let refused =
         |r: &Result<(), TransactionError>| matches!(r, Err(TransactionError::Limit { .. }));
-    let made = answers.iter().filter(|answer| answer.is_ok()).count();
+    let made = responses.iter().filter(|response| response.is_ok()).count();
     // A transaction that conflicts too often fails as transient, and has written nothing.
     let again = |r: &Result<(), TransactionError>| matches!(r, Err(TransactionError::Store(e)) if e.is_transient());
     assert!(
-        answers.iter().all(|r| r.is_ok() || refused(r) || again(r)),
-        "{answers:?}"
+        responses
+            .iter()
+            .all(|r| r.is_ok() || refused(r) || again(r)),
+        "{responses:?}"
     );
     made
 }
@@ -430,7 +432,10 @@ async fn objects_disabled_by_plan_are_refused() {
     let use_key = async || {
         let token = format!("Bearer {}", key["key"].as_str().unwrap());
         let event = json!({"rawPath": "/api/runs", "headers": {"authorization": token}, "requestContext": {"http": {"method": "GET"}}});
-        bench.answer("runs", &event.to_string()).await.status_code
+        bench
+            .respond_to("runs", &event.to_string())
+            .await
+            .status_code
     };
     let post = async || {
         let path = format!(
@@ -439,7 +444,7 @@ async fn objects_disabled_by_plan_are_refused() {
         );
         let event = json!({"rawPath": path, "body": "{}", "headers": {"content-type": "application/json"}, "requestContext": {"http": {"method": "POST"}}});
         bench
-            .answer("webhook-ingest", &event.to_string())
+            .respond_to("webhook-ingest", &event.to_string())
             .await
             .status_code
     };
@@ -460,7 +465,7 @@ async fn rate_limit_headers_report_remaining_quota() {
         .await;
     let app = bench.ingest();
     let head =
-        |answer: &aias_tests::bench::GatewayResponse, name: &str| answer.headers[name].clone();
+        |response: &aias_tests::bench::GatewayResponse, name: &str| response.headers[name].clone();
     let first = bench.post(&app, "evt_0", "{}").await;
     // 1 of 10 in this window, 1 of 50 in this month, which ends in 9.5 days.
     assert_eq!(

@@ -135,14 +135,14 @@ async fn dead_lettered_run_is_faulted() {
         bench.runs().await[0].id,
         "B".repeat(43)
     );
-    assert_eq!(bench.answer("runs", &event).await.status_code, 202);
+    assert_eq!(bench.respond_to("runs", &event).await.status_code, 202);
     let messages = bench.messages().await;
     bench.deliver(&bench.executor(), &messages, 1).await;
     let run = &bench.runs().await[0];
     assert_eq!((run.status, run.retries), (Status::Completed, 1));
     let numbers: Vec<u32> = bench.log(run).await.iter().map(|e| e.seq).collect();
     assert_eq!(numbers, (0..13).collect::<Vec<_>>());
-    let again = bench.answer("runs", &event).await;
+    let again = bench.respond_to("runs", &event).await;
     assert_eq!(
         (again.status_code, json_of(&again)["code"].as_str()),
         (409, Some("run-not-faulted"))

@@ -219,7 +219,7 @@ async fn outcome_within(
     loop {
         match computation.next().await {
             Report::Step(_) | Report::Emitted(..) => {}
-            Report::PendingEffects(asked) => panic!("{asked:?}"),
+            Report::PendingEffects(requested) => panic!("{requested:?}"),
             Report::Ended(outcome) => return outcome.map_err(|error| error.code),
         }
     }
@@ -380,8 +380,8 @@ async fn large_response_restarts_child_with_more_memory() {
         match computation.next().await {
             Report::Step(record) => steps.push((record.task, record.event.as_str())),
             Report::Emitted(..) => {}
-            Report::PendingEffects(asked) => {
-                let effect = &asked.effects[0];
+            Report::PendingEffects(requested) => {
+                let effect = &requested.effects[0];
                 let body = format!("[0{}]", ",0".repeat(count - 1));
                 let response = HttpResponse {
                     status: 200,
@@ -391,7 +391,7 @@ async fn large_response_restarts_child_with_more_memory() {
                 let what = EntryEvent::EffectCompleted {
                     key: effect.key.clone(),
                     digest: effect.digest(),
-                    answer: EffectResult::Http(response),
+                    result: EffectResult::Http(response),
                 };
                 let at = Clock::system().now();
                 computation.give(Entry { at, what }).await;
@@ -401,8 +401,8 @@ async fn large_response_restarts_child_with_more_memory() {
     };
     assert_eq!(ended.map_err(|error| error.code), Ok(json!({"x": count})));
     // Each step is reported once, however often it was computed.
-    let told: BTreeSet<_> = steps.iter().collect();
-    assert_eq!(told.len(), steps.len(), "{steps:?}");
+    let reported: BTreeSet<_> = steps.iter().collect();
+    assert_eq!(reported.len(), steps.len(), "{steps:?}");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ fn everywhere(url: &str) -> Value {
         &json!(["canary", "login"]),
         &json!([
             {"text": mirror(&format!("{url}/mirror"))},
-            {"again": {"set": {"told": "${ . }", "token": "${ $context.x // $input.token }"}, "input": {"from": "${ . + {token: $secrets.canary} }"}}},
+            {"again": {"set": {"reported": "${ . }", "token": "${ $context.x // $input.token }"}, "input": {"from": "${ . + {token: $secrets.canary} }"}}},
             {"bytes": mirror(&format!("{url}/mirror?binary"))},
             {"login": {
                 "call": "http",

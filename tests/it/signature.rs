@@ -23,10 +23,10 @@ fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> ApiResponse {
     send("POST", url, &all, body)
 }
 
-fn refused(answer: ApiResponse) {
-    let answer = answer.expect(401);
-    assert_eq!(answer.text("code"), "bad-signature");
-    assert!(!answer.header("www-authenticate").is_empty());
+fn refused(response: ApiResponse) {
+    let response = response.expect(401);
+    assert_eq!(response.text("code"), "bad-signature");
+    assert!(!response.header("www-authenticate").is_empty());
 }
 
 const STRIPE: &str = "
@@ -56,13 +56,13 @@ fn official_stripe_package_signatures_verify() {
     );
     let body = r#"{"id":"evt_stripe_1","object":"event"}"#;
     let sign = |secret: &str, offset: &str| client.stack.python(STRIPE, &[body, secret, offset]);
-    let answer = post(
+    let response = post(
         &url,
         &[("stripe-signature", &sign("whsec_test_secret", "0"))],
         body.as_bytes(),
     )
     .expect(202);
-    let run = client.ended(&answer.text("run_id"));
+    let run = client.ended(&response.text("run_id"));
     assert_eq!(run["trigger"]["event_id"], "evt_stripe_1");
     let output: Value = serde_json::from_slice(&client.download(&run)).unwrap();
     assert_eq!(output["headers"].get("stripe-signature"), None);
@@ -150,7 +150,7 @@ fn recorded_github_and_stripe_bodies_verify() {
                 .as_str()
                 .map_or_else(|| body.to_string(), str::to_owned);
             let name = path.file_name().unwrap().to_str().unwrap();
-            let answer = if folder.starts_with("github") {
+            let response = if folder.starts_with("github") {
                 let signature = format!(
                     "sha256={}",
                     hex::encode(digest(Algorithm::Sha256, b"hush", &[body.as_bytes()]))
@@ -173,7 +173,7 @@ fn recorded_github_and_stripe_bodies_verify() {
                     body.as_bytes(),
                 )
             };
-            let run = client.ended(&answer.expect(202).text("run_id"));
+            let run = client.ended(&response.expect(202).text("run_id"));
             assert_eq!(run["status"], "completed", "{}", path.display());
             sent += 1;
         }
@@ -221,9 +221,9 @@ fn slack_and_meta_handshakes_succeed() {
         ("x-slack-request-timestamp", stamp.as_str()),
         ("x-slack-signature", signature.as_str()),
     ];
-    let answer = post(&slack, &headers, body).expect(200);
-    assert_eq!(answer.body, b"c-42");
-    assert!(answer.header("content-type").starts_with("text/plain"));
+    let response = post(&slack, &headers, body).expect(200);
+    assert_eq!(response.body, b"c-42");
+    assert!(response.header("content-type").starts_with("text/plain"));
     refused(post(&slack, &[], body));
 
     let (meta, _) = endpoint(

@@ -263,10 +263,10 @@ fn stripe_webhook_secret_rotates_without_deployment() {
     assert_eq!((post(old), post("whsec_new")), (200, 400));
     // The old secret stays valid for the other tests.
     put(json!({"current": "whsec_new", "previous": old}));
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     while post("whsec_new") != 200 {
         assert!(
-            begun.elapsed() < Duration::from_secs(60),
+            started.elapsed() < Duration::from_secs(60),
             "the new secret is not accepted"
         );
         std::thread::sleep(Duration::from_secs(1));
@@ -319,11 +319,14 @@ async fn malformed_stripe_responses_are_errors() {
     ];
     for (answers, expected, requests) in cases {
         let (stripe, ports) = in_stripes_place(answers).await;
-        let told = match stripe.subscription("sub_1").await {
+        let reported = match stripe.subscription("sub_1").await {
             Ok(found) => found.map_or("none", |_| "found").to_owned(),
             Err(error) => format!("{error:?}"),
         };
-        assert!(told.starts_with(expected), "{told} is not {expected}");
+        assert!(
+            reported.starts_with(expected),
+            "{reported} is not {expected}"
+        );
         assert_eq!(ports.lock().unwrap().len(), requests, "{expected}");
     }
 }
@@ -334,8 +337,11 @@ async fn unreachable_stripe_error_has_cause() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
-    let told = stripe_at(&url).subscription("sub_1").await.unwrap_err();
-    assert!(told.to_string().contains("Connection refused"), "{told}");
+    let reported = stripe_at(&url).subscription("sub_1").await.unwrap_err();
+    assert!(
+        reported.to_string().contains("Connection refused"),
+        "{reported}"
+    );
 }
 
 #[tokio::test]

@@ -19,17 +19,17 @@ async fn flood(bench: &Bench, from: usize, to: usize) -> Vec<String> {
     let mut seen = Vec::new();
     for n in from..to {
         bench.clock.advance(Duration::from_millis(5));
-        let answer = bench
+        let response = bench
             .post(&app, &format!("evt_{n}"), &format!(r#"{{"id": "{n}"}}"#))
             .await;
-        let what = json_of(&answer);
+        let what = json_of(&response);
         let what = what
             .get("status")
             .filter(|s| s.is_string())
             .or_else(|| what.get("code"));
         seen.push(format!(
             "{} {}",
-            answer.status_code,
+            response.status_code,
             what.unwrap().as_str().unwrap()
         ));
     }
@@ -266,8 +266,8 @@ const INVOKE: &str = "
 import sys, boto3
 client = boto3.client('lambda', endpoint_url=sys.argv[1], region_name='us-east-1',
                       aws_access_key_id='test', aws_secret_access_key='test')
-answer = client.invoke(FunctionName=sys.argv[2], Payload=sys.argv[3].encode())
-print(answer.get('FunctionError', 'done'), answer['Payload'].read().decode())
+response = client.invoke(FunctionName=sys.argv[2], Payload=sys.argv[3].encode())
+print(response.get('FunctionError', 'done'), response['Payload'].read().decode())
 ";
 
 #[test]
@@ -292,21 +292,25 @@ fn deployed_stack_suspends_and_resumes_runs() {
     let url = client.endpoint(&workflow, &json!({"scheme": "none"}))["url"].clone();
     let post = || {
         let headers = [("content-type", "application/json")];
-        let answer = send("POST", url.as_str().unwrap(), &headers, b"{}");
-        let body = answer.json();
+        let response = send("POST", url.as_str().unwrap(), &headers, b"{}");
+        let body = response.json();
         let what = body
             .get("status")
             .filter(|s| s.is_string())
             .or_else(|| body.get("code"));
-        (answer.status, what.unwrap().clone(), body["run_id"].clone())
+        (
+            response.status,
+            what.unwrap().clone(),
+            body["run_id"].clone(),
+        )
     };
     let all: Vec<_> = (0..4).map(|_| post()).collect();
-    let told: Vec<_> = all
+    let reported: Vec<_> = all
         .iter()
         .map(|(status, what, _)| (*status, what.as_str().unwrap()))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             (202, "pending"),
             (202, "suspended"),

@@ -206,23 +206,29 @@ fn concurrent_duplicate_events_are_one_run() {
             })
         })
         .collect();
-    let answers: Vec<ApiResponse> = senders
+    let responses: Vec<ApiResponse> = senders
         .into_iter()
         .flat_map(|sender| sender.join().unwrap())
         .collect();
-    assert_eq!(answers.len(), 100);
-    let mut ids: Vec<String> = answers.iter().map(|answer| answer.text("run_id")).collect();
+    assert_eq!(responses.len(), 100);
+    let mut ids: Vec<String> = responses
+        .iter()
+        .map(|answer| answer.text("run_id"))
+        .collect();
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
-    let new = answers.iter().filter(|answer| answer.status == 202).count();
+    let new = responses
+        .iter()
+        .filter(|answer| answer.status == 202)
+        .count();
     assert!(new >= 1, "at least one is new");
     assert!(
-        answers
+        responses
             .iter()
             .all(|answer| [200, 202].contains(&answer.status))
     );
     assert!(
-        answers
+        responses
             .iter()
             .all(|answer| (answer.status == 200) == (answer.json()["duplicate"] == true))
     );

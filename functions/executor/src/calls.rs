@@ -15,7 +15,7 @@ pub(crate) struct StartedEffect {
     /// The child run that it started.
     pub(crate) child: Option<RunId>,
     /// Its result; none if the effect is another run, which completes later.
-    pub(crate) answer: Option<EffectResult>,
+    pub(crate) result: Option<EffectResult>,
 }
 
 /// An effect in progress.
@@ -71,7 +71,7 @@ impl<'a> EffectCalls<'a> {
                 };
                 let (effect, _) = self.under_way.remove(place);
                 return Poll::Ready(result.map(|called| {
-                    if called.answer.is_none() {
+                    if called.result.is_none() {
                         self.child_runs.push((Arc::clone(&effect), called.child));
                     }
                     (effect, called)

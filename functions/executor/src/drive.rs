@@ -71,15 +71,15 @@ pub(crate) async fn drive<'a>(
     let mut since = Instant::now();
     loop {
         tokio::select! {
-            told = computation.next() => match told {
+            report = computation.next() => match report {
                 Report::Step(record) => run_log.step(record, execution.app.clock.now()),
                 Report::Emitted(number, event) => emitted(execution, number, event),
                 Report::Ended(outcome) => return Ok(DriveOutcome::Ended(*outcome)),
-                Report::PendingEffects(asked) => {
+                Report::PendingEffects(requested) => {
                     left = left.saturating_sub(since.elapsed());
                     // While this run waits, another may use the core.
                     drop(core.take());
-                    match driver.next_entry(execution, &asked, run_log).await? {
+                    match driver.next_entry(execution, &requested, run_log).await? {
                         Next::Leave(outcome) => return Ok(outcome),
                         Next::Entry(entry) => {
                             if execution.lacks_time() {
@@ -148,17 +148,17 @@ impl<'a> Driver<'a> {
     async fn next_entry(
         &mut self,
         execution: &mut Execution<'a>,
-        asked: &PendingEffects,
+        requested: &PendingEffects,
         run_log: &mut RunLog,
     ) -> Result<Next, Error> {
-        self.calls.set_requested(&asked.effects);
+        self.calls.set_requested(&requested.effects);
         loop {
             let now = execution.app.clock.now();
-            let first = execution.journal == 0 && asked.until.is_some();
-            if let Some(began) = execution.late(now).filter(|_| first) {
-                return append_entry(execution, began, EntryEvent::Started).await;
+            let first = execution.journal == 0 && requested.until.is_some();
+            if let Some(started_at) = execution.late(now).filter(|_| first) {
+                return append_entry(execution, started_at, EntryEvent::Started).await;
             }
-            if let Some(until) = asked.until.filter(|until| *until <= now) {
+            if let Some(until) = requested.until.filter(|until| *until <= now) {
                 return append_entry(execution, until.max(now), EntryEvent::TimerExpired).await;
             }
             if self.calls.is_any_waiting() && execution.left() >= CALL_TIMEOUT + WRITES {
@@ -173,13 +173,13 @@ impl<'a> Driver<'a> {
                 // There is not enough time left to start an effect.
                 return Ok(Next::Leave(DriveOutcome::Waits(Some(now), Vec::new())));
             }
-            let ms = asked
+            let ms = requested
                 .until
                 .map(|until| until.duration_since(now).as_millis());
             let short = ms.filter(|ms| under_way || *ms <= i128::from(SHORT_MS));
             if !under_way && short.is_none() {
                 let awaited = self.calls.awaited();
-                return Ok(Next::Leave(DriveOutcome::Waits(asked.until, awaited)));
+                return Ok(Next::Leave(DriveOutcome::Waits(requested.until, awaited)));
             }
             let pause = short.and_then(|ms| u64::try_from(ms).ok());
             let pause = pause.map_or(Duration::MAX, Duration::from_millis);
@@ -187,16 +187,16 @@ impl<'a> Driver<'a> {
                 answered = self.calls.next() => {
                     let (effect, called) = answered?;
                     execution.note(&effect, called.child);
-                    let Some(answer) = called.answer else { continue };
+                    let Some(response) = called.result else { continue };
                     let what = EntryEvent::EffectCompleted {
                         key: effect.key.clone(),
                         digest: effect.digest(),
-                        answer,
+                        result: response,
                     };
                     return append_entry(execution, execution.app.clock.now(), what).await;
                 }
                 () = sleep(pause.min(FAR)), if short.is_some() => {
-                    let until = asked.until.unwrap_or(now);
+                    let until = requested.until.unwrap_or(now);
                     let at = until.max(execution.app.clock.now());
                     return append_entry(execution, at, EntryEvent::TimerExpired).await;
                 }

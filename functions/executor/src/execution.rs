@@ -307,22 +307,23 @@ impl<'a> Execution<'a> {
                 match &effect.request {
                     Request::Http(request) => {
                         let secret_nonce = run.secret_nonce.as_deref().unwrap_or_default();
-                        let answer = match secrets::fill(app, store, secret_nonce, request).await? {
-                            Err(answer) => answer,
-                            Ok(FilledRequest {
-                                request,
-                                redactions,
-                            }) => {
-                                let (tenant, run) = (store.tenant_id(), run.id);
-                                let calling = app
-                                    .outbound
-                                    .call(tenant, run, &effect, &request, redactions);
-                                calling.await
-                            }
-                        };
+                        let response =
+                            match secrets::fill(app, store, secret_nonce, request).await? {
+                                Err(response) => response,
+                                Ok(FilledRequest {
+                                    request,
+                                    redactions,
+                                }) => {
+                                    let (tenant, run) = (store.tenant_id(), run.id);
+                                    let calling = app
+                                        .outbound
+                                        .call(tenant, run, &effect, &request, redactions);
+                                    calling.await
+                                }
+                            };
                         Ok(StartedEffect {
                             child: None,
-                            answer: Some(answer),
+                            result: Some(response),
                         })
                     }
                     Request::Workflow(workflow) => {

@@ -47,7 +47,7 @@ fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> Ef
 fn refused(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> StartedEffect {
     StartedEffect {
         child: None,
-        answer: Some(failed(kind, status, title, detail)),
+        result: Some(failed(kind, status, title, detail)),
     }
 }
 
@@ -123,14 +123,14 @@ async fn result(
     child: &StoredRun,
     awaited: bool,
 ) -> Result<StartedEffect, Error> {
-    let answer = if awaited {
+    let response = if awaited {
         ended(app, store, child).await?
     } else {
         Some(EffectResult::Output(Value::Null))
     };
     Ok(StartedEffect {
         child: Some(child.run.id),
-        answer,
+        result: response,
     })
 }
 

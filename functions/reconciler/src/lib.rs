@@ -105,8 +105,8 @@ pub async fn handle(app: &App, event: Event) -> Result<SqsBatchResponse, Enterpr
         Event::Dead(event) => {
             Ok(sqs::each(event, |record| dead_letters::fault_run(app, record)).await)
         }
-        Event::Enterprise(wish) => {
-            enterprise::set(app, wish).await?;
+        Event::Enterprise(change) => {
+            enterprise::set(app, change).await?;
             Ok(SqsBatchResponse::default())
         }
         Event::Schedule(_) => {

@@ -42,10 +42,10 @@ fn hour_of(at: Timestamp) -> Timestamp {
 /// Reports a tenant's completed runs, if that is scheduled.
 pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Error> {
     let now = app.clock.now();
-    let Some(wish) = store
+    let Some(schedule) = store
         .task_schedule(Task::Meter)
         .await?
-        .filter(|wish| wish.at <= now)
+        .filter(|schedule| schedule.at <= now)
     else {
         return Ok(());
     };
@@ -64,7 +64,7 @@ pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Erro
         version: 0,
     });
     let Some(customer) = customer else {
-        return Ok(store.finish_task(Task::Meter, &wish, None).await?);
+        return Ok(store.finish_task(Task::Meter, &schedule, None).await?);
     };
     if payer.is_some() && own.value.paused {
         // Runs without a subscription are not reported.
@@ -77,7 +77,7 @@ pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Erro
     store.save_meter(&own).await?;
     looked?;
     Ok(store
-        .finish_task(Task::Meter, &wish, next(&own.value))
+        .finish_task(Task::Meter, &schedule, next(&own.value))
         .await?)
 }
 

@@ -38,15 +38,15 @@ pub(crate) async fn resume(
     until: Timestamp,
 ) -> Result<(), Error> {
     let now = app.clock.now();
-    let Some(wish) = store
+    let Some(schedule) = store
         .task_schedule(Task::Resume)
         .await?
-        .filter(|wish| wish.at <= now)
+        .filter(|schedule| schedule.at <= now)
     else {
         return Ok(());
     };
     let Some(tenant) = store.tenant().await?.map(|tenant| tenant.value) else {
-        return store.finish_task(Task::Resume, &wish, None).await;
+        return store.finish_task(Task::Resume, &schedule, None).await;
     };
     let limits = tenant.limits(now);
     let (end, count) = pass(app, store, &limits, until).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn resume(
         End::QuotaExceeded => Some(plan::month_end(now)),
         End::Later => Some(now),
     };
-    store.finish_task(Task::Resume, &wish, next).await
+    store.finish_task(Task::Resume, &schedule, next).await
 }
 
 async fn pass(

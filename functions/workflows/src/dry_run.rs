@@ -185,7 +185,7 @@ impl DryRunHost<'_> {
             (Some((effect, answer)), ..) => EntryEvent::EffectCompleted {
                 key: effect.key.clone(),
                 digest: effect.digest(),
-                answer,
+                result: answer,
             },
             (None, Some(until), _) => {
                 self.now = self.now.max(until);

@@ -236,11 +236,11 @@ async fn api(
     }
     let name = headers.get("idempotency-key").and_then(|h| h.to_str().ok());
     // Parameters are compared in any order.
-    let asked = format!("{method} {path} {:?}", Form::read(&body).sorted());
+    let requested = format!("{method} {path} {:?}", Form::read(&body).sorted());
     if let Some(name) = name
         && let Some((before, status, answered)) = mock.world().replays.get(name)
     {
-        if *before == asked {
+        if *before == requested {
             return answer(*status, answered);
         }
         let message = "Keys for idempotent requests can only be used with the same parameters they were first used with.";
@@ -258,7 +258,7 @@ async fn api(
     });
     let (status, answered) = mock.world().answer(&method, &path, &form, now, base);
     if let Some(name) = name {
-        let kept = (asked, status, answered.clone());
+        let kept = (requested, status, answered.clone());
         mock.world().replays.insert(name.to_owned(), kept);
     }
     answer(status, &answered)

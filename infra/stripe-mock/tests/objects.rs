@@ -73,7 +73,7 @@ async fn mock_objects_have_the_members_of_stripes() {
         async move {
             let sent = tokio::task::spawn_blocking(move || {
                 let key = "Bearer sk_test_mock";
-                let answer = match method {
+                let response = match method {
                     "POST" => ureq::post(&url)
                         .header("authorization", key)
                         .header("content-type", "application/x-www-form-urlencoded")
@@ -82,7 +82,7 @@ async fn mock_objects_have_the_members_of_stripes() {
                         .header("authorization", key)
                         .call(),
                 };
-                answer.unwrap().body_mut().read_json::<Value>().unwrap()
+                response.unwrap().body_mut().read_json::<Value>().unwrap()
             });
             sent.await.unwrap()
         }

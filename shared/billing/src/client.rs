@@ -61,10 +61,10 @@ pub enum Error {
 
 impl From<RequestError> for Error {
     fn from(why: RequestError) -> Self {
-        let told = ErrorChain(&why).to_string();
+        let message = ErrorChain(&why).to_string();
         match why {
-            RequestError::TooLarge(_) => Self::Malformed(told),
-            RequestError::Unreachable(_) | RequestError::Truncated => Self::Unavailable(told),
+            RequestError::TooLarge(_) => Self::Malformed(message),
+            RequestError::Unreachable(_) | RequestError::Truncated => Self::Unavailable(message),
         }
     }
 }
@@ -160,29 +160,31 @@ impl Stripe {
         key: Option<&str>,
         api_key: &RotatingSecret,
     ) -> Result<T, Error> {
-        let asked = request.build();
-        let method = match asked.method {
+        let requested = request.build();
+        let method = match requested.method {
             StripeMethod::Get => "GET",
             StripeMethod::Post => "POST",
             StripeMethod::Delete => "DELETE",
         };
-        let query = asked.query.map_or_else(String::new, |q| format!("?{q}"));
+        let query = requested
+            .query
+            .map_or_else(String::new, |q| format!("?{q}"));
         let mut sent = Request::builder()
             .method(method)
-            .uri(format!("{}/v1{}{query}", self.url, asked.path))
+            .uri(format!("{}/v1{}{query}", self.url, requested.path))
             .header(AUTHORIZATION, bearer(api_key)?)
             .header(USER_AGENT, concat!("aias/", env!("CARGO_PKG_VERSION")))
             .header("stripe-version", VERSION.as_str());
-        if asked.body.is_some() {
+        if requested.body.is_some() {
             sent = sent.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         }
         if let Some(key) = key {
             sent = sent.header("idempotency-key", key);
         }
         let sent = sent
-            .body(asked.body.unwrap_or_default().into_bytes())
+            .body(requested.body.unwrap_or_default().into_bytes())
             .map_err(|e| Error::Malformed(format!("the request cannot be sent: {e}")))?;
-        let answered = timeout(TIMEOUT, self.client.ask(sent, MAX_ANSWER)).await;
+        let answered = timeout(TIMEOUT, self.client.send(sent, MAX_ANSWER)).await;
         let answer =
             answered.map_err(|_| Error::Unavailable("no response in time".to_owned()))??;
         if !answer.status().is_success() {

@@ -279,7 +279,7 @@ impl Account {
     pub fn apply_queried(&mut self, at: i64, id: &str, customer_id: &str, state: &State) {
         let own = self.subscription_of(id, customer_id);
         if let Some(good) = state.status.payment_state() {
-            // Stripe's own answer replaces all payments of this second.
+            // Stripe's own response replaces all payments of this second.
             own.payments.retain(|standing| standing.at != at);
             own.record_payment(Payment { at, good });
         }

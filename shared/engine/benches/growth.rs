@@ -35,14 +35,14 @@ impl Host for World {
         Control::Continue
     }
 
-    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
-        let effect = asked.effects.first()?;
+    fn next(&mut self, requested: &PendingEffects) -> Option<Entry> {
+        let effect = requested.effects.first()?;
         Some(Entry {
             at: effect.asked_at,
             what: EntryEvent::EffectCompleted {
                 key: effect.key.clone(),
                 digest: String::new(),
-                answer: EffectResult::Http(HttpResponse {
+                result: EffectResult::Http(HttpResponse {
                     status: 200,
                     headers: vec![],
                     body: Body::Text("ok".into()),
@@ -73,12 +73,12 @@ fn run(program: &Program, input: &Value) -> usize {
 fn nanoseconds(program: &Program, input: &Value) -> f64 {
     let mut all: Vec<f64> = (0..7)
         .map(|_| {
-            let (begun, mut count) = (Instant::now(), 0_u32);
-            while begun.elapsed() < Duration::from_millis(100) {
+            let (started, mut count) = (Instant::now(), 0_u32);
+            while started.elapsed() < Duration::from_millis(100) {
                 run(program, black_box(input));
                 count += 1;
             }
-            begun.elapsed().as_secs_f64() * 1e9 / f64::from(count)
+            started.elapsed().as_secs_f64() * 1e9 / f64::from(count)
         })
         .collect();
     all.sort_by(f64::total_cmp);

@@ -114,14 +114,14 @@ fn program() -> Program {
 
 /// Calls of `work` per second.
 fn rate(mut work: impl FnMut()) -> f64 {
-    let (begun, mut count) = (Instant::now(), 0_u32);
-    while begun.elapsed() < Duration::from_millis(300) {
+    let (started, mut count) = (Instant::now(), 0_u32);
+    while started.elapsed() < Duration::from_millis(300) {
         for _ in 0..50 {
             work();
         }
         count += 50;
     }
-    f64::from(count) / begun.elapsed().as_secs_f64()
+    f64::from(count) / started.elapsed().as_secs_f64()
 }
 
 fn compare() {

@@ -136,8 +136,8 @@ mod tests {
                 "`source`",
             ),
         ] {
-            let told = event(with, "i", Timestamp::UNIX_EPOCH).unwrap_err();
-            assert!(told.contains(what), "{told}");
+            let error = event(with, "i", Timestamp::UNIX_EPOCH).unwrap_err();
+            assert!(error.contains(what), "{error}");
         }
     }
 }

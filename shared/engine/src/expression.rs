@@ -547,14 +547,14 @@ mod tests {
     #[test]
     fn faults_have_line_and_column() {
         let codes = [".a", ".b |\n nope(1)", "$gone", ". +", "\"x", "1) else (2"];
-        let mut told: Vec<_> = compile(&codes)
+        let mut faults: Vec<_> = compile(&codes)
             .unwrap_err()
             .into_iter()
             .map(|fault| format!("{} {}", fault.pointer, fault.detail))
             .collect();
-        told.sort();
+        faults.sort();
         assert_eq!(
-            told,
+            faults,
             [
                 "/1 jq: undefined filter nope at line 2, column 2",
                 "/2 jq: undefined variable $gone at line 1, column 1",

@@ -68,10 +68,10 @@ pub trait Host {
         let _ = (number, event);
     }
 
-    /// Called when the journal has ended and the run needs one of the effects in `asked`. Returns
+    /// Called when the journal has ended and the run needs one of the effects in `requested`. Returns
     /// the next entry; `None` suspends the run here.
-    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
-        let _ = asked;
+    fn next(&mut self, requested: &PendingEffects) -> Option<Entry> {
+        let _ = requested;
         None
     }
 }

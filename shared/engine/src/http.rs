@@ -199,7 +199,7 @@ pub(crate) fn output(
         }),
         Format::Content => content(&response.headers, response.body)?,
         Format::Response => {
-            let asked = request
+            let requested = request
                 .headers
                 .iter()
                 .filter(|(name, _)| !REDACTED_HEADERS.contains(&name.as_str()));
@@ -207,7 +207,7 @@ pub(crate) fn output(
                 "request": {
                     "method": request.method,
                     "uri": request.uri,
-                    "headers": object(asked),
+                    "headers": object(requested),
                 },
                 "statusCode": response.status,
                 "headers": object(response.headers.iter()),

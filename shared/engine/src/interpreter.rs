@@ -294,14 +294,14 @@ impl Run<'_> {
     }
 
     fn record(&self, reference: &str, event: Event, message: &str, attempt: u32) -> Flow<()> {
-        let told = self.world.borrow_mut().record(|elapsed_ms| Record {
+        let control = self.world.borrow_mut().record(|elapsed_ms| Record {
             task: reference.to_owned(),
             event,
             message: crate::error::bounded(message.to_owned()),
             attempt,
             elapsed_ms,
         });
-        match told {
+        match control {
             Control::Continue => Ok(()),
             Control::Stop => {
                 let detail = "the run has used all CPU time that its plan allows";

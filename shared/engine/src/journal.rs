@@ -206,7 +206,7 @@ pub enum EntryEvent {
         key: Key,
         /// The digest of the request.
         digest: String,
-        answer: EffectResult,
+        result: EffectResult,
     },
     /// The run was started, later than it was accepted: timeouts and waits start here. Only ever
     /// the first entry.
@@ -232,7 +232,7 @@ pub struct PendingEffects {
 pub fn retried(journal: &[Entry], at: Timestamp) -> Option<(usize, Entry)> {
     let last = journal.last()?;
     let failed = match &last.what {
-        EntryEvent::EffectCompleted { answer, .. } => answer.is_failure(),
+        EntryEvent::EffectCompleted { result: answer, .. } => answer.is_failure(),
         EntryEvent::TimerExpired => true,
         EntryEvent::Started | EntryEvent::Retried => false,
     };
@@ -264,7 +264,7 @@ mod tests {
                 visit: 1,
             },
             digest: String::new(),
-            answer: EffectResult::Http(HttpResponse {
+            result: EffectResult::Http(HttpResponse {
                 status,
                 headers: vec![],
                 body: Body::Text(String::new()),

@@ -43,7 +43,7 @@ fn began() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
-fn answer(choice: u8) -> EffectResult {
+fn response(choice: u8) -> EffectResult {
     match choice % 4 {
         0 => EffectResult::Failed(Failure {
             kind: "communication".into(),
@@ -86,7 +86,7 @@ impl Host for World<'_> {
                         what: EntryEvent::EffectCompleted {
                             key: effect.key.clone(),
                             digest: effect.digest(),
-                            answer: answer(choice),
+                            result: response(choice),
                         },
                     },
                     (None, until) => {

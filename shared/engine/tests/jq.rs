@@ -31,7 +31,7 @@ fn outputs(code: &str) -> Result<Value, String> {
     match program.run(&start, &mut Silent) {
         Outcome::Completed(output) => Ok(output),
         Outcome::Faulted(error) => Err(aias_domain::run::RunError::from(error).detail.unwrap()),
-        Outcome::Waiting(asked) => Err(format!("{asked:?}")),
+        Outcome::Waiting(requested) => Err(format!("{requested:?}")),
     }
 }
 

@@ -42,7 +42,7 @@ fn run_in(program: &Program, input: &Value, max_steps: u32) -> (Result<Value, Ru
     let outcome = match program.run(&start, &mut steps) {
         Outcome::Completed(output) => Ok(output),
         Outcome::Faulted(error) => Err(error.into()),
-        Outcome::Waiting(asked) => unreachable!("{asked:?}"),
+        Outcome::Waiting(requested) => unreachable!("{requested:?}"),
     };
     (outcome, steps)
 }
@@ -141,9 +141,9 @@ do:
         ),
     ] {
         let faults = program(&format!("use: {{secrets: [b]}}\ndo: [{{a: {{{place}}}}}]")).err();
-        let told = faults.map(|faults| faults.concat());
+        let reported = faults.map(|faults| faults.concat());
         let expected = pointer.map(|p| format!("{p} `$secrets` can only be used in `input.from`"));
-        assert_eq!(told, expected, "{place}");
+        assert_eq!(reported, expected, "{place}");
     }
 }
 
@@ -535,8 +535,8 @@ fn non_workflow_document_is_refused() {
 fn names_are_limited() {
     let named = |n: usize| program(&format!("do: [{{{}: {{set: {{x: 1}}}}}}]", "a".repeat(n)));
     assert!(named(128).is_ok());
-    let told = named(129).unwrap_err();
-    assert!(told[0].contains("at most 128 bytes"), "{told:?}");
+    let reported = named(129).unwrap_err();
+    assert!(reported[0].contains("at most 128 bytes"), "{reported:?}");
 }
 
 #[test]

@@ -27,13 +27,13 @@ impl Schema {
     /// The faults of a value; none if it is valid.
     #[must_use]
     pub fn faults(&self, value: &Value) -> Option<String> {
-        let told: Vec<String> = self
+        let faults: Vec<String> = self
             .0
             .iter_errors(value)
             .take(MAX_REPORTED)
             .map(|e| format!("{}: {e}", e.instance_path()))
             .collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        (!faults.is_empty()).then(|| faults.join("; "))
     }
 }
 

@@ -16,10 +16,10 @@ use crate::store::{Error, Task, TenantStore};
 ///
 /// When the table is unavailable. Retrying is safe.
 pub async fn apply_plan(store: &TenantStore<'_>, now: Timestamp) -> Result<(), Error> {
-    let Some(wish) = store.task_schedule(Task::ApplyPlan).await? else {
+    let Some(schedule) = store.task_schedule(Task::ApplyPlan).await? else {
         return Ok(());
     };
-    if wish.at > now {
+    if schedule.at > now {
         return Ok(());
     }
     let next = match store.tenant().await?.map(|tenant| tenant.value) {
@@ -42,5 +42,5 @@ pub async fn apply_plan(store: &TenantStore<'_>, now: Timestamp) -> Result<(), E
             tenant.plan.until.filter(|until| *until > now)
         }
     };
-    store.finish_task(Task::ApplyPlan, &wish, next).await
+    store.finish_task(Task::ApplyPlan, &schedule, next).await
 }

@@ -95,7 +95,7 @@ impl Client {
     /// # Errors
     ///
     /// When there is no response, or not all of it.
-    pub async fn ask(
+    pub async fn send(
         &self,
         request: Request<Vec<u8>>,
         max_bytes: usize,
@@ -136,8 +136,8 @@ impl HttpConnector for Client {
             }
         };
         let captured = capture_connection(&mut request);
-        if let Some(asked) = request.extensions().get::<CaptureSmithyConnection>() {
-            asked.set_connection_retriever(move || poisonable(&captured));
+        if let Some(requested) = request.extensions().get::<CaptureSmithyConnection>() {
+            requested.set_connection_retriever(move || poisonable(&captured));
         }
         let answered = self.0.request(request);
         HttpConnectorFuture::new(async move {

@@ -103,9 +103,9 @@ mod tests {
         assert_eq!(env.text("A"), "");
         assert_eq!(env.parsed("N", 7), 7);
         assert_eq!(env.parsed("M", 8), 8);
-        let told = env.finish().unwrap_err().to_string();
+        let error = env.finish().unwrap_err().to_string();
         assert_eq!(
-            told,
+            error,
             "invalid environment variables: A is missing; N is malformed"
         );
     }

@@ -169,32 +169,32 @@ impl Outbound {
         key: Option<&str>,
         authorization: Option<&str>,
     ) -> Result<HttpResponse, Error> {
-        let mut asked = request.clone();
+        let mut requested = request.clone();
         let mut authorization = authorization;
         for _ in 0..=MAX_HOPS {
-            let response = self.once(&asked, key, authorization).await?;
+            let response = self.once(&requested, key, authorization).await?;
             let target = redirection(&response).filter(|_| request.redirect);
             let Some(target) = target else {
                 return Ok(response);
             };
-            let from = url::Url::parse(&asked.uri).map_err(|_| Error::Unreachable)?;
+            let from = url::Url::parse(&requested.uri).map_err(|_| Error::Unreachable)?;
             let to = from.join(target).map_err(|_| Error::Unreachable)?;
             if to.origin() != from.origin() {
                 authorization = None;
-                asked
+                requested
                     .headers
                     .retain(|(name, _)| !CREDENTIALS.contains(&name.as_str()));
             }
             // RFC 9110, section 15.4: a 303 is followed with GET, as is by convention a redirect of
             // a POST.
             let fetched = response.status == 303
-                || (matches!(response.status, 301 | 302) && asked.method == "POST");
-            if fetched && asked.method != "HEAD" {
-                "GET".clone_into(&mut asked.method);
-                asked.body = None;
-                asked.headers.retain(|(name, _)| name != "content-type");
+                || (matches!(response.status, 301 | 302) && requested.method == "POST");
+            if fetched && requested.method != "HEAD" {
+                "GET".clone_into(&mut requested.method);
+                requested.body = None;
+                requested.headers.retain(|(name, _)| name != "content-type");
             }
-            asked.uri = to.into();
+            requested.uri = to.into();
         }
         Err(Error::Malformed("too many redirections"))
     }
@@ -239,7 +239,7 @@ impl Outbound {
         }
         let (head, bytes) = self
             .client
-            .ask(sent, MAX_RESPONSE_BYTES)
+            .send(sent, MAX_RESPONSE_BYTES)
             .await?
             .into_parts();
         let headers = head.headers.iter().filter_map(|(name, value)| {

@@ -21,20 +21,20 @@ pub struct RunLog {
     /// Milliseconds from the start of the run to the previous step, by its journal. The difference
     /// to the next step is the duration of the task.
     elapsed_ms: u64,
-    began: Timestamp,
+    started_at: Timestamp,
 }
 
 impl RunLog {
-    /// The log of a run that was started at `began`; `base` is the number of its first entry.
+    /// The log of a run that was started at `started_at`; `base` is the number of its first entry.
     #[must_use]
-    pub fn new(base: u32, written: u32, began: Timestamp, now: Timestamp) -> Self {
+    pub fn new(base: u32, written: u32, started_at: Timestamp, now: Timestamp) -> Self {
         Self {
             next: base,
             written,
             waiting: Vec::new(),
             last: now,
             elapsed_ms: 0,
-            began,
+            started_at,
         }
     }
 
@@ -96,7 +96,7 @@ impl RunLog {
 
     /// Adds the output of the run.
     pub fn completed(&mut self, output_digest: &str, now: Timestamp) {
-        let entry = self.entry(Level::Info, "run.completed", now, self.began);
+        let entry = self.entry(Level::Info, "run.completed", now, self.started_at);
         self.push(Entry {
             output_digest: Some(output_digest.to_owned()),
             ..entry
@@ -105,7 +105,7 @@ impl RunLog {
 
     /// Adds the error of the run.
     pub fn faulted(&mut self, error: &RunError, now: Timestamp) {
-        let entry = self.entry(Level::Error, "run.faulted", now, self.began);
+        let entry = self.entry(Level::Error, "run.faulted", now, self.started_at);
         self.push(Entry {
             error: Some(error.clone()),
             ..entry

@@ -363,13 +363,13 @@ impl<T: FromSecret> Secret<T> {
     }
 
     async fn fetch(client: &aws_sdk_secretsmanager::Client, arn: &str) -> Result<T, Error> {
-        let answer = client
+        let response = client
             .get_secret_value()
             .secret_id(arn)
             .send()
             .await
             .map_err(|e| Error::Unavailable(Box::new(e)))?;
-        let text = answer
+        let text = response
             .secret_string
             .ok_or(Error::Malformed("not a string"))?;
         T::from_secret(&SecretString::from(text))

@@ -183,7 +183,7 @@ async fn mirror(
     body: Bytes,
 ) -> Response {
     let seen = hosts.note(&method, &uri, &headers, &body);
-    let told = |name: &str| seen.header(name).to_owned();
+    let received = |name: &str| seen.header(name).to_owned();
     let all: Value = headers
         .iter()
         .map(|(name, value)| {
@@ -196,8 +196,8 @@ async fn mirror(
         .into();
     let text = json!({"target": seen.target, "headers": all, "body": seen.body}).to_string();
     let own = [
-        ("x-told-authorization", told("authorization")),
-        ("x-told-token", told("x-token")),
+        ("x-received-authorization", received("authorization")),
+        ("x-received-token", received("x-token")),
     ];
     if seen.target.contains("binary") {
         let bytes = [b"\xff\xfe".as_slice(), text.as_bytes()].concat();

@@ -171,10 +171,10 @@ async fn counted(mut response: HttpResponse, wire: &Wire) -> Result<HttpResponse
         .into_bytes();
     if let Ok(answer) = serde_json::from_slice::<Value>(&bytes) {
         // A transaction returns an entry per table.
-        let told = answer.get("ConsumedCapacity");
-        let tables = match told {
+        let capacity = answer.get("ConsumedCapacity");
+        let tables = match capacity {
             Some(Value::Array(tables)) => tables.iter().collect(),
-            told => Vec::from_iter(told),
+            capacity => Vec::from_iter(capacity),
         };
         let units = tables
             .into_iter()

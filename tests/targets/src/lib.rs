@@ -286,9 +286,9 @@ pub fn frames(bytes: &[u8]) {
         }
     }
     // Requested effects are the same after writing and parsing them again.
-    if let Ok(asked) = frame::pending_of(bytes) {
-        let read = frame::pending_of(&frame::pending_json(&asked));
-        assert_eq!(read.ok(), Some(asked));
+    if let Ok(requested) = frame::pending_of(bytes) {
+        let read = frame::pending_of(&frame::pending_json(&requested));
+        assert_eq!(read.ok(), Some(requested));
     }
 }
 

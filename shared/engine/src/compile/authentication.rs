@@ -99,12 +99,12 @@ pub fn of_secret(scheme: &str, value: &Value) -> Result<Authentication, String> 
     let mut compiler = Compiler::default();
     let policy = compiler.policy(&[], &Node::root(&document));
     let policy = compiler.faults.into_result(policy).map_err(|faults| {
-        let told = faults.into_iter().map(|f| {
+        let messages = faults.into_iter().map(|f| {
             // A detail may contain the value; a pointer only contains member names.
             let member = f.pointer.rsplit('/').next().unwrap_or_default().to_owned();
             format!("`{member}` is not valid in a `{scheme}` policy")
         });
-        told.collect::<Vec<_>>().join("; ")
+        messages.collect::<Vec<_>>().join("; ")
     })?;
     let text = &mut |template: &Template| {
         let text = template.constant_text();

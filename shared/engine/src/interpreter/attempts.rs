@@ -29,7 +29,7 @@ impl Run<'_> {
 
     async fn attempts(&self, attempt: &Try, task: &Task, input: &Val, scope: &mut Scope) -> Flow {
         let reference = task.reference.as_str();
-        let began = self.world.borrow().now;
+        let started_at = self.world.borrow().now;
         let context = self.world.borrow().context.clone();
         let occurrences = attempt.retry.as_ref().map(|_| self.occurrences(reference));
         loop {
@@ -40,7 +40,7 @@ impl Run<'_> {
             self.refresh(scope);
             let depth = scope.locals.len();
             scope.locals.push(error.to_val());
-            let decided = self.decide(attempt, &error, input, reference, scope, began);
+            let decided = self.decide(attempt, &error, input, reference, scope, started_at);
             let (caught, delay) = match decided {
                 Ok(decided) => decided,
                 Err(stop) => {
@@ -108,12 +108,12 @@ impl Run<'_> {
         dot: &Val,
         at: &str,
         scope: &Scope,
-        began: jiff::Timestamp,
+        started_at: jiff::Timestamp,
     ) -> Flow<(bool, Option<i64>)> {
         let caught = attempt.errors.takes(error)
             && self.applies(attempt.when, attempt.except_when, dot, at, scope)?;
         let delay = match &attempt.retry {
-            Some(retry) if caught => self.retries(retry, dot, at, scope, began)?,
+            Some(retry) if caught => self.retries(retry, dot, at, scope, started_at)?,
             _ => None,
         };
         Ok((caught, delay))
@@ -126,7 +126,7 @@ impl Run<'_> {
         dot: &Val,
         at: &str,
         scope: &Scope,
-        began: jiff::Timestamp,
+        started_at: jiff::Timestamp,
     ) -> Flow<Option<i64>> {
         let left = retry
             .count
@@ -144,7 +144,7 @@ impl Run<'_> {
         }
         if let Some(all) = retry.all {
             let world = self.world.borrow();
-            let end = after(world.began(began).max(world.restarted_at), ms(all)?);
+            let end = after(world.start_of(started_at).max(world.restarted_at), ms(all)?);
             if after(world.now, delay) > end {
                 return Ok(None);
             }

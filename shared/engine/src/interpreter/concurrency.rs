@@ -74,11 +74,14 @@ impl Run<'_> {
         ms: i64,
         mut future: Pin<Box<impl Future<Output = Flow<T>>>>,
     ) -> Flow<T> {
-        let began = self.world.borrow().now;
+        let started_at = self.world.borrow().now;
         let done = poll_fn(|context| {
             let (now, since) = {
                 let world = self.world.borrow();
-                (world.now, world.began(began).max(world.restarted_at))
+                (
+                    world.now,
+                    world.start_of(started_at).max(world.restarted_at),
+                )
             };
             let due = after(since, ms);
             if now >= due {

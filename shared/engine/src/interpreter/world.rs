@@ -40,7 +40,7 @@ pub(super) struct World<'a> {
     asked: PendingEffects,
     /// Whether a future that had requested an effect was dropped.
     stale: bool,
-    answers: HashMap<Key, EffectResult>,
+    responses: HashMap<Key, EffectResult>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,7 +69,7 @@ impl<'a> World<'a> {
             emitted: 0,
             asked: PendingEffects::default(),
             stale: false,
-            answers: HashMap::new(),
+            responses: HashMap::new(),
         }
     }
 
@@ -127,7 +127,7 @@ impl<'a> World<'a> {
             EntryEvent::EffectCompleted {
                 key,
                 digest,
-                answer,
+                result: response,
             } => {
                 let asked = self.asked.effects.iter().find(|effect| effect.key == *key);
                 let Some(effect) = asked else {
@@ -136,7 +136,7 @@ impl<'a> World<'a> {
                 if known.is_some() && effect.digest() != *digest {
                     return Err(mismatch(key, "the run sends a different request there"));
                 }
-                self.answers.insert(key.clone(), answer.clone());
+                self.responses.insert(key.clone(), response.clone());
             }
         }
         Ok(())
@@ -157,7 +157,7 @@ impl<'a> World<'a> {
 
     /// The start time for limits of something that started at `at` by the journal. The start of the
     /// run itself counts from when it was started, not from when it was accepted.
-    pub(super) fn began(&self, at: Timestamp) -> Timestamp {
+    pub(super) fn start_of(&self, at: Timestamp) -> Timestamp {
         if at == self.accepted { self.began } else { at }
     }
 
@@ -228,13 +228,13 @@ impl Future for EffectFuture<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<EffectResult> {
         let mut world = self.run.world.borrow_mut();
-        let answer = world.answers.remove(&self.effect.key);
-        if answer.is_none() {
+        let response = world.responses.remove(&self.effect.key);
+        if response.is_none() {
             world.asked.effects.push(Arc::clone(&self.effect));
         }
         drop(world);
-        self.pending = answer.is_none();
-        answer.map_or(Poll::Pending, Poll::Ready)
+        self.pending = response.is_none();
+        response.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -258,7 +258,7 @@ impl Future for TimerFuture<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         let mut world = self.run.world.borrow_mut();
-        let due = after(world.began(self.since), self.ms);
+        let due = after(world.start_of(self.since), self.ms);
         let reached = world.now >= due;
         if !reached {
             world.until(due);

@@ -23,12 +23,12 @@ do:
     });
     world.left = 2;
     let outcome = run_on(&program(yaml), &json!({"n": 1}), &[], &mut world);
-    let Outcome::Waiting(asked) = outcome else {
+    let Outcome::Waiting(requested) = outcome else {
         panic!("{outcome:?}")
     };
-    assert_eq!(asked.effects.len(), 1);
+    assert_eq!(requested.effects.len(), 1);
     world.left = 9;
-    world.answers = Box::new(|_| json_of(200, json!("slow")));
+    world.responses = Box::new(|_| json_of(200, json!("slow")));
     let journal = world.journal.clone();
     let outcome = run_on(&program(yaml), &json!({"n": 1}), &journal, &mut world);
     assert_eq!(
@@ -54,9 +54,9 @@ do:
     assert_eq!(world.now, later(5_000));
     // The effects of the other branches are not requested any more.
     let effects: Vec<_> = world
-        .asked
+        .requested
         .iter()
-        .map(|asked| asked.effects.len())
+        .map(|requested| requested.effects.len())
         .collect();
     assert_eq!(effects, [1, 0]);
 }

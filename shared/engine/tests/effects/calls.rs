@@ -25,21 +25,21 @@ do:
     let mut world = world(|_| json_of(200, json!({"n": 7})));
     let input = json!({"id": "a/b", "name": "Rex", "token": "t0p"});
     assert_eq!(run(yaml, input, &mut world), Ok(json!(7)));
-    let asked = http(&world.effects[0]);
-    assert_eq!(asked.method, "PUT");
-    assert_eq!(asked.uri, "https://e.example/pets/a%2Fb?x=1&q=a+b");
-    assert_eq!(asked.body.as_deref(), Some(r#"{"name":"Rex"}"#));
+    let requested = http(&world.effects[0]);
+    assert_eq!(requested.method, "PUT");
+    assert_eq!(requested.uri, "https://e.example/pets/a%2Fb?x=1&q=a+b");
+    assert_eq!(requested.body.as_deref(), Some(r#"{"name":"Rex"}"#));
     let headers = [
         ("x-name", "Rex"),
         ("x-scheme", "Bearer"),
         ("content-type", "application/json"),
     ];
     assert_eq!(
-        asked.headers,
+        requested.headers,
         headers.map(|(n, v)| (n.to_owned(), v.to_owned()))
     );
     assert_eq!(
-        asked.authentication,
+        requested.authentication,
         Some(Authentication::Bearer {
             token: "t0p".into()
         })

@@ -103,8 +103,8 @@ do:
   - a: {{run: {{workflow: {{namespace: n, name: w, version: latest, input: {{x: '${{ .n }}'}}}}, await: {wait}}}}}
 ")
     };
-    let answer = |_: &Effect| Some(EffectResult::Output(json!("done")));
-    let mut waited = world(answer);
+    let response = |_: &Effect| Some(EffectResult::Output(json!("done")));
+    let mut waited = world(response);
     assert_eq!(
         run(&yaml(true), json!({"n": 3}), &mut waited),
         Ok(json!("done"))
@@ -114,7 +114,7 @@ do:
     };
     assert_eq!((&subflow.input, subflow.wait), (&json!({"x": 3}), true));
     assert_eq!(
-        run(&yaml(false), json!({"n": 3}), &mut world(answer)),
+        run(&yaml(false), json!({"n": 3}), &mut world(response)),
         Ok(json!({"n": 3}))
     );
 }
@@ -222,7 +222,7 @@ fn endless_loop_is_refused() {
 
 #[test]
 fn unsupported_tasks_are_refused_with_pointer() {
-    let told = faults("
+    let reported = faults("
 use: {catalogs: {c: {endpoint: 'https://e.example'}}}
 schedule: {cron: '* * * * *'}
 do:
@@ -258,8 +258,8 @@ do:
         "/do/11/l/with/query/n must be a string",
     ] {
         assert!(
-            told.iter().any(|f| f.starts_with(expected)),
-            "{expected} in {told:#?}"
+            reported.iter().any(|f| f.starts_with(expected)),
+            "{expected} in {reported:#?}"
         );
     }
 }

@@ -16,12 +16,12 @@ pub(crate) type Answers = Box<dyn FnMut(&Effect) -> Option<EffectResult>>;
 
 /// Looks up results by the path of the request. Time passes only when there is nothing else to do.
 pub(crate) struct World {
-    pub(crate) answers: Answers,
+    pub(crate) responses: Answers,
     /// The duration of an effect, in milliseconds.
     pub(crate) takes: i64,
     pub(crate) journal: Vec<Entry>,
     pub(crate) effects: Vec<Effect>,
-    pub(crate) asked: Vec<PendingEffects>,
+    pub(crate) requested: Vec<PendingEffects>,
     pub(crate) steps: Vec<(String, Event)>,
     pub(crate) emitted: Vec<Value>,
     pub(crate) now: Timestamp,
@@ -39,13 +39,13 @@ pub(crate) fn later(ms: i64) -> Timestamp {
         .unwrap()
 }
 
-pub(crate) fn world(answers: impl FnMut(&Effect) -> Option<EffectResult> + 'static) -> World {
+pub(crate) fn world(responses: impl FnMut(&Effect) -> Option<EffectResult> + 'static) -> World {
     World {
-        answers: Box::new(answers),
+        responses: Box::new(responses),
         takes: 10,
         journal: vec![],
         effects: vec![],
-        asked: vec![],
+        requested: vec![],
         steps: vec![],
         emitted: vec![],
         now: began(),
@@ -63,20 +63,20 @@ impl Host for World {
         self.emitted.push(event);
     }
 
-    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
+    fn next(&mut self, requested: &PendingEffects) -> Option<Entry> {
         self.left = self.left.checked_sub(1)?;
-        self.asked.push(asked.clone());
-        let answered = asked.effects.iter().find_map(|effect| {
-            let answer = (self.answers)(effect)?;
-            Some((effect, answer))
+        self.requested.push(requested.clone());
+        let answered = requested.effects.iter().find_map(|effect| {
+            let response = (self.responses)(effect)?;
+            Some((effect, response))
         });
         let entry = match answered {
-            Some((effect, answer)) => {
+            Some((effect, response)) => {
                 let end = self
                     .now
                     .checked_add(SignedDuration::from_millis(self.takes))
                     .unwrap();
-                match asked.until {
+                match requested.until {
                     Some(until) if until < end => {
                         self.now = until;
                         Entry {
@@ -92,14 +92,14 @@ impl Host for World {
                             what: EntryEvent::EffectCompleted {
                                 key: effect.key.clone(),
                                 digest: effect.digest(),
-                                answer,
+                                result: response,
                             },
                         }
                     }
                 }
             }
             None => {
-                self.now = self.now.max(asked.until?);
+                self.now = self.now.max(requested.until?);
                 Entry {
                     at: self.now,
                     what: EntryEvent::TimerExpired,
@@ -120,8 +120,9 @@ pub(crate) fn program(yaml: &str) -> Program {
 pub(crate) fn faults(yaml: &str) -> Vec<String> {
     let head = "document: {dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}\n";
     let definition = read(format!("{head}{yaml}").as_bytes(), Format::Yaml).unwrap();
-    let told = Program::compile(&definition).err().unwrap_or_default();
-    told.iter()
+    let reported = Program::compile(&definition).err().unwrap_or_default();
+    reported
+        .iter()
         .map(|f| format!("{} {}", f.pointer, f.detail))
         .collect()
 }
@@ -148,7 +149,7 @@ pub(crate) fn run(yaml: &str, input: Value, world: &mut World) -> Result<Value, 
     match run_on(&program(yaml), &input, &[], world) {
         Outcome::Completed(output) => Ok(output),
         Outcome::Faulted(error) => Err(error.into()),
-        Outcome::Waiting(asked) => panic!("{asked:?}"),
+        Outcome::Waiting(requested) => panic!("{requested:?}"),
     }
 }
 

@@ -197,7 +197,7 @@ impl Oidc {
         let request = Request::get(url)
             .body(Vec::new())
             .map_err(|_| TokenError::Issuer("its URL is malformed"))?;
-        let answer = self.client.ask(request, MAX_ANSWER).await?;
+        let answer = self.client.send(request, MAX_ANSWER).await?;
         if answer.status() != 200 {
             return Err(TokenError::Issuer("its status is not 200"));
         }

@@ -234,8 +234,8 @@ impl TenantStore<'_> {
             let slot = format!("w{}", window.slot());
             let count_update = self.count_update(place, (room, burst), window, taken_by);
             let error = match count_update.send().await {
-                Ok(answer) => {
-                    let item = answer.attributes.unwrap_or_default();
+                Ok(response) => {
+                    let item = response.attributes.unwrap_or_default();
                     let of = |name: &str| number_of(&item, name).unwrap_or_default();
                     let n = u64::from(limits.shards);
                     let left = RemainingQuota {

@@ -77,7 +77,7 @@ impl TenantStore<'_> {
                 &owner,
             )?)
             .count_up(&keys::tenant(self.tenant), CountedFeature::ApiKeys, limit)
-            .answer(idempotency)
+            .response(idempotency)
             .commit()
             .await
     }

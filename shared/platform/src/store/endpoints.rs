@@ -57,7 +57,7 @@ impl TenantStore<'_> {
         for secret in &endpoint.url_secrets {
             transaction = transaction.create(self.hook_item(endpoint.id, secret)?);
         }
-        transaction.answer(idempotency).commit().await
+        transaction.response(idempotency).commit().await
     }
 
     fn hook_item(

@@ -83,10 +83,10 @@ impl Idempotency {
     }
 }
 
-pub(super) fn answer(asked: &Idempotency, found: &Item) -> Result<IdempotencyMatch, Error> {
+pub(super) fn stored(requested: &Idempotency, found: &Item) -> Result<IdempotencyMatch, Error> {
     let request =
         string_of(found, "request").ok_or_else(|| Error::broken("an answer without a request"))?;
-    if request != asked.request {
+    if request != requested.request {
         return Ok(IdempotencyMatch::Other);
     }
     let answer =
@@ -102,15 +102,15 @@ impl Store {
     /// When the table is unavailable.
     pub async fn stored_response(
         &self,
-        asked: &Idempotency,
+        requested: &Idempotency,
     ) -> Result<Option<IdempotencyMatch>, Error> {
-        let Some(found) = self.item(&asked.key, true).await? else {
+        let Some(found) = self.item(&requested.key, true).await? else {
             return Ok(None);
         };
-        let now = u64::try_from(asked.now.as_second()).unwrap_or_default();
+        let now = u64::try_from(requested.now.as_second()).unwrap_or_default();
         if number_of(&found, EXPIRES_AT).is_some_and(|until| until < now) {
             return Ok(None);
         }
-        answer(asked, &found).map(Some)
+        stored(requested, &found).map(Some)
     }
 }

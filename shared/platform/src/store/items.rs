@@ -75,7 +75,7 @@ impl Store {
             .consistent_read(consistent)
             .send()
             .await
-            .map(|answer| answer.item)
+            .map(|response| response.item)
             .map_err(classify)
     }
 
@@ -131,7 +131,7 @@ impl Store {
         // Bounded: a page has at most 1 MiB, and a filter may exclude all of it.
         for _ in 0..MAX_PAGES {
             let by_prefix = !range.prefix.is_empty();
-            let answer = self
+            let response = self
                 .client
                 .query()
                 .table_name(&self.table)
@@ -151,8 +151,8 @@ impl Store {
                 .send()
                 .await
                 .map_err(classify)?;
-            items.extend(answer.items.unwrap_or_default());
-            start = answer.last_evaluated_key;
+            items.extend(response.items.unwrap_or_default());
+            start = response.last_evaluated_key;
             if start.is_none() || items.len() >= query.limit {
                 break;
             }
@@ -173,14 +173,14 @@ impl Store {
             let requests: Result<Vec<_>, _> = chunk.iter().map(request).collect();
             let mut left = requests.map_err(|e| Error::Broken(Box::new(e)))?;
             for _ in 0..MAX_PAGES {
-                let answer = self
+                let response = self
                     .client
                     .batch_write_item()
                     .request_items(&self.table, left)
                     .send()
                     .await
                     .map_err(classify)?;
-                left = answer
+                left = response
                     .unprocessed_items
                     .and_then(|mut all| all.remove(&self.table))
                     .unwrap_or_default();

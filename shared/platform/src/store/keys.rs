@@ -13,7 +13,7 @@
 //! | version | `TENANT#<ten>` | `WORKFLOW#<wf>#V#<number, 8 digits>` |
 //! | endpoint | `TENANT#<ten>` | `ENDPOINT#<whe>` |
 //! | path secret → endpoint | `TENANT#<ten>` | `HOOK#<keyed hash>` |
-//! | answer to an `Idempotency-Key` | `TENANT#<ten>` | `IDEMPOTENCY#<hash>` |
+//! | response to an `Idempotency-Key` | `TENANT#<ten>` | `IDEMPOTENCY#<hash>` |
 //! | admission counter, shard s | `TENANT#<ten>#USAGE#<yyyy-mm>#<s>` | `USAGE` |
 //! | dedup claim | `TENANT#<ten>#EVENT#<whe>#<hash of the event id>` | `EVENT` |
 //! | run | `TENANT#<ten>#RUNS#<yyyy-mm-dd>#<s>` | `RUN#<run>` |
@@ -30,7 +30,7 @@
 //! | payment provider's customer → tenant | `STRIPE#<cus>` | `CUSTOMER` |
 //! | payment provider's event that was applied | `STRIPE_EVENT#<evt>` | `EVENT` |
 //! | user → tenant | `USER#<sub>` | `TENANT#<ten>` |
-//! | answer to a user's `Idempotency-Key` | `USER#<sub>` | `IDEMPOTENCY#<hash>` |
+//! | response to a user's `Idempotency-Key` | `USER#<sub>` | `IDEMPOTENCY#<hash>` |
 //!
 //! | index | its key | from |
 //! |---|---|---|

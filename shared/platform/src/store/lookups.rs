@@ -130,7 +130,7 @@ impl Store {
         let (mut items, mut start) = (Vec::new(), None);
         // Bounded: a page has 1 MiB, about 10,000 keys.
         for _ in 0..200 {
-            let answer = self
+            let response = self
                 .client
                 .query()
                 .table_name(&self.table)
@@ -141,8 +141,8 @@ impl Store {
                 .send()
                 .await
                 .map_err(super::classify)?;
-            items.extend(answer.items.unwrap_or_default());
-            start = answer.last_evaluated_key;
+            items.extend(response.items.unwrap_or_default());
+            start = response.last_evaluated_key;
             if start.is_none() {
                 break;
             }

@@ -61,7 +61,7 @@ impl TenantStore<'_> {
                 transaction.count_up(&tenant, CountedFeature::Members, limit)
             }
         };
-        transaction.answer(idempotency).commit().await
+        transaction.response(idempotency).commit().await
     }
 
     /// Changes the role of a member.

@@ -147,7 +147,7 @@ impl TenantStore<'_> {
             let range = keys::runs(self.tenant, day, shard);
             let (mut count, mut start) = (0_u64, None);
             for _ in 0..MAX_PAGES {
-                let answer = self
+                let response = self
                     .store
                     .client
                     .query()
@@ -173,8 +173,8 @@ impl TenantStore<'_> {
                     .send()
                     .await
                     .map_err(classify)?;
-                count += u64::try_from(answer.count).unwrap_or_default();
-                start = answer.last_evaluated_key;
+                count += u64::try_from(response.count).unwrap_or_default();
+                start = response.last_evaluated_key;
                 if start.is_none() {
                     break;
                 }

@@ -184,7 +184,7 @@ mod tests {
             level: Level::Info,
             task: Some("/do/0/a".to_owned()),
             event: "task.completed".to_owned(),
-            message: "what was told".to_owned(),
+            message: "a message".to_owned(),
             attempt: 1,
             duration_ms: 9,
             input_digest: None,

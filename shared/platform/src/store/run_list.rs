@@ -148,20 +148,20 @@ impl TenantStore<'_> {
         let mut start = None;
         // Bounded: a filter without matches reads a shard's whole day in pages of 1 MiB.
         for _ in 0..MAX_SHARD_PAGES {
-            let answer = request
+            let response = request
                 .clone()
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(super::classify)?;
-            for item in answer.items.unwrap_or_default() {
+            for item in response.items.unwrap_or_default() {
                 let run = run_of(item)?.run;
                 // The range of the query includes its end.
                 if run.id < before {
                     runs.push(run);
                 }
             }
-            start = answer.last_evaluated_key;
+            start = response.last_evaluated_key;
             if start.is_none() || runs.len() >= limit {
                 break;
             }

@@ -101,7 +101,7 @@ impl TenantStore<'_> {
     ) -> Result<(), TransactionError> {
         Transaction::new(self.store)
             .create(run_item(self.tenant, run)?)
-            .answer(Some(idempotency))
+            .response(Some(idempotency))
             .commit()
             .await
     }

@@ -52,7 +52,7 @@ impl Store {
             )?)
             .create(membership(tenant.id, &owner.user_id))
             .create(audit::item_of(tenant.id, audit)?)
-            .answer(idempotency);
+            .response(idempotency);
         // Only the credentials of the new tenant may write its items.
         tenant_credentials::as_tenant(tenant.id, transaction.commit()).await
     }

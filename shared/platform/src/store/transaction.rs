@@ -279,7 +279,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Stores the response to a request with an `Idempotency-Key`.
-    pub(super) fn answer(self, idempotency: Option<Idempotency>) -> Self {
+    pub(super) fn response(self, idempotency: Option<Idempotency>) -> Self {
         let Some(idempotency) = idempotency else {
             return self;
         };
@@ -347,7 +347,7 @@ fn explain(
         match step {
             Step::Idempotency(idempotency) => {
                 return Ok(Some(TransactionError::Repeated(Box::new(
-                    idempotency::answer(idempotency, &item)?,
+                    idempotency::stored(idempotency, &item)?,
                 ))));
             }
             Step::Count(count) => {

@@ -58,7 +58,7 @@ impl TenantStore<'_> {
             .create(self.version_item(workflow.id, version)?)
             .put(self.name_item(workflow))
             .count_up(&keys::tenant(self.tenant), CountedFeature::Workflows, limit)
-            .answer(idempotency)
+            .response(idempotency)
             .commit()
             .await
     }

@@ -72,8 +72,8 @@ pub(crate) fn percentile(all: &mut [f64], share: f64) -> f64 {
 async fn begin(world: &World, case: &Case, folder: &Path, memory_mib: u32) -> Function {
     let binary = folder.join(case.function);
     let environment = world.environment(case);
-    let begun = Function::start(&binary, &environment, memory_mib, log_file(case)).await;
-    begun.unwrap_or_else(|error| panic!("{}: {error}", case.name))
+    let started = Function::start(&binary, &environment, memory_mib, log_file(case)).await;
+    started.unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
 
 /// Sends events. Returns how long each took, and the CPU time per event.

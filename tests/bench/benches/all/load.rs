@@ -77,13 +77,13 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let posted = Mutex::new(HashMap::new());
     let answered = Mutex::new(Vec::new());
-    let (began, began_ms) = (Instant::now(), now_ms());
+    let (started_at, began_ms) = (Instant::now(), now_ms());
     thread::scope(|scope| {
         for _ in 0..clients {
             scope.spawn(|| {
                 let agent = ureq::Agent::config_builder().http_status_as_error(false);
                 let agent = agent.build().new_agent();
-                while began.elapsed() < posting {
+                while started_at.elapsed() < posting {
                     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
                     let (at, sent) = (now_ms(), Instant::now());
                     let id = format!("load-{}-{number}", std::process::id());
@@ -158,8 +158,8 @@ impl System {
     fn name_of(&self, number: usize, answer: &str) -> String {
         match self {
             Self::Aias { .. } => {
-                let told: Value = serde_json::from_str(answer).unwrap();
-                told["run_id"].as_str().unwrap().to_owned()
+                let parsed: Value = serde_json::from_str(answer).unwrap();
+                parsed["run_id"].as_str().unwrap().to_owned()
             }
             Self::Rival { .. } => format!("ord_{number:08}"),
         }
@@ -193,8 +193,8 @@ fn completed(url: &str, key: &str, began_ms: f64) -> HashMap<String, f64> {
 fn written(file: &PathBuf) -> HashMap<String, f64> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let line = |line: &str| {
-        let told: Value = serde_json::from_str(line).ok()?;
-        Some((told["order"].as_str()?.to_owned(), told["at"].as_f64()?))
+        let parsed: Value = serde_json::from_str(line).ok()?;
+        Some((parsed["order"].as_str()?.to_owned(), parsed["at"].as_f64()?))
     };
     text.lines().filter_map(line).collect()
 }

@@ -44,7 +44,7 @@ fn memory_of(template: &str, function: &str) -> u32 {
 
 #[tokio::main]
 async fn main() {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let setting = |name: &str| std::env::var(name).ok();
     let folder = setting("AIAS_RELEASE").map_or_else(|| root.join("target/release"), PathBuf::from);
@@ -94,5 +94,5 @@ async fn main() {
             file,
         }));
     }
-    report::write(&root, &rows, &loads, began.elapsed());
+    report::write(&root, &rows, &loads, started_at.elapsed());
 }

@@ -156,8 +156,8 @@ measured on one machine by one run of it; none is from AWS.
 | how long | {:.0} s, once everything was built |
 
 The functions are release binaries under a Lambda Runtime API of our own (`tests/harness/lambda.rs`), AWS is a local server that gives
-right answers, counts them, and takes no time or as long as the real one (`tests/harness/cloud.rs`: medians of 4 ms for DynamoDB, 8 ms
-for SQS, 20 ms for S3, p99 at 2.5 times that). The no-op is a function of `lambda_http` that answers an empty `202`; it runs in turns
+right responses, counts them, and takes no time or as long as the real one (`tests/harness/cloud.rs`: medians of 4 ms for DynamoDB, 8 ms
+for SQS, 20 ms for S3, p99 at 2.5 times that). The no-op is a function of `lambda_http` that responses an empty `202`; it runs in turns
 with the function beside it, so that what disturbs one disturbs the other. A figure in brackets is the least and the greatest of nine
 rounds, or of seven starts.
 ",
@@ -256,7 +256,7 @@ fn functions(page: &mut String, rows: &[Row]) {
         page,
         "## Each function
 
-One warm event. *p50* and *p99* are with an AWS that answers at once, *in the region* with one that takes its time. `runs` and `artifacts`
+One warm event. *p50* and *p99* are with an AWS that responses at once, *in the region* with one that takes its time. `runs` and `artifacts`
 look at the sixteen partitions of a day; in the last hour of a day (UTC) also at tomorrow's, which doubles what they take. *zip* is this
 machine's, *arm64* what is deployed by default and `make zips` builds.
 
@@ -367,7 +367,7 @@ fn throughput(page: &mut String, loads: &[Load]) {
 
 The deployed template with release binaries on the local AWS, which is one Python process and what is measured more than AIAS is. Each
 client posts for ten seconds, the next event when the last was answered; *done* is from the POST to the artifact. Node-RED has the same
-workflow in one process and appends its output to a file. It answers `202` before anything is kept: what it holds when it dies is lost,
+workflow in one process and appends its output to a file. It responses `202` before anything is kept: what it holds when it dies is lost,
 a repeated event is done twice, and nothing is signed, counted, limited or logged. So its rows say what an HTTP server on this machine
 can do; a durable service is not to be compared with it by them alone.
 

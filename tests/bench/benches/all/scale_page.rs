@@ -16,7 +16,7 @@ pub(crate) fn of(service: &Service, plots: &Path) -> String {
 
 No machine here makes 100,000 events a second. This page is a simulation of the documented quotas (`tests/bench/benches/all/scale.rs`),
 fed with what was measured: {:.0} ms for a webhook, {:.0} ms for a batch of ten runs, {} write units for an event. It is
-deterministic; `make bench` makes it anew. *Default* is an account that asked for nothing; *raised* is one with 200,000 requests a second
+deterministic; `make bench` makes it anew. *Default* is an account that requested for nothing; *raised* is one with 200,000 requests a second
 at the gateway, 20,000 environments, a table without its first limit, and `ExecutorConcurrency` at 1,000. A provider sends what was
 refused again after a minute; nothing that was taken is ever lost, and the simulation checks that it adds up.
 ",
@@ -60,7 +60,7 @@ refused again after a minute; nothing that was taken is ever lost, and the simul
     }
     writeln!(
         page,
-        "## Ten minutes without a dependency\n\nA million tenants, default quotas at 100 events a second, raised ones above. Without DynamoDB or SQS nothing is taken, and providers\nsend again; without S3 events are taken and wait. A message that fails is seen again after `RunsQueueVisibilitySeconds`, five times at most, so\nthat ten minutes are short of the dead-letter queue.\n\n| events/s | without | refused | backlog at most | gone after the outage began | what is at its limit |\n|---|---|---|---|---|---|"
+        "## Ten minutes without a dependency\n\nA million tenants, default quotas at 100 events a second, raised ones above. Without DynamoDB or SQS nothing is taken, and providers\nsend again; without S3 events are taken and wait. A message that fails is seen again after `RunsQueueVisibilitySeconds`, five times at most, so\nthat ten minutes are short of the dead-letter queue.\n\n| events/s | without | refused | backlog at most | gone after the outage started | what is at its limit |\n|---|---|---|---|---|---|"
     )
     .unwrap();
     let mut lines = Vec::new();
