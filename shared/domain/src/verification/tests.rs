@@ -1,4 +1,4 @@
-//! A known response for each row, and requests that must be refused.
+//! A known answer for each row, and requests that must be refused.
 
 use super::*;
 

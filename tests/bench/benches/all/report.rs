@@ -146,20 +146,20 @@ fn head(page: &mut String, took: Duration) {
         page,
         "# Benchmarks
 
-`make bench` makes this page, its plots and [scale.md](scale.md), and changes nothing else but `tests/zips.json`. Every figure was
-measured on one machine by one run of it; none is from AWS.
+For operators and contributors. `make bench` writes this page, its plots, [scale.md](scale.md) and `tests/zips.json`. Every figure was
+measured by one run on one machine; none is from AWS.
 
 | | |
 |---|---|
 | machine | {cores} cores, {}, Linux {} |
 | versions | AIAS {}, {} |
-| how long | {:.0} s, once everything was built |
+| duration | {:.0} s, without building |
 
 The functions are release binaries under a Lambda Runtime API of our own (`tests/harness/lambda.rs`), AWS is a local server that gives
-right responses, counts them, and takes no time or as long as the real one (`tests/harness/cloud.rs`: medians of 4 ms for DynamoDB, 8 ms
-for SQS, 20 ms for S3, p99 at 2.5 times that). The no-op is a function of `lambda_http` that responses an empty `202`; it runs in turns
-with the function beside it, so that what disturbs one disturbs the other. A figure in brackets is the least and the greatest of nine
-rounds, or of seven starts.
+correct responses, counts them, and responds at once or with realistic latency (`tests/harness/cloud.rs`: medians of 4 ms for DynamoDB, 8 ms
+for SQS, 20 ms for S3, p99 at 2.5 times that). The no-op is a `lambda_http` function that returns an empty `202`. It runs in turns with
+the measured function, so that a disturbance affects both. Figures in brackets are the minimum and maximum of nine rounds, or of seven
+starts.
 ",
         first_line("/proc/cpuinfo", "model name"),
         kernel.trim(),
@@ -169,7 +169,7 @@ rounds, or of seven starts.
     )
     .unwrap();
     if !ratios.is_empty() {
-        writeln!(page, "## The engine\n\nTen steps with a record of each (`shared/engine/benches/order`), beside ten precompiled jq filters chained by hand, and in the sandbox\nbeside in process. The budgets are 1.5 and 0.7.\n").unwrap();
+        writeln!(page, "## The engine\n\nTen steps with a record per step (`shared/engine/benches/order`), compared to ten precompiled jq filters chained by hand, and in the\nsandbox compared to in process. The budgets are 1.5 and 0.7.\n").unwrap();
         let names = [
             "compared to the filters",
             "in the sandbox, one run at a time",
@@ -177,7 +177,7 @@ rounds, or of seven starts.
         ];
         writeln!(
             page,
-            "| | ratio (least to greatest of nine rounds) |\n|---|---|"
+            "| | ratio (minimum to maximum of nine rounds) |\n|---|---|"
         )
         .unwrap();
         for (name, ratio) in names.iter().zip(&ratios) {
@@ -215,12 +215,12 @@ fn budgets(page: &mut String, rows: &[Row], costs: &[(String, Cost)]) {
 
 | | budget | measured | |
 |---|---|---|---|
-| computing for a webhook that is taken, beside the no-op | {MAX_OF_NO_OP} | {} | {} |
-| computing until the first event of `webhook-ingest`, beyond the no-op | {MAX_INIT_MS} ms | {init:.1} ms | {} |
-| the largest zip as deployed, `{}` | {MAX_ZIP_MB} MB | {:.2} MB | {} |
-| a million webhooks, one step, ten at once | ${MAX_DOLLARS} | ${:.2} | {} |
-| the same with small artifacts inline | ${MAX_DOLLARS_INLINE} | ${:.2} | {} |
-| memory of a function but the executor, at most (`{}`) | 128 MB | {:.0} MB | {} |
+| CPU time of an accepted webhook, relative to the no-op | {MAX_OF_NO_OP} | {} | {} |
+| initialization CPU time of `webhook-ingest`, in addition to the no-op's | {MAX_INIT_MS} ms | {init:.1} ms | {} |
+| largest deployed zip, `{}` | {MAX_ZIP_MB} MB | {:.2} MB | {} |
+| a million webhooks, one step, batches of ten | ${MAX_DOLLARS} | ${:.2} | {} |
+| with small artifacts inline | ${MAX_DOLLARS_INLINE} | ${:.2} | {} |
+| largest memory of a function except the executor (`{}`) | 128 MB | {:.0} MB | {} |
 
 Zips over the budget: {}.
 ",
@@ -256,9 +256,9 @@ fn functions(page: &mut String, rows: &[Row]) {
         page,
         "## Each function
 
-One warm event. *p50* and *p99* are with an AWS that responses at once, *in the region* with one that takes its time. `runs` and `artifacts`
-look at the sixteen partitions of a day; in the last hour of a day (UTC) also at tomorrow's, which doubles what they take. *zip* is this
-machine's, *arm64* what is deployed by default and `make zips` builds.
+One warm event. *p50* and *p99* are with immediate AWS responses, *in the region* with realistic latency. `runs` and `artifacts` read the
+sixteen partitions of a day, and in the last hour of a day (UTC) also those of the next, which doubles their figures. *zip* is for this
+machine, *arm64* the deployed default, built by `make zips`.
 
 | | init CPU, ms | init, ms | first, ms | p50, ms | p99, ms | in the region p50, ms | p99, ms | CPU, µs | of the no-op | peak MB | zip MB | arm64 |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|"
@@ -286,8 +286,8 @@ machine's, *arm64* what is deployed by default and `make zips` builds.
     }
     writeln!(
         page,
-        "\nCalls, rounds of waiting, units and log bytes are exact, and held by a test: [the table]\
-         (../tests/it/snapshots/it__figures__an_event_costs_what_is_written_down.snap).\n\n![computing](plots/cpu.svg)\n"
+        "\nCalls, sequential rounds, units and log bytes are exact and checked by a test: [the table]\
+         (../tests/it/snapshots/it__figures__event_cost_matches_snapshot.snap).\n\n![computing](plots/cpu.svg)\n"
     )
     .unwrap();
 }
@@ -334,10 +334,10 @@ fn dollars(page: &mut String, costs: &[(String, Cost)], prices: &Prices) {
         page,
         "## Dollars for a million webhooks
 
-Counted calls at public prices ({}, {}: {}; `tests/bench/benches/all/prices.json`). A webhook has a JSON body of a KiB and GitHub's
-signature; ten at once are of one workflow, which is read once for them; Lambda is arm64 with the memory of `template.yaml`, billed for the mean time *in the region*, and
-longer where less memory is a smaller share of a core; logs are the function's lines: Lambda's own of what went well
-(`SystemLogLevel`) and X-Ray (`Tracing`) are off. Storage is not in it.
+Counted calls at public prices ({}, {}: {}; `tests/bench/benches/all/prices.json`). A webhook has a JSON body of 1 KiB and GitHub's
+signature. Batches of ten are of one workflow, which is read once. Lambda is arm64 with the memory of `template.yaml`, billed for the mean
+duration *in the region*, and longer if less memory is a smaller share of a core. Logs are the functions' lines; Lambda's own info lines
+(`SystemLogLevel`) and X-Ray (`Tracing`) are off. Storage is not included.
 
 | | gateway | Lambda | DynamoDB | SQS | S3 | logs | **all** | log bytes |
 |---|---|---|---|---|---|---|---|---|",
@@ -367,7 +367,7 @@ fn throughput(page: &mut String, loads: &[Load]) {
 
 The deployed template with release binaries on the local AWS, which is one Python process and what is measured more than AIAS is. Each
 client posts for ten seconds, the next event when the last was answered; *done* is from the POST to the artifact. Node-RED has the same
-workflow in one process and appends its output to a file. It responses `202` before anything is kept: what it holds when it dies is lost,
+workflow in one process and appends its output to a file. It responds `202` before anything is kept: what it holds when it dies is lost,
 a repeated event is done twice, and nothing is signed, counted, limited or logged. So its rows say what an HTTP server on this machine
 can do; a durable service is not to be compared with it by them alone.
 

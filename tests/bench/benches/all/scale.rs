@@ -163,15 +163,18 @@ pub(crate) fn simulate(
             .max(1.0);
         let limits = [
             (wanted, "nothing"),
-            (quotas.gateway * STEP, "the gateway's requests a second"),
-            (plan * STEP, "the plan's events a second"),
+            (
+                quotas.gateway * STEP,
+                "requests a second through API Gateway",
+            ),
+            (plan * STEP, "events a second of the plan"),
             (
                 ingesting / service.ingest_s * STEP,
-                "environments of webhook-ingest",
+                "execution environments of webhook-ingest",
             ),
             (
                 quotas.table / service.units * STEP,
-                "the table's write units a second",
+                "write units a second of the table",
             ),
             (
                 partitions / OWN_UNITS * STEP,
@@ -216,7 +219,7 @@ pub(crate) fn simulate(
         if runs && received > 0.0 && queue > 0.0 {
             longest_wait = longest_wait.max(queue / (capacity / STEP));
             if capacity < taken && bound == "nothing" {
-                bound = "batches of the executor at once";
+                bound = "concurrent batches of the executor";
             }
         }
         if !runs {

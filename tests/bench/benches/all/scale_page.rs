@@ -14,11 +14,11 @@ pub(crate) fn of(service: &Service, plots: &Path) -> String {
         page,
         "# Scale
 
-No machine here makes 100,000 events a second. This page is a simulation of the documented quotas (`tests/bench/benches/all/scale.rs`),
-fed with what was measured: {:.0} ms for a webhook, {:.0} ms for a batch of ten runs, {} write units for an event. It is
-deterministic; `make bench` makes it anew. *Default* is an account that requested for nothing; *raised* is one with 200,000 requests a second
-at the gateway, 20,000 environments, a table without its first limit, and `ExecutorConcurrency` at 1,000. A provider sends what was
-refused again after a minute; nothing that was taken is ever lost, and the simulation checks that it adds up.
+For operators. This page is a simulation of the documented quotas (`tests/bench/benches/all/scale.rs`), since 100,000 events a second cannot
+be generated locally. Its input is measured: {:.0} ms for a webhook, {:.0} ms for a batch of ten runs, {} write units for an event. It is
+deterministic and written by `make bench`. *Default* is a new account; *raised* is one with 200,000 requests a second through API Gateway,
+20,000 execution environments, a table without its initial limit, and `ExecutorConcurrency` 1,000. A provider retries a refused event after
+a minute. No accepted event is lost, which the simulation checks.
 ",
         service.ingest_s * 1e3,
         service.batch_s * 1e3,
@@ -33,7 +33,7 @@ refused again after a minute; nothing that was taken is ever lost, and the simul
     ] {
         writeln!(
             page,
-            "## {title}\n\n| events/s | of | taken/s | refused | backlog at most | gone after | waits at most | dollars for the hour | what is at its limit |\n|---|---|---|---|---|---|---|---|---|"
+            "## {title}\n\n| events/s | tenants | accepted/s | refused | largest backlog | processed after | longest wait | dollars per hour | limit |\n|---|---|---|---|---|---|---|---|---|"
         )
         .unwrap();
         for rate in [100.0, 10_000.0, 100_000.0] {
@@ -60,7 +60,7 @@ refused again after a minute; nothing that was taken is ever lost, and the simul
     }
     writeln!(
         page,
-        "## Ten minutes without a dependency\n\nA million tenants, default quotas at 100 events a second, raised ones above. Without DynamoDB or SQS nothing is taken, and providers\nsend again; without S3 events are taken and wait. A message that fails is seen again after `RunsQueueVisibilitySeconds`, five times at most, so\nthat ten minutes are short of the dead-letter queue.\n\n| events/s | without | refused | backlog at most | gone after the outage started | what is at its limit |\n|---|---|---|---|---|---|"
+        "## Ten minutes without a dependency\n\nA million tenants, default quotas at 100 events a second, raised ones above. Without DynamoDB or SQS no event is accepted, and\nproviders retry. Without S3 events are accepted and wait. A failed message is received again after `RunsQueueVisibilitySeconds`, at most five\ntimes, so that ten minutes do not reach the dead-letter queue.\n\n| events/s | without | refused | largest backlog | processed after the start of the outage | limit |\n|---|---|---|---|---|---|"
     )
     .unwrap();
     let mut lines = Vec::new();
@@ -103,16 +103,16 @@ refused again after a minute; nothing that was taken is ever lost, and the simul
         page,
         "\n![backlog](plots/backlog.svg)
 
-## What moves it
+## How to raise a limit
 
-| at its limit | what moves it |
+| limit | raised by |
 |---|---|
-| the gateway's requests a second | the account's quota *Throttle rate* of API Gateway |
-| environments of webhook-ingest | the account's quota *Concurrent executions* of Lambda; it grows by 1,000 in ten seconds by itself |
-| batches of the executor at once | the parameter `ExecutorConcurrency`; the queue's pollers begin with 5 and grow by 300 a minute |
-| the table's write units a second | the account's quota of the table; the table is warmed before a large day |
-| the partitions of one tenant's runs | nothing: a day's runs of one tenant are in 16 partitions of 1,000 write units a second each |
-| the plan's events a second | the plan: `enterprise` allows 8,000 |"
+| requests a second through API Gateway | the account's quota *Throttle rate* of API Gateway |
+| execution environments of webhook-ingest | the account's quota *Concurrent executions* of Lambda; Lambda adds 1,000 in ten seconds |
+| concurrent batches of the executor | the parameter `ExecutorConcurrency`; the pollers of the queue start with 5 and grow by 300 a minute |
+| write units a second of the table | the account's quota for a table; pre-warm the table before a large event |
+| the partitions of one tenant's runs | nothing: the runs of one tenant on one day are in 16 partitions with 1,000 write units a second each |
+| events a second of the plan | the plan: `enterprise` allows 8,000 |"
     )
     .unwrap();
     page
