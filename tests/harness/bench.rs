@@ -399,7 +399,7 @@ impl Bench {
     }
 
     /// The response to a request of the owner.
-    pub async fn ask(
+    pub async fn request(
         &self,
         function: &str,
         method: &str,
@@ -410,8 +410,8 @@ impl Bench {
         self.respond_to(function, &event).await
     }
 
-    /// As [`Bench::ask`], with another keyring.
-    pub async fn ask_with(
+    /// As [`Bench::request`], with another keyring.
+    pub async fn request_with(
         &self,
         keyring: Keyring,
         function: &str,
@@ -437,7 +437,11 @@ impl Bench {
     }
 
     /// The response to a Stripe event, signed now.
-    pub async fn tell(&self, stripe_webhook: &Gateway, event: &Value) -> GatewayResponse {
+    pub async fn send_stripe_event(
+        &self,
+        stripe_webhook: &Gateway,
+        event: &Value,
+    ) -> GatewayResponse {
         let body = event.to_string();
         let at = self.clock.now().as_second();
         let signature = StripeMock::sign(STRIPE_SECRET, at, &body);

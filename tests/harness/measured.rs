@@ -224,7 +224,7 @@ impl World {
         let path = "/api/webhook-endpoints";
         let made = self
             .bench
-            .ask("webhook-endpoints", "POST", path, &requested)
+            .request("webhook-endpoints", "POST", path, &requested)
             .await;
         let url = json_of(&made)["url"].as_str().unwrap().to_owned();
         let endpoint = Endpoint {

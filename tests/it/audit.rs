@@ -147,7 +147,7 @@ async fn plan_change_is_in_audit_log() {
         .advance(std::time::Duration::from_secs(70 * 24 * 3600));
     bench.enterprise(&Value::Null).await;
     let path = format!("/api/tenants/{TENANT}/audit-log?limit=2");
-    let page = json_of(&bench.ask("tenants", "GET", &path, &Value::Null).await);
+    let page = json_of(&bench.request("tenants", "GET", &path, &Value::Null).await);
     assert_eq!(actions(&page), ["plan.updated", "plan.updated"]);
     let newest = &page["data"][0];
     assert_eq!(newest["actor"], json!({"type": "operator"}));
@@ -155,6 +155,6 @@ async fn plan_change_is_in_audit_log() {
     assert_eq!(newest["after"], Value::Null);
     let cursor = page["next_cursor"].as_str().unwrap();
     let path = format!("{path}&cursor={cursor}");
-    let page = json_of(&bench.ask("tenants", "GET", &path, &Value::Null).await);
+    let page = json_of(&bench.request("tenants", "GET", &path, &Value::Null).await);
     assert_eq!(page["next_cursor"], Value::Null);
 }

@@ -60,13 +60,15 @@ fn life(customer: &str, start: i64) -> Vec<Value> {
 
 async fn state(bench: &Bench) -> Value {
     let answer = bench
-        .ask("billing", "GET", "/api/billing/subscription", &Value::Null)
+        .request("billing", "GET", "/api/billing/subscription", &Value::Null)
         .await;
     json_of(&answer)
 }
 
 async fn deliver(bench: &Bench, event: &Value) -> Value {
-    let answer = bench.tell(&bench.stripe_webhook(), event).await;
+    let answer = bench
+        .send_stripe_event(&bench.stripe_webhook(), event)
+        .await;
     assert_eq!(answer.status_code, 200, "{}: {event}", answer.body);
     json_of(&answer)["outcome"].clone()
 }
@@ -134,7 +136,7 @@ async fn subscription_events_in_any_order_and_twice() {
             twice.swap(n, usize::try_from(seed >> 33).unwrap() % (n + 1));
         }
         for event in &twice {
-            let answer = bench.tell(&app, event).await;
+            let answer = bench.send_stripe_event(&app, event).await;
             assert_eq!(answer.status_code, 200, "order {order}: {}", answer.body);
         }
         let mut state = state(&bench).await;
@@ -176,7 +178,7 @@ async fn concurrent_duplicate_event_is_applied_once() {
         &own,
     );
     let app = bench.stripe_webhook();
-    let responses = join_all((0..20).map(|_| bench.tell(&app, &event))).await;
+    let responses = join_all((0..20).map(|_| bench.send_stripe_event(&app, &event))).await;
     let outcome = |a| json_of(a)["outcome"].as_str().map(str::to_owned);
     let all: Vec<Option<String>> = responses.iter().map(outcome).collect();
     let count = |what: &str| all.iter().filter(|o| o.as_deref() == Some(what)).count();
@@ -200,7 +202,9 @@ async fn crash_at_any_call_is_completed_by_redelivery() {
             let own = subscription("sub_1", "cus_1", "active", Price::Pro, now, Some(TENANT));
             let event = event("evt_1", "customer.subscription.created", now, &own);
             bench.wire.break_at(number, side);
-            let first = bench.tell(&bench.stripe_webhook(), &event).await;
+            let first = bench
+                .send_stripe_event(&bench.stripe_webhook(), &event)
+                .await;
             if !bench.wire.is_broken() {
                 assert!(number >= 10, "{what}");
                 break;
@@ -225,7 +229,7 @@ async fn reconciler_applies_plan_after_crash() {
     for _ in 0..3 {
         let made = json!({"definition": aias_tests::bench::ten_steps()});
         bench
-            .ask("workflows", "POST", "/api/workflows", &made)
+            .request("workflows", "POST", "/api/workflows", &made)
             .await;
     }
     bench.enterprise(&json!({"workflows": 4})).await;
@@ -318,7 +322,9 @@ async fn ambiguous_event_queries_stripe() {
         &own("past_due", Price::Pro),
     );
     bench.stripe.fail(3);
-    let answer = bench.tell(&bench.stripe_webhook(), &third).await;
+    let answer = bench
+        .send_stripe_event(&bench.stripe_webhook(), &third)
+        .await;
     assert_eq!(answer.status_code, 503, "{}", answer.body);
     assert!(answer.headers.contains_key("retry-after"));
     assert_eq!(deliver(&bench, &third).await, "applied");
@@ -344,7 +350,7 @@ async fn ambiguous_event_queries_stripe() {
 /// The number of enabled workflows.
 async fn enabled(bench: &Bench) -> usize {
     let path = "/api/workflows?limit=100";
-    let list = json_of(&bench.ask("workflows", "GET", path, &Value::Null).await);
+    let list = json_of(&bench.request("workflows", "GET", path, &Value::Null).await);
     let all = list["data"].as_array().unwrap();
     all.iter().filter(|w| w["enabled"] == true).count()
 }
@@ -355,7 +361,7 @@ async fn plan_ends_after_grace_period() {
     for _ in 0..21 {
         let made = json!({"definition": aias_tests::bench::ten_steps()});
         bench
-            .ask("workflows", "POST", "/api/workflows", &made)
+            .request("workflows", "POST", "/api/workflows", &made)
             .await;
     }
     let now = bench.now().as_second();
@@ -405,7 +411,7 @@ async fn concurrent_checkouts_create_one_customer() {
     let bench = Bench::new().await;
     let checkout_request = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
     let responses = join_all((0..20).map(|_| {
-        bench.ask(
+        bench.request(
             "billing",
             "POST",
             "/api/billing/checkout",
@@ -429,7 +435,7 @@ async fn concurrent_checkouts_create_one_customer() {
     let gone = json!({"id": account.customer_id});
     deliver(&bench, &event("evt_1", "customer.deleted", 1, &gone)).await;
     bench
-        .ask(
+        .request(
             "billing",
             "POST",
             "/api/billing/checkout",
@@ -446,7 +452,7 @@ async fn crash_during_checkout_keeps_customer() {
         let checkout_request = json!({"plan": "pro", "success_url": "https://a.example/ok", "cancel_url": "https://a.example"});
         bench.wire.break_at(number, Side::After);
         let first = bench
-            .ask(
+            .request(
                 "billing",
                 "POST",
                 "/api/billing/checkout",
@@ -457,7 +463,7 @@ async fn crash_during_checkout_keeps_customer() {
         assert_eq!(first.status_code == 503, broken, "{number}: {}", first.body);
         bench.wire.reset();
         let second = bench
-            .ask(
+            .request(
                 "billing",
                 "POST",
                 "/api/billing/checkout",
@@ -478,7 +484,7 @@ async fn invalid_checkout_is_refused() {
     let checkout = |plan: &str, url: &str| json!({"plan": plan, "success_url": url, "cancel_url": "https://a.example"});
     let code = async |checkout: Value| {
         let answer = bench
-            .ask("billing", "POST", "/api/billing/checkout", &checkout)
+            .request("billing", "POST", "/api/billing/checkout", &checkout)
             .await;
         format!(
             "{} {}",
@@ -501,7 +507,7 @@ async fn invalid_checkout_is_refused() {
     }
     assert_eq!(bench.stripe.calls(), [""; 0]);
     let portal = bench
-        .ask("billing", "POST", "/api/billing/portal", &Value::Null)
+        .request("billing", "POST", "/api/billing/portal", &Value::Null)
         .await;
     assert_eq!(json_of(&portal)["code"], "no-customer");
     // Stripe is unavailable, then available again.
@@ -535,12 +541,14 @@ async fn invalid_checkout_is_refused() {
     );
     let portal = json!({"return_url": "https://a.example"});
     let portal = bench
-        .ask("billing", "POST", "/api/billing/portal", &portal)
+        .request("billing", "POST", "/api/billing/portal", &portal)
         .await;
     assert_eq!(portal.status_code, 200, "{}", portal.body);
     // A tenant with a subscription cannot be deleted.
     let path = format!("/api/tenants/{TENANT}");
-    let gone = bench.ask("tenants", "DELETE", &path, &Value::Null).await;
+    let gone = bench
+        .request("tenants", "DELETE", &path, &Value::Null)
+        .await;
     assert_eq!(json_of(&gone)["code"], "subscription-active");
 }
 
@@ -575,7 +583,7 @@ async fn completed_runs_are_metered_exactly_once() {
     bench.post(&ingest, "evt_9", "{}").await;
     let usage = async || {
         let usage = bench
-            .ask("billing", "GET", "/api/billing/usage", &Value::Null)
+            .request("billing", "GET", "/api/billing/usage", &Value::Null)
             .await;
         let usage = json_of(&usage);
         (

@@ -169,7 +169,7 @@ async fn calling_and_waiting_runs_stay_within_budget() {
         let mut run = String::new();
         for _ in 0..2 {
             let path = "/api/workflows/execute";
-            let response = bench.ask("workflows", "POST", path, &body).await;
+            let response = bench.request("workflows", "POST", path, &body).await;
             run = json_of(&response)["run_id"].as_str().unwrap().to_owned();
             let messages = bench.messages().await;
             bench.wire.reset();

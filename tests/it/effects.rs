@@ -28,7 +28,7 @@ async fn define(bench: &Bench, name: &str, tasks: Value) -> String {
     });
     let body = json!({"definition": definition});
     let answer = bench
-        .ask("workflows", "POST", "/api/workflows", &body)
+        .request("workflows", "POST", "/api/workflows", &body)
         .await;
     assert_eq!(answer.status_code, 201, "{}", answer.body);
     json_of(&answer)["id"].as_str().unwrap().to_owned()
@@ -37,7 +37,7 @@ async fn define(bench: &Bench, name: &str, tasks: Value) -> String {
 /// Starts a run and returns its id.
 async fn execute(bench: &Bench, workflow: &str, input: Value) -> String {
     let body = json!({"workflow_id": workflow, "input": input});
-    let answer = bench.ask("workflows", "POST", "/api/workflows/execute", &body);
+    let answer = bench.request("workflows", "POST", "/api/workflows/execute", &body);
     let answer = answer.await;
     assert_eq!(answer.status_code, 202, "{}", answer.body);
     json_of(&answer)["run_id"].as_str().unwrap().to_owned()
@@ -53,7 +53,9 @@ async fn output_of(bench: &Bench, id: &str) -> Value {
     let run = run_of(bench, id).await;
     assert_eq!(run.status, Status::Completed, "{run:?}");
     let artifact = format!("/api/artifacts/{}", run.artifacts[0].id);
-    let answer = bench.ask("artifacts", "GET", &artifact, &Value::Null).await;
+    let answer = bench
+        .request("artifacts", "GET", &artifact, &Value::Null)
+        .await;
     serde_json::from_str(json_of(&answer)["preview"].as_str().unwrap()).unwrap()
 }
 
@@ -83,7 +85,7 @@ async fn settle_with(bench: &Bench, inline_bytes: usize) {
 
 async fn verified(bench: &Bench, id: &str) -> Value {
     let path = format!("/api/runs/{id}/verify");
-    let answer = bench.ask("runs", "POST", &path, &Value::Null).await;
+    let answer = bench.request("runs", "POST", &path, &Value::Null).await;
     assert_eq!(answer.status_code, 200, "{}", answer.body);
     json_of(&answer)
 }
@@ -148,7 +150,7 @@ async fn executor_crash_with_effects_is_completed() {
             assert_eq!(run.events, 1, "{what}");
             assert_eq!(verified(&bench, &id).await["reproducible"], true, "{what}");
             let path = format!("/api/runs/{id}/events");
-            let events = bench.ask("runs", "GET", &path, &Value::Null);
+            let events = bench.request("runs", "GET", &path, &Value::Null);
             let events = json_of(&events.await);
             assert_eq!(events["data"].as_array().unwrap().len(), 1, "{what}");
             assert_eq!(events["data"][0]["data"], json!([2, 3]), "{what}");
@@ -197,7 +199,7 @@ async fn retry_does_not_repeat_successful_calls() {
         assert_eq!(run.error.as_ref().unwrap().code, "communication", "{run:?}");
         assert_eq!(verified(&bench, &id).await["reproducible"], true);
         let path = format!("/api/runs/{id}/retry");
-        let answer = bench.ask("runs", "POST", &path, &Value::Null).await;
+        let answer = bench.request("runs", "POST", &path, &Value::Null).await;
         assert_eq!(answer.status_code, 202);
         assert_eq!(run_of(&bench, &id).await.retries, retries);
     }
@@ -365,7 +367,7 @@ async fn cancelled_run_stops() {
     let cancel = async {
         tokio::time::sleep(Duration::from_millis(700)).await;
         assert_eq!(run_of(&bench, &running).await.status, Status::Running);
-        bench.ask("runs", "POST", &path, &Value::Null).await
+        bench.request("runs", "POST", &path, &Value::Null).await
     };
     let (reported, answer) = tokio::join!(bench.deliver(&executor, &messages, 1), cancel);
     assert_eq!(answer.status_code, 200, "{}", answer.body);
@@ -380,7 +382,7 @@ async fn cancelled_run_stops() {
     let path = format!("/api/runs/{waiting}/cancel");
     assert_eq!(
         bench
-            .ask("runs", "POST", &path, &Value::Null)
+            .request("runs", "POST", &path, &Value::Null)
             .await
             .status_code,
         200
@@ -491,7 +493,7 @@ async fn child_run_is_linked_to_parent() {
     );
     for child in &parent.children[1..3] {
         let path = format!("/api/runs/{}", child.run_id);
-        let shown = json_of(&bench.ask("runs", "GET", &path, &Value::Null).await);
+        let shown = json_of(&bench.request("runs", "GET", &path, &Value::Null).await);
         assert_eq!(shown["status"], "completed");
         assert_eq!(shown["trigger"]["type"], "workflow");
         assert_eq!(shown["trigger"]["parent_run_id"], id.as_str());
@@ -578,7 +580,7 @@ async fn dry_run_has_no_side_effects() {
         "/do/3/r": {"made": true},
     }});
     bench.wire.reset();
-    let answer = bench.ask("workflows", "POST", &path, &body).await;
+    let answer = bench.request("workflows", "POST", &path, &body).await;
     assert_eq!(answer.status_code, 200, "{}", answer.body);
     let reported = json_of(&answer);
     assert_eq!(
@@ -591,14 +593,14 @@ async fn dry_run_has_no_side_effects() {
         "run.completed"
     );
     let answer = bench
-        .ask("workflows", "POST", &path, &json!({"input": {}}))
+        .request("workflows", "POST", &path, &json!({"input": {}}))
         .await;
     let reported = json_of(&answer);
     assert_eq!(reported["status"], "faulted");
     assert_eq!(reported["error"]["code"], "no-response");
     assert_eq!(reported["error"]["instance"], "/do/0/a");
     let answer = bench
-        .ask("workflows", "POST", &path, &json!({"inputs": 1}))
+        .request("workflows", "POST", &path, &json!({"inputs": 1}))
         .await;
     assert_eq!(answer.status_code, 400);
     assert!(hosts.seen("/").is_empty());

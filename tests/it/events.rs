@@ -154,7 +154,7 @@ async fn operator_event_with_unknown_member_is_refused() {
         serde_json::from_str(include_str!("../../events/reconciler/enterprise.json")).unwrap();
     bench.invoke_reconciler(&event).await.unwrap();
     let path = "/api/entitlements/check?feature=runs";
-    let runs = json_of(&bench.ask("billing", "GET", path, &Value::Null).await);
+    let runs = json_of(&bench.request("billing", "GET", path, &Value::Null).await);
     assert_eq!(
         (&runs["limit"], &runs["plan"]),
         (&5_000_000.into(), &"enterprise".into())

@@ -265,7 +265,7 @@ async fn counted_limits_are_exact_under_concurrency() {
 }
 
 async fn on(bench: &Bench, function: &str, path: &str) -> Vec<(String, bool)> {
-    let list = json_of(&bench.ask(function, "GET", path, &Value::Null).await);
+    let list = json_of(&bench.request(function, "GET", path, &Value::Null).await);
     let mut all: Vec<(String, bool)> = list["data"]
         .as_array()
         .unwrap()
@@ -292,16 +292,16 @@ async fn objects_beyond_plan_are_disabled_and_reenabled() {
         bench.clock.advance(Duration::from_secs(1));
         let made = json!({"definition": ten_steps()});
         bench
-            .ask("workflows", "POST", "/api/workflows", &made)
+            .request("workflows", "POST", "/api/workflows", &made)
             .await;
         let made = json!({"name": "E", "workflow_id": WORKFLOW});
         bench
-            .ask("webhook-endpoints", "POST", "/api/webhook-endpoints", &made)
+            .request("webhook-endpoints", "POST", "/api/webhook-endpoints", &made)
             .await;
         let made = json!({"user_id": format!("user-{n}"), "role": "viewer"});
-        bench.ask("tenants", "POST", &members, &made).await;
+        bench.request("tenants", "POST", &members, &made).await;
         let made = json!({"name": "k", "role": "viewer"});
-        bench.ask("tenants", "POST", &keys, &made).await;
+        bench.request("tenants", "POST", &keys, &made).await;
     }
     let lists = [
         ("workflows", "/api/workflows"),
@@ -337,7 +337,7 @@ async fn objects_beyond_plan_are_disabled_and_reenabled() {
     let path = |n: usize| format!("/api/webhook-endpoints/{}", ends[n].0);
     let enable = json!({"enabled": true});
     let refused = bench
-        .ask("webhook-endpoints", "PATCH", &path(3), &enable)
+        .request("webhook-endpoints", "PATCH", &path(3), &enable)
         .await;
     let refused = json_of(&refused);
     assert_eq!(refused["code"], "plan-limit-exceeded");
@@ -357,16 +357,16 @@ async fn objects_beyond_plan_are_disabled_and_reenabled() {
     );
     let flows = on(&bench, "workflows", "/api/workflows").await;
     let flow = format!("/api/workflows/{}", flows[3].0);
-    let refused = bench.ask("workflows", "PATCH", &flow, &enable).await;
+    let refused = bench.request("workflows", "PATCH", &flow, &enable).await;
     assert_eq!(refused.status_code, 402, "{}", refused.body);
     let made = json!({"name": "E", "workflow_id": WORKFLOW});
     let refused = bench
-        .ask("webhook-endpoints", "POST", "/api/webhook-endpoints", &made)
+        .request("webhook-endpoints", "POST", "/api/webhook-endpoints", &made)
         .await;
     assert_eq!(refused.status_code, 402, "{}", refused.body);
     let held = json_of(
         &bench
-            .ask(
+            .request(
                 "tenants",
                 "POST",
                 &keys,
@@ -377,18 +377,18 @@ async fn objects_beyond_plan_are_disabled_and_reenabled() {
     assert_eq!(held["feature"], "api_keys");
     // After one is deleted, another one can be enabled.
     bench
-        .ask("webhook-endpoints", "DELETE", &path(1), &Value::Null)
+        .request("webhook-endpoints", "DELETE", &path(1), &Value::Null)
         .await;
     let back = bench
-        .ask("webhook-endpoints", "PATCH", &path(3), &enable)
+        .request("webhook-endpoints", "PATCH", &path(3), &enable)
         .await;
     assert_eq!(json_of(&back)["enabled"], true, "{}", back.body);
     // Deleting a disabled object does not change the counter.
     bench
-        .ask("webhook-endpoints", "DELETE", &path(2), &Value::Null)
+        .request("webhook-endpoints", "DELETE", &path(2), &Value::Null)
         .await;
     let check = bench
-        .ask(
+        .request(
             "billing",
             "GET",
             "/api/entitlements/check?feature=endpoints",
@@ -415,13 +415,13 @@ async fn objects_disabled_by_plan_are_refused() {
     bench.clock.advance(Duration::from_secs(1));
     let made = json!({"name": "E", "workflow_id": WORKFLOW});
     let made = bench
-        .ask("webhook-endpoints", "POST", "/api/webhook-endpoints", &made)
+        .request("webhook-endpoints", "POST", "/api/webhook-endpoints", &made)
         .await;
     let url = json_of(&made)["url"].as_str().unwrap().to_owned();
     let keys = format!("/api/tenants/{TENANT}/api-keys");
     let key = json_of(
         &bench
-            .ask(
+            .request(
                 "tenants",
                 "POST",
                 &keys,
@@ -548,7 +548,7 @@ async fn executor_enforces_plan_limits() {
     let text = |n: usize| format!(r#"${{ "x" * {n} }}"#);
     let run = async |definition: Value| {
         let made = bench
-            .ask(
+            .request(
                 "workflows",
                 "POST",
                 "/api/workflows",
@@ -558,7 +558,7 @@ async fn executor_enforces_plan_limits() {
         assert_eq!(made.status_code, 201, "{}", made.body);
         let id = json_of(&made)["id"].clone();
         bench
-            .ask(
+            .request(
                 "workflows",
                 "POST",
                 "/api/workflows/execute",
@@ -593,7 +593,7 @@ async fn long_run_waits_for_capacity() {
         "do": (0..60).map(|n| json!({format!("s{n}"): {"set": {"x": "${ [range(100000)] | add }"}}})).collect::<Vec<_>>(),
     });
     let made = bench
-        .ask(
+        .request(
             "workflows",
             "POST",
             "/api/workflows",
@@ -603,7 +603,7 @@ async fn long_run_waits_for_capacity() {
     let wish = json!({"workflow_id": json_of(&made)["id"], "input": 1});
     for _ in 0..2 {
         bench
-            .ask("workflows", "POST", "/api/workflows/execute", &wish)
+            .request("workflows", "POST", "/api/workflows/execute", &wish)
             .await;
     }
     let messages = bench.messages().await;

@@ -67,13 +67,13 @@ async fn inline_artifact_can_be_downloaded() {
         let run = bench.runs().await.into_iter().next().unwrap();
         assert_eq!(run.status, Status::Completed);
         let path = format!("/api/artifacts/{}", run.artifacts[0].id);
-        let artifact = bench.ask("artifacts", "GET", &path, &json!(null)).await;
+        let artifact = bench.request("artifacts", "GET", &path, &json!(null)).await;
         let preview = json_of(&artifact)["preview"].as_str().unwrap().to_owned();
         assert!(preview.contains(&text), "{preview}");
         // Twice, since downloads may be repeated.
         for _ in 0..2 {
             let path = format!("{path}/download");
-            let answer = bench.ask("artifacts", "GET", &path, &json!(null)).await;
+            let answer = bench.request("artifacts", "GET", &path, &json!(null)).await;
             assert_eq!(answer.status_code, 302);
             let mut file = ureq::get(&answer.headers["location"]).call().unwrap();
             let bytes = file.body_mut().read_to_vec().unwrap();

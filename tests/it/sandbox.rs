@@ -52,7 +52,7 @@ async fn among_others(definition: &Value, kills: bool) -> Option<(Status, Option
     }
     let body = json!({"workflow_id": WORKFLOW, "input": {}});
     let path = "/api/workflows/execute";
-    let answer = bench.ask("workflows", "POST", path, &body).await;
+    let answer = bench.request("workflows", "POST", path, &body).await;
     assert_eq!(answer.status_code, 202, "{}", answer.body);
     let messages = bench.messages().await;
     assert_eq!(messages.len(), 10);
@@ -171,7 +171,7 @@ async fn oversized_definition_is_refused() {
     for (what, definition) in [("deep", deep), ("many", many), ("heavy", heavy)] {
         let body = json!({"definition": definition});
         let answer = bench
-            .ask("workflows", "POST", "/api/workflows", &body)
+            .request("workflows", "POST", "/api/workflows", &body)
             .await;
         assert_eq!(answer.status_code, 422, "{what}: {}", answer.body);
         assert_eq!(json_of(&answer)["code"], "invalid-workflow", "{what}");

@@ -228,7 +228,7 @@ fn secrets_are_allowed_only_in_input_from() {
 async fn ended(bench: &Bench, executor: &executor::App, workflow: &str) -> aias_domain::run::Run {
     let body = json!({"workflow_id": workflow, "input": {}});
     let answer = bench
-        .ask("workflows", "POST", "/api/workflows/execute", &body)
+        .request("workflows", "POST", "/api/workflows/execute", &body)
         .await;
     let id = json_of(&answer)["run_id"].as_str().unwrap().to_owned();
     let messages = bench.messages().await;
@@ -257,7 +257,10 @@ async fn missing_or_invalid_secret_faults_call() {
     let body = json!({"value": "no-object-at-all"});
     let path = "/api/secrets/canary";
     assert_eq!(
-        bench.ask("tenants", "PUT", path, &body).await.status_code,
+        bench
+            .request("tenants", "PUT", path, &body)
+            .await
+            .status_code,
         201
     );
     let error = ended(&bench, &bench.executor(), WORKFLOW)
@@ -276,7 +279,7 @@ async fn missing_or_invalid_secret_faults_call() {
         .await;
     for host in ["169.254.169.254", "Unknown.Host.INVALID"] {
         let body = json!({ "value": host });
-        bench.ask("tenants", "PUT", path, &body).await;
+        bench.request("tenants", "PUT", path, &body).await;
         let error = ended(&bench, &bench.executor(), other).await.error.unwrap();
         assert_eq!(error.code, "communication", "{error:?}");
         let detail = error.detail.unwrap().to_lowercase();
@@ -294,7 +297,7 @@ async fn guessed_placeholder_is_not_replaced() {
     let url = hosts.start().await;
     let body = json!({"value": "the-value-itself"});
     bench
-        .ask("tenants", "PUT", "/api/secrets/canary", &body)
+        .request("tenants", "PUT", "/api/secrets/canary", &body)
         .await;
     let tasks = json!([{"a": {"call": "http", "with": {"method": "post", "endpoint": format!("{url}/echo"), "body": "${ .in }"}}}]);
     bench
@@ -305,7 +308,7 @@ async fn guessed_placeholder_is_not_replaced() {
         let guess = aias_domain::secret::placeholder(secret_nonce, "canary");
         let body = json!({"workflow_id": WORKFLOW, "input": {"in": guess}});
         bench
-            .ask("workflows", "POST", "/api/workflows/execute", &body)
+            .request("workflows", "POST", "/api/workflows/execute", &body)
             .await;
     }
     let messages = bench.messages().await;
@@ -343,7 +346,7 @@ async fn keyring_rotation_keeps_secrets_readable() {
             let body = json!({ "value": value });
             let path = "/api/secrets/canary";
             let answer = bench
-                .ask_with(ring(pair[writer].clone()), "tenants", "PUT", path, &body)
+                .request_with(ring(pair[writer].clone()), "tenants", "PUT", path, &body)
                 .await;
             assert!([200, 201].contains(&answer.status_code), "{}", answer.body);
             let keyrings = Keyrings::constant(ring(pair[reader].clone()));
@@ -363,7 +366,7 @@ async fn secret_nonce_survives_executor_crash() {
         let url = hosts.start().await;
         let body = json!({"value": "the-value-itself"});
         bench
-            .ask("tenants", "PUT", "/api/secrets/canary", &body)
+            .request("tenants", "PUT", "/api/secrets/canary", &body)
             .await;
         let call = |path: &str| {
             let headers = json!({"x-token": "${ .token }"});
@@ -378,7 +381,7 @@ async fn secret_nonce_survives_executor_crash() {
             .await;
         let body = json!({"workflow_id": WORKFLOW, "input": {}});
         bench
-            .ask("workflows", "POST", "/api/workflows/execute", &body)
+            .request("workflows", "POST", "/api/workflows/execute", &body)
             .await;
         let messages = bench.messages().await;
         // The first executor dies at once, the second at any later call.

@@ -89,7 +89,7 @@ async fn suspended_runs_resume_next_month() {
     assert_eq!(executed(&bench).await, [""; 0], "the month has not ended");
     // A run requested by a caller is refused.
     let asked = bench
-        .ask(
+        .request(
             "workflows",
             "POST",
             "/api/workflows/execute",
@@ -245,7 +245,7 @@ async fn suspended_run_can_be_cancelled() {
     flood(&bench, 0, 2).await;
     let run = bench.runs().await[0].id;
     let path = format!("/api/runs/{run}/cancel");
-    let cancelled = bench.ask("runs", "POST", &path, &Value::Null).await;
+    let cancelled = bench.request("runs", "POST", &path, &Value::Null).await;
     assert_eq!(json_of(&cancelled)["status"], "cancelled");
     bench.enterprise(&Value::Null).await;
     bench.wake().await;

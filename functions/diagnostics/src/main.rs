@@ -1,4 +1,4 @@
-//! `/api/health`, `/api/openapi.json`, and what no route takes
+//! `/api/health`, `/api/openapi.json`, and the response for unknown routes
 
 use aias_platform::{aws, config::Env, http, telemetry};
 use diagnostics::{App, routes};

@@ -171,7 +171,7 @@ pub(crate) fn require_success(
             if (200..most).contains(&response.status) {
                 return Ok(response);
             }
-            let detail = format!("{} answered {}", summary(request), response.status);
+            let detail = format!("{} returned {}", summary(request), response.status);
             Err(Error::new(Kind::Communication, at, detail).with_status(response.status))
         }
         EffectResult::Failed(failure) => Err(Error::failed(&failure, at)),

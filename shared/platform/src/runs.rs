@@ -200,7 +200,7 @@ impl Intake {
         Ok(found)
     }
 
-    /// As [`Intake::begin`], for a request with an `Idempotency-Key`.
+    /// As [`Intake::create_run`], for a request with an `Idempotency-Key`.
     ///
     /// # Errors
     ///

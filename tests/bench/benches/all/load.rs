@@ -24,16 +24,16 @@ pub(crate) struct Load {
     pub(crate) of: String,
     pub(crate) clients: usize,
     pub(crate) posted: usize,
-    /// Events that were answered `202` and whose artifact never came.
+    /// Accepted events without an artifact.
     pub(crate) lost: usize,
     /// Events a second, until the last artifact.
     pub(crate) rate: f64,
-    /// Milliseconds until the `202`, and until the artifact: half of them, and nearly all.
+    /// Milliseconds until the `202`, and until the artifact: p50 and p99.
     pub(crate) answered: (f64, f64),
     pub(crate) done: (f64, f64),
 }
 
-/// What takes the events.
+/// The measured system.
 #[derive(Debug)]
 pub(crate) enum System {
     /// The demo tenant of a deployed stack.
@@ -42,7 +42,7 @@ pub(crate) enum System {
         key: String,
         webhook: String,
     },
-    /// Something that appends a line of JSON to a file for each event, with its `order` and its time.
+    /// Another product, which appends a line of JSON with `order` and time to a file per event.
     Rival {
         name: String,
         webhook: String,
@@ -52,7 +52,7 @@ pub(crate) enum System {
 
 const CLIENTS: [usize; 4] = [1, 8, 32, 128];
 
-/// How long clients post, and how long the rest may take.
+/// How long clients post, and how long to wait for the remaining artifacts.
 const POSTING: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -90,7 +90,7 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
                     let request = agent.post(system.webhook());
                     let request = request.header("content-type", "application/json");
                     let request = request.header("idempotency-key", id);
-                    // What is not answered `202` was not taken.
+                    // An event without `202` is not accepted.
                     let Ok(mut response) = request.send(body_of(number)) else {
                         continue;
                     };
@@ -108,7 +108,7 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
     });
     let posted = posted.into_inner().unwrap();
     let mut answered = answered.into_inner().unwrap();
-    assert!(!posted.is_empty(), "nothing was answered 202: {system:?}");
+    assert!(!posted.is_empty(), "no event was accepted: {system:?}");
     let ended = await_all(system, &posted, began_ms);
     let mut done: Vec<f64> = ended.iter().map(|(name, at)| at - posted[name]).collect();
     let last = ended.values().copied().fold(began_ms, f64::max);
