@@ -127,7 +127,7 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
     }
 }
 
-/// When each of these was done, in milliseconds; without those that were not, however long one waits.
+/// When each event was completed, in milliseconds; waits up to [`PATIENCE`] for all of them.
 fn await_all(
     system: &System,
     posted: &HashMap<String, f64>,
@@ -154,7 +154,7 @@ impl System {
         }
     }
 
-    /// What an event is known by when it is done.
+    /// The name by which a completed event is recognised.
     fn name_of(&self, number: usize, answer: &str) -> String {
         match self {
             Self::Aias { .. } => {
@@ -166,7 +166,7 @@ impl System {
     }
 }
 
-/// The runs since then that completed, and when.
+/// The completed runs since a time, and when each completed.
 fn completed(url: &str, key: &str, began_ms: f64) -> HashMap<String, f64> {
     let from = Timestamp::from_millisecond(began_ms as i64 - 1_000).unwrap();
     let (mut ended, mut cursor) = (HashMap::new(), None::<String>);
