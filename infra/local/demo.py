@@ -146,15 +146,15 @@ AIAS runs at {values['AIAS_URL']} (settings: {path})
   Send a webhook:
     curl -i {values['AIAS_WEBHOOK_URL']} -H 'content-type: application/json' -d '{BODY}'
 
-  Send a signed one (the signature holds for five minutes, the event's id for seven days):
+  Send a signed one (the signature is valid for five minutes, the event id for seven days):
     curl -i {values['AIAS_SIGNED_WEBHOOK_URL']} -H 'content-type: application/json' {signed} -d '{BODY}'
 
-  See the runs, and what they made:
+  List the runs and their artifacts:
     curl -s {values['AIAS_URL']}/api/runs {bearer}
     curl -s {values['AIAS_URL']}/api/artifacts {bearer}
 
-  Be another person (any subject):
+  Get a token of another person (any subject):
     curl -s {values['AIAS_OIDC_TOKEN_URL']} -d '{{"sub": "alice"}}'
 
-Ctrl-C ends it; the data stays. `make run CLEAN=1` deletes it.
+Ctrl-C stops it; the data is kept. `make run CLEAN=1` deletes it.
 """, flush=True)

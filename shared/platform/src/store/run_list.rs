@@ -61,6 +61,14 @@ impl TenantStore<'_> {
             (None, Some(to)) => RunId::range_at(to).0,
             (None, None) => RunId::range_at(newest + SignedDuration::from_hours(1)).1,
         };
+        let low = RunId::range_at(oldest).0;
+        // DynamoDB refuses a range whose upper bound is below its lower bound.
+        if before <= low {
+            return Ok(Page {
+                items: Vec::new(),
+                next: None,
+            });
+        }
         let mut day = utc_day(before.created_at());
         let last_day = utc_day(oldest);
         let mut found: Vec<Run> = Vec::new();
@@ -68,7 +76,6 @@ impl TenantStore<'_> {
             if day < last_day {
                 return Ok(Page::cut(found, limit, |run| run.id.to_string()));
             }
-            let low = RunId::range_at(oldest).0;
             let shards = (0..RUN_SHARDS)
                 .map(|shard| self.shard(filter, day, shard, limit + 1, (low, before)));
             for runs in join_all(shards).await {
