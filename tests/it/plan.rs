@@ -600,10 +600,10 @@ async fn long_run_waits_for_capacity() {
             &json!({"definition": slow}),
         )
         .await;
-    let wish = json!({"workflow_id": json_of(&made)["id"], "input": 1});
+    let request = json!({"workflow_id": json_of(&made)["id"], "input": 1});
     for _ in 0..2 {
         bench
-            .request("workflows", "POST", "/api/workflows/execute", &wish)
+            .request("workflows", "POST", "/api/workflows/execute", &request)
             .await;
     }
     let messages = bench.messages().await;

@@ -128,9 +128,9 @@ fn deployed_stack_accepts_officially_signed_events() {
 fn deployed_checkout_changes_plan() {
     let client = Client::new();
     let back = format!("{}/api/health", client.stack.url());
-    let wish = json!({"plan": "pro", "success_url": back, "cancel_url": back});
+    let request = json!({"plan": "pro", "success_url": back, "cancel_url": back});
     let page = client
-        .post("/api/billing/checkout", &wish)
+        .post("/api/billing/checkout", &request)
         .expect(200)
         .text("url");
     assert_eq!(send("GET", &page, &[], b"").status, 303);

@@ -75,14 +75,14 @@ fn word(status: Status) -> &'static str {
 }
 
 pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionView {
-    let entitled = account.plan_grant();
-    let own = entitled.subscription;
+    let grant = account.plan_grant();
+    let own = grant.subscription;
     let state = own.map(|own| &own.state);
     let status = match state.map(|state| state.status) {
         None => "none",
         // Stripe reports a failed payment before the new status of the subscription.
-        Some(Status::Active | Status::Trialing) if entitled.past_due_since.is_some() => "past_due",
-        Some(Status::PastDue | Status::Unpaid) if entitled.past_due_since.is_none() => "active",
+        Some(Status::Active | Status::Trialing) if grant.past_due_since.is_some() => "past_due",
+        Some(Status::PastDue | Status::Unpaid) if grant.past_due_since.is_none() => "active",
         Some(status) => word(status),
     };
     SubscriptionView {
@@ -91,8 +91,8 @@ pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionVie
         subscribed_plan: state.and_then(|state| state.plan),
         current_period_end: state.and_then(|state| at(state.current_period_end?)),
         cancel_at: state.and_then(|state| at(state.cancel_at?)),
-        past_due_since: entitled.past_due_since.map(timestamp::format),
-        grace_ends_at: entitled.until.map(timestamp::format),
+        past_due_since: grant.past_due_since.map(timestamp::format),
+        grace_ends_at: grant.until.map(timestamp::format),
         latest_invoice: account.latest_invoice.as_ref().map(|own| InvoiceView {
             id: own.id.clone(),
             status: own.status.clone(),

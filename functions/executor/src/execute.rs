@@ -227,7 +227,7 @@ async fn load(
     let began = run.started_at.unwrap_or(now);
     let written = written?;
     // The error follows the entries that are written already.
-    let error_log = RunLog::new(written, 0, began, now);
+    let error_log = RunLog::new(written.max(run.log_base), 0, began, now);
     let (journal, journal_bytes) = match journal {
         Err(error @ (journal::Error::Gone | journal::Error::TooLarge)) => {
             let title = "The journal does not exist any more";
@@ -271,7 +271,7 @@ async fn compute(
         Err(error) => return execution.end_faulted(error, &mut run_log).await,
     };
     if loaded.definition.mentions_secrets() {
-        execution.secret_nonce().await?;
+        execution.ensure_secret_nonce().await?;
     }
     let run = &execution.stored.run;
     run_log.started(&run.input_digest, run.retries + 1, now);

@@ -110,7 +110,7 @@ impl<'a> Execution<'a> {
 
     /// Sets the nonce of the run's secret placeholders before anything that depends on it is
     /// written. The next claim includes it; a run that is already claimed is written again.
-    pub(crate) async fn secret_nonce(&mut self) -> Result<(), Error> {
+    pub(crate) async fn ensure_secret_nonce(&mut self) -> Result<(), Error> {
         if self.stored.run.secret_nonce.is_some() {
             return Ok(());
         }

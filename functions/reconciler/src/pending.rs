@@ -33,10 +33,10 @@ pub(crate) async fn resend_pending(app: &App) {
             }
         }
     }
-    let mut requested = 0;
+    let mut resent = 0;
     for tenant in &tenants {
         match Box::pin(of_tenant(app, *tenant, now)).await {
-            Ok(count) => requested += count,
+            Ok(count) => resent += count,
             Err(error) => {
                 let tenant_id = tenant.tenant_id;
                 tracing::error!(event = "tenant_runs_unreadable", %tenant_id, error = %ErrorChain(&error));
@@ -46,7 +46,7 @@ pub(crate) async fn resend_pending(app: &App) {
     tracing::info!(
         event = "pending_runs_resent",
         tenants = tenants.len(),
-        requested
+        resent
     );
 }
 
@@ -57,7 +57,7 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
         to: Some(now - RESEND_AFTER),
         ..RunFilter::default()
     };
-    let (mut after, mut requested) = (None, 0);
+    let (mut after, mut resent) = (None, 0);
     for _ in 0..MAX_PAGES {
         let page = store
             .runs(&filter, PAGE, after.as_ref(), (now - LOOK_BACK, now))
@@ -69,7 +69,7 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
                 workflow_id: run.workflow_id,
             };
             match app.intake.queue.send(&message).await {
-                Ok(()) => requested += 1,
+                Ok(()) => resent += 1,
                 Err(error) => {
                     tracing::error!(event = "pending_run_resend_failed", run_id = %run.id, error = %ErrorChain(&error));
                 }
@@ -80,5 +80,5 @@ async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<us
             break;
         }
     }
-    Ok(requested)
+    Ok(resent)
 }

@@ -11,7 +11,7 @@ use aias_domain::{
 };
 use aias_engine::journal::{
     Body, Effect, EffectResult, Entry, EntryEvent, Failure, HttpResponse, PendingEffects,
-    Request as Wish,
+    Request as EffectRequest,
 };
 use aias_platform::{
     clock::{Clock, new_secret_nonce, random_id},
@@ -247,13 +247,13 @@ fn answer(effect: &Effect, response: &Value) -> EffectResult {
         });
     }
     match (&effect.request, WholeResponse::deserialize(response)) {
-        (Wish::Workflow(_), _) => EffectResult::Output(response.clone()),
-        (Wish::Http(_), Ok(whole)) => {
+        (EffectRequest::Workflow(_), _) => EffectResult::Output(response.clone()),
+        (EffectRequest::Http(_), Ok(whole)) => {
             let mut headers: Vec<_> = whole.headers.into_iter().collect();
             headers.sort();
             http(whole.status_code, headers, &whole.content)
         }
-        (Wish::Http(_), Err(_)) => http(200, Vec::new(), response),
+        (EffectRequest::Http(_), Err(_)) => http(200, Vec::new(), response),
     }
 }
 

@@ -172,7 +172,7 @@ impl RunError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Not stored: it is the item's key.
-    #[serde(skip, default = "placeholder_id")]
+    #[serde(skip, default = "nil_id")]
     pub id: RunId,
     pub status: Status,
     pub workflow_id: WorkflowId,
@@ -214,7 +214,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
     /// When the run was accepted; equals the time in its id.
-    #[serde(skip, default = "placeholder_time")]
+    #[serde(skip, default = "epoch")]
     pub created_at: Timestamp,
     /// The first start since the run was accepted or retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -223,11 +223,11 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
 }
 
-fn placeholder_id() -> RunId {
+fn nil_id() -> RunId {
     RunId::new(Timestamp::UNIX_EPOCH, 0)
 }
 
-fn placeholder_time() -> Timestamp {
+fn epoch() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
@@ -506,9 +506,9 @@ mod tests {
     fn waiting_resets_attempts() {
         let mut run = run();
         for _ in 0..2 * MAX_ATTEMPTS {
-            let begun = run.start(1, now()).unwrap();
-            assert_eq!((begun.status, begun.attempts), (Status::Running, 1));
-            run = begun.wait(1, Some(now()), true, now()).unwrap();
+            let running = run.start(1, now()).unwrap();
+            assert_eq!((running.status, running.attempts), (Status::Running, 1));
+            run = running.wait(1, Some(now()), true, now()).unwrap();
             assert_eq!(run.status, Status::Waiting);
             assert!(run.has_journal());
         }

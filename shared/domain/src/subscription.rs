@@ -216,12 +216,12 @@ impl Account {
                 state,
             } => {
                 let own = self.subscription_of(id, customer_id);
-                let standing = state.status.payment_state();
+                let payment_state = state.status.payment_state();
                 let contradicts =
-                    standing.is_some_and(|good| own.record_payment(Payment { at, good }));
-                let doubt = own.record_state(at, state) || contradicts;
+                    payment_state.is_some_and(|good| own.record_payment(Payment { at, good }));
+                let ambiguous = own.record_state(at, state) || contradicts;
                 self.trim();
-                if doubt {
+                if ambiguous {
                     return ApplyResult::Ambiguous {
                         subscription_id: id.clone(),
                     };
@@ -280,7 +280,7 @@ impl Account {
         let own = self.subscription_of(id, customer_id);
         if let Some(good) = state.status.payment_state() {
             // Stripe's own response replaces all payments of this second.
-            own.payments.retain(|standing| standing.at != at);
+            own.payments.retain(|payment| payment.at != at);
             own.record_payment(Payment { at, good });
         }
         if at >= own.as_of && !own.state.status.is_final() {
@@ -294,9 +294,9 @@ impl Account {
     pub fn merge(&mut self, other: Self) {
         for theirs in other.subscriptions {
             let own = self.subscription_of(&theirs.id, &theirs.customer_id);
-            for standing in theirs.payments {
+            for payment in theirs.payments {
                 // Of two contradicting payments the successful one counts.
-                own.record_payment(standing);
+                own.record_payment(payment);
             }
             if theirs.state.status != Status::Unknown {
                 own.record_state(theirs.as_of, &theirs.state);
@@ -311,11 +311,7 @@ impl Account {
 
     /// Makes a customer the one that the tenant buys as, if it has none.
     pub fn adopt(&mut self, customer_id: &str) {
-        let deleted_customers = self
-            .deleted_customers
-            .iter()
-            .any(|deleted_customers| deleted_customers == customer_id);
-        if self.customer_id.is_none() && !deleted_customers {
+        if self.customer_id.is_none() && !self.is_deleted_customer(customer_id) {
             self.customer_id = Some(customer_id.to_owned());
         }
     }
@@ -331,7 +327,7 @@ impl Account {
     pub fn is_deleted_customer(&self, customer_id: &str) -> bool {
         self.deleted_customers
             .iter()
-            .any(|deleted_customers| deleted_customers == customer_id)
+            .any(|deleted| deleted == customer_id)
     }
 
     /// The live subscription with the largest plan, and that plan.
@@ -429,13 +425,13 @@ impl Subscription {
     }
 
     /// Records a payment. Returns whether it contradicts another of the same second.
-    fn record_payment(&mut self, standing: Payment) -> bool {
+    fn record_payment(&mut self, payment: Payment) -> bool {
         let other = Payment {
-            good: !standing.good,
-            ..standing
+            good: !payment.good,
+            ..payment
         };
-        if let Err(place) = self.payments.binary_search(&standing) {
-            self.payments.insert(place, standing);
+        if let Err(place) = self.payments.binary_search(&payment) {
+            self.payments.insert(place, payment);
         }
         if self.payments.len() > MAX_PAYMENTS {
             self.payments.remove(0);

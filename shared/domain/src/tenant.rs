@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
     /// Not stored: it is the item's key.
-    #[serde(skip, default = "placeholder_id")]
+    #[serde(skip, default = "nil_id")]
     pub id: TenantId,
     /// Its display name.
     pub name: Name,
@@ -63,7 +63,7 @@ impl Tenant {
     }
 }
 
-fn placeholder_id() -> TenantId {
+fn nil_id() -> TenantId {
     TenantId::new(Timestamp::UNIX_EPOCH, 0)
 }
 

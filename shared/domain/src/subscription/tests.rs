@@ -85,21 +85,21 @@ fn applied(facts: &[(i64, Fact)]) -> Account {
 }
 
 /// The plan, its end, and the start of the overdue payment, in days after the start.
-fn standing(facts: &[(i64, Fact)]) -> (PlanName, Option<i64>, Option<i64>) {
+fn grant_of(facts: &[(i64, Fact)]) -> (PlanName, Option<i64>, Option<i64>) {
     let account = applied(facts);
-    let entitled = account.plan_grant();
+    let grant = account.plan_grant();
     let days = |at: Timestamp| (at.as_second() - START) / DAY;
     (
-        entitled.plan,
-        entitled.until.map(days),
-        entitled.past_due_since.map(days),
+        grant.plan,
+        grant.until.map(days),
+        grant.past_due_since.map(days),
     )
 }
 
 #[test]
 fn events_in_order() {
     let life = life();
-    let after = |n: usize| standing(&life[..n]);
+    let after = |n: usize| grant_of(&life[..n]);
     assert_eq!(after(0), (PlanName::Free, None, None));
     assert_eq!(after(1), (PlanName::Free, None, None));
     assert_eq!(after(4), (PlanName::Pro, None, None));
@@ -145,10 +145,10 @@ proptest! {
         let back = applied(&[(START, two.clone()), (START, one.clone())]);
         prop_assert_eq!(&there, &back);
         let mut account = applied(&[(START, one.clone())]);
-        let doubt = ApplyResult::Ambiguous { subscription_id: "sub_1".into() };
+        let ambiguous = ApplyResult::Ambiguous { subscription_id: "sub_1".into() };
         let applied = account.apply(START, two);
         let final_now = first == 3 || second == 3;
-        prop_assert_eq!(applied == doubt, first != second && !final_now);
+        prop_assert_eq!(applied == ambiguous, first != second && !final_now);
     }
 }
 
@@ -249,9 +249,9 @@ fn ended_subscription_does_not_affect_new_one() {
         START + 12 * DAY,
         &subscription(Status::Canceled, PlanName::Business),
     );
-    let entitled = account.plan_grant();
-    assert_eq!(entitled.plan, PlanName::Pro);
-    assert_eq!(entitled.subscription.unwrap().id, "sub_2");
+    let grant = account.plan_grant();
+    assert_eq!(grant.plan, PlanName::Pro);
+    assert_eq!(grant.subscription.unwrap().id, "sub_2");
 }
 
 #[test]

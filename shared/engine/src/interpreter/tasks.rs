@@ -129,9 +129,8 @@ impl Run<'_> {
             let holds = match extension.condition {
                 None => true,
                 Some(condition) => {
-                    let authorization_of = Self::merged(task, scope);
-                    let outer =
-                        std::mem::replace(&mut scope.arguments.values[TASK], authorization_of);
+                    let merged = Self::merged(task, scope);
+                    let outer = std::mem::replace(&mut scope.arguments.values[TASK], merged);
                     let holds = self.evaluate(condition, &input, reference, scope);
                     scope.arguments.values[TASK] = outer;
                     truthy(&holds?)
@@ -229,18 +228,15 @@ impl Run<'_> {
 
     /// `$task` in the condition of an extension, which includes the members of the task itself.
     fn merged(task: &Task, scope: &Scope) -> Val {
-        let authorization_of = &scope.arguments.values[TASK];
-        let (Val::Obj(own), Val::Obj(authorization_of)) = (&task.definition, authorization_of)
-        else {
-            return authorization_of.clone();
+        let argument = &scope.arguments.values[TASK];
+        let (Val::Obj(definition), Val::Obj(members)) = (&task.definition, argument) else {
+            return argument.clone();
         };
-        let own = own
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()));
-        let authorization_of = authorization_of
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()));
-        Val::obj(own.chain(authorization_of).collect())
+        let all = definition.iter().chain(members.iter());
+        Val::obj(
+            all.map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
     }
 
     fn begin(&self, task: &Task, raw: Val, scope: &mut Scope) -> Flow<PreparedInput> {

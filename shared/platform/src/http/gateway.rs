@@ -61,7 +61,7 @@ impl Gateway {
             }
             Err(problem) => (
                 ApiGatewayV2httpRequest::default(),
-                ReadRequest::TransactionError(origin_in(payload), problem),
+                ReadRequest::Refused(origin_in(payload), problem),
             ),
         };
         let router = self.router.clone();
@@ -90,7 +90,7 @@ impl Gateway {
 #[derive(Debug, Default)]
 enum ReadRequest {
     Taken(Origin, Bytes),
-    TransactionError(Origin, Problem),
+    Refused(Origin, Problem),
     #[default]
     Answered,
 }
@@ -102,7 +102,7 @@ impl ReadRequest {
                 parts.extensions.insert(origin);
                 Body::from(body)
             }
-            Self::TransactionError(origin, problem) => {
+            Self::Refused(origin, problem) => {
                 parts.extensions.insert(origin);
                 parts.extensions.insert(problem);
                 Body::empty()

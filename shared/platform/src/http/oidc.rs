@@ -44,7 +44,7 @@ pub(super) enum TokenError {
     #[error("signed with a key that the issuer does not have")]
     UnknownKey,
     #[error("the token is refused")]
-    TransactionError(#[source] jsonwebtoken::errors::Error),
+    Invalid(#[source] jsonwebtoken::errors::Error),
     #[error("the issuer's keys cannot be fetched: {0}")]
     Issuer(&'static str),
     #[error("the issuer's keys cannot be fetched")]
@@ -135,8 +135,7 @@ impl Oidc {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
         validation.leeway = LEEWAY;
-        let token =
-            decode::<Claims>(token, &key, &validation).map_err(TokenError::TransactionError)?;
+        let token = decode::<Claims>(token, &key, &validation).map_err(TokenError::Invalid)?;
         token.claims.sub.parse().map_err(|_| TokenError::Form)
     }
 

@@ -31,10 +31,10 @@ pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     // Incompressible data grows by five bytes per block.
     let mut compressed = Vec::with_capacity(bytes.len() + bytes.len() / 64 + 64);
     compressed.push(FORMAT);
-    let status = COMPRESSOR.with_borrow_mut(|deflater| {
-        deflater.reset();
-        deflater.set_dictionary(DICTIONARY).map_err(broken)?;
-        deflater
+    let status = COMPRESSOR.with_borrow_mut(|compressor| {
+        compressor.reset();
+        compressor.set_dictionary(DICTIONARY).map_err(broken)?;
+        compressor
             .compress_vec(bytes, &mut compressed, FlushCompress::Finish)
             .map_err(broken)
     })?;
@@ -51,20 +51,20 @@ pub(super) fn decompress(bytes: &[u8], max: usize) -> Result<Vec<u8>, Error> {
     let Some((&FORMAT, compressed)) = bytes.split_first() else {
         return Err(Error::broken("a compressed value has an unknown format"));
     };
-    DECOMPRESSOR.with_borrow_mut(|inflater| {
-        inflater.reset(false);
-        inflater.set_dictionary(DICTIONARY).map_err(broken)?;
+    DECOMPRESSOR.with_borrow_mut(|decompressor| {
+        decompressor.reset(false);
+        decompressor.set_dictionary(DICTIONARY).map_err(broken)?;
         let mut decompressed = Vec::new();
         let mut rest = compressed;
         // Each iteration adds capacity, up to one byte more than allowed.
         while decompressed.len() <= max {
             let room = decompressed.len() + 4 * compressed.len() + 64;
             decompressed.reserve_exact(room.min(max + 1 - decompressed.len()));
-            let before = inflater.total_in();
-            let status = inflater
+            let before = decompressor.total_in();
+            let status = decompressor
                 .decompress_vec(rest, &mut decompressed, FlushDecompress::None)
                 .map_err(broken)?;
-            let taken = usize::try_from(inflater.total_in() - before).unwrap_or(rest.len());
+            let taken = usize::try_from(decompressor.total_in() - before).unwrap_or(rest.len());
             rest = rest.get(taken..).unwrap_or_default();
             match status {
                 Status::StreamEnd if decompressed.len() <= max => return Ok(decompressed),
