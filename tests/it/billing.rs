@@ -214,11 +214,11 @@ async fn crash_at_any_call_is_completed_by_redelivery() {
             deliver(&bench, &event).await;
             assert_eq!(state(&bench).await["plan"], "pro", "{what}");
             let store = bench.store();
-            let checkout_request = bench
+            let scheduled = bench
                 .tenant(&store)
                 .task_schedule(aias_platform::store::Task::ApplyPlan)
                 .await;
-            assert_eq!(checkout_request.unwrap(), None, "{what}");
+            assert_eq!(scheduled.unwrap(), None, "{what}");
         }
     }
 }
@@ -642,9 +642,9 @@ async fn completed_runs_are_metered_exactly_once() {
     }
     assert_eq!(bench.stripe.metered("cus_1"), 9);
     let store = bench.store();
-    let checkout_request = bench
+    let scheduled = bench
         .tenant(&store)
         .task_schedule(aias_platform::store::Task::Meter)
         .await;
-    assert_eq!(checkout_request.unwrap(), None);
+    assert_eq!(scheduled.unwrap(), None);
 }

@@ -82,9 +82,9 @@ async fn executed(scenario: &mut Scenario) {
             }
             Report::Emitted(..) => {}
             Report::PendingEffects(requested) => {
-                let what = answered(&requested, &outbound, &hosts, run_id).await;
+                let event = answered(&requested, &outbound, &hosts, run_id).await;
                 let at = clock.now();
-                computation.give(Entry { at, what }).await;
+                computation.give(Entry { at, event }).await;
             }
             Report::Ended(outcome) => {
                 scenario.result = Some(*outcome);

@@ -388,13 +388,13 @@ async fn large_response_restarts_child_with_more_memory() {
                     headers: vec![("content-type".into(), "application/json".into())],
                     body: Body::Text(body),
                 };
-                let what = EntryEvent::EffectCompleted {
+                let event = EntryEvent::EffectCompleted {
                     key: effect.key.clone(),
                     digest: effect.digest(),
                     result: EffectResult::Http(response),
                 };
                 let at = Clock::system().now();
-                computation.give(Entry { at, what }).await;
+                computation.give(Entry { at, event }).await;
             }
             Report::Ended(outcome) => break outcome,
         }

@@ -188,12 +188,12 @@ impl<'a> Driver<'a> {
                     let (effect, called) = answered?;
                     execution.note(&effect, called.child);
                     let Some(response) = called.result else { continue };
-                    let what = EntryEvent::EffectCompleted {
+                    let event = EntryEvent::EffectCompleted {
                         key: effect.key.clone(),
                         digest: effect.digest(),
                         result: response,
                     };
-                    return append_entry(execution, execution.app.clock.now(), what).await;
+                    return append_entry(execution, execution.app.clock.now(), event).await;
                 }
                 () = sleep(pause.min(FAR)), if short.is_some() => {
                     let until = requested.until.unwrap_or(now);
@@ -218,9 +218,9 @@ const FAR: Duration = Duration::from_secs(3_600);
 async fn append_entry(
     execution: &mut Execution<'_>,
     at: Timestamp,
-    what: EntryEvent,
+    event: EntryEvent,
 ) -> Result<Next, Error> {
-    let entry = Entry { at, what };
+    let entry = Entry { at, event };
     let run = &execution.stored;
     let (id, place, kept) = (run.run.id, execution.journal, run.expires_at);
     let appending = journal::append(

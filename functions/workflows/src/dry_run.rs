@@ -181,7 +181,7 @@ impl DryRunHost<'_> {
             let response = self.responses.get(&effect.key.task)?;
             Some((effect, answer(effect, response)))
         });
-        let what = match (answered, asked.until, asked.effects.first()) {
+        let event = match (answered, asked.until, asked.effects.first()) {
             (Some((effect, answer)), ..) => EntryEvent::EffectCompleted {
                 key: effect.key.clone(),
                 digest: effect.digest(),
@@ -201,7 +201,10 @@ impl DryRunHost<'_> {
                 });
             }
         };
-        Ok(Entry { at: self.now, what })
+        Ok(Entry {
+            at: self.now,
+            event,
+        })
     }
 }
 

@@ -39,7 +39,7 @@ impl Host for World {
         let effect = requested.effects.first()?;
         Some(Entry {
             at: effect.asked_at,
-            what: EntryEvent::EffectCompleted {
+            event: EntryEvent::EffectCompleted {
                 key: effect.key.clone(),
                 digest: String::new(),
                 result: EffectResult::Http(HttpResponse {

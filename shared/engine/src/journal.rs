@@ -195,7 +195,7 @@ impl EffectResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub at: Timestamp,
-    pub what: EntryEvent,
+    pub event: EntryEvent,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -231,7 +231,7 @@ pub struct PendingEffects {
 #[must_use]
 pub fn retried(journal: &[Entry], at: Timestamp) -> Option<(usize, Entry)> {
     let last = journal.last()?;
-    let failed = match &last.what {
+    let failed = match &last.event {
         EntryEvent::EffectCompleted { result: answer, .. } => answer.is_failure(),
         EntryEvent::TimerExpired => true,
         EntryEvent::Started | EntryEvent::Retried => false,
@@ -241,7 +241,7 @@ pub fn retried(journal: &[Entry], at: Timestamp) -> Option<(usize, Entry)> {
         kept,
         Entry {
             at,
-            what: EntryEvent::Retried,
+            event: EntryEvent::Retried,
         },
     ))
 }
@@ -250,10 +250,10 @@ pub fn retried(journal: &[Entry], at: Timestamp) -> Option<(usize, Entry)> {
 mod tests {
     use super::*;
 
-    fn entry(what: EntryEvent) -> Entry {
+    fn entry(event: EntryEvent) -> Entry {
         Entry {
             at: Timestamp::UNIX_EPOCH,
-            what,
+            event,
         }
     }
 

@@ -83,7 +83,7 @@ impl Host for World<'_> {
                 match (asked.effects.get(place), asked.until) {
                     (Some(effect), _) => Entry {
                         at: self.now,
-                        what: EntryEvent::EffectCompleted {
+                        event: EntryEvent::EffectCompleted {
                             key: effect.key.clone(),
                             digest: effect.digest(),
                             result: response(choice),
@@ -93,7 +93,7 @@ impl Host for World<'_> {
                         self.now = self.now.max(until.unwrap_or(self.now));
                         Entry {
                             at: self.now,
-                            what: EntryEvent::TimerExpired,
+                            event: EntryEvent::TimerExpired,
                         }
                     }
                 }
@@ -249,14 +249,14 @@ proptest! {
         let mut whole = World::new(&choices, vec![]);
         run(&program, &input, &[], &mut whole);
         let answered: Vec<usize> = (0..whole.written.len())
-            .filter(|i| matches!(whole.written[*i].what, EntryEvent::EffectCompleted { .. }))
+            .filter(|i| matches!(whole.written[*i].event, EntryEvent::EffectCompleted { .. }))
             .collect();
         if answered.is_empty() {
             return Ok(());
         }
         let mut journal = whole.written;
         let place = answered[place.index(answered.len())];
-        if let EntryEvent::EffectCompleted { digest, .. } = &mut journal[place].what {
+        if let EntryEvent::EffectCompleted { digest, .. } = &mut journal[place].event {
             digest.push('0');
         }
         let outcome = run(&program, &input, &journal, &mut World::new(&[], vec![]));

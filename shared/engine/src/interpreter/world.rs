@@ -52,7 +52,7 @@ pub(super) struct Visits {
 
 impl<'a> World<'a> {
     pub(super) fn new(start: &Start<'a>, host: &'a mut dyn Host, context: Val) -> Self {
-        let retried = |entry: &Entry| entry.what == EntryEvent::Retried;
+        let retried = |entry: &Entry| entry.event == EntryEvent::Retried;
         let recorded_entries = start.journal.iter().rposition(retried);
         Self {
             host,
@@ -120,7 +120,7 @@ impl<'a> World<'a> {
         self.recorded_entries = self.recorded_entries.saturating_sub(1);
         self.now = self.now.max(entry.at);
         self.version += 1;
-        match &entry.what {
+        match &entry.event {
             EntryEvent::TimerExpired => {}
             EntryEvent::Started => self.began = self.now,
             EntryEvent::Retried => self.restarted_at = self.now,
@@ -146,7 +146,7 @@ impl<'a> World<'a> {
     pub(super) fn checked(&self, outcome: Outcome) -> Outcome {
         let stopped = matches!(&outcome, Outcome::Faulted(error) if error.is_final);
         let mut left = self.journal.as_slice().iter();
-        match left.find_map(|entry| match &entry.what {
+        match left.find_map(|entry| match &entry.event {
             EntryEvent::EffectCompleted { key, .. } => Some(key),
             EntryEvent::Started | EntryEvent::TimerExpired | EntryEvent::Retried => None,
         }) {

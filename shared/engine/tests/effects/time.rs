@@ -128,7 +128,7 @@ do:
     let mut world = world(|_| None);
     let late = Entry {
         at: later(3_600_000),
-        what: EntryEvent::Started,
+        event: EntryEvent::Started,
     };
     let outcome = run_on(&program(yaml), &json!({}), &[late], &mut world);
     assert_eq!(world.now, later(3_610_000));

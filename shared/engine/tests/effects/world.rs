@@ -81,7 +81,7 @@ impl Host for World {
                         self.now = until;
                         Entry {
                             at: until,
-                            what: EntryEvent::TimerExpired,
+                            event: EntryEvent::TimerExpired,
                         }
                     }
                     _ => {
@@ -89,7 +89,7 @@ impl Host for World {
                         self.effects.push(Effect::clone(effect));
                         Entry {
                             at: end,
-                            what: EntryEvent::EffectCompleted {
+                            event: EntryEvent::EffectCompleted {
                                 key: effect.key.clone(),
                                 digest: effect.digest(),
                                 result: response,
@@ -102,7 +102,7 @@ impl Host for World {
                 self.now = self.now.max(requested.until?);
                 Entry {
                     at: self.now,
-                    what: EntryEvent::TimerExpired,
+                    event: EntryEvent::TimerExpired,
                 }
             }
         };
