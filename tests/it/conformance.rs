@@ -195,12 +195,12 @@ async fn conformance_scenarios_pass() {
         eprintln!("skipped: {} does not exist", features.display());
         return;
     }
-    let told = Scenario::cucumber()
+    let summary = Scenario::cucumber()
         .with_default_cli()
         .fail_on_skipped()
         .run(features)
         .await;
-    assert!(!told.execution_has_failed());
-    assert_eq!((told.skipped_steps(), told.parsing_errors()), (0, 0));
-    assert_eq!(told.passed_steps(), 103);
+    assert!(!summary.execution_has_failed());
+    assert_eq!((summary.skipped_steps(), summary.parsing_errors()), (0, 0));
+    assert_eq!(summary.passed_steps(), 103);
 }

@@ -68,7 +68,7 @@ impl Caller {
                 visit: 1,
             },
             occurrence: 1,
-            asked_at: at,
+            requested_at: at,
             request: Request::Http(Box::new(request.clone())),
         };
         self.outbound

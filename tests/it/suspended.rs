@@ -88,7 +88,7 @@ async fn suspended_runs_resume_next_month() {
     bench.wake().await;
     assert_eq!(executed(&bench).await, [""; 0], "the month has not ended");
     // A run requested by a caller is refused.
-    let asked = bench
+    let refused = bench
         .request(
             "workflows",
             "POST",
@@ -97,7 +97,7 @@ async fn suspended_runs_resume_next_month() {
         )
         .await;
     assert_eq!(
-        (asked.status_code, json_of(&asked)["feature"].clone()),
+        (refused.status_code, json_of(&refused)["feature"].clone()),
         (402, json!("runs"))
     );
     let turn = plan::month_end(bench.now()).duration_since(bench.now());

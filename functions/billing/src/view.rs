@@ -60,7 +60,7 @@ fn at(second: i64) -> Option<String> {
     Timestamp::from_second(second).ok().map(timestamp::format)
 }
 
-fn word(status: Status) -> &'static str {
+fn name(status: Status) -> &'static str {
     match status {
         Status::Unknown => "unknown",
         Status::Incomplete => "incomplete",
@@ -83,7 +83,7 @@ pub(crate) fn subscription(account: &Account, plan: PlanName) -> SubscriptionVie
         // Stripe reports a failed payment before the new status of the subscription.
         Some(Status::Active | Status::Trialing) if grant.past_due_since.is_some() => "past_due",
         Some(Status::PastDue | Status::Unpaid) if grant.past_due_since.is_none() => "active",
-        Some(status) => word(status),
+        Some(status) => name(status),
     };
     SubscriptionView {
         plan,

@@ -2,15 +2,15 @@
 
 use aias_domain::run::RunError;
 use aias_platform::{
-    queue::{self, ReceivedMessage, RunMessage},
+    queue::{ReceivedMessage, RunMessage},
     run_log::RunLog,
     runs::notify_parent,
     sqs::{Disposition, SqsMessage},
-    store::{self, StoredRun},
+    store::StoredRun,
     telemetry::ErrorChain,
 };
 
-use crate::App;
+use crate::{App, error::Error};
 
 /// Marks the run of a dead-lettered message as faulted.
 pub(crate) async fn fault_run(app: &App, record: SqsMessage) -> Disposition {
@@ -35,14 +35,6 @@ pub(crate) async fn fault_run(app: &App, record: SqsMessage) -> Disposition {
             Disposition::Redeliver
         }
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    #[error(transparent)]
-    Queue(#[from] queue::Error),
 }
 
 async fn fault(app: &App, received: &ReceivedMessage) -> Result<&'static str, Error> {

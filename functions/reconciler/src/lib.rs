@@ -16,6 +16,7 @@
 
 mod dead_letters;
 mod enterprise;
+mod error;
 mod meter;
 mod pending;
 mod resume;

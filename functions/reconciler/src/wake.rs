@@ -2,29 +2,17 @@
 
 use std::time::Duration;
 
-use aias_platform::{
-    queue::{self, RunMessage},
-    store::{self, Wake},
-    telemetry::ErrorChain,
-};
+use aias_platform::{queue::RunMessage, store::Wake, telemetry::ErrorChain};
 use futures_util::{StreamExt as _, stream};
 use jiff::SignedDuration;
 
-use crate::App;
+use crate::{App, error::Error};
 
 /// The longest delay of an SQS message.
 const AHEAD: SignedDuration = SignedDuration::from_mins(15);
 
 /// How many runs are processed concurrently.
 const AT_ONCE: usize = 32;
-
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    #[error(transparent)]
-    Queue(#[from] queue::Error),
-}
 
 /// Sends the message of each run that continues within the longest delay. A failure affects only
 /// one run.

@@ -144,9 +144,11 @@ async fn apply_fact(app: &App, event: &Event, account: &mut Account) -> Result<(
     let ApplyResult::Ambiguous { subscription_id } = account.apply(event.created, fact) else {
         return Ok(());
     };
-    let asked_at = app.clock.now().as_second();
+    let queried_at = app.clock.now().as_second();
     match app.stripe.subscription(&subscription_id).await? {
-        Some(found) => account.apply_queried(asked_at, &found.id, &found.customer_id, &found.state),
+        Some(found) => {
+            account.apply_queried(queried_at, &found.id, &found.customer_id, &found.state);
+        }
         None => tracing::warn!(
             event = "stripe_subscription_unknown",
             code = "stripe-subscription-unknown",

@@ -86,7 +86,7 @@ pub(crate) struct DryRunResult {
 pub(crate) async fn test_workflow(
     ctx: Editor<App>,
     Path(id): Path<WorkflowId>,
-    JsonBody { value: wanted, .. }: JsonBody<DryRun>,
+    JsonBody { value: body, .. }: JsonBody<DryRun>,
 ) -> Result {
     let (store, caller) = (ctx.store(), &ctx.caller);
     let head = find(&store, id).await?.value;
@@ -94,11 +94,11 @@ pub(crate) async fn test_workflow(
     let version = version.ok_or_else(Problem::not_found)?;
     let (app, now) = (&ctx.app, ctx.now);
     let run_id = RunId::new(now, random_id()).to_string();
-    let input_digest = canonical::digest(&canonical::to_vec(&wanted.input));
+    let input_digest = canonical::digest(&canonical::to_vec(&body.input));
     let given = ComputationInput {
         definition: Definition::new(version.definition),
         run_id,
-        input: wanted.input,
+        input: body.input,
         started_at: now,
         max_steps: caller.limits.steps_per_run,
         computing: caller.limits.computing,
@@ -109,7 +109,7 @@ pub(crate) async fn test_workflow(
     entries.started(&input_digest, 1, now);
     let computation = Computation::new(&app.sandbox, given);
     let mut world = DryRunHost {
-        responses: wanted.responses,
+        responses: body.responses,
         clock: &app.api.clock,
         now,
         entries,
@@ -160,7 +160,7 @@ impl DryRunHost<'_> {
                             self.events.push(event);
                         }
                     }
-                    Report::PendingEffects(asked) => computation.give(self.next(&asked)?).await,
+                    Report::PendingEffects(pending) => computation.give(self.next(&pending)?).await,
                     Report::Ended(outcome) => return *outcome,
                 }
             }
@@ -176,12 +176,12 @@ impl DryRunHost<'_> {
     }
 
     /// The next entry: the first requested effect that has a response, else the next timer.
-    fn next(&mut self, asked: &PendingEffects) -> std::result::Result<Entry, RunError> {
-        let answered = asked.effects.iter().find_map(|effect| {
+    fn next(&mut self, pending: &PendingEffects) -> std::result::Result<Entry, RunError> {
+        let answered = pending.effects.iter().find_map(|effect| {
             let response = self.responses.get(&effect.key.task)?;
-            Some((effect, answer(effect, response)))
+            Some((effect, effect_result(effect, response)))
         });
-        let event = match (answered, asked.until, asked.effects.first()) {
+        let event = match (answered, pending.until, pending.effects.first()) {
             (Some((effect, answer)), ..) => EntryEvent::EffectCompleted {
                 key: effect.key.clone(),
                 digest: effect.digest(),
@@ -240,7 +240,7 @@ struct Problematic {
 
 /// The result that a response stands for: an error, a whole HTTP response, the content of a
 /// response, or the output of a workflow.
-fn answer(effect: &Effect, response: &Value) -> EffectResult {
+fn effect_result(effect: &Effect, response: &Value) -> EffectResult {
     if let Ok(FailedEffect { error }) = FailedEffect::deserialize(response) {
         return EffectResult::Failed(Failure {
             title: error.title.unwrap_or_else(|| "Error".to_owned()),

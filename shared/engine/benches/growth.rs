@@ -38,7 +38,7 @@ impl Host for World {
     fn next(&mut self, requested: &PendingEffects) -> Option<Entry> {
         let effect = requested.effects.first()?;
         Some(Entry {
-            at: effect.asked_at,
+            at: effect.requested_at,
             event: EntryEvent::EffectCompleted {
                 key: effect.key.clone(),
                 digest: String::new(),

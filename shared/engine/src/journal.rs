@@ -28,7 +28,7 @@ pub struct Effect {
     /// `Idempotency-Key`.
     pub occurrence: u32,
     /// When it was requested, by the journal, so the same in every execution.
-    pub asked_at: Timestamp,
+    pub requested_at: Timestamp,
     pub request: Request,
 }
 
@@ -297,7 +297,7 @@ mod tests {
                 visit: 1,
             },
             occurrence: 1,
-            asked_at: Timestamp::UNIX_EPOCH,
+            requested_at: Timestamp::UNIX_EPOCH,
             request: Request::Http(Box::new(HttpRequest {
                 method: "GET".into(),
                 uri: "https://example.com/".into(),

@@ -19,7 +19,7 @@ struct World<'a> {
     /// Entries to replay before it makes its own choices.
     given: std::vec::IntoIter<Entry>,
     written: Vec<Entry>,
-    asked: Vec<PendingEffects>,
+    pending: Vec<PendingEffects>,
     seen: Vec<Record>,
     emitted: Vec<Value>,
     now: Timestamp,
@@ -31,7 +31,7 @@ impl<'a> World<'a> {
             choices: choices.iter(),
             given: given.into_iter(),
             written: Vec::new(),
-            asked: Vec::new(),
+            pending: Vec::new(),
             seen: Vec::new(),
             emitted: Vec::new(),
             now: began(),
@@ -69,18 +69,18 @@ impl Host for World<'_> {
         self.emitted.push(event);
     }
 
-    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
-        self.asked.push(asked.clone());
+    fn next(&mut self, pending: &PendingEffects) -> Option<Entry> {
+        self.pending.push(pending.clone());
         let entry = match self.given.next() {
             Some(entry) => entry,
             None => {
                 let choice = *self.choices.next()?;
-                let place = usize::from(choice) % (asked.effects.len() + 1);
+                let place = usize::from(choice) % (pending.effects.len() + 1);
                 self.now = self
                     .now
                     .checked_add(SignedDuration::from_millis(i64::from(choice)))
                     .unwrap();
-                match (asked.effects.get(place), asked.until) {
+                match (pending.effects.get(place), pending.until) {
                     (Some(effect), _) => Entry {
                         at: self.now,
                         event: EntryEvent::EffectCompleted {
@@ -222,9 +222,9 @@ proptest! {
             let mut halfway = World::new(&[], vec![]);
             let left = run(&program, &input, before, &mut halfway);
             prop_assert!(whole.seen.starts_with(&halfway.seen));
-            if let Some(asked) = whole.asked.get(cut) {
-                prop_assert_eq!(&left, &Outcome::Waiting(asked.clone()));
-                prop_assert_eq!(halfway.asked.last(), Some(asked));
+            if let Some(pending) = whole.pending.get(cut) {
+                prop_assert_eq!(&left, &Outcome::Waiting(pending.clone()));
+                prop_assert_eq!(halfway.pending.last(), Some(pending));
             }
             // Continued there with the remaining entries.
             let mut resumed = World::new(&[], after.to_vec());

@@ -274,8 +274,8 @@ impl Host for ChildHost<'_> {
             .buffer_report(&ChildReport::Emitted(number, json.into()));
     }
 
-    fn next(&mut self, asked: &PendingEffects) -> Option<Entry> {
-        let json = frame::pending_json(asked);
+    fn next(&mut self, pending: &PendingEffects) -> Option<Entry> {
+        let json = frame::pending_json(pending);
         if let Err(error) = bounded(&json, "the requested effects") {
             self.interruption = Some(Interruption::ReportTooLarge(error));
             return None;

@@ -215,8 +215,8 @@ impl<'a> Computation<'a> {
     }
 }
 
-fn read(word: ChildReport<'_>) -> Result<Report, MalformedFrame> {
-    Ok(match word {
+fn read(report: ChildReport<'_>) -> Result<Report, MalformedFrame> {
+    Ok(match report {
         ChildReport::Step(record) => {
             if record.task.len() > MAX_TEXT || record.message.len() > MAX_TEXT {
                 return Err(MalformedFrame);

@@ -159,7 +159,7 @@ pub fn read<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, MalformedFrame
 struct EffectWithCredentials {
     key: Key,
     occurrence: u32,
-    asked_at: Timestamp,
+    requested_at: Timestamp,
     request: Request,
     authentication: Option<Authentication>,
 }
@@ -172,22 +172,22 @@ struct PendingWithCredentials {
 
 /// Serializes requested effects.
 #[must_use]
-pub fn pending_json(asked: &PendingEffects) -> Vec<u8> {
+pub fn pending_json(pending: &PendingEffects) -> Vec<u8> {
     let whole = |effect: &Effect| EffectWithCredentials {
         key: effect.key.clone(),
         occurrence: effect.occurrence,
-        asked_at: effect.asked_at,
+        requested_at: effect.requested_at,
         authentication: match &effect.request {
             Request::Http(request) => request.authentication.clone(),
             Request::Workflow(_) => None,
         },
         request: effect.request.clone(),
     };
-    let asked = PendingWithCredentials {
-        effects: asked.effects.iter().map(|effect| whole(effect)).collect(),
-        until: asked.until,
+    let pending = PendingWithCredentials {
+        effects: pending.effects.iter().map(|effect| whole(effect)).collect(),
+        until: pending.until,
     };
-    serde_json::to_vec(&asked).unwrap_or_default()
+    serde_json::to_vec(&pending).unwrap_or_default()
 }
 
 /// Parses requested effects.
@@ -196,11 +196,11 @@ pub fn pending_json(asked: &PendingEffects) -> Vec<u8> {
 ///
 /// When they are malformed.
 pub fn pending_of(bytes: &[u8]) -> Result<PendingEffects, MalformedFrame> {
-    let asked: PendingWithCredentials = of(bytes)?;
+    let pending: PendingWithCredentials = of(bytes)?;
     let effect = |whole: EffectWithCredentials| Effect {
         key: whole.key,
         occurrence: whole.occurrence,
-        asked_at: whole.asked_at,
+        requested_at: whole.requested_at,
         request: match whole.request {
             Request::Http(mut request) => {
                 request.authentication = whole.authentication;
@@ -210,12 +210,12 @@ pub fn pending_of(bytes: &[u8]) -> Result<PendingEffects, MalformedFrame> {
         },
     };
     Ok(PendingEffects {
-        effects: asked
+        effects: pending
             .effects
             .into_iter()
             .map(|whole| Arc::new(effect(whole)))
             .collect(),
-        until: asked.until,
+        until: pending.until,
     })
 }
 

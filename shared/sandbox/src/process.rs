@@ -46,7 +46,7 @@ pub(crate) struct Process {
 /// The time since the last report.
 #[derive(Debug, Clone, Copy)]
 struct ReportTimer {
-    look_at: Instant,
+    check_at: Instant,
     /// The CPU time at the first check.
     computed: Option<Duration>,
 }
@@ -138,9 +138,9 @@ impl Process {
     /// Whether it can be reused: all of its reports were read, and it has CPU time left.
     pub(crate) fn is_reusable(&mut self) -> bool {
         self.uses += 1;
-        let looks = self.uses.is_multiple_of(USES_PER_CHECK);
+        let checks_age = self.uses.is_multiple_of(USES_PER_CHECK);
         let is_old = || self.computed() > LIFE;
-        self.received.is_empty() && !(looks && is_old())
+        self.received.is_empty() && !(checks_age && is_old())
     }
 
     /// Sends an order.
@@ -162,7 +162,7 @@ impl Process {
         loop {
             let bytes = self.received.get(self.parsed..).unwrap_or_default();
             let Ok(found) = frame::first(bytes, MAX_REPORT) else {
-                return Err(self.garbage().await);
+                return Err(self.malformed().await);
             };
             if let Some(frame) = found {
                 let length = HEAD + frame.len();
@@ -174,7 +174,7 @@ impl Process {
                 }
                 return match report {
                     Ok(report) => Ok(report),
-                    Err(frame::MalformedFrame) => Err(self.garbage().await),
+                    Err(frame::MalformedFrame) => Err(self.malformed().await),
                 };
             }
             self.wait_readable().await?;
@@ -192,7 +192,7 @@ impl Process {
         }
         loop {
             let first = ReportTimer {
-                look_at: Instant::now() + FIRST_CHECK,
+                check_at: Instant::now() + FIRST_CHECK,
                 computed: None,
             };
             let report_timer = *self.report_timer.get_or_insert(first);
@@ -205,7 +205,7 @@ impl Process {
                         return Ok(());
                     }
                 },
-                () = sleep_until(report_timer.look_at) => {
+                () = sleep_until(report_timer.check_at) => {
                     let computed = self.computed();
                     let since = report_timer.computed.unwrap_or(computed);
                     let segment = Duration::from_millis(self.computing.segment_ms.into());
@@ -214,7 +214,7 @@ impl Process {
                         return Err(self.end(true).await);
                     }
                     self.report_timer = Some(ReportTimer {
-                        look_at: Instant::now() + left.max(FIRST_CHECK / 5),
+                        check_at: Instant::now() + left.max(FIRST_CHECK / 5),
                         computed: Some(since),
                     });
                 }
@@ -263,7 +263,7 @@ impl Process {
         Some(Duration::from_millis(ticks * 1_000 / per_second))
     }
 
-    async fn garbage(&mut self) -> ChildFailure {
+    async fn malformed(&mut self) -> ChildFailure {
         let _ = self.end(false).await;
         ChildFailure::Malformed
     }

@@ -263,9 +263,9 @@ pub fn frames(bytes: &[u8]) {
         let mut rest = bytes;
         while let Ok(Some(whole)) = frame::first(rest, max) {
             rest = rest.get(frame::HEAD + whole.len()..).unwrap_or_default();
-            if let Ok(word) = frame::read::<ChildReport<'_>>(whole) {
-                again(&word, whole);
-                match word {
+            if let Ok(report) = frame::read::<ChildReport<'_>>(whole) {
+                again(&report, whole);
+                match report {
                     ChildReport::PendingEffects(json) => drop(frame::pending_of(&json)),
                     ChildReport::Faulted(json) => drop(frame::error_of(&json)),
                     ChildReport::Completed(json) | ChildReport::Emitted(_, json) => {
@@ -293,14 +293,14 @@ pub fn frames(bytes: &[u8]) {
 }
 
 /// A parsed report is written as a report that parses to the same value.
-fn again(word: &ChildReport<'_>, whole: &[u8]) {
+fn again(report: &ChildReport<'_>, whole: &[u8]) {
     let mut written = Vec::new();
-    let fits = frame::write(&mut written, word, MAX_REPORT).is_ok();
+    let fits = frame::write(&mut written, report, MAX_REPORT).is_ok();
     assert!(fits || whole.len() > MAX_REPORT);
     let read = frame::first(&written, MAX_REPORT).ok().flatten();
     let read = read.map(frame::read::<ChildReport<'_>>);
     let read = read.and_then(Result::ok);
-    assert_eq!(format!("{read:?}"), format!("{:?}", Some(word)));
+    assert_eq!(format!("{read:?}"), format!("{:?}", Some(report)));
 }
 
 /// An API key: an accepted one has only one form.

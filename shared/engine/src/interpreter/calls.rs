@@ -118,9 +118,9 @@ impl Run<'_> {
         at: &str,
         scope: &Scope,
     ) -> Flow<HttpResponse> {
-        let asking = self.ask(name, Request::Http(Box::new(request.clone())));
+        let result = self.ask(name, Request::Http(Box::new(request.clone())));
         self.record(at, Event::Started, &http::summary(request), scope.attempt)?;
-        Ok(http::require_success(asking.await, request, at)?)
+        Ok(http::require_success(result.await, request, at)?)
     }
 
     pub(super) async fn subflow(
@@ -134,7 +134,7 @@ impl Run<'_> {
             None => to_json(&input, at)?,
             Some(template) => self.json(template, &input, at, scope)?,
         };
-        let asking = self.ask(
+        let result = self.ask(
             at,
             Request::Workflow(Box::new(Subflow {
                 namespace: workflow.namespace.clone(),
@@ -146,7 +146,7 @@ impl Run<'_> {
         );
         let message = format!("{}/{}", workflow.namespace, workflow.name);
         self.record(at, Event::Started, &message, scope.attempt)?;
-        match asking.await {
+        match result.await {
             EffectResult::Output(_) if !workflow.wait => Ok(input),
             EffectResult::Output(output) => Ok(value::from_json(&output)),
             EffectResult::Failed(failure) => Err(Error::failed(&failure, at).into()),

@@ -37,7 +37,7 @@ pub(super) struct World<'a> {
     pub(super) steps_left: u32,
     pub(super) visits: HashMap<String, Visits>,
     pub(super) emitted: u32,
-    asked: PendingEffects,
+    pending: PendingEffects,
     /// Whether a future that had requested an effect was dropped.
     stale: bool,
     responses: HashMap<Key, EffectResult>,
@@ -67,7 +67,7 @@ impl<'a> World<'a> {
             steps_left: start.max_steps,
             visits: HashMap::new(),
             emitted: 0,
-            asked: PendingEffects::default(),
+            pending: PendingEffects::default(),
             stale: false,
             responses: HashMap::new(),
         }
@@ -75,7 +75,7 @@ impl<'a> World<'a> {
 
     /// Clears the requested effects; futures that still wait request them again.
     pub(super) fn clear_requests(&mut self) {
-        self.asked = PendingEffects::default();
+        self.pending = PendingEffects::default();
         self.stale = false;
     }
 
@@ -112,10 +112,10 @@ impl<'a> World<'a> {
         let known = self.journal.next();
         let new = match known {
             Some(_) => None,
-            None => self.host.next(&self.asked),
+            None => self.host.next(&self.pending),
         };
         let Some(entry) = known.or(new.as_ref()) else {
-            return Err(Outcome::Waiting(std::mem::take(&mut self.asked)));
+            return Err(Outcome::Waiting(std::mem::take(&mut self.pending)));
         };
         self.recorded_entries = self.recorded_entries.saturating_sub(1);
         self.now = self.now.max(entry.at);
@@ -129,8 +129,8 @@ impl<'a> World<'a> {
                 digest,
                 result: response,
             } => {
-                let asked = self.asked.effects.iter().find(|effect| effect.key == *key);
-                let Some(effect) = asked else {
+                let mut effects = self.pending.effects.iter();
+                let Some(effect) = effects.find(|effect| effect.key == *key) else {
                     return Err(mismatch(key, "the run does not request it"));
                 };
                 if known.is_some() && effect.digest() != *digest {
@@ -163,8 +163,8 @@ impl<'a> World<'a> {
 
     /// Records when the run can continue by itself.
     pub(super) fn until(&mut self, due: Timestamp) {
-        let sooner = self.asked.until.map_or(due, |until| until.min(due));
-        self.asked.until = Some(sooner);
+        let sooner = self.pending.until.map_or(due, |until| until.min(due));
+        self.pending.until = Some(sooner);
     }
 }
 
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
                     visit: all,
                 },
                 occurrence: occurrences,
-                asked_at: world.now,
+                requested_at: world.now,
                 request,
             }),
         }
@@ -230,7 +230,7 @@ impl Future for EffectFuture<'_, '_> {
         let mut world = self.run.world.borrow_mut();
         let response = world.responses.remove(&self.effect.key);
         if response.is_none() {
-            world.asked.effects.push(Arc::clone(&self.effect));
+            world.pending.effects.push(Arc::clone(&self.effect));
         }
         drop(world);
         self.pending = response.is_none();

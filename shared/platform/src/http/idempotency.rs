@@ -97,7 +97,7 @@ impl<'a> Once<'a> {
         };
         match store.stored_response(&request).await? {
             None => Ok(Ok(once)),
-            Some(answer) => once.earlier(answer).map(Err),
+            Some(stored) => once.earlier(stored).map(Err),
         }
     }
 
@@ -138,13 +138,13 @@ impl<'a> Once<'a> {
     ) -> response::Result {
         match written {
             Ok(()) => Ok(response),
-            Err(TransactionError::Repeated(answer)) => self.earlier(*answer),
+            Err(TransactionError::Repeated(stored)) => self.earlier(*stored),
             Err(refused) => Err(Problem::refused(refused, limits)),
         }
     }
 
-    fn earlier(&self, answer: IdempotencyMatch) -> response::Result {
-        let (Some(request), IdempotencyMatch::Same(sealed)) = (&self.request, answer) else {
+    fn earlier(&self, stored: IdempotencyMatch) -> response::Result {
+        let (Some(request), IdempotencyMatch::Same(sealed)) = (&self.request, stored) else {
             return Err(Problem::new(&kinds::IDEMPOTENCY_KEY_REUSED));
         };
         let text = self.keyring.open(&request.place(), &sealed)?;

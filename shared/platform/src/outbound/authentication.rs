@@ -162,8 +162,8 @@ impl Outbound {
             Some(path) => format!("{authority}/{path}"),
             None => {
                 let uri = format!("{authority}/.well-known/openid-configuration");
-                let asked = asked("GET", uri, None, "application/json");
-                let found = self.follow(&asked, None, None).await?;
+                let request = request("GET", uri, None, "application/json");
+                let found = self.follow(&request, None, None).await?;
                 read::<Discovery>(&found)?.token_endpoint
             }
         };
@@ -193,8 +193,8 @@ impl Outbound {
             text.extend_pairs(form);
             (text.finish(), "application/x-www-form-urlencoded")
         };
-        let asked = asked("POST", endpoint, Some(body), content_type);
-        let given = self.once(&asked, None, authorization.as_deref()).await?;
+        let request = request("POST", endpoint, Some(body), content_type);
+        let given = self.once(&request, None, authorization.as_deref()).await?;
         let answer: TokenAnswer = read(&given)?;
         let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
         self.tokens.keep(key.clone(), &answer.access_token, life);
@@ -210,7 +210,7 @@ fn basic(username: &str, password: &str) -> String {
     )
 }
 
-fn asked(method: &str, uri: String, body: Option<String>, content_type: &str) -> HttpRequest {
+fn request(method: &str, uri: String, body: Option<String>, content_type: &str) -> HttpRequest {
     HttpRequest {
         method: method.to_owned(),
         uri,

@@ -29,7 +29,7 @@ pub struct Idempotency {
     request: String,
     pub(super) now: Timestamp,
     /// Sealed, since it may contain a secret that is shown once.
-    answer: String,
+    response: String,
 }
 
 /// The stored response to a request.
@@ -53,7 +53,7 @@ impl Idempotency {
             },
             request: canonical::digest(body),
             now,
-            answer: String::new(),
+            response: String::new(),
         }
     }
 
@@ -65,8 +65,8 @@ impl Idempotency {
 
     /// Adds the response, sealed for [`Idempotency::place`].
     #[must_use]
-    pub fn with_response(self, answer: String) -> Self {
-        Self { answer, ..self }
+    pub fn with_response(self, response: String) -> Self {
+        Self { response, ..self }
     }
 
     pub(super) fn item(&self) -> Item {
@@ -77,21 +77,24 @@ impl Idempotency {
             "request".to_owned(),
             AttributeValue::S(self.request.clone()),
         );
-        item.insert("answer".to_owned(), AttributeValue::S(self.answer.clone()));
+        item.insert(
+            "response".to_owned(),
+            AttributeValue::S(self.response.clone()),
+        );
         item.insert(EXPIRES_AT.to_owned(), number(expires));
         item
     }
 }
 
 pub(super) fn stored(requested: &Idempotency, found: &Item) -> Result<IdempotencyMatch, Error> {
-    let request =
-        string_of(found, "request").ok_or_else(|| Error::broken("an answer without a request"))?;
+    let request = string_of(found, "request")
+        .ok_or_else(|| Error::broken("a stored response without its request"))?;
     if request != requested.request {
         return Ok(IdempotencyMatch::Other);
     }
-    let answer =
-        string_of(found, "answer").ok_or_else(|| Error::broken("an answer without a text"))?;
-    Ok(IdempotencyMatch::Same(answer.to_owned()))
+    let response = string_of(found, "response")
+        .ok_or_else(|| Error::broken("a stored response without its content"))?;
+    Ok(IdempotencyMatch::Same(response.to_owned()))
 }
 
 impl Store {
