@@ -124,7 +124,7 @@ fn admitted(all: &[Result<Admission, aias_platform::store::Error>]) -> usize {
 /// Every counted limit of every plan: usage is set to slightly less than the limit, then fifty
 /// concurrent requests are repeated until all are refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn counted_limits_are_exact_under_concurrency() {
+async fn every_plan_is_exact_under_concurrency() {
     const LEFT: u64 = 7;
     let bench = Bench::new().await;
     let store = bench.store();

@@ -1,6 +1,9 @@
 //! A known answer for each row, and requests that must be refused.
 
-use super::*;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+
+use super::{schemes::ROWS, *};
 
 fn scheme(name: &str) -> Signature {
     let verification = Verification {

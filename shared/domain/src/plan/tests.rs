@@ -1,0 +1,131 @@
+use super::*;
+use crate::{id::TenantId, name::Name, tenant::Tenant};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn tenant(plan: Plan) -> Tenant {
+    let now = at("2026-11-21T12:00:00Z");
+    Tenant {
+        plan,
+        ..Tenant::new(TenantId::new(now, 1), Name::new("T").unwrap(), now)
+    }
+}
+
+#[test]
+fn larger_plan_allows_at_least_as_much() {
+    for pair in PlanName::ALL.windows(2) {
+        let [small, large] = [pair[0].limits(), pair[1].limits()];
+        let numbers = |l: Limits| {
+            [
+                l.runs_per_month,
+                l.suspended_runs,
+                l.events_per_second,
+                l.concurrent_runs,
+                l.endpoints,
+                l.workflows,
+                l.members,
+                l.api_keys,
+                l.body_bytes as u64,
+                u64::from(l.steps_per_run),
+                u64::from(l.run_seconds),
+                l.artifact_bytes as u64,
+                u64::from(l.retention_days),
+                u64::from(l.api_requests),
+                u64::from(l.grace_days),
+            ]
+        };
+        for (less, more) in numbers(small).into_iter().zip(numbers(large)) {
+            assert!(0 < more && less <= more, "{:?}", large.plan);
+        }
+    }
+}
+
+#[test]
+fn shard_of_large_plan_holds_count_of_small_plan() {
+    for plan in PlanName::ALL.map(PlanName::limits) {
+        if plan.shards == 1 {
+            assert!(plan.runs_per_month <= NARROW_RUNS && plan.events_per_second <= NARROW_RATE);
+        } else {
+            assert_eq!(plan.shards, MAX_SHARDS);
+            assert!(plan.runs_per_month / u64::from(MAX_SHARDS) >= NARROW_RUNS);
+            // DynamoDB allows 1,000 writes a second per item.
+            assert!(plan.events_per_second / u64::from(MAX_SHARDS) <= 500);
+        }
+    }
+}
+
+#[test]
+fn lookup_key_belongs_to_one_plan() {
+    assert_eq!(PlanName::from_lookup_key("pro"), Some(PlanName::Pro));
+    assert_eq!(
+        PlanName::from_lookup_key("business_yearly"),
+        Some(PlanName::Business)
+    );
+    for other in ["", "free", "Pro", "pro_weekly", "runs"] {
+        assert_eq!(PlanName::from_lookup_key(other), None, "{other}");
+    }
+    for plan in &PlanName::ALL[1..] {
+        assert_eq!(plan.lookup_keys()[0], plan.as_str());
+    }
+}
+
+#[test]
+fn plan_is_free_after_grace_period() {
+    let until = at("2026-12-01T00:00:00Z");
+    let own = tenant(Plan {
+        name: PlanName::Pro,
+        until: Some(until),
+        wide_until: None,
+    });
+    let plan = |now| own.limits(now).plan;
+    assert_eq!(plan(until - SignedDuration::from_millis(1)), PlanName::Pro);
+    assert_eq!(plan(until), PlanName::Free);
+}
+
+#[test]
+fn shards_do_not_decrease_within_month() {
+    let now = at("2026-11-21T12:00:00Z");
+    let wide = Plan {
+        name: PlanName::Enterprise,
+        ..Plan::default()
+    };
+    let narrow = wide.changed_to(PlanName::Pro, None, now);
+    let shards = |plan, now| tenant(plan).limits(now).shards;
+    assert_eq!(shards(narrow, now), MAX_SHARDS);
+    // A second change in the same month keeps the first one's shards.
+    let free = narrow.changed_to(PlanName::Free, None, now);
+    assert_eq!(shards(free, at("2026-11-30T23:59:59Z")), MAX_SHARDS);
+    assert_eq!(shards(free, at("2026-12-01T00:00:00Z")), 1);
+    assert_eq!(
+        shards(free.changed_to(PlanName::Enterprise, None, now), now),
+        MAX_SHARDS
+    );
+}
+
+#[test]
+fn operator_limits_are_capped() {
+    let mut own = tenant(Plan::default());
+    let overrides = r#"{"endpoints": 7, "body_bytes": 99999999, "retention_days": 999}"#;
+    own.enterprise = serde_json::from_str(overrides).unwrap();
+    let limits = own.limits(at("2026-11-21T12:00:00Z"));
+    assert_eq!(
+        (
+            limits.plan,
+            limits.endpoints,
+            limits.body_bytes,
+            limits.retention_days
+        ),
+        (PlanName::Enterprise, 7, MAX_BODY_BYTES, 90)
+    );
+    assert_eq!(limits.shards, MAX_SHARDS);
+    assert!(serde_json::from_str::<Overrides>(r#"{"endpoint": 7}"#).is_err());
+}
+
+#[test]
+fn month_boundaries() {
+    let now = at("2026-12-31T23:59:59.999Z");
+    assert_eq!(month_start(now), at("2026-12-01T00:00:00Z"));
+    assert_eq!(month_end(now), at("2027-01-01T00:00:00Z"));
+}
