@@ -103,15 +103,8 @@ impl Bench {
             .queue_name(&name)
             .attributes(QueueAttributeName::VisibilityTimeout, "0");
         let queue = queue.send().await.unwrap().queue_url.unwrap();
-        let s3 = aws_sdk_s3::config::Builder::from(&config)
-            .force_path_style(true)
-            .build();
-        aws_sdk_s3::Client::from_conf(s3)
-            .create_bucket()
-            .bucket(&name)
-            .send()
-            .await
-            .unwrap();
+        let bucket = s3(&config).create_bucket().bucket(&name);
+        bucket.send().await.unwrap();
         let stripe = StripeMock::new(STRIPE_KEY, None);
         let bench = Self {
             wire: Wire::default(),
@@ -150,6 +143,17 @@ impl Bench {
     #[must_use]
     pub fn store(&self) -> Store {
         Store::new(&self.config(&self.database), dynamodb::TABLE.to_owned())
+    }
+
+    /// Deletes all objects, as the lifecycle of the bucket does.
+    pub async fn expire_objects(&self) {
+        let s3 = s3(&aws::config(&self.aws, &Wire::default()));
+        let list = s3.list_objects_v2().bucket(&self.bucket);
+        for object in list.send().await.unwrap().contents() {
+            let delete = s3.delete_object().bucket(&self.bucket);
+            let key = object.key().unwrap_or_default();
+            delete.key(key).send().await.unwrap();
+        }
     }
 
     fn blobs(&self) -> Blobs {
@@ -506,4 +510,9 @@ impl Bench {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(config);
+    aws_sdk_s3::Client::from_conf(config.force_path_style(true).build())
 }

@@ -438,12 +438,12 @@ const RUN_ERRORS: &[(&str, &str, &str)] = &[
     ),
     (
         "workflow-deleted",
-        "The workflow was deleted before the run started.",
+        "The workflow was deleted while the run was pending or waiting.",
         "Create the workflow again and send the event again.",
     ),
     (
         "workflow-disabled",
-        "The workflow was disabled before the run started.",
+        "The workflow was disabled while the run was pending or waiting.",
         "Enable the workflow and retry the run.",
     ),
 ];

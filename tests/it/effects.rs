@@ -275,6 +275,29 @@ async fn short_wait_uses_message_long_wait_uses_reconciler() {
     assert!(kept.unwrap().unwrap().expires_at > bench.now());
 }
 
+/// The entry of the fault follows the entries of previous deliveries.
+#[tokio::test]
+async fn fault_of_waiting_run_is_logged_after_its_steps() {
+    let (bench, _, _) = furnished().await;
+    let tasks = json!([{"a": {"wait": {"hours": 1}}}, {"b": {"set": {"done": true}}}]);
+    let workflow = define(&bench, "waits", tasks).await;
+    let input = json!({"pad": "x".repeat(40_000)});
+    let id = execute(&bench, &workflow, input).await;
+    settle(&bench).await;
+    bench.expire_objects().await;
+    bench.clock.advance(Duration::from_secs(3_600));
+    bench.wake().await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    settle(&bench).await;
+    let run = run_of(&bench, &id).await;
+    assert_eq!(run.error.as_ref().unwrap().code, "input-gone");
+    let log = bench.log(&run).await;
+    assert!(log.iter().enumerate().all(|(n, e)| e.seq as usize == n));
+    let events: Vec<_> = log.iter().map(|e| e.event.as_str()).collect();
+    assert_eq!(events.first(), Some(&"run.started"));
+    assert_eq!(events.last(), Some(&"run.faulted"));
+}
+
 #[tokio::test]
 async fn crash_while_leaving_waiting_run_is_recovered() {
     for side in [Side::Before, Side::After] {
