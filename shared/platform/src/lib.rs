@@ -1,4 +1,4 @@
-//! The glue to AWS and Lambda, so that a function is only its decisions.
+//! The access of all functions to AWS and Lambda.
 //!
 //! | module | content |
 //! |---|---|
@@ -18,10 +18,10 @@
 //! | [`runs`] | accepting a run: admission, input, item, message |
 //! | [`journal`] | reading and writing journals |
 //! | [`definitions`] | a cache of definitions |
-//! | [`entries`] | the log of a run |
+//! | [`run_log`] | the log of a run |
 //! | [`outbound`] | requests to hosts that a tenant names |
-//! | [`batch`] | batches of SQS messages |
-//! | [`settle`] | applying a change of plan |
+//! | [`sqs`] | batches of SQS messages |
+//! | [`apply_plan`] | applying a change of plan |
 //! | [`http`] | routers, authentication, problems, the adapter to API Gateway |
 
 pub mod apply_plan;
