@@ -119,16 +119,13 @@ async fn attempt(app: &App, event: &Event, fact: &Fact) -> Result<Outcome> {
 
 /// The new state of the customer, and whether this event assigns it to a tenant.
 async fn assign(app: &App, event: &Event, known: &Stored<Customer>) -> Result<(Customer, bool)> {
-    if known.value.tenant_id.is_some() {
+    if known.value.has_tenant() {
         return Ok((known.value.clone(), false));
     }
-    let named = Customer {
-        tenant_id: event.tenant_id,
-        account: Account::default(),
-    };
-    // The event is signed by Stripe. A reference to another tenant could only give that tenant a
-    // plan.
-    if let Some(proof) = named.proof()
+    // A buyer can refer to another tenant, and could only give that tenant a plan.
+    let named = event.tenant.map(Customer::of_tenant);
+    if let Some(named) = named
+        && let Some(proof) = named.proof()
         && app.store.tenant(proof).tenant().await?.is_some()
     {
         return Ok((named, true));

@@ -23,7 +23,7 @@ mod apply_stripe_event;
 
 use aias_billing::{
     Stripe,
-    event::{self, BadSignature},
+    event::{self, BadSignature, SignedBody},
 };
 use aias_platform::{
     aws::SdkConfig,
@@ -138,8 +138,8 @@ async fn receive_stripe_event(
     if body.len() > MAX_BODY {
         return Err(Problem::too_large(MAX_BODY));
     }
-    verify(&app, &head, &body).await?;
-    let event = event::read(&body).map_err(|error| {
+    let signed = verify(&app, &head, &body).await?;
+    let event = event::read(signed).map_err(|error| {
         tracing::error!(event = "stripe_event_unreadable", code = "stripe-event-unreadable", error = %error);
         Problem::new(&kinds::BAD_EVENT)
     })?;
@@ -160,7 +160,7 @@ async fn receive_stripe_event(
     )
 }
 
-async fn verify(app: &App, head: &Head, body: &[u8]) -> Result<()> {
+async fn verify<'a>(app: &App, head: &Head, body: &'a [u8]) -> Result<SignedBody<'a>> {
     let header = head.header("stripe-signature").unwrap_or_default();
     let now = app.clock.now();
     let known = app.secrets.get().await?;

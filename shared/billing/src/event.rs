@@ -4,6 +4,7 @@
 //! depends on the API version of the account; only the signature check is strict.
 
 use aias_domain::{id::TenantId, subscription::Fact};
+use aias_platform::store::SignedTenant;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -23,7 +24,7 @@ pub struct Event {
     /// What it says about a subscription; none if it is of a type that is not used.
     pub fact: Option<Fact>,
     /// The tenant that the event names.
-    pub tenant_id: Option<TenantId>,
+    pub tenant: Option<SignedTenant>,
     /// Whether the tenant is only named by `client_reference_id`, which a buyer can choose.
     pub is_reference: bool,
 }
@@ -47,17 +48,21 @@ pub enum BadSignature {
 #[error("the event cannot be parsed")]
 pub struct Unreadable(#[from] serde_json::Error);
 
+/// A body with a valid signature. Only [`verify`] creates one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedBody<'a>(&'a str);
+
 /// Verifies the signature of a body with any of `secrets`, within five minutes of `now`.
 ///
 /// # Errors
 ///
 /// When the signature is invalid.
-pub fn verify<'a>(
+pub fn verify<'a, 'b>(
     secrets: impl Iterator<Item = &'a SecretString>,
-    body: &[u8],
+    body: &'b [u8],
     header: &str,
     now: Timestamp,
-) -> Result<(), BadSignature> {
+) -> Result<SignedBody<'b>, BadSignature> {
     let body = std::str::from_utf8(body).map_err(|_| BadSignature::Header)?;
     let mut refused = BadSignature::Signature;
     for secret in secrets {
@@ -68,7 +73,7 @@ pub fn verify<'a>(
         });
         match event {
             // The library parses the event after verifying it; parsing is done leniently below.
-            Ok(_) | Err(WebhookError::BadParse(_)) => return Ok(()),
+            Ok(_) | Err(WebhookError::BadParse(_)) => return Ok(SignedBody(body)),
             Err(WebhookError::BadTimestamp(_)) => refused = BadSignature::Time,
             Err(WebhookError::BadHeader(_)) => refused = BadSignature::Header,
             Err(WebhookError::BadSignature | WebhookError::BadKey) => {}
@@ -105,13 +110,13 @@ fn read_as<T: DeserializeOwned>(object: Value) -> Result<T, serde_json::Error> {
 /// # Errors
 ///
 /// When it is not an event, or its object lacks required members.
-pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
+pub fn read(body: SignedBody<'_>) -> Result<Event, Unreadable> {
     let Envelope {
         id,
         kind,
         created,
         data: Data { object },
-    } = serde_json::from_slice(body)?;
+    } = serde_json::from_str(body.0)?;
     if !is_id(&id) || kind.len() > 100 {
         return Err(Unreadable(serde::de::Error::custom(
             "an id or a type is malformed",
@@ -145,9 +150,17 @@ pub fn read(body: &[u8]) -> Result<Event, Unreadable> {
         kind,
         created,
         fact,
-        tenant_id,
+        tenant: tenant_id.map(signed_tenant),
         is_reference,
     })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tenant comes from a `SignedBody`"
+)]
+fn signed_tenant(id: TenantId) -> SignedTenant {
+    SignedTenant::of_verified_event(id)
 }
 
 type Read = (Option<Fact>, Option<TenantId>);
@@ -211,7 +224,7 @@ mod tests {
 
     fn event(kind: &str, object: &Value) -> Event {
         let event = json!({"id": "evt_1", "object": "event", "type": kind, "created": 1_700_000_000, "data": {"object": object}});
-        read(event.to_string().as_bytes()).unwrap()
+        read(SignedBody(&event.to_string())).unwrap()
     }
 
     fn state(period_end: Option<i64>, cancel_at: Option<i64>) -> State {
@@ -240,7 +253,7 @@ mod tests {
                 state: state(Some(7), Some(7)),
             })
         );
-        assert!(read.tenant_id.is_some());
+        assert!(read.tenant.is_some());
         let metered =
             json!({"price": {"id": "price_2", "lookup_key": "runs"}, "current_period_end": 9});
         let new = json!({
@@ -252,7 +265,7 @@ mod tests {
             panic!("{read:?}");
         };
         assert_eq!(own, state(Some(9), None));
-        assert_eq!(read.tenant_id, None);
+        assert_eq!(read.tenant, None);
     }
 
     #[test]
@@ -310,7 +323,7 @@ mod tests {
             r#"{"id": "evt 1", "type": "x", "created": 1, "data": {"object": {}}}"#,
             r#"{"id": "evt_1", "type": "customer.subscription.updated", "created": 1, "data": {"object": {"id": "sub_1"}}}"#,
         ] {
-            assert!(read(bad.as_bytes()).is_err(), "{bad}");
+            assert!(read(SignedBody(bad)).is_err(), "{bad}");
         }
     }
 
@@ -323,8 +336,8 @@ mod tests {
             let header = Webhook::generate_test_header(body, secret, Some(now));
             verify(secrets.iter(), body.as_bytes(), &header, at(second))
         };
-        assert_eq!(check("new", now), Ok(()));
-        assert_eq!(check("old", now + 300), Ok(()));
+        assert_eq!(check("new", now), Ok(SignedBody(body)));
+        assert_eq!(check("old", now + 300), Ok(SignedBody(body)));
         assert_eq!(check("other", now), Err(BadSignature::Signature));
         assert_eq!(check("new", now + 301), Err(BadSignature::Time));
         assert_eq!(check("old", now - 301), Err(BadSignature::Time));

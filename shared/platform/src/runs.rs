@@ -8,30 +8,27 @@
 //! | the run's item | a pending run without a message | the caller's retry, or the reconciler |
 //! | the message | a message without a run | the executor: it reads the run again, then drops the message |
 
+mod data;
+mod view;
+
 use aias_domain::{
     admission::Window,
-    artifact::Artifact,
-    canonical,
-    id::{ArtifactId, RunId, WorkflowId},
     plan::{self, Limits},
-    run::{Child, Run, RunError, Status, Trigger},
-    timestamp,
+    run::Run,
 };
-use axum::http::{StatusCode, header::LOCATION};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-use serde_json::Value;
-use utoipa::ToSchema;
 
 use crate::{
     blobs::{self, Blobs, Object},
-    http::{self, WithHeader as _, response},
     queue::{self, Queue, RunMessage},
     store::{
         self, Admission, Gate, Idempotency, Input, Store, StoredRun, Task, TenantStore,
         TransactionError,
     },
 };
+
+pub use data::{SerializedInput, read_artifact, read_input};
+pub use view::{ArtifactSummary, RunAccepted, RunView};
 
 /// The largest input, in bytes: a body in base64 with its headers, as JSON.
 pub const MAX_INPUT_BYTES: usize = 4 * plan::MAX_BODY_BYTES;
@@ -72,32 +69,6 @@ pub enum AdmissionRefusal {
         /// Seconds until the window ends.
         retry_after_seconds: i64,
     },
-}
-
-/// A workflow input: its canonical bytes and their digest.
-#[derive(Debug)]
-pub struct SerializedInput {
-    bytes: Vec<u8>,
-    pub digest: String,
-    inline: Option<Input>,
-}
-
-impl SerializedInput {
-    /// Serializes a workflow input.
-    ///
-    /// # Errors
-    ///
-    /// Only when serialization fails, which no JSON value causes.
-    pub fn new(input: &Value) -> Result<Self, Error> {
-        let bytes = canonical::to_vec(input);
-        let digest = canonical::digest(&bytes);
-        let inline = Input::inline(&bytes)?;
-        Ok(Self {
-            bytes,
-            digest,
-            inline,
-        })
-    }
 }
 
 /// Accepts runs.
@@ -280,151 +251,4 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
 pub fn expiry(at: Timestamp, retention_days: u32) -> Timestamp {
     let kept = SignedDuration::from_hours(24 * i64::from(retention_days));
     Timestamp::from_second(at.as_second()).unwrap_or(at) + kept
-}
-
-/// Reads the input of a run.
-///
-/// # Errors
-///
-/// When it cannot be read.
-pub async fn read_input(
-    store: &TenantStore<'_>,
-    blobs: &Blobs,
-    input: &Input,
-) -> Result<Value, Error> {
-    let bytes = match input {
-        Input::Inline(compressed) => Input::decompress(compressed)?,
-        Input::Blob(key) => {
-            let object = Object::stored(store, key).ok_or(Error::InputGone)?;
-            blobs
-                .get(&object, MAX_INPUT_BYTES)
-                .await?
-                .ok_or(Error::InputGone)?
-        }
-    };
-    aias_domain::json::parse_stored(&bytes).map_err(|_| Error::InputGone)
-}
-
-/// Reads up to `max` bytes from the start of an artifact; `None` when it does not exist.
-///
-/// # Errors
-///
-/// When the bucket is unavailable.
-pub async fn read_artifact(
-    store: &TenantStore<'_>,
-    blobs: &Blobs,
-    run: &StoredRun,
-    artifact: &Artifact,
-    max: usize,
-) -> Result<Option<Vec<u8>>, blobs::Error> {
-    if let Some(bytes) = &run.artifact {
-        return Ok(Some(bytes.get(..max).unwrap_or(bytes).to_vec()));
-    }
-    let object = Object::artifact(store, artifact.id, &artifact.digest);
-    blobs.get_start(&object, max).await
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RunAccepted {
-    run_id: RunId,
-    status: Status,
-}
-
-impl RunAccepted {
-    /// The response with a new, pending run.
-    ///
-    /// # Errors
-    ///
-    /// As [`response::json`].
-    pub fn respond(run_id: RunId) -> http::Result {
-        let status = Status::Pending;
-        let response = response::json(StatusCode::ACCEPTED, &Self { run_id, status })?;
-        Ok(response.with(LOCATION, format!("/api/runs/{run_id}")))
-    }
-}
-
-/// A run in the API.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Run)]
-pub struct RunView<'a> {
-    id: RunId,
-    status: Status,
-    workflow_id: WorkflowId,
-    /// The version of the run; `null` until the run starts.
-    workflow_version: Option<u32>,
-    #[schema(value_type = Trigger)]
-    trigger: &'a Trigger,
-    /// Of the canonical JSON (RFC 8785) of the input.
-    #[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
-    input_digest: &'a str,
-    /// Of the canonical JSON (RFC 8785) of the output; `null` until the run completes.
-    #[schema(value_type = Option<String>, pattern = "^sha256:[0-9a-f]{64}$")]
-    output_digest: Option<&'a str>,
-    /// Why the run faulted.
-    #[schema(value_type = Option<RunError>)]
-    error: Option<&'a RunError>,
-    /// Number of starts since the run last waited.
-    attempts: u32,
-    #[schema(value_type = Vec<ArtifactSummary>)]
-    artifacts: Vec<ArtifactSummary<'a>>,
-    /// Runs started by tasks of this run.
-    #[schema(value_type = Vec<Child>)]
-    children: &'a [Child],
-    /// When a waiting run continues, if it waits for a time.
-    #[schema(format = DateTime)]
-    wakes_at: Option<String>,
-    #[schema(format = DateTime)]
-    created_at: String,
-    #[schema(format = DateTime)]
-    started_at: Option<String>,
-    #[schema(format = DateTime)]
-    ended_at: Option<String>,
-    /// From start to end, in milliseconds.
-    #[schema(minimum = 0)]
-    duration_ms: Option<i64>,
-}
-
-/// An artifact in the representation of its run.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ArtifactSummary<'a> {
-    id: ArtifactId,
-    #[schema(value_type = String)]
-    name: &'a str,
-    #[schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$")]
-    digest: &'a str,
-    size_bytes: u64,
-}
-
-impl<'a> RunView<'a> {
-    #[must_use]
-    pub fn new(run: &'a Run) -> Self {
-        let duration = run
-            .started_at
-            .zip(run.ended_at)
-            .map(|(from, to)| to.as_millisecond() - from.as_millisecond());
-        let artifact = |a: &'a Artifact| ArtifactSummary {
-            id: a.id,
-            name: &a.name,
-            digest: &a.digest,
-            size_bytes: a.size_bytes,
-        };
-        Self {
-            id: run.id,
-            status: run.status,
-            workflow_id: run.workflow_id,
-            workflow_version: run.workflow_version,
-            trigger: &run.trigger,
-            input_digest: &run.input_digest,
-            output_digest: run.output_digest.as_deref(),
-            error: run.error.as_ref(),
-            attempts: run.attempts,
-            artifacts: run.artifacts.iter().map(artifact).collect(),
-            children: &run.children,
-            wakes_at: run.wakes_at.map(timestamp::format),
-            created_at: timestamp::format(run.created_at),
-            started_at: run.started_at.map(timestamp::format),
-            ended_at: run.ended_at.map(timestamp::format),
-            duration_ms: duration.map(|ms| ms.max(0)),
-        }
-    }
 }

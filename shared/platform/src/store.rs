@@ -53,7 +53,7 @@ pub use plan_enforcement::ChangedObjects;
 pub use run_list::RunFilter;
 pub use runs::{Input, MAX_INLINE_ARTIFACT, StoredRun};
 pub use scheduled_tasks::{ScheduledTask, Task, TaskSchedule};
-pub use subscriptions::{Change, Customer, TenantChange};
+pub use subscriptions::{Change, Customer, SignedTenant, TenantChange};
 pub use tenants::Counts;
 pub use transaction_error::TransactionError;
 pub use wakes::Wake;

@@ -19,18 +19,45 @@ use super::{
     transaction_error::TransactionError,
 };
 
-/// A Stripe customer.
+/// The tenant named in an event that Stripe signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedTenant(TenantId);
+
+impl SignedTenant {
+    /// To be called only with the id in an event whose signature was verified. `clippy.toml` allows
+    /// it nowhere else.
+    #[must_use]
+    pub fn of_verified_event(tenant_id: TenantId) -> Self {
+        Self(tenant_id)
+    }
+}
+
+/// A Stripe customer. Its tenant was named in a signed event, or created it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant_id: Option<TenantId>,
+    tenant_id: Option<TenantId>,
     /// The customer's account while it has no tenant.
     #[serde(default)]
     pub account: Account,
 }
 
 impl Customer {
-    /// Proves that Stripe named the tenant in a signed event.
+    /// A customer of the tenant.
+    #[must_use]
+    pub fn of_tenant(tenant: SignedTenant) -> Self {
+        Self {
+            tenant_id: Some(tenant.0),
+            account: Account::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn has_tenant(&self) -> bool {
+        self.tenant_id.is_some()
+    }
+
+    /// Proves that the customer belongs to the tenant.
     #[must_use]
     pub fn proof(&self) -> Option<Proof> {
         self.tenant_id.map(Proof::new)
