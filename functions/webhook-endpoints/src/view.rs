@@ -88,7 +88,7 @@ struct SecretView {
     /// When it expires, after a rotation.
     #[schema(format = DateTime)]
     valid_until: Option<String>,
-    /// Accurate to the hour.
+    /// Accurate to five minutes.
     #[schema(format = DateTime)]
     last_used_at: Option<String>,
 }

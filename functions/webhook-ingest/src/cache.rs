@@ -76,14 +76,29 @@ impl ReadyEndpoint {
     }
 }
 
-/// Endpoints by tenant and path secret, with the time when each was read.
+/// After a refusal by a cached endpoint, it is read again at most once in this time.
+const REREAD_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone)]
+struct Entry {
+    read_at: Timestamp,
+    /// When it was last read because of a refusal.
+    reread_at: Option<Timestamp>,
+    ready: Arc<ReadyEndpoint>,
+}
+
+/// Endpoints by tenant and path secret.
 #[derive(Debug)]
-pub(crate) struct Endpoints(Cache<(TenantId, String), (Timestamp, Arc<ReadyEndpoint>)>);
+pub(crate) struct Endpoints(Cache<(TenantId, String), Entry>);
 
 impl Default for Endpoints {
     fn default() -> Self {
         Self(cache::bounded(MAX_ENDPOINTS))
     }
+}
+
+fn age(at: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(at).unsigned_abs()
 }
 
 impl App {
@@ -94,12 +109,39 @@ impl App {
         secret: &str,
     ) -> Result<Option<Arc<ReadyEndpoint>>> {
         let now = self.clock.now();
-        let key = (tenant, secret.to_owned());
-        if let Some((read_at, ready)) = self.endpoints.0.get(&key)
-            && now.duration_since(read_at).unsigned_abs() < ENDPOINT_TTL
-        {
-            return Ok(Some(ready));
+        match self.endpoints.0.get(&(tenant, secret.to_owned())) {
+            Some(entry) if age(entry.read_at, now) < ENDPOINT_TTL => Ok(Some(entry.ready)),
+            entry => {
+                let reread_at = entry.and_then(|entry| entry.reread_at);
+                self.read_endpoint(tenant, secret, reread_at, now).await
+            }
         }
+    }
+
+    /// The endpoint, read again because the cached one refused a request: its signing secret may
+    /// just have been rotated. `None` if it was read again a moment ago.
+    pub(crate) async fn reread_endpoint(
+        &self,
+        tenant: TenantId,
+        secret: &str,
+    ) -> Result<Option<Arc<ReadyEndpoint>>> {
+        let now = self.clock.now();
+        let entry = self.endpoints.0.get(&(tenant, secret.to_owned()));
+        let reread_at = entry.and_then(|entry| entry.reread_at);
+        if reread_at.is_some_and(|at| age(at, now) < REREAD_INTERVAL) {
+            return Ok(None);
+        }
+        self.read_endpoint(tenant, secret, Some(now), now).await
+    }
+
+    async fn read_endpoint(
+        &self,
+        tenant: TenantId,
+        secret: &str,
+        reread_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<ReadyEndpoint>>> {
+        let key = (tenant, secret.to_owned());
         let keyring = self.keyrings.get().await?;
         let hashes = keyring.hashes(
             Purpose::UrlSecret,
@@ -133,7 +175,12 @@ impl App {
             noted: AtomicBool::new(false),
             found,
         });
-        self.endpoints.0.insert(key, (now, Arc::clone(&ready)));
+        let entry = Entry {
+            read_at: now,
+            reread_at,
+            ready: Arc::clone(&ready),
+        };
+        self.endpoints.0.insert(key, entry);
         Ok(Some(ready))
     }
 }

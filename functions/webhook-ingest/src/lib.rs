@@ -35,7 +35,7 @@ use aias_platform::{
     blobs::Blobs,
     clock::Clock,
     config::Env,
-    http::{Head, Path, Problem, RawBody, Result, is_secret_form},
+    http::{Head, Path, Problem, RawBody, Result, is_secret_form, kinds},
     queue::Queue,
     runs::Intake,
     secrets::Keyrings,
@@ -155,7 +155,22 @@ async fn receive_webhook(
     RawBody(body): RawBody,
 ) -> Result {
     let endpoint = find(&app, &tenant, &secret).await?;
-    ingest_event::ingest(&app, &endpoint, &head, &body).await
+    let refused = match ingest_event::ingest(&app, &endpoint, &head, &body).await {
+        Err(problem) if may_be_outdated(&problem) => problem,
+        result => return result,
+    };
+    let tenant = endpoint.found.tenant.id;
+    match app.reread_endpoint(tenant, &secret).await? {
+        Some(newer) => ingest_event::ingest(&app, &newer, &head, &body).await,
+        None => Err(refused),
+    }
+}
+
+/// Whether the request may be accepted by a newer state of the endpoint. These refusals come before
+/// anything is stored.
+fn may_be_outdated(problem: &Problem) -> bool {
+    let kind = problem.kind();
+    kind == &kinds::BAD_SIGNATURE || kind == &kinds::ENDPOINT_DISABLED
 }
 
 /// Respond to the challenge by which a provider validates the URL

@@ -45,12 +45,7 @@ pub(crate) fn refuse(limits: &Limits, admission: Admission, now: Timestamp) -> P
         }
         Admission::RateExceeded(left) | Admission::Admitted(_, left) => {
             let seconds = Window::of(now).left_seconds;
-            let problem = Problem::new(&kinds::RATE_LIMITED).detail(format!(
-                "the plan {} allows {} events in {RATE_SECONDS} seconds",
-                limits.plan,
-                limits.burst()
-            ));
-            (problem.retry_after(seconds), left)
+            (Problem::event_rate(limits).retry_after(seconds), left)
         }
     };
     problem.with_headers(headers(limits, left, now))

@@ -18,7 +18,7 @@ pub const MAX_SECRETS: usize = 4;
 pub const MAX_OVERLAP_SECONDS: u32 = 30 * 24 * 3600;
 
 /// `last_used_at` is written at most this often, in seconds, because each time costs a write.
-pub const LAST_USED_SECONDS: i64 = 3600;
+pub const LAST_USED_SECONDS: i64 = 300;
 
 /// A path secret or a signing secret of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,10 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn use_is_recorded_once_an_hour() {
+    fn use_is_recorded_every_five_minutes() {
         let mut secret = EndpointSecret::new("a".into(), at(0));
         assert!(secret.must_record_use(at(0)));
         secret.last_used_at = Some(at(0));
-        assert!(!secret.must_record_use(at(3599)) && secret.must_record_use(at(3600)));
+        assert!(!secret.must_record_use(at(299)) && secret.must_record_use(at(300)));
     }
 }

@@ -66,6 +66,7 @@ pub enum AdmissionRefusal {
     QuotaExceeded(Limits),
     /// The event rate of the window is used up.
     RateExceeded {
+        limits: Limits,
         /// Seconds until the window ends.
         retry_after_seconds: i64,
     },
@@ -108,6 +109,7 @@ impl Intake {
             Admission::Admitted(..) => Ok(()),
             Admission::QuotaExceeded(_) => Err(AdmissionRefusal::QuotaExceeded(*limits)),
             Admission::RateExceeded(_) => Err(AdmissionRefusal::RateExceeded {
+                limits: *limits,
                 retry_after_seconds: Window::of(now).left_seconds,
             }),
         })

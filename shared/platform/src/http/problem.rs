@@ -5,7 +5,7 @@ pub mod kinds;
 
 use std::{error::Error as StdError, sync::Arc};
 
-use aias_domain::plan::{Limits, PlanName};
+use aias_domain::plan::{Limits, PlanName, RATE_SECONDS};
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -127,6 +127,16 @@ impl Problem {
             .member("limit", limit)
             .member("used", used)
             .member("plan", plan.as_str())
+    }
+
+    /// `429`: the event rate of the plan is used up.
+    #[must_use]
+    pub fn event_rate(limits: &Limits) -> Self {
+        Self::new(&kinds::RATE_LIMITED).detail(format!(
+            "the plan {} allows {} events in {RATE_SECONDS} seconds",
+            limits.plan,
+            limits.burst()
+        ))
     }
 
     /// `403`.
@@ -311,8 +321,9 @@ impl From<runs::AdmissionRefusal> for Problem {
                 Self::plan_limit("runs", runs, runs, limits.plan)
             }
             runs::AdmissionRefusal::RateExceeded {
+                limits,
                 retry_after_seconds,
-            } => Self::new(&kinds::RATE_LIMITED).retry_after(retry_after_seconds),
+            } => Self::event_rate(&limits).retry_after(retry_after_seconds),
         }
     }
 }

@@ -58,7 +58,7 @@ impl Counter {
 
 /// Remaining quota after an event was counted or refused. For a plan with several shards it is an
 /// estimate, which assumes that all shards are like the one that counted the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RemainingQuota {
     /// Events in this window.
     pub events: u64,
@@ -102,6 +102,7 @@ struct UsedUpShards {
     limits: (u64, u64),
     month: u16,
     rate: u16,
+    left: RemainingQuota,
 }
 
 /// The most tenants that are remembered.
@@ -112,8 +113,8 @@ const ATTEMPTS: usize = 4;
 
 enum ShardResult {
     Counted(CounterShard, RemainingQuota),
-    QuotaExceeded,
-    RateExceeded,
+    QuotaExceeded(RemainingQuota),
+    RateExceeded(RemainingQuota),
 }
 
 impl Gate {
@@ -138,16 +139,29 @@ impl Gate {
             }
             match store.count(Counter::Runs, shard, limits, now).await? {
                 ShardResult::Counted(place, left) => return Ok(Admission::Admitted(place, left)),
-                ShardResult::QuotaExceeded => full.month |= bit,
-                ShardResult::RateExceeded => full.rate |= bit,
+                ShardResult::QuotaExceeded(left) => {
+                    full.month |= bit;
+                    full.left = left;
+                }
+                ShardResult::RateExceeded(left) => {
+                    full.rate |= bit;
+                    full.left = left;
+                }
             }
             self.0.insert(store.tenant, full);
         }
-        let none = RemainingQuota { events: 0, runs: 0 };
         if full.month.count_ones() == u32::from(limits.shards) {
-            Ok(Admission::QuotaExceeded(none))
+            let left = RemainingQuota {
+                runs: 0,
+                ..full.left
+            };
+            Ok(Admission::QuotaExceeded(left))
         } else {
-            Ok(Admission::RateExceeded(none))
+            let left = RemainingQuota {
+                events: 0,
+                ..full.left
+            };
+            Ok(Admission::RateExceeded(left))
         }
     }
 
@@ -178,6 +192,11 @@ static REMOVE_OTHER_WINDOWS: LazyLock<Vec<String>> = LazyLock::new(|| {
     (0..SLOTS).map(others).collect()
 });
 
+/// The window in which a counter item was last written.
+fn window_of(item: &Item) -> Option<i64> {
+    item.get("at")?.as_n().ok()?.parse().ok()
+}
+
 impl TenantStore<'_> {
     /// Counts an event beyond the monthly run quota as suspended, if the plan allows it.
     ///
@@ -194,12 +213,11 @@ impl TenantStore<'_> {
             shards: 1,
             ..*limits
         };
-        let none = RemainingQuota { events: 0, runs: 0 };
         Ok(
             match self.count(Counter::Suspended, 0, &limits, now).await? {
                 ShardResult::Counted(place, left) => Admission::Admitted(place, left),
-                ShardResult::QuotaExceeded => Admission::QuotaExceeded(none),
-                ShardResult::RateExceeded => Admission::RateExceeded(none),
+                ShardResult::QuotaExceeded(left) => Admission::QuotaExceeded(left),
+                ShardResult::RateExceeded(left) => Admission::RateExceeded(left),
             },
         )
     }
@@ -223,11 +241,25 @@ impl TenantStore<'_> {
             shard,
             counter,
         };
+        let left_in = |item: &Item, window: Window| {
+            let of = |name: &str| number_of(item, name).unwrap_or_default();
+            let in_window = window_of(item) == Some(window.number);
+            let events = of(&format!("w{}", window.slot()));
+            let runs = match counter {
+                Counter::Runs => room.saturating_sub(of(counter.attribute())),
+                Counter::Suspended => 0,
+            };
+            let shards = u64::from(limits.shards);
+            RemainingQuota {
+                events: burst.saturating_sub(if in_window { events } else { 0 }) * shards,
+                runs: runs * shards,
+            }
+        };
         if room == 0 {
-            return Ok(ShardResult::QuotaExceeded);
+            return Ok(ShardResult::QuotaExceeded(left_in(&Item::new(), window)));
         }
         if burst == 0 {
-            return Ok(ShardResult::RateExceeded);
+            return Ok(ShardResult::RateExceeded(left_in(&Item::new(), window)));
         }
         let mut taken_by = None;
         for _ in 0..ATTEMPTS {
@@ -236,15 +268,7 @@ impl TenantStore<'_> {
             let error = match count_update.send().await {
                 Ok(response) => {
                     let item = response.attributes.unwrap_or_default();
-                    let of = |name: &str| number_of(&item, name).unwrap_or_default();
-                    let n = u64::from(limits.shards);
-                    let left = RemainingQuota {
-                        events: burst.saturating_sub(of(&slot)) * n,
-                        runs: match counter {
-                            Counter::Runs => room.saturating_sub(of("runs")) * n,
-                            Counter::Suspended => 0,
-                        },
-                    };
+                    let left = left_in(&item, window);
                     return Ok(ShardResult::Counted(place, left));
                 }
                 Err(error) => error,
@@ -257,14 +281,11 @@ impl TenantStore<'_> {
             let found = found.item().cloned().unwrap_or_default();
             let of = |name: &str| number_of(&found, name);
             if of(counter.attribute()).unwrap_or_default() >= room {
-                return Ok(ShardResult::QuotaExceeded);
+                return Ok(ShardResult::QuotaExceeded(left_in(&found, window)));
             }
-            let seen = found
-                .get("at")
-                .and_then(|at| at.as_n().ok())
-                .and_then(|at| at.parse::<i64>().ok());
+            let seen = window_of(&found);
             if seen == Some(window.number) && of(&slot).unwrap_or_default() >= burst {
-                return Ok(ShardResult::RateExceeded);
+                return Ok(ShardResult::RateExceeded(left_in(&found, window)));
             }
             // Another function's clock is ahead, or the window ended after this event arrived. The
             // event is counted in the newer window, whose count must not be reset.

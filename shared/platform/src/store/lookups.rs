@@ -80,7 +80,7 @@ impl Store {
         let home = keys::tenant(tenant);
         let hook = async {
             for hash in hashes {
-                if let Some(item) = self.item(&keys::hook(tenant, hash), false).await? {
+                if let Some(item) = self.item(&keys::hook(tenant, hash), true).await? {
                     return value::<Hook>(item).map(|hook| Some((hook, hash.clone())));
                 }
             }
