@@ -336,6 +336,9 @@ impl Bench {
         let endpoint = Endpoint {
             id: ENDPOINT.parse::<EndpointId>().unwrap(),
             name: tenant.name,
+            workflow_version: None,
+            disabled_status: Default::default(),
+            last_ping_at: None,
             workflow_id: WORKFLOW.parse().unwrap(),
             enabled: true,
             disabled_by_plan: false,
@@ -367,6 +370,7 @@ impl Bench {
             name: "w".into(),
             namespace: "n".into(),
             latest: 1,
+            active: None,
             enabled: true,
             disabled_by_plan: false,
             created_at: now,

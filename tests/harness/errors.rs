@@ -236,6 +236,18 @@ const PROBLEMS: &[(u16, &str, &str, &str)] = &[
         "Change or delete the endpoint in `detail` first.",
     ),
     (
+        503,
+        "endpoint-disabled",
+        "The endpoint is disabled, and its `disabled_status` is `503`.",
+        "Enable it with `PATCH /api/webhook-endpoints/{id}` `{\"enabled\": true}`.",
+    ),
+    (
+        503,
+        "endpoint-pending-secret",
+        "The provider creates the signing secret, and the endpoint does not have it yet.",
+        "Copy the secret from the provider's settings: `PUT /api/webhook-endpoints/{id}/signing-secret`.",
+    ),
+    (
         410,
         "endpoint-disabled",
         "The endpoint is disabled, by the tenant or by the plan.",

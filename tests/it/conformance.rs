@@ -67,6 +67,7 @@ async fn executed(scenario: &mut Scenario) {
         computing: COMPUTING,
         journal: vec![],
         secret_nonce: String::new(),
+        with_data: false,
     };
     let hosts = Hosts::default().start().await;
     let outbound = Outbound::new("127.0.0.0/8".parse::<Guard>().unwrap());
@@ -80,7 +81,7 @@ async fn executed(scenario: &mut Scenario) {
                     scenario.order.push(name);
                 }
             }
-            Report::Emitted(..) => {}
+            Report::StepData(_) | Report::Emitted(..) => {}
             Report::PendingEffects(requested) => {
                 let event = answered(&requested, &outbound, &hosts, run_id).await;
                 let at = clock.now();

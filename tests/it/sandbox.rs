@@ -36,6 +36,7 @@ fn given(definition: &Value) -> ComputationInput {
         computing: COMPUTING,
         journal: Vec::new(),
         secret_nonce: String::new(),
+        with_data: false,
     }
 }
 
@@ -218,7 +219,7 @@ async fn outcome_within(
     let mut computation = Computation::new(sandbox, given);
     loop {
         match computation.next().await {
-            Report::Step(_) | Report::Emitted(..) => {}
+            Report::Step(_) | Report::StepData(_) | Report::Emitted(..) => {}
             Report::PendingEffects(requested) => panic!("{requested:?}"),
             Report::Ended(outcome) => return outcome.map_err(|error| error.code),
         }
@@ -379,7 +380,7 @@ async fn large_response_restarts_child_with_more_memory() {
     let ended = loop {
         match computation.next().await {
             Report::Step(record) => steps.push((record.task, record.event.as_str())),
-            Report::Emitted(..) => {}
+            Report::StepData(_) | Report::Emitted(..) => {}
             Report::PendingEffects(requested) => {
                 let effect = &requested.effects[0];
                 let body = format!("[0{}]", ",0".repeat(count - 1));

@@ -193,6 +193,7 @@ fn workflow(n: u128) -> (Workflow, Version) {
         name: "w".into(),
         namespace: "n".into(),
         latest: 1,
+        active: None,
         enabled: true,
         disabled_by_plan: false,
         created_at: now(),

@@ -116,6 +116,8 @@ fn view(artifact: Artifact, workflow_id: WorkflowId, expires_at: Timestamp) -> A
 struct ArtifactFilter {
     /// Only the artifacts of this run.
     run_id: Option<RunId>,
+    /// Only the artifacts of this workflow's runs.
+    workflow_id: Option<WorkflowId>,
 }
 
 /// List artifacts
@@ -136,9 +138,16 @@ async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
         run.artifacts.into_iter().map(view).collect()
     };
     let fetch = async |listing: Listing| {
-        let page = match ctx.query.filter.run_id {
+        let ArtifactFilter {
+            run_id,
+            workflow_id,
+        } = ctx.query.filter;
+        let page = match run_id {
             Some(run_id) => {
+                let is_of_workflow =
+                    |run: &Run| workflow_id.is_none_or(|wanted| run.workflow_id == wanted);
                 let run = store.run(run_id).await?.map(|run| run.run);
+                let run = run.filter(is_of_workflow);
                 Page {
                     items: run.into_iter().collect(),
                     next: None,
@@ -148,6 +157,7 @@ async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
                 // A run has at most one artifact, so a page of runs with artifacts is a page of
                 // artifacts.
                 let filter = RunFilter {
+                    workflow_id,
                     with_artifacts: true,
                     ..RunFilter::default()
                 };

@@ -73,6 +73,8 @@ pub(crate) async fn drive<'a>(
         tokio::select! {
             report = computation.next() => match report {
                 Report::Step(record) => run_log.step(record, execution.app.clock.now()),
+                // Not requested.
+                Report::StepData(_) => {}
                 Report::Emitted(number, event) => emitted(execution, number, event),
                 Report::Ended(outcome) => return Ok(DriveOutcome::Ended(*outcome)),
                 Report::PendingEffects(requested) => {

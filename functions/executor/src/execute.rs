@@ -114,7 +114,11 @@ async fn work<'a>(
                 .refuse("workflow-disabled", "The workflow is disabled")
                 .await;
         }
-        Some(head) => execution.stored.run.workflow_version.unwrap_or(head.latest),
+        Some(head) => execution
+            .stored
+            .run
+            .workflow_version
+            .unwrap_or_else(|| head.active_version()),
     };
     let Ok(core) = app.cores.acquire().await else {
         return Err(Error::NoRunYet);
@@ -286,6 +290,7 @@ async fn compute(
         computing: execution.limits.computing,
         journal: loaded.journal,
         secret_nonce: run.secret_nonce.clone().unwrap_or_default(),
+        with_data: false,
     };
     let computation = Computation::new(&execution.app.sandbox, input);
     let result =

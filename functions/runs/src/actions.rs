@@ -116,7 +116,7 @@ pub(crate) async fn retry_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Replay {
-    /// The version to run; the newest one by default.
+    /// The version to run; the active one by default.
     #[schema(minimum = 1)]
     workflow_version: Option<u32>,
 }
@@ -159,8 +159,11 @@ pub(crate) async fn replay_run(
         let head = head
             .filter(Workflow::can_run)
             .ok_or_else(|| Problem::new(&kinds::WORKFLOW_DISABLED))?;
-        let version = body.value.workflow_version.unwrap_or(head.latest);
-        if !(1..=head.latest).contains(&version) {
+        let version = body
+            .value
+            .workflow_version
+            .unwrap_or_else(|| head.active_version());
+        if !head.has_version(version) {
             let detail = format!("the workflow has versions 1 to {}", head.latest);
             return Err(Problem::invalid_member("/workflow_version", detail));
         }
@@ -178,7 +181,8 @@ pub(crate) async fn replay_run(
         let run = new_run(run, input, limits.retention_days);
         let response = RunAccepted::respond(run_id)?;
         let sealed = once.sealed(&response)?;
-        let accepted = intake.create_run_once(&store, &run, sealed).await?;
+        let created = intake.create_replay(&store, &run, original.run.id, sealed);
+        let accepted = created.await?;
         once.finish(accepted, response, limits)
     };
     ctx.once(&body.bytes, create).await

@@ -1,32 +1,32 @@
 //! Runs: listing, reading, cancelling, retrying, replaying and verifying.
 
 mod actions;
+mod compare;
+mod list;
+mod recompute;
+mod steps;
 mod verify;
 
 use std::{collections::HashMap, sync::Arc};
 
-use aias_domain::{
-    id::{EndpointId, RunId, WorkflowId},
-    run::Status,
-};
+use aias_domain::id::RunId;
 use aias_platform::{
     aws::SdkConfig,
     blobs::{Blobs, Object},
     config::Env,
     definitions::Definitions,
     http::{
-        Api, Authenticated as _, Context, HasApi, List, NoFilter, PageParams, Path, Problem,
+        Api, Authenticated as _, HasApi, List, NoFilter, PageParams, Parameters, Path, Problem,
         Result, Viewer, openapi,
         response::{found, object, text},
     },
     queue::Queue,
     run_log::LogEntryView,
-    runs::{Intake, RunView, read_input},
-    store::{Cursor, Input, Listing, Page, RunFilter, StoredRun, TenantStore},
+    runs::{Intake, RunView, read_input, read_output},
+    store::{Cursor, Input, Listing, Page, StoredRun, TenantStore},
 };
 use aias_sandbox::Sandbox;
 use axum::http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::{Span, field::display};
@@ -74,8 +74,11 @@ impl HasApi for App {
 pub fn routes(app: App) -> OpenApiRouter {
     let api = Arc::clone(&app.api);
     OpenApiRouter::new()
-        .routes(routes!(list_runs))
+        .routes(routes!(list::list_runs))
+        .routes(routes!(list::list_errors))
         .routes(routes!(get_run))
+        .routes(routes!(steps::list_steps))
+        .routes(routes!(compare::compare_runs))
         .routes(routes!(list_logs))
         .routes(routes!(list_events))
         .routes(routes!(get_input))
@@ -93,57 +96,20 @@ async fn find(store: &TenantStore<'_>, id: RunId) -> Result<StoredRun> {
     store.run(id).await?.ok_or_else(Problem::not_found)
 }
 
+/// Further data in a response.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Include {
+    Output,
+}
+
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct RunQuery {
-    /// Only the runs of this workflow.
-    workflow_id: Option<WorkflowId>,
-    /// Only the runs of this endpoint's events.
-    endpoint_id: Option<EndpointId>,
-    /// Only the runs with this status.
-    status: Option<Status>,
-    /// Only the runs created at this time or later.
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<Timestamp>,
-    /// Only the runs created at this time or earlier.
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<Timestamp>,
-}
-
-/// List runs
-#[utoipa::path(
-    get,
-    path = "/api/runs",
-    tag = "runs",
-    params(RunQuery, PageParams),
-    responses((status = 200, description = "A page", body = openapi::Page<RunView<'static>>)),
-    extensions(("x-role" = json!("viewer"))),
-)]
-async fn list_runs(ctx: Viewer<App, List<RunQuery>>) -> Result {
-    let query = &ctx.query.filter;
-    let filter = RunFilter {
-        workflow_id: query.workflow_id,
-        endpoint_id: query.endpoint_id,
-        status: query.status,
-        from: query.from,
-        to: query.to,
-        with_artifacts: false,
-    };
-    let store = ctx.store();
-    let fetch = async |listing: Listing| {
-        let (limit, after) = (listing.limit, listing.after.as_ref());
-        Ok(store.runs(&filter, limit, after, kept_span(&ctx)).await?)
-    };
-    let view = |run| serde_json::to_value(RunView::new(&run)).unwrap_or_default();
-    ctx.page(fetch, view).await
-}
-
-/// The range of time in which runs can exist: since the tenant was created, limited by retention.
-fn kept_span<Q>(ctx: &Context<App, Q>) -> (Timestamp, Timestamp) {
-    let days = i64::from(ctx.caller.limits.retention_days);
-    let kept = SignedDuration::from_hours(24 * days);
-    (ctx.caller.tenant.created_at.max(ctx.now - kept), ctx.now)
+struct IncludeQuery {
+    /// `output`: the output, if it has at most 256 KiB of JSON.
+    #[param(inline)]
+    include: Option<Include>,
 }
 
 /// Get a run
@@ -151,16 +117,23 @@ fn kept_span<Q>(ctx: &Context<App, Q>) -> (Timestamp, Timestamp) {
     get,
     path = "/api/runs/{id}",
     tag = "runs",
-    params(("id" = RunId, Path)),
+    params(("id" = RunId, Path), IncludeQuery),
     responses((
         status = 200, description = "The run", body = RunView<'static>,
         headers(("etag" = String)),
     )),
     extensions(("x-role" = json!("viewer"))),
 )]
-async fn get_run(ctx: Viewer<App>, Path(id): Path<RunId>) -> Result {
-    let run = find(&ctx.store(), id).await?;
-    object(StatusCode::OK, &RunView::new(&run.run))
+async fn get_run(ctx: Viewer<App, Parameters<IncludeQuery>>, Path(id): Path<RunId>) -> Result {
+    let store = ctx.store();
+    let (run, replays) = tokio::join!(find(&store, id), store.replays(id));
+    let (run, replays) = (run?, replays?);
+    let output = match ctx.query.0.include {
+        None => None,
+        Some(Include::Output) => read_output(&store, &ctx.app.intake.blobs, &run).await?,
+    };
+    let view = RunView::new(&run.run).with_output(output);
+    object(StatusCode::OK, &view.with_replays(replays))
 }
 
 /// Get a run's input

@@ -1,32 +1,22 @@
 //! Verifies that a run is reproducible: computes it again from its version, input and journal,
 //! without any call.
 
-use std::time::Duration;
-
 use aias_domain::{
     canonical,
     id::RunId,
     run::{RunError, Status},
 };
-use aias_platform::{
-    http::{Editor, Path, Problem, Result, kinds, response::object},
-    journal,
-    runs::read_input,
-};
-use aias_sandbox::{Computation, ComputationInput, Report};
+use aias_platform::http::{Editor, Path, Result, response::object};
+use aias_sandbox::{Computation, Report};
 use axum::http::StatusCode;
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::{App, find};
-
-/// The time limit of the computation.
-const MOST: Duration = Duration::from_secs(20);
-
-/// The largest journal for which a run is verified, in bytes of JSON: this function has 256 MB of
-/// memory.
-const MAX_JOURNAL_BYTES: usize = 16 * 1024 * 1024;
+use crate::{
+    App, find,
+    recompute::{MOST, input_of, not_verifiable},
+};
 
 /// The result of a verification.
 #[derive(Serialize, ToSchema)]
@@ -44,10 +34,6 @@ pub(crate) struct RunVerification {
 fn digest_of(error: &RunError) -> String {
     let value = serde_json::to_value(error).unwrap_or_default();
     canonical::digest(&canonical::to_vec(&value))
-}
-
-fn not_verifiable(detail: impl Into<String>) -> Problem {
-    Problem::new(&kinds::RUN_NOT_VERIFIABLE).detail(detail)
 }
 
 /// Verify that a run is reproducible
@@ -68,8 +54,7 @@ fn not_verifiable(detail: impl Into<String>) -> Problem {
     ),
 )]
 pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result {
-    let (store, blobs) = (ctx.store(), &ctx.app.intake.blobs);
-    let found = find(&store, id).await?;
+    let found = find(&ctx.store(), id).await?;
     let run = &found.run;
     let expected = match (run.status, &run.output_digest, &run.error) {
         (Status::Completed, Some(digest), _) => digest.clone(),
@@ -81,30 +66,7 @@ pub(crate) async fn verify_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
             ));
         }
     };
-    let version = run.workflow_version.unwrap_or_default();
-    let (definition, input, journal) = tokio::join!(
-        ctx.app.definitions.get(&store, run.workflow_id, version),
-        read_input(&store, blobs, &found.input),
-        journal::read(&store, blobs, run.id)
-    );
-    let definition =
-        definition?.map_err(|error| not_verifiable(error.detail.unwrap_or(error.title)))?;
-    let (journal, bytes) = journal?;
-    if bytes > MAX_JOURNAL_BYTES {
-        return Err(not_verifiable(
-            "the run's journal is too large to be verified in a request",
-        ));
-    }
-    let given = ComputationInput {
-        definition,
-        run_id: run.id.to_string(),
-        input: input?,
-        started_at: run.created_at,
-        max_steps: ctx.caller.limits.steps_per_run,
-        computing: ctx.caller.limits.computing,
-        journal,
-        secret_nonce: run.secret_nonce.clone().unwrap_or_default(),
-    };
+    let given = input_of(&ctx, &found, false).await?;
     let actual = actual(Computation::new(&ctx.app.sandbox, given)).await?;
     let verification = RunVerification {
         reproducible: actual.as_ref() == Some(&expected),
@@ -120,7 +82,7 @@ async fn actual(mut computation: Computation<'_>) -> Result<Option<String>> {
     let computed = async {
         loop {
             match computation.next().await {
-                Report::Step(_) | Report::Emitted(..) => {}
+                Report::Step(_) | Report::StepData(_) | Report::Emitted(..) => {}
                 Report::PendingEffects(_) => return Ok(None),
                 Report::Ended(outcome) => {
                     return match *outcome {

@@ -1,14 +1,15 @@
-//! `RotatingSecret` secrets: the new secret is valid immediately, the old one until its overlap ends.
+//! Setting and rotating secrets: the new secret is valid immediately, the old one until its overlap ends.
 
 use aias_domain::{
-    endpoint::{EndpointSecret, EndpointSecretKind, MAX_OVERLAP_SECONDS, rotate},
+    endpoint::{Endpoint, EndpointSecret, EndpointSecretKind, MAX_OVERLAP_SECONDS, rotate},
     id::EndpointId,
 };
 use aias_platform::{
     http::{
         Admin, Api, Change, JsonBody, Path, Problem, RequestBody, Result, kinds, openapi,
-        response::json,
+        response::{json, object},
     },
+    secrets::Keyring,
     signing::SigningSecret,
 };
 use axum::http::StatusCode;
@@ -103,20 +104,8 @@ pub(crate) async fn rotate_secret(
             (secret.text, Some(url))
         }
         EndpointSecretKind::Signing => {
-            let scheme = own.verification.scheme().map_err(Problem::internal)?;
-            let signature = scheme
-                .signature
-                .ok_or_else(|| Problem::new(&kinds::NO_SIGNING_SECRET))?;
-            let (text, _) = signing_secret(signature.origin, signature.key, value.secret)
-                .map_err(|detail| Problem::invalid_member("/secret", detail))?;
-            let token = match own.signing_secrets.first() {
-                None => None,
-                Some(newest) => {
-                    let opened = SigningSecret::open(&keyring, tenant, id, &newest.value)?;
-                    opened.verify_token().map(str::to_owned)
-                }
-            };
-            let sealed = SigningSecret::new(text.clone(), token).seal(&keyring, tenant, id)?;
+            let NewSigningSecret { text, sealed } =
+                new_signing_secret(&ctx, &keyring, own, value.secret)?;
             rotate(
                 &mut own.signing_secrets,
                 EndpointSecret::new(sealed, now),
@@ -139,4 +128,83 @@ pub(crate) async fn rotate_secret(
         url,
     };
     json(StatusCode::OK, &rotated)
+}
+
+/// The signing secret that a provider created.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SigningSecretInput {
+    #[schema(min_length = 1, max_length = 512)]
+    secret: String,
+}
+
+impl RequestBody for SigningSecretInput {}
+
+/// Set the signing secret of a webhook endpoint
+///
+/// Replaces all signing secrets. To keep the old one valid for some time, rotate it instead.
+#[utoipa::path(
+    put,
+    path = "/api/webhook-endpoints/{id}/signing-secret",
+    tag = "webhook-endpoints",
+    params(("id" = EndpointId, Path), openapi::IfMatch),
+    request_body = SigningSecretInput,
+    responses((
+        status = 200, description = "The endpoint, without its secrets", body = view::EndpointView,
+        headers(("etag" = String)),
+    )),
+    extensions(
+        ("x-role" = json!("admin")),
+        ("x-problems" = json!(["conflict", "no-signing-secret", "precondition-failed"])),
+    ),
+)]
+pub(crate) async fn set_signing_secret(
+    ctx: Admin<Api>,
+    Path(id): Path<EndpointId>,
+    JsonBody { value, .. }: JsonBody<SigningSecretInput>,
+) -> Result {
+    let mut endpoint = find(&ctx.store(), id).await?;
+    ctx.head.check_if_match(&view::endpoint(&endpoint.value))?;
+    let keyring = ctx.app.auth.keyring().await?;
+    let before = audited(&endpoint.value);
+    let sealed = new_signing_secret(&ctx, &keyring, &endpoint.value, Some(value.secret))?.sealed;
+    let own = &mut endpoint.value;
+    own.updated_at = ctx.now;
+    own.signing_secrets = vec![EndpointSecret::new(sealed, ctx.now)];
+    let change = Change::rotated("endpoint", &id, before, audited(&endpoint.value));
+    ctx.change(change, async |store| {
+        store.save_endpoint(&endpoint, None, &[]).await
+    })
+    .await?;
+    object(StatusCode::OK, &view::endpoint(&endpoint.value))
+}
+
+struct NewSigningSecret {
+    text: String,
+    sealed: String,
+}
+
+/// A new signing secret of an endpoint, with the verify token of the newest one.
+fn new_signing_secret(
+    ctx: &Admin<Api>,
+    keyring: &Keyring,
+    endpoint: &Endpoint,
+    secret: Option<String>,
+) -> Result<NewSigningSecret> {
+    let (tenant, id) = (ctx.caller.tenant.id, endpoint.id);
+    let scheme = endpoint.verification.scheme().map_err(Problem::internal)?;
+    let signature = scheme
+        .signature
+        .ok_or_else(|| Problem::new(&kinds::NO_SIGNING_SECRET))?;
+    let (text, _) = signing_secret(signature.origin, signature.key, secret)
+        .map_err(|detail| Problem::invalid_member("/secret", detail))?;
+    let token = match endpoint.signing_secrets.first() {
+        None => None,
+        Some(newest) => {
+            let opened = SigningSecret::open(keyring, tenant, id, &newest.value)?;
+            opened.verify_token().map(str::to_owned)
+        }
+    };
+    let sealed = SigningSecret::new(text.clone(), token).seal(keyring, tenant, id)?;
+    Ok(NewSigningSecret { text, sealed })
 }

@@ -19,7 +19,8 @@ pub(crate) struct VerificationInput {
     /// `meta`. `none` by default.
     #[schema(example = "github")]
     scheme: Option<String>,
-    /// The signing secret. Some providers generate it; otherwise AIAS generates one by default.
+    /// The signing secret. Some providers create it, and it can be set later; otherwise AIAS
+    /// generates one by default.
     secret: Option<String>,
     /// For `meta`: the token that the provider sends when it validates the URL.
     verify_token: Option<String>,
@@ -51,8 +52,14 @@ fn fault(member: &str, detail: impl Into<String>) -> Problem {
 }
 
 impl VerificationInput {
-    /// Checks the settings, and generates a secret if the provider does not.
-    pub(crate) fn read(self) -> Result<ValidVerification> {
+    /// Whether the settings name a scheme.
+    pub(crate) fn has_scheme(&self, name: &str) -> bool {
+        self.scheme.as_deref() == Some(name)
+    }
+
+    /// Checks the settings, and generates a secret if the provider does not. If the provider does,
+    /// and `may_be_pending`, it may be missing.
+    pub(crate) fn read(self, may_be_pending: bool) -> Result<ValidVerification> {
         let verification = Verification {
             scheme: self.scheme.unwrap_or_else(|| "none".to_owned()),
             hmac: HmacOptions {
@@ -96,6 +103,18 @@ impl VerificationInput {
             (_, Some(_)) => return Err(fault("verify_token", "this scheme has no token")),
             (_, None) => None,
         };
+        // The secret of a provider that validates the URL first is known before.
+        let waits = may_be_pending
+            && self.secret.is_none()
+            && verify_token.is_none()
+            && signature.origin == SecretOrigin::Provider;
+        if waits {
+            return Ok(ValidVerification {
+                verification,
+                secret: None,
+                made: None,
+            });
+        }
         let (text, made) = signing_secret(signature.origin, signature.key, self.secret)
             .map_err(|detail| fault("secret", detail))?;
         Ok(ValidVerification {

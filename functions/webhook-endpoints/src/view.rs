@@ -1,7 +1,7 @@
 //! Webhook endpoints in the API. Only a new secret is shown.
 
 use aias_domain::{
-    endpoint::{Endpoint, EndpointSecret, EndpointSecretKind},
+    endpoint::{DisabledStatus, Endpoint, EndpointSecret, EndpointSecretKind, EndpointState},
     id::{EndpointId, TenantId, WorkflowId},
     plan, timestamp,
     verification::{Algorithm, Encoding, Verification},
@@ -18,14 +18,23 @@ pub(crate) struct EndpointView {
     id: EndpointId,
     name: String,
     workflow_id: WorkflowId,
+    /// The version that runs; `null`: the workflow's active version.
+    workflow_version: Option<u32>,
     verification: VerificationView,
     enabled: bool,
+    state: EndpointState,
+    /// The status of the response to an event while the endpoint is disabled.
+    #[schema(value_type = u16, example = 410)]
+    disabled_status: DisabledStatus,
     /// `plan` if the endpoint is disabled because the plan allows fewer.
     disabled_reason: Option<&'static str>,
     /// The valid path secrets, newest first.
     url_secrets: Vec<SecretView>,
     /// The valid signing secrets, newest first.
     signing_secrets: Vec<SecretView>,
+    /// When the provider last sent a test event that is not run, accurate to the minute.
+    #[schema(format = DateTime)]
+    last_ping_at: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -107,11 +116,15 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> EndpointView {
         id: endpoint.id,
         name: endpoint.name.to_string(),
         workflow_id: endpoint.workflow_id,
+        workflow_version: endpoint.workflow_version,
         verification: VerificationView::new(&endpoint.verification),
-        enabled: endpoint.accepts_events(),
+        enabled: endpoint.is_enabled(),
+        state: endpoint.state(),
+        disabled_status: endpoint.disabled_status,
         disabled_reason: plan::disabled_reason(endpoint.disabled_by_plan),
         url_secrets: secrets(&endpoint.url_secrets),
         signing_secrets: secrets(&endpoint.signing_secrets),
+        last_ping_at: endpoint.last_ping_at.map(timestamp::format),
         created_at: timestamp::format(endpoint.created_at),
         updated_at: timestamp::format(endpoint.updated_at),
     }

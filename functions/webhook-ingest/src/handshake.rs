@@ -20,7 +20,7 @@ pub(crate) fn answer(endpoint: &ReadyEndpoint, query: &str) -> Result {
     let known = endpoint.verify_tokens.iter().fold(false, |known, own| {
         known | is_equal(own.as_bytes(), token.as_bytes())
     });
-    if !known || !endpoint.found.endpoint.value.accepts_events() {
+    if !known || !endpoint.found.endpoint.value.is_enabled() {
         return Err(Problem::bad_signature());
     }
     Ok(plain(challenge.0))

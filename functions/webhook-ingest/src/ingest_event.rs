@@ -2,6 +2,7 @@
 
 use aias_domain::{
     canonical,
+    endpoint::{DisabledStatus, EndpointState},
     event::{self, Body, EventError},
     id::RunId,
     plan,
@@ -23,8 +24,14 @@ use crate::{App, WebhookAccepted, cache::ReadyEndpoint, rate_limit};
 /// Verifies an event, stores it and sends the message of its run.
 pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: &[u8]) -> Result {
     let endpoint = &ready.found.endpoint.value;
-    if !endpoint.accepts_events() {
-        return Err(Problem::new(&kinds::ENDPOINT_DISABLED));
+    match endpoint.state() {
+        EndpointState::Active => {}
+        EndpointState::Disabled => return Err(disabled(endpoint.disabled_status)),
+        EndpointState::PendingSecret => {
+            let detail = "set it with PUT /api/webhook-endpoints/{id}/signing-secret";
+            let problem = Problem::new(&kinds::ENDPOINT_PENDING_SECRET).detail(detail);
+            return Err(problem.retry_after(RETRY_AFTER_SECONDS));
+        }
     }
     if body.len() > ready.limits.body_bytes {
         return Err(Problem::too_large(ready.limits.body_bytes));
@@ -37,6 +44,15 @@ pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: 
     };
     let signing = check_signature(ready, &own, now)?;
     let body = event::read_body(&own).map_err(refuse)?;
+    let body = event::unwrap_payload(&ready.scheme, body).map_err(refuse)?;
+    if event::is_ping(&ready.scheme, &own) {
+        if endpoint.must_record_ping(now) {
+            let store = app.intake.store.tenant(ready.found.proof);
+            // Best effort: the provider only wants a response.
+            let _ = store.record_ping(&ready.found.endpoint, now).await;
+        }
+        return Ok(response::plain("pong".to_owned()));
+    }
     if ready.scheme.handshake == Handshake::SlackChallenge
         && let Some(challenge) = event::slack_challenge(&body)
     {
@@ -51,6 +67,18 @@ pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: 
         now,
     };
     event.store(app, ready, &own, run_id).await
+}
+
+/// When a provider should retry an event that an endpoint cannot accept yet.
+const RETRY_AFTER_SECONDS: i64 = 60;
+
+fn disabled(status: DisabledStatus) -> Problem {
+    match status {
+        DisabledStatus::Gone => Problem::new(&kinds::ENDPOINT_DISABLED),
+        DisabledStatus::Unavailable => {
+            Problem::new(&kinds::ENDPOINT_DISABLED_FOR_NOW).retry_after(RETRY_AFTER_SECONDS)
+        }
+    }
 }
 
 fn check_signature(
@@ -77,10 +105,7 @@ fn refuse(error: EventError) -> Problem {
     let text = error.to_string();
     match error {
         EventError::Encoded(_) => Problem::unsupported_media_type(text),
-        EventError::Json(e) => Problem::invalid(vec![Fault {
-            pointer: e.pointer,
-            detail: e.detail,
-        }]),
+        EventError::Json(e) => Problem::invalid(vec![Fault::new(e.pointer, e.detail)]),
         EventError::TooManyFields => Problem::new(&kinds::TOO_MANY_FIELDS).detail(text),
         EventError::BadEventId => Problem::new(&kinds::BAD_EVENT_ID).detail(text),
     }
@@ -120,7 +145,7 @@ impl Event {
         let run = Run::pending(
             run_id,
             endpoint.workflow_id,
-            None,
+            endpoint.workflow_version,
             trigger,
             input.digest.clone(),
         );

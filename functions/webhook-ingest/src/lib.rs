@@ -137,13 +137,13 @@ struct WebhookAccepted {
             links(("run" = (operation_id = "get_run", parameters(("id" = "$response.body#/run_id"))))),
         ),
         (
-            status = 200, description = "The event is a duplicate, or the body is the challenge of a provider",
+            status = 200, description = "The event is a duplicate, or the body is the challenge or the test event of a provider",
             content((WebhookAccepted = "application/json"), (String = "text/plain")),
             headers(("location" = String)),
         ),
     ),
     extensions(("x-problems" = json!([
-        "bad-event-id", "bad-signature", "body-too-large", "endpoint-disabled", "event-id-reused",
+        "bad-event-id", "bad-signature", "body-too-large", "endpoint-disabled", "endpoint-pending-secret", "event-id-reused",
         "invalid-body", "not-found", "rate-limited", "runs-exhausted", "too-many-fields",
         "unsupported-media-type", "conflict",
     ]))),
@@ -169,8 +169,13 @@ async fn receive_webhook(
 /// Whether the request may be accepted by a newer state of the endpoint. These refusals come before
 /// anything is stored.
 fn may_be_outdated(problem: &Problem) -> bool {
-    let kind = problem.kind();
-    kind == &kinds::BAD_SIGNATURE || kind == &kinds::ENDPOINT_DISABLED
+    let refusals = [
+        &kinds::BAD_SIGNATURE,
+        &kinds::ENDPOINT_DISABLED,
+        &kinds::ENDPOINT_DISABLED_FOR_NOW,
+        &kinds::ENDPOINT_PENDING_SECRET,
+    ];
+    refusals.contains(&problem.kind())
 }
 
 /// Respond to the challenge by which a provider validates the URL

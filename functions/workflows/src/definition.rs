@@ -5,8 +5,8 @@ use aias_domain::{
     workflow::{MAX_DEFINITION_BYTES, Version},
 };
 use aias_engine::{
-    self as engine,
-    definition::{self, Format, digest},
+    self as engine, Compiled,
+    definition::{self, Format, Position, digest},
 };
 use aias_platform::http::{Context, Fault, Head, Problem, Result, parse};
 use aias_sandbox::{ChildFailure, Sandbox};
@@ -22,8 +22,12 @@ pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) namespace: String,
     version: String,
-    text: String,
+    pub(crate) text: String,
     digest: String,
+    /// What is probably a mistake.
+    pub(crate) warnings: Vec<Fault>,
+    /// The references of the tasks that request effects.
+    pub(crate) calls: Vec<String>,
 }
 
 /// A definition.
@@ -51,7 +55,7 @@ do:
 /// Parses and compiles the definition in a request body.
 pub(crate) async fn read<Q>(ctx: &Context<App, Q>, body: &[u8]) -> Result<Definition> {
     let (value, prefix) = value(&ctx.head, body)?;
-    compile(&ctx.app.sandbox, ctx.caller.limits.computing, value, prefix).await
+    compile(ctx, value, body, prefix).await
 }
 
 /// The definition, and its pointer in the body.
@@ -67,14 +71,16 @@ fn value(head: &Head, body: &[u8]) -> Result<(Value, &'static str)> {
     match media_type.to_ascii_lowercase().as_str() {
         "application/yaml" | "application/x-yaml" | "text/yaml" => {
             check_length(MAX_DEFINITION_BYTES)?;
-            let value = definition::read(body, Format::Yaml)
-                .map_err(|fault| Problem::invalid_member(&fault.pointer, fault.detail))?;
+            let value = definition::read(body, Format::Yaml).map_err(|error| {
+                let fault = Fault::new(error.fault.pointer, error.fault.detail);
+                Problem::invalid(vec![at(fault, error.position)])
+            })?;
             Ok((value, ""))
         }
         "application/json" => {
             check_length(MAX_DEFINITION_BYTES + ENVELOPE_BYTES)?;
             let input: DefinitionInput = parse(head, body)?;
-            Ok((input.definition, "/definition"))
+            Ok((input.definition, PREFIX))
         }
         _ => Err(Problem::unsupported_media_type(
             "a definition must be application/json or application/yaml",
@@ -82,32 +88,49 @@ fn value(head: &Head, body: &[u8]) -> Result<(Value, &'static str)> {
     }
 }
 
-async fn compile(
-    sandbox: &Sandbox,
-    computing: Computing,
+/// The pointer of a definition in a JSON body.
+pub(crate) const PREFIX: &str = "/definition";
+
+fn at(fault: Fault, position: Option<Position>) -> Fault {
+    Fault {
+        line: position.map(|position| position.line),
+        column: position.map(|position| position.column),
+        ..fault
+    }
+}
+
+/// Compiles the definition at `prefix` in a request body.
+pub(crate) async fn compile<Q>(
+    ctx: &Context<App, Q>,
     value: Value,
+    body: &[u8],
     prefix: &str,
 ) -> Result<Definition> {
     let text = serde_json::to_string(&value).map_err(Problem::internal)?;
     if text.len() > MAX_DEFINITION_BYTES {
         return Err(Problem::too_large(MAX_DEFINITION_BYTES));
     }
-    let compiled = match sandbox.compile(&text, computing).await {
-        Err(
-            lost @ (ChildFailure::CpuLimit | ChildFailure::MemoryLimit | ChildFailure::DepthLimit),
-        ) => Err(vec![engine::Fault {
-            pointer: String::new(),
-            detail: format!("the definition does not compile within the limits: {lost}"),
-        }]),
-        compiled => compiled.map_err(Problem::internal)?,
-    };
-    compiled.map_err(|faults| {
-        let faults = faults.into_iter().map(|fault| Fault {
-            pointer: format!("{prefix}{}", fault.pointer),
-            detail: fault.detail,
+    let compiled = check(&ctx.app.sandbox, &text, ctx.caller.limits.computing).await?;
+    let Compiled {
+        faults,
+        warnings,
+        calls,
+    } = compiled;
+    let located = |faults: Vec<engine::Fault>| -> Vec<Fault> {
+        if faults.is_empty() {
+            return Vec::new();
+        }
+        let positions = definition::positions(body);
+        let faults = faults.into_iter().map(|fault| {
+            let pointer = format!("{prefix}{}", fault.pointer);
+            let position = positions.as_ref().map(|all| all.of(&pointer));
+            at(Fault::new(pointer, fault.detail), position)
         });
-        Problem::invalid_workflow(faults.collect())
-    })?;
+        faults.collect()
+    };
+    if !faults.is_empty() {
+        return Err(Problem::invalid_workflow(located(faults)));
+    }
     let named = |member: &str| {
         let named = value["document"][member].as_str();
         named.unwrap_or_default().to_owned()
@@ -118,10 +141,32 @@ async fn compile(
         version: named("version"),
         digest: digest(&value),
         text,
+        warnings: located(warnings),
+        calls,
     })
 }
 
+/// Checks a definition in the sandbox.
+pub(crate) async fn check(sandbox: &Sandbox, text: &str, computing: Computing) -> Result<Compiled> {
+    match sandbox.compile(text, computing).await {
+        Err(
+            lost @ (ChildFailure::CpuLimit | ChildFailure::MemoryLimit | ChildFailure::DepthLimit),
+        ) => Ok(Compiled {
+            faults: vec![engine::Fault {
+                pointer: String::new(),
+                detail: format!("the definition does not compile within the limits: {lost}"),
+            }],
+            ..Compiled::default()
+        }),
+        compiled => compiled.map_err(Problem::internal),
+    }
+}
+
 impl Definition {
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+
     pub(crate) fn version(&self, number: u32, now: Timestamp) -> Version {
         Version {
             number,

@@ -13,7 +13,7 @@ use aias_platform::{
         Editor, JsonBody, Once, Path, Problem, RequestBody, Result, WithHeader as _, kinds,
         openapi, response::object,
     },
-    runs::{RunAccepted, RunView, SerializedInput, new_run},
+    runs::{RunAccepted, RunView, SerializedInput, new_run, read_output},
     store::{StoredRun, TenantStore},
 };
 use axum::{
@@ -154,7 +154,13 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
         let run_id = RunId::new(ctx.now, random_id());
         Span::current().record("run_id", display(run_id));
         let digest = input.digest.clone();
-        let run = Run::pending(run_id, head.id, Some(head.latest), Trigger::Api, digest);
+        let run = Run::pending(
+            run_id,
+            head.id,
+            Some(head.active_version()),
+            Trigger::Api,
+            digest,
+        );
         let input = intake.store_input(&store, input).await?;
         let run = new_run(run, input, limits.retention_days);
         let response = RunAccepted::respond(run_id)?;
@@ -168,7 +174,8 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
             None => Ok(response),
             Some(run) => {
                 let applied = format!("wait={}", wait.as_secs());
-                let view = RunView::new(&run.run);
+                let output = read_output(&store, &intake.blobs, &run).await?;
+                let view = RunView::new(&run.run).with_output(output);
                 Ok(object(StatusCode::OK, &view)?.with(PREFERENCE_APPLIED, applied))
             }
         }

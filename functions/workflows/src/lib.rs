@@ -17,9 +17,10 @@ use aias_platform::{
     clock::random_id,
     config::Env,
     http::{
-        Api, Authenticated as _, Change, Editor, HasApi, JsonBody, List, NoFilter, Once,
-        PageParams, Path, Problem, RawBody, RequestBody, Result, Viewer, kinds, openapi,
-        response::{created, no_content, object},
+        Api, Authenticated as _, Authorized, Change, Editor, HasApi, JsonBody, List, NoFilter,
+        Once, PageParams, Parameters, Path, Problem, RawBody, RequestBody, Result, Viewer,
+        WithHeader as _, kinds, openapi,
+        response::{no_content, object, object_once},
         shown,
     },
     queue::Queue,
@@ -27,7 +28,7 @@ use aias_platform::{
     store::{Listing, Stored, TenantStore},
 };
 use aias_sandbox::Sandbox;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header::LOCATION};
 use definition::DefinitionInput;
 use serde::Deserialize;
 use serde_json::Value;
@@ -81,9 +82,11 @@ pub fn routes(app: App) -> OpenApiRouter {
             enable_workflow,
             delete_workflow
         ))
+        .routes(routes!(activate_version))
         .routes(routes!(list_versions))
         .routes(routes!(get_version))
         .routes(routes!(execute::execute_workflow))
+        .routes(routes!(dry_run::test_definition))
         .routes(routes!(dry_run::test_workflow))
         .in_named_tenant(&api)
         .with_state(Arc::new(app))
@@ -151,20 +154,24 @@ async fn list_workflows(ctx: Viewer<App, List<NoFilter>>) -> Result {
 async fn create_workflow(ctx: Editor<App>, RawBody(body): RawBody) -> Result {
     let create = async |once: Once<'_>| {
         let now = ctx.now;
-        let definition = definition::read(&ctx, &body).await?;
+        let mut definition = definition::read(&ctx, &body).await?;
+        let warnings = std::mem::take(&mut definition.warnings);
         let version = definition.version(1, now);
         let workflow = Workflow {
             id: WorkflowId::new(now, random_id()),
             name: definition.name,
             namespace: definition.namespace,
             latest: 1,
+            active: None,
             enabled: true,
             disabled_by_plan: false,
             created_at: now,
             updated_at: now,
         };
         let path = format!("/api/workflows/{}", workflow.id);
-        let response = created(path, &view::workflow(&workflow, &version)?)?;
+        let read = view::workflow(&workflow, &version)?;
+        let view = view::workflow(&workflow, &version)?.with_warnings(warnings);
+        let response = object_once(StatusCode::CREATED, &view, &read)?.with(LOCATION, path);
         let after = audited(&workflow, &version.digest);
         let change = Change::created("workflow", &workflow.id, after);
         let limit = ctx.caller.limits.workflows;
@@ -196,20 +203,29 @@ async fn get_workflow(ctx: Viewer<App>, Path(id): Path<WorkflowId>) -> Result {
     object(StatusCode::OK, &with_latest(&store, &head.value).await?)
 }
 
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ActivateQuery {
+    /// Whether new runs use the new version; `true` by default.
+    activate: Option<bool>,
+}
+
 /// Replace a workflow's definition
 ///
-/// Creates a new version. Versions are immutable.
+/// Creates a new version. Versions are immutable. A definition that is equal to the newest version
+/// does not create one.
 #[utoipa::path(
     put,
     path = "/api/workflows/{id}",
     tag = "workflows",
-    params(("id" = WorkflowId, Path), openapi::IfMatch),
+    params(("id" = WorkflowId, Path), ActivateQuery, openapi::IfMatch),
     request_body(content(
         (DefinitionInput = "application/json"),
         (String = "application/yaml", example = json!(definition::EXAMPLE_YAML)),
     )),
     responses((
-        status = 200, description = "The workflow, with its new version", body = view::WorkflowView,
+        status = 200, description = "The workflow, with its newest version", body = view::WorkflowView,
         headers(("etag" = String)),
     )),
     extensions(
@@ -218,7 +234,7 @@ async fn get_workflow(ctx: Viewer<App>, Path(id): Path<WorkflowId>) -> Result {
     ),
 )]
 async fn replace_workflow(
-    ctx: Editor<App>,
+    ctx: Editor<App, Parameters<ActivateQuery>>,
     Path(id): Path<WorkflowId>,
     RawBody(body): RawBody,
 ) -> Result {
@@ -226,20 +242,108 @@ async fn replace_workflow(
     let mut head = find(&store, id).await?;
     let before = with_latest(&store, &head.value).await?;
     ctx.head.check_if_match(&before)?;
+    let activates = ctx.query.0.activate.unwrap_or(true);
+    let mut definition = definition::read(&ctx, &body).await?;
+    let warnings = std::mem::take(&mut definition.warnings);
+    if definition.digest() == before.digest() {
+        if activates {
+            let newest = head.value.latest;
+            return activate(&ctx, head, &before, newest).await;
+        }
+        return object(StatusCode::OK, &before);
+    }
     let before = audited(&head.value, before.digest());
-    let definition = definition::read(&ctx, &body).await?;
+    let active = head.value.active_version();
     let version: Version = definition.version(head.value.latest + 1, ctx.now);
     head.value.latest = version.number;
-    head.value.name = definition.name;
-    head.value.namespace = definition.namespace;
     head.value.updated_at = ctx.now;
+    if activates {
+        head.value.activate(version.number);
+        head.value.name = definition.name;
+        head.value.namespace = definition.namespace;
+    } else {
+        head.value.activate(active);
+    }
     let after = audited(&head.value, &version.digest);
     let change = Change::updated("workflow", &id, before, after);
     ctx.change(change, async |store| {
         store.save_workflow(&head, Some(&version)).await
     })
     .await?;
-    object(StatusCode::OK, &view::workflow(&head.value, &version)?)
+    let read = view::workflow(&head.value, &version)?;
+    let view = view::workflow(&head.value, &version)?.with_warnings(warnings);
+    object_once(StatusCode::OK, &view, &read)
+}
+
+/// A version to activate.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Activation {
+    /// The newest one by default.
+    #[schema(minimum = 1)]
+    version: Option<u32>,
+}
+
+impl RequestBody for Activation {
+    fn empty() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+/// Activate a version of a workflow
+///
+/// New runs use this version. Runs that have started keep theirs.
+#[utoipa::path(
+    post,
+    path = "/api/workflows/{id}/activate",
+    tag = "workflows",
+    params(("id" = WorkflowId, Path), openapi::IfMatch),
+    request_body = Option<Activation>,
+    responses((
+        status = 200, description = "The workflow, with its newest version", body = view::WorkflowView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("editor")), ("x-problems" = json!(["conflict", "precondition-failed"]))),
+)]
+async fn activate_version(
+    ctx: Editor<App>,
+    Path(id): Path<WorkflowId>,
+    body: JsonBody<Activation>,
+) -> Result {
+    let store = ctx.store();
+    let head = find(&store, id).await?;
+    let newest = with_latest(&store, &head.value).await?;
+    ctx.head.check_if_match(&newest)?;
+    let version = body.value.version.unwrap_or(head.value.latest);
+    if !head.value.has_version(version) {
+        let detail = format!("the workflow has versions 1 to {}", head.value.latest);
+        return Err(Problem::invalid_member("/version", detail));
+    }
+    activate(&ctx, head, &newest, version).await
+}
+
+/// Makes new runs use a version, unless they do already.
+async fn activate<R, Q>(
+    ctx: &Authorized<App, R, Q>,
+    mut head: Stored<Workflow>,
+    newest: &view::WorkflowView,
+    version: u32,
+) -> Result {
+    if head.value.active_version() == version {
+        return object(StatusCode::OK, newest);
+    }
+    let (store, id) = (ctx.store(), head.value.id);
+    let chosen = store.version(id, version).await?;
+    let chosen = chosen.ok_or_else(Problem::not_found)?;
+    let before = audited(&head.value, newest.digest());
+    (head.value.namespace, head.value.name) = view::document_name(&chosen)?;
+    head.value.activate(version);
+    head.value.updated_at = ctx.now;
+    let after = audited(&head.value, newest.digest());
+    let change = Change::updated("workflow", &id, before, after);
+    ctx.change(change, async |store| store.save_workflow(&head, None).await)
+        .await?;
+    object(StatusCode::OK, &with_latest(&store, &head.value).await?)
 }
 
 /// A change of a workflow that does not create a version.

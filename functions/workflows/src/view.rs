@@ -5,7 +5,7 @@ use aias_domain::{
     plan, timestamp,
     workflow::{Version, Workflow},
 };
-use aias_platform::http::{Problem, Result};
+use aias_platform::http::{Fault, Problem, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -14,12 +14,14 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WorkflowHead {
     id: WorkflowId,
-    /// The definition's `document.name`.
+    /// `document.name` of the active version.
     name: String,
-    /// The definition's `document.namespace`.
+    /// `document.namespace` of the active version.
     namespace: String,
     /// The number of the newest version.
     version: u32,
+    /// The version that new runs use.
+    active_version: u32,
     enabled: bool,
     /// `plan` if the workflow is disabled because the plan allows fewer.
     disabled_reason: Option<&'static str>,
@@ -35,6 +37,7 @@ pub(crate) fn head(workflow: &Workflow) -> WorkflowHead {
         name: workflow.name.clone(),
         namespace: workflow.namespace.clone(),
         version: workflow.latest,
+        active_version: workflow.active_version(),
         enabled: workflow.can_run(),
         disabled_reason: plan::disabled_reason(workflow.disabled_by_plan),
         created_at: timestamp::format(workflow.created_at),
@@ -48,13 +51,25 @@ pub(crate) fn head(workflow: &Workflow) -> WorkflowHead {
 pub(crate) struct WorkflowView {
     #[serde(flatten)]
     head: WorkflowHead,
-    /// Of the definition's canonical JSON (RFC 8785).
+    /// Of the canonical JSON (RFC 8785) of the definition.
     #[schema(pattern = "^sha256:[0-9a-f]{64}$")]
     digest: String,
+    /// Of the newest version.
     definition: Map<String, Value>,
+    /// Probable mistakes in the definition of this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    warnings: Option<Vec<Fault>>,
 }
 
 impl WorkflowView {
+    pub(crate) fn with_warnings(self, warnings: Vec<Fault>) -> Self {
+        Self {
+            warnings: Some(warnings),
+            ..self
+        }
+    }
+
     pub(crate) fn digest(&self) -> &str {
         &self.digest
     }
@@ -65,6 +80,7 @@ pub(crate) fn workflow(workflow: &Workflow, version: &Version) -> Result<Workflo
         head: head(workflow),
         digest: version.digest.clone(),
         definition: parse(version)?,
+        warnings: None,
     })
 }
 
@@ -105,4 +121,14 @@ pub(crate) fn version(version: &Version) -> Result<VersionView> {
 
 fn parse(version: &Version) -> Result<Map<String, Value>> {
     serde_json::from_str(&version.definition).map_err(Problem::internal)
+}
+
+/// The namespace and the name in a version's definition.
+pub(crate) fn document_name(version: &Version) -> Result<(String, String)> {
+    let definition = parse(version)?;
+    let named = |member: &str| {
+        let named = definition.get("document").and_then(|own| own.get(member));
+        named.and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    Ok((named("namespace"), named("name")))
 }

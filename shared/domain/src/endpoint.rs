@@ -69,28 +69,108 @@ pub struct Endpoint {
     pub name: Name,
     /// The workflow that runs on each event.
     pub workflow_id: WorkflowId,
+    /// The version that runs; the active one by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_version: Option<u32>,
     /// Set by the tenant.
     pub enabled: bool,
     /// Set while the plan allows fewer endpoints; cleared when it allows more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled_by_plan: bool,
+    /// What the provider gets while the endpoint is disabled.
+    #[serde(default, skip_serializing_if = "DisabledStatus::is_default")]
+    pub disabled_status: DisabledStatus,
     /// How requests are verified.
     pub verification: Verification,
     /// Keyed hashes of the path secrets, newest first.
     pub url_secrets: Vec<EndpointSecret>,
-    /// Sealed signing secrets, newest first; empty for the scheme `none`.
+    /// Sealed signing secrets, newest first; empty for the scheme `none`, and while the provider's
+    /// secret is not known yet.
     pub signing_secrets: Vec<EndpointSecret>,
+    /// When the provider last sent a test event that is not run, to the minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_ping_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
 
+/// `last_ping_at` is written at most this often, in seconds.
+pub const PING_SECONDS: i64 = 60;
+
 impl Endpoint {
-    /// Whether events are accepted.
+    /// Whether the endpoint is enabled, by the tenant and by the plan.
     #[must_use]
-    pub fn accepts_events(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.enabled && !self.disabled_by_plan
+    }
+
+    #[must_use]
+    pub fn state(&self) -> EndpointState {
+        if !self.is_enabled() {
+            EndpointState::Disabled
+        } else if self.verification.is_signed() && self.signing_secrets.is_empty() {
+            EndpointState::PendingSecret
+        } else {
+            EndpointState::Active
+        }
+    }
+
+    /// Whether `last_ping_at` is old enough to be written again.
+    #[must_use]
+    pub fn must_record_ping(&self, now: Timestamp) -> bool {
+        self.last_ping_at
+            .is_none_or(|at| now.as_second() - at.as_second() >= PING_SECONDS)
+    }
+}
+
+/// Whether an endpoint accepts events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointState {
+    Active,
+    /// Disabled by the tenant or by the plan.
+    Disabled,
+    /// The provider's signing secret is not known yet, so no event can be verified.
+    PendingSecret,
+}
+
+/// The status of the response to an event while the endpoint is disabled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum DisabledStatus {
+    /// `410`: the provider may stop sending for good.
+    #[default]
+    Gone,
+    /// `503`: the provider retries later.
+    Unavailable,
+}
+
+impl DisabledStatus {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<DisabledStatus> for u16 {
+    fn from(status: DisabledStatus) -> Self {
+        match status {
+            DisabledStatus::Gone => 410,
+            DisabledStatus::Unavailable => 503,
+        }
+    }
+}
+
+impl TryFrom<u16> for DisabledStatus {
+    type Error = &'static str;
+
+    fn try_from(status: u16) -> Result<Self, Self::Error> {
+        match status {
+            410 => Ok(Self::Gone),
+            503 => Ok(Self::Unavailable),
+            _ => Err("must be 410 or 503"),
+        }
     }
 }
 

@@ -92,6 +92,32 @@ pub fn read_body(request: &Request<'_>) -> Result<Body, EventError> {
     Ok(Body::Text(text.to_owned()))
 }
 
+/// The event in the form field that a provider puts it into, if it sent a form.
+///
+/// # Errors
+///
+/// When the field is not JSON.
+pub fn unwrap_payload(scheme: &Scheme, body: Body) -> Result<Body, EventError> {
+    let Some(field) = scheme.payload_field else {
+        return Ok(body);
+    };
+    match &body {
+        Body::Value(Value::Object(members)) if members.len() == 1 => match members.get(field) {
+            Some(Value::String(payload)) => Ok(Body::Value(json::parse(payload.as_bytes())?)),
+            Some(_) | None => Ok(body),
+        },
+        Body::Value(_) | Body::Text(_) | Body::Base64(_) => Ok(body),
+    }
+}
+
+/// Whether an event is a test that the provider sends when an endpoint is set up.
+#[must_use]
+pub fn is_ping(scheme: &Scheme, request: &Request<'_>) -> bool {
+    scheme
+        .ping
+        .is_some_and(|(name, value)| request.header(name) == Some(value))
+}
+
 /// Parses `name=value` pairs. A repeated name has an array of values.
 fn parameters(text: &str) -> Result<Map<String, Value>, EventError> {
     let mut members = Map::new();

@@ -11,6 +11,8 @@ use crate::run::RunError;
 #[serde(rename_all = "snake_case")]
 #[schema(as = LogLevel)]
 pub enum Level {
+    /// A message of `debug` in an expression.
+    Debug,
     Info,
     /// Something failed and was handled.
     Warn,

@@ -107,6 +107,15 @@ impl Trigger {
         }
     }
 
+    /// The provider's event id.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        match self {
+            Self::Webhook { event_id, .. } => event_id.as_deref(),
+            Self::Api | Self::Replay { .. } | Self::Workflow { .. } => None,
+        }
+    }
+
     /// The run and the workflow that wait for a run with this trigger.
     #[must_use]
     pub fn waiting_parent(&self) -> Option<(RunId, WorkflowId)> {

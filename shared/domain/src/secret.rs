@@ -175,6 +175,32 @@ fn name_at(text: &str) -> Option<(SecretName, &str)> {
     Some((name.parse().ok()?, after))
 }
 
+/// Replaces each placeholder in the strings of a value with `$secrets.<name>`.
+pub fn name_placeholders(value: &mut Value, secret_nonce: &str) {
+    if secret_nonce.is_empty() {
+        return;
+    }
+    match value {
+        Value::String(text) if text.contains(PREFIX) => {
+            let named =
+                |name: &SecretName| Ok::<_, std::convert::Infallible>(format!("$secrets.{name}"));
+            let Ok(named) = fill_placeholders(text, secret_nonce, named);
+            *text = named;
+        }
+        Value::Array(items) => {
+            for item in items {
+                name_placeholders(item, secret_nonce);
+            }
+        }
+        Value::Object(members) => {
+            for member in members.values_mut() {
+                name_placeholders(member, secret_nonce);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// The names of all secrets whose placeholders are in a string.
 #[must_use]
 pub fn placeholder_names(text: &str, secret_nonce: &str) -> BTreeSet<SecretName> {

@@ -12,12 +12,15 @@ pub const MAX_DEFINITION_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workflow {
     pub id: WorkflowId,
-    /// `document.name` of the newest version.
+    /// `document.name` of the active version.
     pub name: String,
-    /// `document.namespace` of the newest version.
+    /// `document.namespace` of the active version.
     pub namespace: String,
     /// The number of the newest version, from 1.
     pub latest: u32,
+    /// The version that new runs use, if it is not the newest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<u32>,
     /// Set by the tenant.
     pub enabled: bool,
     /// Set while the plan allows fewer workflows; cleared when it allows more.
@@ -29,6 +32,23 @@ pub struct Workflow {
 }
 
 impl Workflow {
+    /// The version that new runs use.
+    #[must_use]
+    pub fn active_version(&self) -> u32 {
+        self.active.unwrap_or(self.latest)
+    }
+
+    /// Makes new runs use a version.
+    pub fn activate(&mut self, version: u32) {
+        self.active = (version != self.latest).then_some(version);
+    }
+
+    /// Whether a version exists.
+    #[must_use]
+    pub fn has_version(&self, version: u32) -> bool {
+        (1..=self.latest).contains(&version)
+    }
+
     /// Whether the workflow can run.
     #[must_use]
     pub fn can_run(&self) -> bool {

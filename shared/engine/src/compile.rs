@@ -17,6 +17,7 @@ use crate::{
     expression::Expressions,
     program::{Kind, List, Parts, Task},
     reader::{Faults, Members, Node},
+    suggest::did_you_mean,
     value,
 };
 
@@ -252,13 +253,17 @@ impl<'a> Compiler<'a> {
             .or(first);
         let Some((kind, own)) = chosen else {
             let known: Vec<_> = TASKS.iter().map(|(kind, _)| *kind).collect();
-            node.fault(
-                &mut self.faults,
-                format!(
-                    "this is not a task; a task has one of: {}",
-                    known.join(", ")
-                ),
+            let known: Vec<_> = known.into_iter().filter(|kind| *kind != "listen").collect();
+            let own = found.iter().map(|(name, _)| name);
+            let other = own.filter(|name| !TASK_BASE.contains(name));
+            let near = other.map(|name| did_you_mean(name, known.iter().copied()));
+            let near = near.into_iter().find(|near| !near.is_empty());
+            let detail = format!(
+                "this is not a task; a task has one of: {}{}",
+                known.join(", "),
+                near.unwrap_or_default()
             );
+            node.fault(&mut self.faults, detail);
             return None;
         };
         let allowed: Vec<_> = TASK_BASE

@@ -1,6 +1,7 @@
 //! Parses definitions.
 
 use aias_domain::{canonical, json, workflow::MAX_DEFINITION_BYTES};
+pub use aias_formats::{Position, Positions};
 use serde_json::Value;
 
 use crate::reader::Fault;
@@ -14,33 +15,54 @@ pub enum Format {
     Yaml,
 }
 
+/// Why a text is not a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadError {
+    pub fault: Fault,
+    /// Of a text that is not YAML.
+    pub position: Option<Position>,
+}
+
+fn fault(pointer: String, detail: String) -> ReadError {
+    ReadError {
+        fault: Fault { pointer, detail },
+        position: None,
+    }
+}
+
 /// Parses a definition.
 ///
 /// # Errors
 ///
-/// When it is too large or not in its format. The fault has the location.
-pub fn read(text: &[u8], format: Format) -> Result<Value, Fault> {
+/// When it is too large or not in its format.
+pub fn read(text: &[u8], format: Format) -> Result<Value, ReadError> {
     if text.len() > MAX_DEFINITION_BYTES {
-        return Err(Fault {
-            pointer: String::new(),
-            detail: format!("a definition has at most {MAX_DEFINITION_BYTES} bytes"),
-        });
+        let detail = format!("a definition has at most {MAX_DEFINITION_BYTES} bytes");
+        return Err(fault(String::new(), detail));
     }
     parse(text, format)
 }
 
 /// Parses a definition of any size.
-pub(crate) fn parse(text: &[u8], format: Format) -> Result<Value, Fault> {
-    let fault = |pointer: String, detail: String| Fault { pointer, detail };
+pub(crate) fn parse(text: &[u8], format: Format) -> Result<Value, ReadError> {
     match format {
         Format::Json => json::parse(text).map_err(|e| fault(e.pointer, e.detail)),
         Format::Yaml => {
-            let value =
-                aias_formats::yaml(text, json::MAX_DEPTH).map_err(|e| fault(String::new(), e))?;
+            let value = aias_formats::yaml(text, json::MAX_DEPTH).map_err(|error| ReadError {
+                position: error.position,
+                ..fault(String::new(), error.detail)
+            })?;
             // Parsed as JSON once more, so that both formats have the same limits.
             json::parse(&canonical_order_kept(&value)).map_err(|e| fault(e.pointer, e.detail))
         }
     }
+}
+
+/// Where the members of a definition, or of a JSON text that contains it, are; none if the text
+/// cannot be parsed.
+#[must_use]
+pub fn positions(text: &[u8]) -> Option<Positions> {
+    Positions::read(text, json::MAX_DEPTH)
 }
 
 fn canonical_order_kept(value: &Value) -> Vec<u8> {

@@ -155,8 +155,13 @@ const MAX_DETAIL: usize = 1_000;
 
 /// Truncates a detail to its maximum length.
 pub(crate) fn bounded(text: String) -> String {
-    match text.char_indices().nth(MAX_DETAIL) {
-        None => text,
+    cut(&text, MAX_DETAIL)
+}
+
+/// At most `max` characters of a string.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
     }
 }

@@ -12,10 +12,12 @@ use jaq_core::{
 use jaq_json::Val;
 
 use crate::{
+    error::cut,
     natives,
     plain::{self, Plain},
     prelude,
     reader::Faults,
+    suggest::did_you_mean,
     value::Data,
 };
 
@@ -63,6 +65,8 @@ pub(crate) struct Expressions {
     wants: UsedArguments,
     /// In `input.from`.
     pub(crate) may_use_secrets: bool,
+    /// The names in `use.secrets`.
+    pub(crate) secrets: BTreeSet<String>,
 }
 
 /// The arguments that at least one expression uses.
@@ -72,6 +76,7 @@ pub(crate) struct UsedArguments {
     pub(crate) workflow: bool,
     pub(crate) runtime: bool,
     pub(crate) secrets: bool,
+    pub(crate) debug: bool,
 }
 
 /// The content of `${ … }`; none if the string is not of that form.
@@ -81,6 +86,67 @@ pub(crate) fn expression_in(text: &str) -> Option<&str> {
         .strip_suffix('}')
         .map(str::trim)
 }
+
+/// Checks a string that is not an expression for signs that it should be one.
+pub(crate) fn check_constant(faults: &mut Faults, text: &str, pointer: &str) {
+    let trimmed = text.trim();
+    if trimmed.starts_with("${") {
+        faults.add(pointer, "`${` is not closed: an expression ends with `}`");
+    } else if text.contains("${") {
+        faults.warn(pointer, TEXT_WITH_EXPRESSION);
+    } else if looks_like_jq(trimmed) {
+        let fix = format!(
+            "this is a string, not an expression; to evaluate it, write `${{ {trimmed:.120} }}`"
+        );
+        faults.warn(pointer, fix);
+    }
+}
+
+const TEXT_WITH_EXPRESSION: &str = "`${ }` is evaluated only as a whole string; to insert a value into text, write `${ \"text \\(.value)\" }`";
+
+/// Whether a string is a path such as `.body.total`, or starts with an argument of the DSL.
+fn looks_like_jq(text: &str) -> bool {
+    let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let path = text.strip_prefix('.');
+    let is_path = path.is_some_and(|rest| {
+        let word = |part: &str| {
+            let name = part.split('[').next().unwrap_or_default();
+            name.starts_with(is_start)
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        let first = rest.split(" | ").next().unwrap_or_default();
+        // One word is rather a file name or an extension.
+        first.split('.').all(word) && (rest.contains(['.', '[', '|']))
+    });
+    let of_argument = || ARGUMENTS.iter().any(|argument| mentions(text, argument));
+    is_path || (text.starts_with('$') && of_argument())
+}
+
+/// The names after `$secrets` in an expression.
+fn secret_names(code: &str) -> impl Iterator<Item = &str> {
+    const VARIABLE: &str = "$secrets";
+    code.match_indices(VARIABLE).filter_map(|(at, _)| {
+        let rest = code.get(at + VARIABLE.len()..)?;
+        let quoted = rest
+            .strip_prefix(".\"")
+            .or_else(|| rest.strip_prefix("[\""));
+        if let Some(quoted) = quoted {
+            return quoted.split('"').next();
+        }
+        let rest = rest.strip_prefix('.')?;
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        rest.get(..end.unwrap_or(rest.len()))
+            .filter(|name| !name.is_empty())
+    })
+}
+
+/// An expression in a message.
+pub(crate) fn shown(code: &str) -> String {
+    format!("`{}`", cut(code, MAX_SHOWN))
+}
+
+/// How much of an expression is in a message, in characters.
+const MAX_SHOWN: usize = 120;
 
 /// Whether a variable is used, not just one with the same prefix.
 fn mentions(code: &str, variable: &str) -> bool {
@@ -112,7 +178,14 @@ impl Expressions {
     ) -> Option<Expression> {
         let code = expression_in(text).unwrap_or(text);
         if let Err(detail) = check_syntax(code) {
-            faults.add(pointer, detail);
+            let hint = if code.contains("${") {
+                format!("; {TEXT_WITH_EXPRESSION}")
+            } else if code.contains('\'') {
+                "; jq strings have double quotes".to_owned()
+            } else {
+                String::new()
+            };
+            faults.add(pointer, format!("{detail} of {}{hint}", shown(code)));
             return None;
         }
         if self.sources.len() == MAX_EXPRESSIONS {
@@ -125,11 +198,17 @@ impl Expressions {
         self.wants.task |= code.contains("$task");
         self.wants.workflow |= code.contains("$workflow");
         self.wants.runtime |= code.contains("$runtime");
+        self.wants.debug |= code.contains("debug");
         if mentions(code, "$secrets") {
             self.wants.secrets = true;
             if !self.may_use_secrets {
                 // DSL, "Runtime expression arguments": secrets must not spread.
                 faults.add(pointer, "`$secrets` can only be used in `input.from`");
+            }
+            for name in secret_names(code).filter(|name| !self.secrets.contains(*name)) {
+                let near = did_you_mean(name, self.secrets.iter().map(String::as_str));
+                let detail = format!("`use.secrets` does not declare `{name:.64}`{near}");
+                faults.add(pointer, detail);
             }
         }
         let locals: Vec<String> = locals.iter().map(|name| format!("${name}")).collect();
@@ -284,11 +363,14 @@ fn compile_with(
             .into_iter()
             .flat_map(|(_, errors)| errors)
             .map(|(name, undefined)| {
-                located(
-                    own,
-                    name,
-                    &format!("undefined {} {name}", undefined.as_str()),
-                )
+                let what = format!("undefined {} {name}", undefined.as_str());
+                let near = if name.starts_with('$') {
+                    let locals = source.locals.iter().map(String::as_str);
+                    did_you_mean(name, ARGUMENTS.into_iter().chain(locals))
+                } else {
+                    did_you_mean(name, prelude::names())
+                };
+                format!("{} of {}{near}", located(own, name, &what), shown(own))
             })
             .collect()),
     }
@@ -329,6 +411,14 @@ impl std::fmt::Debug for Filters {
 }
 
 impl Filters {
+    /// The code of an expression and its pointer.
+    pub(crate) fn source(&self, expression: Expression) -> (&str, &str) {
+        let one = self.filters.get(expression.0);
+        one.map_or(("", ""), |one| {
+            (one.source.code.as_str(), one.source.pointer.as_str())
+        })
+    }
+
     /// Evaluates an expression on `dot`. `locals` are the values of the variables in scope.
     pub(crate) fn evaluate(
         &self,

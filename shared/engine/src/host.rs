@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::journal::{Entry, PendingEffects};
+use crate::{
+    journal::{Entry, PendingEffects},
+    step_data::StepData,
+};
 
 /// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,8 @@ pub enum Event {
     Retried,
     /// The `try` caught an error.
     Caught,
+    /// An expression called `debug`.
+    Debug,
 }
 
 impl Event {
@@ -32,6 +37,7 @@ impl Event {
             Self::Faulted => "task.faulted",
             Self::Retried => "task.retried",
             Self::Caught => "task.caught",
+            Self::Debug => "task.debug",
         }
     }
 }
@@ -66,6 +72,17 @@ pub trait Host {
     /// Receives the `number`-th `CloudEvent` of the run, from 1 (JSON format 1.0).
     fn emit(&mut self, number: u32, event: Value) {
         let _ = (number, event);
+    }
+
+    /// Whether the host wants the data of each step.
+    fn wants_data(&self) -> bool {
+        false
+    }
+
+    /// Receives the data of a step that has ended; before a call of [`Host::next`], that of each
+    /// step that waits for an effect.
+    fn data(&mut self, data: StepData) {
+        let _ = data;
     }
 
     /// Called when the journal has ended and the run needs one of the effects in `requested`. Returns

@@ -8,7 +8,7 @@ use url::Url;
 use crate::{
     compile::calls::is_token,
     endpoint::text,
-    error::{Error, Kind},
+    error::{Error, Kind, cut},
     journal::{Body, EffectResult, HttpRequest, HttpResponse},
     program::Format,
 };
@@ -171,7 +171,8 @@ pub(crate) fn require_success(
             if (200..most).contains(&response.status) {
                 return Ok(response);
             }
-            let detail = format!("{} returned {}", summary(request), response.status);
+            let excerpt = excerpt(&response.body);
+            let detail = format!("{} returned {}{excerpt}", summary(request), response.status);
             Err(Error::new(Kind::Communication, at, detail).with_status(response.status))
         }
         EffectResult::Failed(failure) => Err(Error::failed(&failure, at)),
@@ -180,6 +181,22 @@ pub(crate) fn require_success(
             Err(Error::new(Kind::NonDeterministic, at, detail))
         }
     }
+}
+
+/// How much of a response is in an error, in characters.
+const MAX_EXCERPT: usize = 300;
+
+/// The start of a response's body, after a colon.
+fn excerpt(body: &Body) -> String {
+    let Body::Text(text) = body else {
+        return String::new();
+    };
+    let start = cut(text, 4 * MAX_EXCERPT);
+    let words: Vec<&str> = start.split_whitespace().collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    format!(": {}", cut(&words.join(" "), MAX_EXCERPT))
 }
 
 /// The value of a call, in the format of `output`.

@@ -13,11 +13,15 @@ mod world;
 
 use std::{
     cell::RefCell,
+    convert::Infallible,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
-use aias_domain::{secret, timestamp};
+use aias_domain::{
+    secret::{self, SecretName},
+    timestamp,
+};
 use jaq_json::Val;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -27,7 +31,9 @@ use crate::{
     expression::Arguments,
     host::{Control, Event, Host, Record},
     journal::{Entry, PendingEffects},
+    natives,
     program::{List, Program, Task, Then},
+    step_data::StepData,
     value,
 };
 use world::World;
@@ -105,6 +111,8 @@ impl Program {
         let run = Run {
             program: self,
             id: start.id,
+            secret_nonce: start.secret_nonce,
+            with_data: host.wants_data(),
             world: RefCell::new(World::new(start, host, context)),
         };
         let mut scope = Scope {
@@ -188,6 +196,9 @@ fn date_time(at: Timestamp) -> Val {
 struct Run<'a> {
     program: &'a Program,
     id: &'a str,
+    secret_nonce: &'a str,
+    /// Whether the host wants the data of each step.
+    with_data: bool,
     world: RefCell<World<'a>>,
 }
 
@@ -310,6 +321,43 @@ impl Run<'_> {
         }
     }
 
+    /// Changes the data of the current execution of a task, if the host wants it.
+    fn note(&self, reference: &str, change: impl FnOnce(&mut StepData)) {
+        if self.with_data {
+            self.world.borrow_mut().note(reference, change);
+        }
+    }
+
+    /// Passes the data of a step that has ended to the host.
+    fn note_end(&self, reference: &str, result: &Flow<(Val, Then, Event)>, attempt: u32) {
+        if !self.with_data {
+            return;
+        }
+        let (event, output, error) = match result {
+            Ok((output, _, event)) => (*event, Some(output), None),
+            Err(Stop::Error(error)) => (Event::Faulted, None, Some(&**error)),
+            Err(Stop::End(output)) => (Event::Completed, Some(output), None),
+        };
+        let mut world = self.world.borrow_mut();
+        let context = world.context.clone();
+        world.note(reference, |data| {
+            data.attempt = attempt;
+            data.end(event, output, error, &context);
+        });
+        world.end_data(reference);
+    }
+
+    /// Records the messages of `debug` in the last evaluation.
+    fn record_debug(&self, reference: &str, attempt: u32) -> Flow<()> {
+        for message in natives::take_messages() {
+            let named = |name: &SecretName| Ok::<_, Infallible>(format!("$secrets.{name}"));
+            let message = secret::fill_placeholders(&message, self.secret_nonce, named);
+            let Ok(message) = message;
+            self.record(reference, Event::Debug, &message, attempt)?;
+        }
+        Ok(())
+    }
+
     /// Records the end of a step.
     fn record_end(
         &self,
@@ -318,6 +366,7 @@ impl Run<'_> {
         attempt: u32,
     ) -> Flow<(Val, Then)> {
         let reference = task.reference.as_str();
+        self.note_end(reference, &result, attempt);
         match result {
             Ok((output, then, event)) => {
                 self.record(reference, event, "", attempt)?;

@@ -15,6 +15,8 @@
 //! | `expression` | jq: checked, compiled once per version, evaluated |
 //! | `prelude`, `natives` | jq's standard definitions and native functions |
 //! | `plain` | expressions that need no interpreter |
+//! | `step_data` | the data of a step, for hosts that show it |
+//! | `suggest` | suggestions for misspelt names |
 //! | `template` | values that contain expressions |
 //! | `interpreter` | executing a program |
 //! | `journal` | requested effects and their results |
@@ -47,6 +49,8 @@ mod plain;
 mod prelude;
 mod program;
 mod reader;
+mod step_data;
+mod suggest;
 mod template;
 mod value;
 
@@ -54,5 +58,7 @@ pub use compile::authentication::of_secret;
 pub use error::{Error, Kind as ErrorKind};
 pub use host::{Control, Event, Host, Record};
 pub use interpreter::{Input, Outcome, Start};
-pub use program::Program;
+pub use program::{Compiled, Program};
 pub use reader::Fault;
+pub use step_data::{Call, CallRequest, CallResult, Evaluation, Excerpt, StepData, StepValue};
+pub use suggest::did_you_mean;

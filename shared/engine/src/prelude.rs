@@ -1,7 +1,7 @@
 //! jq's standard definitions, parsed once. An expression is compiled with those that it can reach.
 //!
 //! Definitions that perform I/O or are not deterministic are absent: `env`, `$ENV`, `input`,
-//! `inputs`, `debug`, `stderr`, `halt`, local time. `now` is the time of the run.
+//! `inputs`, `stderr`, `halt`, local time. `now` is the time of the run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,13 +20,11 @@ use jaq_core::{
 use crate::natives;
 
 /// Native functions that perform I/O or are not deterministic, and the definitions that use them.
-const ABSENT: [&str; 12] = [
+const ABSENT: [&str; 10] = [
     "env",
     "now",
     "halt",
     "halt_error",
-    "debug",
-    "debug_empty",
     "stderr",
     "stderr_empty",
     "localtime",
@@ -67,6 +65,16 @@ static CALLS: LazyLock<BTreeMap<&'static str, BTreeSet<&'static str>>> = LazyLoc
 /// All definitions that an expression may use.
 pub(crate) fn all() -> Vec<Def<&'static str>> {
     DEFINITIONS.clone()
+}
+
+/// The names of all definitions and native functions.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let definitions = DEFINITIONS.iter().map(|def| def.name);
+    let natives = jaq_core::funs::<crate::value::Data>()
+        .chain(jaq_std::funs())
+        .chain(jaq_json::funs())
+        .map(|(name, _, _)| name);
+    definitions.chain(natives.filter(|name| !is_absent(name)))
 }
 
 /// The names that an expression calls, directly or indirectly.

@@ -2,6 +2,7 @@
 
 use aias_formats::Schema;
 use jaq_json::Val;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -28,6 +29,19 @@ pub struct Program {
     pub(crate) filters: Filters,
     /// The names in `use.secrets`.
     pub(crate) secrets: Vec<String>,
+    warnings: Vec<Fault>,
+}
+
+/// The result of checking a definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compiled {
+    /// Empty if the definition compiles.
+    pub faults: Vec<Fault>,
+    /// What is probably a mistake.
+    pub warnings: Vec<Fault>,
+    /// The references of the tasks that request effects, in order: the names that a dry run has
+    /// responses for.
+    pub calls: Vec<String>,
 }
 
 /// The parts of a document other than its name.
@@ -57,6 +71,12 @@ pub(crate) struct Output {
 #[derive(Debug, Default)]
 pub(crate) struct List(pub(crate) Vec<Task>);
 
+impl List {
+    fn add_calls(&self, calls: &mut Vec<String>) {
+        self.0.iter().for_each(|task| task.add_calls(calls));
+    }
+}
+
 /// The `then` of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
@@ -83,6 +103,31 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// Adds the references of the tasks that request effects.
+    fn add_calls(&self, calls: &mut Vec<String>) {
+        for extension in &self.extensions {
+            extension.before.add_calls(calls);
+            extension.after.add_calls(calls);
+        }
+        match &self.kind {
+            Kind::Do(list) => list.add_calls(calls),
+            Kind::For(iteration) => iteration.body.add_calls(calls),
+            Kind::Fork(fork) => fork.branches.add_calls(calls),
+            Kind::Try(attempt) => {
+                attempt.body.add_calls(calls);
+                if let Some(handler) = &attempt.handler {
+                    handler.add_calls(calls);
+                }
+            }
+            Kind::Function(function) => function.task.add_calls(calls),
+            Kind::OpenApi(_) => {
+                calls.extend([document_reference(&self.reference), self.reference.clone()]);
+            }
+            Kind::Http(_) | Kind::Workflow(_) => calls.push(self.reference.clone()),
+            Kind::Set(_) | Kind::Switch(_) | Kind::Raise(_) | Kind::Wait(_) | Kind::Emit(_) => {}
+        }
+    }
+
     /// Whether it completes immediately: nothing in it waits, and it contains no tasks.
     pub(crate) fn is_plain(&self) -> bool {
         let plain = match self.kind {
@@ -99,6 +144,14 @@ impl Task {
         };
         plain && self.extensions.is_empty()
     }
+}
+
+/// The end of the reference under which an `OpenAPI` call requests its document.
+pub(crate) const DOCUMENT_SUFFIX: &str = "/with/document";
+
+/// The reference under which an `OpenAPI` call requests its document.
+pub(crate) fn document_reference(task: &str) -> String {
+    format!("{task}{DOCUMENT_SUFFIX}")
 }
 
 #[derive(Debug)]
@@ -224,7 +277,8 @@ impl Program {
         let secrets = compiler.secrets.iter().map(|name| (*name).to_owned());
         let secrets = secrets.collect();
         let filters = expressions.compile(&mut compiler.faults);
-        let parts = compiler.faults.into_result(parts)?.unwrap_or_default();
+        let (parts, warnings) = compiler.faults.into_result(parts)?;
+        let parts = parts.unwrap_or_default();
         Ok(Self {
             definition: value::from_json(definition),
             input: parts.input,
@@ -233,6 +287,21 @@ impl Program {
             tasks: parts.tasks,
             filters,
             secrets,
+            warnings,
         })
+    }
+
+    /// What the definition says about itself.
+    #[must_use]
+    pub fn compiled(&self) -> Compiled {
+        let mut calls = Vec::new();
+        self.tasks.add_calls(&mut calls);
+        calls.sort();
+        calls.dedup();
+        Compiled {
+            faults: Vec::new(),
+            warnings: self.warnings.clone(),
+            calls,
+        }
     }
 }

@@ -4,6 +4,8 @@ use aias_domain::json::push_token;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::suggest::did_you_mean;
+
 /// A fault of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
@@ -16,28 +18,51 @@ pub struct Fault {
 const MAX_FAULTS: usize = 100;
 
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Vec<Fault>);
+pub(crate) struct Faults {
+    faults: Vec<Fault>,
+    /// What is probably a mistake, but does not prevent a run.
+    warnings: Vec<Fault>,
+}
 
 impl Faults {
     pub(crate) fn add(&mut self, pointer: &str, detail: impl Into<String>) {
-        let fault = Fault {
-            pointer: pointer.to_owned(),
-            detail: detail.into(),
-        };
-        // A component that is used twice is read twice.
-        if self.0.len() < MAX_FAULTS && !self.0.contains(&fault) {
-            self.0.push(fault);
-        }
+        push(&mut self.faults, pointer, detail.into());
     }
 
-    pub(crate) fn into_result<T>(self, value: T) -> Result<T, Vec<Fault>> {
-        if self.0.is_empty() {
-            Ok(value)
+    pub(crate) fn warn(&mut self, pointer: &str, detail: impl Into<String>) {
+        push(&mut self.warnings, pointer, detail.into());
+    }
+
+    /// The value and the warnings, or the faults.
+    pub(crate) fn into_result<T>(self, value: T) -> Result<(T, Vec<Fault>), Vec<Fault>> {
+        if self.faults.is_empty() {
+            Ok((value, self.warnings))
         } else {
-            Err(self.0)
+            Err(self.faults)
         }
     }
 }
+
+fn push(faults: &mut Vec<Fault>, pointer: &str, detail: String) {
+    let pointer = pointer.to_owned();
+    let fault = Fault { pointer, detail };
+    // A component that is used twice is read twice.
+    if faults.len() < MAX_FAULTS && !faults.contains(&fault) {
+        faults.push(fault);
+    }
+}
+
+/// Members of the DSL that are refused with a reason of their own, and so are not suggested.
+const NOT_SUPPORTED: [&str; 8] = [
+    "catalogs",
+    "container",
+    "foreach",
+    "listen",
+    "resource",
+    "schedule",
+    "script",
+    "shell",
+];
 
 /// A value and its pointer.
 #[derive(Debug, Clone)]
@@ -74,7 +99,15 @@ impl<'a> Node<'a> {
         let members = self.any_object(faults)?;
         for (name, value) in members.map {
             if !allowed.contains(&name.as_str()) {
-                let detail = format!("unknown member; the members are: {}", allowed.join(", "));
+                let supported = allowed.iter().copied();
+                let supported: Vec<_> = supported
+                    .filter(|name| !NOT_SUPPORTED.contains(name))
+                    .collect();
+                let detail = format!(
+                    "unknown member `{name:.64}`; the members are: {}{}",
+                    supported.join(", "),
+                    did_you_mean(name, supported.iter().copied())
+                );
                 self.child(name, value).fault(faults, detail);
             }
         }

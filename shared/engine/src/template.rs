@@ -1,5 +1,6 @@
 //! Values that contain expressions: `{total: "${ .a + .b }", currency: EUR}`.
 
+use aias_domain::json::push_token;
 use jaq_json::Val;
 use serde_json::Value;
 
@@ -18,19 +19,31 @@ pub(crate) enum Template {
 }
 
 impl Template {
-    /// Parses a value; `expression` compiles a string of the form `${ … }`.
+    /// A value without expressions.
+    pub(crate) fn constant(value: &Value) -> Self {
+        Self::Constant(value::from_json(value))
+    }
+
+    /// Parses the value at `pointer`; `read_text` reads the string at a pointer.
     pub(crate) fn read(
         value: &Value,
-        expression: &mut impl FnMut(&str) -> Option<Expression>,
+        pointer: &str,
+        read_text: &mut impl FnMut(&str, &str) -> Self,
     ) -> Self {
+        let at = |token: &str| {
+            let mut pointer = pointer.to_owned();
+            push_token(&mut pointer, token);
+            pointer
+        };
         match value {
-            Value::String(text) if crate::expression::expression_in(text).is_some() => {
-                expression(text).map_or(Self::Constant(Val::Null), Self::Expression)
-            }
+            Value::String(text) => read_text(text, pointer),
             Value::Array(items) => {
-                let items: Vec<_> = items.iter().map(|v| Self::read(v, expression)).collect();
+                let items = items.iter().enumerate();
+                let items: Vec<_> = items
+                    .map(|(index, item)| Self::read(item, &at(&index.to_string()), read_text))
+                    .collect();
                 if items.iter().all(Self::is_constant) {
-                    return Self::Constant(value::from_json(value));
+                    return Self::constant(value);
                 }
                 Self::Array(items)
             }
@@ -38,17 +51,15 @@ impl Template {
                 let names = members.keys().map(|name| (value::text(name), Val::Null));
                 let names = names.collect();
                 let members: Vec<_> = members
-                    .values()
-                    .map(|v| Self::read(v, expression))
+                    .iter()
+                    .map(|(name, member)| Self::read(member, &at(name), read_text))
                     .collect();
                 if members.iter().all(Self::is_constant) {
-                    return Self::Constant(value::from_json(value));
+                    return Self::constant(value);
                 }
                 Self::Object(names, members)
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                Self::Constant(value::from_json(value))
-            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::constant(value),
         }
     }
 

@@ -48,6 +48,18 @@ fn read<'a>(value: &'a Value, names: &mut Names<'a>) -> Val {
     }
 }
 
+/// The type of a value with its article, as jq's `type` names it.
+pub(crate) fn type_name(value: &Val) -> &'static str {
+    match value {
+        Val::Null => "null",
+        Val::Bool(_) => "a boolean",
+        Val::Num(_) => "a number",
+        Val::TStr(_) | Val::BStr(_) => "a string",
+        Val::Arr(_) => "an array",
+        Val::Obj(_) => "an object",
+    }
+}
+
 /// Parses JSON into a jq value. Of two members with the same name the last one counts. The depth is
 /// not limited.
 pub(crate) fn parse(json: &[u8]) -> Result<Val, serde_json::Error> {

@@ -111,7 +111,7 @@ fn secret_evaluates_to_placeholder() {
 use: {secrets: [b, 'a.key']}
 do:
   - a:
-      input: {from: '${ {all: $secrets, text: (\"Bearer \" + $secrets.b), none: $secrets.c} }'}
+      input: {from: '${ {all: $secrets, text: (\"Bearer \" + $secrets.b), none: ($secrets | .c)} }'}
       set: ${ . }
 ";
     // By the nonce of the run, which is empty here.
@@ -129,7 +129,7 @@ do:
             "set: {x: '${ . as $secrets_of_us | $secrets_of_us }'}",
             None,
         ),
-        ("set: {x: '${ $secrets.b }'}", Some("/do/0/a/set")),
+        ("set: {x: '${ $secrets.b }'}", Some("/do/0/a/set/x")),
         ("set: {x: 1}, if: '$secrets.b == 1'", Some("/do/0/a/if")),
         (
             "set: {x: 1}, output: {as: '${ $secrets }'}",
@@ -465,17 +465,17 @@ do:
         "/timeout/after must have integers",
         "/use/secrets/0 must be a string",
         "/do/0/a/set must be a string or an object with members",
-        "/do/0/a/then no task in this list has this name",
+        "/do/0/a/then no task in this list is named `nowhere`",
         "/do/1/a another task in this list has the same name",
         "/do/1/a/colour unknown member",
-        "/do/1/a/set jq: expected term",
+        "/do/1/a/set/x jq: expected term",
         "/do/2/b/with `method` is missing",
         "/do/3/c this is not a task; a task has one of: do, set",
         "/do/4/d/for `in` is missing",
         "/do/4/d/for/each must be a variable name",
-        "/do/5/e/catch/retry `use.retries` has no retry policy",
+        "/do/5/e/catch/retry `use.retries` has no `unknown`",
         "/do/5/e/catch/errors/with/status must be an integer",
-        "/do/6/f/raise/error `use.errors` has no error",
+        "/do/6/f/raise/error `use.errors` has no `missing`",
         "/do/7/g/raise/error/type must be a URI",
         "/do/7/g/raise/error/status must be an integer",
         "/do/8/h/switch must have a case",
@@ -491,7 +491,7 @@ do:
         "/do/15/p/catch/retry/delay must have integers",
         "/do/16/q/for/each this is the name of a variable of the DSL",
         "/do/17/r/wait must be an ISO 8601 duration",
-        "/do/17/r/then no task in this list has this name",
+        "/do/17/r/then no task in this list is named `nowhere`",
         "/do/17/r/if jq: undefined filter nope at line 1, column 5",
     ] {
         assert!(

@@ -24,6 +24,7 @@ mod query;
 mod rate_limit;
 mod request;
 pub mod response;
+mod time;
 mod tokens;
 
 pub use api::{Api, HasApi};
@@ -43,6 +44,7 @@ pub use query::{List, NoFilter, NoQuery, PageParams, Parameters, Query, whole_li
 pub use rate_limit::{RATE_LIMIT, RATE_LIMIT_POLICY};
 pub use request::{Head, Origin};
 pub use response::{Response, Result, WithHeader};
+pub use time::QueryTime;
 
 /// The version of the API.
 pub const API_VERSION: &str = "2026-11-01";

@@ -41,6 +41,7 @@ pub mod runs;
 pub mod secrets;
 pub mod signing;
 pub mod sqs;
+pub mod step_view;
 pub mod store;
 pub mod telemetry;
 pub mod tenant_credentials;

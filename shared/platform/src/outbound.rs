@@ -5,11 +5,11 @@ mod authentication;
 mod guard;
 mod redact;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use aias_domain::{canonical, id::RunId, id::TenantId};
 use aias_engine::journal::{Body, Effect, EffectResult, Failure, HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::dns::ResolveDns;
+use aws_smithy_runtime_api::client::dns::{ResolveDns, ResolveDnsError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri,
@@ -57,10 +57,10 @@ pub struct Outbound {
 enum Error {
     /// The address is not allowed.
     Forbidden(String),
-    /// The connection failed or was closed.
-    Unreachable,
-    /// The time limit expired.
-    TooLate,
+    /// The connection failed or was closed: why.
+    Unreachable(String),
+    /// The time limit of this host expired.
+    TooLate(String),
     /// The response is too large.
     TooLarge,
     /// The request is invalid.
@@ -73,11 +73,61 @@ impl From<RequestError> for Error {
     fn from(why: RequestError) -> Self {
         match why {
             RequestError::TooLarge(_) => Self::TooLarge,
-            RequestError::Truncated => Self::Unreachable,
-            RequestError::Unreachable(error) => {
-                guard::refused(&error).map_or(Self::Unreachable, Self::Forbidden)
+            RequestError::Truncated => {
+                Self::Unreachable("the connection was closed within the response".to_owned())
             }
+            RequestError::Unreachable(error) => match guard::refused(&error) {
+                Some(why) => Self::Forbidden(why),
+                None => Self::Unreachable(cause(&error)),
+            },
         }
+    }
+}
+
+/// Why a connection failed, in words for the author of a workflow.
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| {
+        // An `io::Error` shows the error in it instead of being its source.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(|error| error.get_ref())
+            .map(|inner| inner as &(dyn std::error::Error + 'static));
+        inner.or_else(|| error.source())
+    });
+    let mut found = "the connection was closed without a response".to_owned();
+    for cause in causes {
+        if cause.is::<ResolveDnsError>() {
+            return "the name of the host cannot be resolved".to_owned();
+        }
+        if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+            return format!("TLS failed: {error}");
+        }
+        let Some(error) = cause.downcast_ref::<io::Error>() else {
+            continue;
+        };
+        let seconds = CONNECT_TIMEOUT.as_secs();
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => found = "the connection was refused".to_owned(),
+            io::ErrorKind::ConnectionReset => found = "the connection was reset".to_owned(),
+            io::ErrorKind::TimedOut => found = format!("no connection within {seconds} s"),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                found = "there is no route to the host".to_owned();
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// An error with the host to which it happened.
+fn at_host(error: Error, host: &str) -> Error {
+    match error {
+        Error::Unreachable(why) => Error::Unreachable(format!("{host}: {why}")),
+        other @ (Error::Forbidden(_)
+        | Error::TooLate(_)
+        | Error::TooLarge
+        | Error::Malformed(_)
+        | Error::Authentication(_)) => other,
     }
 }
 
@@ -85,17 +135,12 @@ impl Error {
     fn failure(self) -> Failure {
         let (kind, status, title, detail) = match self {
             Self::Forbidden(why) => ("communication", 403, "Forbidden Address", why),
-            Self::Unreachable => (
-                "communication",
-                502,
-                "Bad Gateway",
-                "the host cannot be reached, or the connection was closed".to_owned(),
-            ),
-            Self::TooLate => (
+            Self::Unreachable(why) => ("communication", 502, "Bad Gateway", why),
+            Self::TooLate(host) => (
                 "communication",
                 504,
                 "Gateway Timeout",
-                format!("no response within {} s", CALL_TIMEOUT.as_secs()),
+                format!("{host}: no response within {} s", CALL_TIMEOUT.as_secs()),
             ),
             Self::TooLarge => (
                 "communication",
@@ -156,7 +201,8 @@ impl Outbound {
         let key = idempotency_key(run, effect);
         let calling = self.authenticated(tenant, &key, request, &mut redactions);
         let called = timeout(CALL_TIMEOUT, calling).await;
-        match called.unwrap_or(Err(Error::TooLate)) {
+        let too_late = || Err(Error::TooLate(host_of(&request.uri)));
+        match called.unwrap_or_else(|_| too_late()) {
             Ok(response) => EffectResult::Http(redactions.redact(response)),
             Err(error) => EffectResult::Failed(redactions.redact_failure(error.failure())),
         }
@@ -177,8 +223,9 @@ impl Outbound {
             let Some(target) = target else {
                 return Ok(response);
             };
-            let from = url::Url::parse(&requested.uri).map_err(|_| Error::Unreachable)?;
-            let to = from.join(target).map_err(|_| Error::Unreachable)?;
+            let invalid = "the redirection has an invalid target";
+            let from = url::Url::parse(&requested.uri).map_err(|_| Error::Malformed(invalid))?;
+            let to = from.join(target).map_err(|_| Error::Malformed(invalid))?;
             if to.origin() != from.origin() {
                 authorization = None;
                 requested
@@ -240,7 +287,8 @@ impl Outbound {
         let (head, bytes) = self
             .client
             .send(sent, MAX_RESPONSE_BYTES)
-            .await?
+            .await
+            .map_err(|error| at_host(error.into(), url.host_str().unwrap_or_default()))?
             .into_parts();
         let headers = head.headers.iter().filter_map(|(name, value)| {
             let text = str::from_utf8(value.as_bytes()).ok()?;
@@ -256,6 +304,12 @@ impl Outbound {
             },
         })
     }
+}
+
+fn host_of(uri: &str) -> String {
+    let url = url::Url::parse(uri).ok();
+    let host = url.as_ref().and_then(|url| url.host_str());
+    host.unwrap_or_default().to_owned()
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Error> {

@@ -80,6 +80,7 @@ impl RunLog {
     pub fn step(&mut self, record: Record, at: Timestamp) {
         let level = match record.event {
             Event::Started | Event::Completed | Event::Skipped => Level::Info,
+            Event::Debug => Level::Debug,
             Event::Retried | Event::Caught | Event::Faulted => Level::Warn,
         };
         let entry = self.entry(level, record.event.as_str(), at, self.last);

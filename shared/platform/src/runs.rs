@@ -13,6 +13,7 @@ mod view;
 
 use aias_domain::{
     admission::Window,
+    id::RunId,
     plan::{self, Limits},
     run::Run,
 };
@@ -27,7 +28,7 @@ use crate::{
     },
 };
 
-pub use data::{SerializedInput, read_artifact, read_input};
+pub use data::{SerializedInput, read_artifact, read_input, read_output};
 pub use view::{ArtifactSummary, RunAccepted, RunView};
 
 /// The largest input, in bytes: a body in base64 with its headers, as JSON.
@@ -188,6 +189,24 @@ impl Intake {
             return self.create_run(store, run).await.map(|_| Ok(()));
         };
         match store.create_run_once(run, kept).await {
+            Ok(()) => self.enqueue(store, run).await.map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    /// As [`Intake::create_run_once`], for a replay of another run.
+    ///
+    /// # Errors
+    ///
+    /// [`store::TransactionError::Repeated`] when the request has a stored response.
+    pub async fn create_replay(
+        &self,
+        store: &TenantStore<'_>,
+        run: &StoredRun,
+        original: RunId,
+        kept: Option<Idempotency>,
+    ) -> Result<Result<(), TransactionError>, Error> {
+        match store.create_replay(run, original, kept).await {
             Ok(()) => self.enqueue(store, run).await.map(Ok),
             Err(refused) => Ok(Err(refused)),
         }

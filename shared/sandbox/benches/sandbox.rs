@@ -73,6 +73,7 @@ async fn there(sandbox: &Sandbox, definition: &Arc<Definition>, input: &Value) -
         computing: COMPUTING,
         journal: Vec::new(),
         secret_nonce: String::new(),
+        with_data: false,
     };
     let mut log = Vec::new();
     let mut computation = Computation::new(sandbox, given);
@@ -80,7 +81,9 @@ async fn there(sandbox: &Sandbox, definition: &Arc<Definition>, input: &Value) -
         match computation.next().await {
             Report::Step(record) => log.push(record),
             Report::Ended(outcome) => return (outcome.unwrap(), log.len()),
-            other @ (Report::Emitted(..) | Report::PendingEffects(_)) => panic!("{other:?}"),
+            other @ (Report::StepData(_) | Report::Emitted(..) | Report::PendingEffects(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use aias_domain::run::RunError;
 use aias_engine::{
-    Control, Fault, Host, Input, Outcome, Program, Record, Start,
+    Compiled, Control, Fault, Host, Input, Outcome, Program, Record, Start, StepData,
     journal::{Entry, PendingEffects},
 };
 use rustix::{
@@ -88,8 +88,14 @@ impl Pipes {
         while let Some(frame) = self.next_order()? {
             match frame::read::<Order<'_>>(&frame)? {
                 Order::Compile(text) => {
-                    let faults = compile(&text).err().unwrap_or_default();
-                    self.report_now(&ChildReport::Compiled(faults));
+                    let compiled = match compile(&text) {
+                        Ok(program) => program.compiled(),
+                        Err(faults) => Compiled {
+                            faults,
+                            ..Compiled::default()
+                        },
+                    };
+                    self.report_now(&ChildReport::Compiled(compiled));
                 }
                 Order::Start(start) => self.run(&start)?,
                 Order::Entry(_) => return Err(MalformedFrame),
@@ -124,6 +130,7 @@ impl Pipes {
             pipes: self,
             flushed_at: Instant::now(),
             interruption: None,
+            with_data: start.with_data,
         };
         let outcome = program.run(&run_start, &mut host);
         match (host.interruption.take(), outcome) {
@@ -256,9 +263,20 @@ struct ChildHost<'a> {
     pipes: &'a mut Pipes,
     flushed_at: Instant,
     interruption: Option<Interruption>,
+    with_data: bool,
 }
 
 impl Host for ChildHost<'_> {
+    fn wants_data(&self) -> bool {
+        self.with_data
+    }
+
+    fn data(&mut self, data: StepData) {
+        let json = serde_json::to_vec(&data).unwrap_or_default();
+        self.pipes
+            .buffer_report(&ChildReport::StepData(json.into()));
+    }
+
     fn step(&mut self, record: Record) -> Control {
         self.pipes.buffer_report(&ChildReport::Step(record));
         if self.pipes.buffered.len() >= FLUSH_BYTES || self.flushed_at.elapsed() >= FLUSH_AFTER {

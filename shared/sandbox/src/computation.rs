@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aias_domain::{plan::Computing, run::RunError};
 use aias_engine::{
-    Record,
+    Record, StepData,
     journal::{Entry, PendingEffects},
 };
 use jiff::Timestamp;
@@ -22,12 +22,23 @@ use crate::{
 pub enum Report {
     /// A task ended, or waits.
     Step(Record),
+    /// The data of a step; only if it was requested.
+    StepData(Box<StepData>),
     /// The run emitted an event with this number.
     Emitted(u32, Value),
     /// The run needs one of these effects; it waits for [`Computation::give`].
     PendingEffects(PendingEffects),
     /// The run ended with an output or an error.
     Ended(Box<Result<Value, RunError>>),
+}
+
+impl Report {
+    fn is_of_a_step(&self) -> bool {
+        match self {
+            Self::Step(_) | Self::StepData(_) | Self::Emitted(..) => true,
+            Self::PendingEffects(_) | Self::Ended(_) => false,
+        }
+    }
 }
 
 /// The input of a computation.
@@ -45,6 +56,8 @@ pub struct ComputationInput {
     pub journal: Vec<Entry>,
     /// The nonce in the placeholders of secrets; empty if the run uses none.
     pub secret_nonce: String,
+    /// Whether the data of each step is reported.
+    pub with_data: bool,
 }
 
 /// A computation. Dropping it ends it.
@@ -67,6 +80,9 @@ pub struct Computation<'a> {
 
 /// The most reports per step. No workflow has that many.
 const REPORTS_PER_STEP: u64 = 8;
+
+/// The most debug messages of a run, and some more.
+const MAX_DEBUG_MESSAGES: u64 = 2_000;
 
 /// The longest string in a record, in bytes.
 const MAX_TEXT: usize = 16 * 1024;
@@ -93,12 +109,13 @@ impl<'a> Computation<'a> {
         loop {
             match self.next_report().await {
                 // A restarted child repeats the earlier reports.
-                Ok(Report::Step(_) | Report::Emitted(..)) if self.repeated_reports > 0 => {
+                Ok(Report::Step(_) | Report::StepData(_) | Report::Emitted(..))
+                    if self.repeated_reports > 0 =>
+                {
                     self.repeated_reports -= 1;
                 }
                 Ok(report) => {
-                    self.report_count +=
-                        u64::from(matches!(report, Report::Step(_) | Report::Emitted(..)));
+                    self.report_count += u64::from(report.is_of_a_step());
                     self.release_child(&report);
                     return report;
                 }
@@ -130,7 +147,7 @@ impl<'a> Computation<'a> {
     /// Releases the child, if it is not needed after this report.
     fn release_child(&mut self, report: &Report) {
         match report {
-            Report::Step(_) | Report::Emitted(..) => {}
+            Report::Step(_) | Report::StepData(_) | Report::Emitted(..) => {}
             Report::Ended(_) => {
                 let process = self.process.take();
                 if let Some(process) = process.filter(|_| !self.is_broken) {
@@ -173,7 +190,8 @@ impl<'a> Computation<'a> {
         let Some(process) = &mut self.process else {
             return Err(ChildFailure::NotStarted);
         };
-        let most = REPORTS_PER_STEP * (u64::from(self.given.max_steps) + 1);
+        let steps = u64::from(self.given.max_steps) + 1;
+        let most = REPORTS_PER_STEP * steps + MAX_DEBUG_MESSAGES;
         if self.report_count > most {
             return Err(ChildFailure::Malformed);
         }
@@ -209,6 +227,7 @@ impl<'a> Computation<'a> {
             max_steps: given.max_steps,
             journal: journal.into(),
             secret_nonce: given.secret_nonce.as_str().into(),
+            with_data: given.with_data,
         });
         process.send(&order).await?;
         Ok(process)
@@ -223,6 +242,7 @@ fn read(report: ChildReport<'_>) -> Result<Report, MalformedFrame> {
             }
             Report::Step(record)
         }
+        ChildReport::StepData(json) => Report::StepData(Box::new(frame::step_data_of(&json)?)),
         ChildReport::Emitted(number, json) => Report::Emitted(number, frame::value_of(&json)?),
         ChildReport::PendingEffects(json) => Report::PendingEffects(frame::pending_of(&json)?),
         ChildReport::Completed(json) => Report::Ended(Box::new(Ok(frame::value_of(&json)?))),

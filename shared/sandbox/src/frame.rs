@@ -11,7 +11,7 @@ use aias_domain::{
     run::RunError,
 };
 use aias_engine::{
-    Fault, Record,
+    Compiled, Record, StepData,
     journal::{Authentication, Effect, Key, PendingEffects, Request},
 };
 use jiff::Timestamp;
@@ -64,6 +64,8 @@ pub struct StartRun<'a> {
     pub journal: Cow<'a, [u8]>,
     /// The nonce in the placeholders of secrets.
     pub secret_nonce: Cow<'a, str>,
+    /// Whether the child reports the data of each step.
+    pub with_data: bool,
 }
 
 /// A report of a child.
@@ -71,10 +73,11 @@ pub struct StartRun<'a> {
 pub enum ChildReport<'a> {
     /// The first report: the child's limits.
     Ready(ChildLimits),
-    /// The faults of a definition; empty if it compiles.
-    Compiled(Vec<Fault>),
+    Compiled(Compiled),
     /// A task ended, or waits.
     Step(Record),
+    /// The data of a step, as JSON.
+    StepData(Cow<'a, [u8]>),
     /// The run emitted its `n`-th event, as JSON.
     Emitted(u32, Cow<'a, [u8]>),
     /// The run needs one of these effects, as JSON.
@@ -253,6 +256,15 @@ pub fn trusted<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MalformedFrame> {
         .end()
         .map(|()| value)
         .map_err(|_| MalformedFrame)
+}
+
+/// Parses the data of a step.
+///
+/// # Errors
+///
+/// When it is malformed.
+pub fn step_data_of(bytes: &[u8]) -> Result<StepData, MalformedFrame> {
+    of(bytes)
 }
 
 /// Parses an error.

@@ -35,7 +35,7 @@ use std::{
 };
 
 use aias_domain::{plan::Computing, run::RunError};
-use aias_engine::Fault;
+use aias_engine::Compiled;
 
 pub use child::serve;
 pub use computation::{Computation, ComputationInput, Report};
@@ -161,7 +161,7 @@ impl Sandbox {
         Ok(child_limits)
     }
 
-    /// Compiles a definition and returns its faults; none if it compiles.
+    /// Compiles a definition.
     ///
     /// # Errors
     ///
@@ -170,39 +170,34 @@ impl Sandbox {
         &self,
         definition: &str,
         computing: Computing,
-    ) -> Result<Result<(), Vec<Fault>>, ChildFailure> {
+    ) -> Result<Compiled, ChildFailure> {
         let process = self.acquire(computing).await?;
         let is_new = process.is_new();
-        let faults = match self.compile_in(process, definition).await {
+        match self.compile_in(process, definition).await {
             // Earlier runs may have left memory in this child.
             Err(ChildFailure::MemoryLimit | ChildFailure::Killed) if !is_new => {
                 let process = self.start(computing).await?;
-                self.compile_in(process, definition).await?
+                self.compile_in(process, definition).await
             }
-            faults => faults?,
-        };
-        Ok(if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(faults)
-        })
+            compiled => compiled,
+        }
     }
 
     async fn compile_in(
         &self,
         mut process: Process,
         definition: &str,
-    ) -> Result<Vec<Fault>, ChildFailure> {
+    ) -> Result<Compiled, ChildFailure> {
         process.send(&Order::Compile(definition.into())).await?;
-        let faults = process.next_report(|report| {
-            let ChildReport::Compiled(faults) = report else {
+        let compiled = process.next_report(|report| {
+            let ChildReport::Compiled(compiled) = report else {
                 return Err(MalformedFrame);
             };
-            Ok(faults)
+            Ok(compiled)
         });
-        let faults = faults.await?;
+        let compiled = compiled.await?;
         self.release(process);
-        Ok(faults)
+        Ok(compiled)
     }
 
     /// An idle child, or a new one.

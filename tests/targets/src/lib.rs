@@ -267,6 +267,7 @@ pub fn frames(bytes: &[u8]) {
                 again(&report, whole);
                 match report {
                     ChildReport::PendingEffects(json) => drop(frame::pending_of(&json)),
+                    ChildReport::StepData(json) => drop(frame::step_data_of(&json)),
                     ChildReport::Faulted(json) => drop(frame::error_of(&json)),
                     ChildReport::Completed(json) | ChildReport::Emitted(_, json) => {
                         drop(frame::value_of(&json));

@@ -120,6 +120,11 @@ pub struct Scheme {
     pub signature: Option<Signature>,
     pub event_id: EventIdSource,
     pub handshake: Handshake,
+    /// The header, and its value, of a test event that the provider sends when an endpoint is set
+    /// up. It is answered and not run.
+    pub ping: Option<(&'static str, &'static str)>,
+    /// The form field that has the event as JSON, if the provider can send a form.
+    pub payload_field: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -135,6 +140,8 @@ pub(super) struct Row {
     origin: SecretOrigin,
     event_id: RowEventId,
     handshake: Handshake,
+    ping: Option<(&'static str, &'static str)>,
+    payload_field: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -163,6 +170,8 @@ pub(super) const ROWS: [Row; 6] = [
         origin: SecretOrigin::Chosen,
         event_id: RowEventId::Header("webhook-id"),
         handshake: Handshake::None,
+        ping: None,
+        payload_field: None,
     },
     Row {
         name: "github",
@@ -176,6 +185,8 @@ pub(super) const ROWS: [Row; 6] = [
         origin: SecretOrigin::Chosen,
         event_id: RowEventId::Header("x-github-delivery"),
         handshake: Handshake::None,
+        ping: Some(("x-github-event", "ping")),
+        payload_field: Some("payload"),
     },
     Row {
         name: "stripe",
@@ -189,6 +200,8 @@ pub(super) const ROWS: [Row; 6] = [
         origin: SecretOrigin::Provider,
         event_id: RowEventId::Body("/id"),
         handshake: Handshake::None,
+        ping: None,
+        payload_field: None,
     },
     Row {
         name: "slack",
@@ -207,6 +220,8 @@ pub(super) const ROWS: [Row; 6] = [
         origin: SecretOrigin::Provider,
         event_id: RowEventId::Body("/event_id"),
         handshake: Handshake::SlackChallenge,
+        ping: None,
+        payload_field: None,
     },
     Row {
         name: "shopify",
@@ -220,6 +235,8 @@ pub(super) const ROWS: [Row; 6] = [
         origin: SecretOrigin::Provider,
         event_id: RowEventId::Header("x-shopify-webhook-id"),
         handshake: Handshake::None,
+        ping: None,
+        payload_field: None,
     },
     Row {
         name: "meta",
@@ -233,6 +250,8 @@ pub(super) const ROWS: [Row; 6] = [
         origin: SecretOrigin::Provider,
         event_id: RowEventId::None,
         handshake: Handshake::HubChallenge,
+        ping: None,
+        payload_field: None,
     },
 ];
 
@@ -256,6 +275,8 @@ impl Row {
                 RowEventId::Body(pointer) => EventIdSource::Body(pointer),
             },
             handshake: self.handshake,
+            ping: self.ping,
+            payload_field: self.payload_field,
         }
     }
 }

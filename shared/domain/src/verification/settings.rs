@@ -66,6 +66,12 @@ impl ConfigError {
 }
 
 impl Verification {
+    /// Whether the scheme has signatures.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.scheme != "none"
+    }
+
     /// The scheme `none`.
     #[must_use]
     pub fn none() -> Self {
@@ -92,6 +98,8 @@ impl Verification {
                 signature: None,
                 event_id: EventIdSource::None,
                 handshake: Handshake::None,
+                ping: None,
+                payload_field: None,
             });
         }
         ROWS.iter()
@@ -137,6 +145,8 @@ impl HmacOptions {
                 Some(name) => EventIdSource::Header(header_name(name, "event_id_header")?),
             },
             handshake: Handshake::None,
+            ping: None,
+            payload_field: None,
         })
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     expression::expression_in,
     journal::{Authentication, OAuth2},
     reader::{Members, Node},
+    suggest::did_you_mean,
     template::Template,
 };
 
@@ -98,7 +99,7 @@ pub fn of_secret(scheme: &str, value: &Value) -> Result<Authentication, String> 
     let document = json!({ (scheme): configuration });
     let mut compiler = Compiler::default();
     let policy = compiler.policy(&[], &Node::root(&document));
-    let policy = compiler.faults.into_result(policy).map_err(|faults| {
+    let (policy, _) = compiler.faults.into_result(policy).map_err(|faults| {
         let messages = faults.into_iter().map(|f| {
             // A detail may contain the value; a pointer only contains member names.
             let member = f.pointer.rsplit('/').next().unwrap_or_default().to_owned();
@@ -137,7 +138,8 @@ impl<'a> Compiler<'a> {
         node.object(&mut self.faults, &["use"], &[]);
         let text = name.text(&mut self.faults)?;
         let Some(declared) = self.authentications.get(text).cloned() else {
-            let detail = "`use.authentications` has no authentication with this name";
+            let near = did_you_mean(text, self.authentications.keys().copied());
+            let detail = format!("`use.authentications` has no `{text:.64}`{near}");
             name.fault(&mut self.faults, detail);
             return None;
         };
@@ -160,10 +162,9 @@ impl<'a> Compiler<'a> {
             configuration.object(&mut self.faults, &["use"], &[]);
             let name_text = name.text(&mut self.faults)?;
             if !self.secrets.contains(name_text) {
-                name.fault(
-                    &mut self.faults,
-                    "`use.secrets` has no secret with this name",
-                );
+                let near = did_you_mean(name_text, self.secrets.iter().copied());
+                let detail = format!("`use.secrets` does not declare `{name_text:.64}`{near}");
+                name.fault(&mut self.faults, detail);
             }
             return Some(Policy::Secret {
                 scheme,
@@ -263,7 +264,7 @@ impl<'a> Compiler<'a> {
                 .collect();
             if !name.is_empty() {
                 let joined = Value::String(texts.join(" "));
-                form.push((name, Template::read(&joined, &mut |_| None)));
+                form.push((name, Template::constant(&joined)));
             }
         }
         for name in ["username", "password"] {
@@ -327,7 +328,7 @@ impl<'a> Compiler<'a> {
         if let Some(assertion) = self.text(locals, members.get("assertion")) {
             // RFC 7523, section 2.2.
             let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-            let kind = Template::read(&Value::String(kind.to_owned()), &mut |_| None);
+            let kind = Template::constant(&Value::String(kind.to_owned()));
             form.push(("client_assertion_type", kind));
             form.push(("client_assertion", assertion));
         }
@@ -362,7 +363,7 @@ impl<'a> Compiler<'a> {
             }
         }
         let token = members.and_then(|members| members.get("token"));
-        let default = || Template::read(&Value::String(TOKEN_PATH.to_owned()), &mut |_| None);
+        let default = || Template::constant(&Value::String(TOKEN_PATH.to_owned()));
         self.text(locals, token).or_else(|| Some(default()))
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     expression::expression_in,
     program::{Format, Function, HttpCall, Kind, OpenApiCall, RunWorkflow},
     reader::{Members, Node},
+    suggest::did_you_mean,
     template::Template,
 };
 
@@ -111,7 +112,7 @@ impl<'a> Compiler<'a> {
             authentication: authentication
                 .and_then(|policy| self.referenced_policy(locals, &policy)),
             parameters: parameters.map_or_else(
-                || Template::read(&Value::Object(serde_json::Map::new()), &mut |_| None),
+                || Template::constant(&Value::Object(serde_json::Map::new())),
                 |parameters| self.template(locals, &parameters),
             ),
             format: self.format(members.get("output")),
@@ -140,8 +141,13 @@ impl<'a> Compiler<'a> {
         else {
             let detail = if name.contains("://") || name.contains('@') {
                 "not supported: only functions of `use.functions` can be called, not those of a catalog"
+                    .to_owned()
             } else {
-                "`use.functions` has no function with this name"
+                let known = self.functions.keys().copied().chain(["http", "openapi"]);
+                let near = did_you_mean(name, known);
+                format!(
+                    "`{name:.64}` is neither `http` nor `openapi`, nor a function of `use.functions`{near}"
+                )
             };
             node.fault(&mut self.faults, detail);
             return None;

@@ -8,6 +8,7 @@ use crate::{
     duration::Duration,
     program::{Extension, List},
     reader::Node,
+    suggest::did_you_mean,
 };
 
 /// The values of an extension's `extend`, and the tasks that each matches.
@@ -78,6 +79,7 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
+        self.expressions.secrets = self.secrets.iter().map(|name| (*name).to_owned()).collect();
         if let Some(extensions) = members.get("extensions") {
             for item in extensions.array(&mut self.faults).unwrap_or_default() {
                 if let Some((_, extension)) = item.named(&mut self.faults) {
@@ -129,10 +131,9 @@ impl<'a> Compiler<'a> {
             return self.own_timeout(locals, &node);
         };
         let Some(declared) = self.timeouts.get(name).cloned() else {
-            node.fault(
-                &mut self.faults,
-                "`use.timeouts` has no timeout with this name",
-            );
+            let near = did_you_mean(name, self.timeouts.keys().copied());
+            let detail = format!("`use.timeouts` has no `{name:.64}`{near}");
+            node.fault(&mut self.faults, detail);
             return None;
         };
         self.own_timeout(locals, &declared)
@@ -171,8 +172,10 @@ impl<'a> Compiler<'a> {
         if let Some(text) = target.text(&mut self.faults)
             && !EXTENDED.iter().any(|(name, _)| *name == text)
         {
-            let known = EXTENDED.map(|(name, _)| name).join(", ");
-            target.fault(&mut self.faults, format!("must be one of: {known}"));
+            let known = EXTENDED.map(|(name, _)| name);
+            let near = did_you_mean(text, known);
+            let detail = format!("must be one of: {}{near}", known.join(", "));
+            target.fault(&mut self.faults, detail);
         }
         let outer = std::mem::replace(&mut self.extending, true);
         let mut list = |name: &str| -> List {

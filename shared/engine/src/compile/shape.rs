@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Compiler;
 use crate::{
     duration::{self, Duration},
-    expression::Expression,
+    expression::{Expression, check_constant, expression_in},
     program::{Input, Output},
     reader::Node,
     template::Template,
@@ -100,8 +100,13 @@ impl<'a> Compiler<'a> {
             expressions,
             ..
         } = self;
-        Template::read(node.value, &mut |text| {
-            expressions.add(faults, locals, text, &node.pointer)
+        Template::read(node.value, &node.pointer, &mut |text, pointer| {
+            if expression_in(text).is_none() {
+                check_constant(faults, text, pointer);
+                return Template::constant(&Value::String(text.to_owned()));
+            }
+            let added = expressions.add(faults, locals, text, pointer);
+            added.map_or(Template::Constant(Val::Null), Template::Expression)
         })
     }
 

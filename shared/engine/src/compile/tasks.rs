@@ -8,6 +8,7 @@ use crate::{
     emit::{self, Emit},
     program::{Case, For, Fork, Raised, Then, Try},
     reader::{Members, Node},
+    suggest::did_you_mean,
     template::Template,
 };
 
@@ -160,10 +161,9 @@ impl<'a> Compiler<'a> {
             return Retry::compile(self, locals, node);
         };
         let Some(declared) = self.retries.get(name).cloned() else {
-            node.fault(
-                &mut self.faults,
-                "`use.retries` has no retry policy with this name",
-            );
+            let near = did_you_mean(name, self.retries.keys().copied());
+            let detail = format!("`use.retries` has no `{name:.64}`{near}");
+            node.fault(&mut self.faults, detail);
             return None;
         };
         self.used.insert(("retries", name));
@@ -177,7 +177,9 @@ impl<'a> Compiler<'a> {
             return self.error(locals, &error);
         };
         let Some(declared) = self.errors.get(name).cloned() else {
-            error.fault(&mut self.faults, "`use.errors` has no error with this name");
+            let near = did_you_mean(name, self.errors.keys().copied());
+            let detail = format!("`use.errors` has no `{name:.64}`{near}");
+            error.fault(&mut self.faults, detail);
             return None;
         };
         self.error(locals, &declared)
@@ -234,7 +236,10 @@ impl<'a> Compiler<'a> {
             Some(name) => match names.iter().position(|other| *other == name) {
                 Some(index) => Then::Task(index),
                 None => {
-                    node.fault(&mut self.faults, "no task in this list has this name");
+                    let known = names.iter().copied().chain(["continue", "exit", "end"]);
+                    let near = did_you_mean(name, known);
+                    let detail = format!("no task in this list is named `{name:.64}`{near}");
+                    node.fault(&mut self.faults, detail);
                     Then::Continue
                 }
             },

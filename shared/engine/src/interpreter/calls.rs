@@ -14,7 +14,7 @@ use crate::{
     http,
     journal::{Authentication, EffectResult, HttpRequest, HttpResponse, Request, Subflow},
     openapi,
-    program::{Format, HttpCall, OpenApiCall, RunWorkflow},
+    program::{Format, HttpCall, OpenApiCall, RunWorkflow, document_reference},
     template::Template,
     value,
 };
@@ -85,7 +85,7 @@ impl Run<'_> {
             authentication: self.policy(call.document.authentication.as_ref(), input, at, scope)?,
         };
         // A key of its own, next to that of the call.
-        let name = format!("{at}/with/document");
+        let name = document_reference(at);
         let response = self.send(&name, &get, at, scope).await?;
         let document = read(&response).map_err(broken)?;
         let given = self.json(&call.parameters, input, at, scope)?;
@@ -119,8 +119,11 @@ impl Run<'_> {
         scope: &Scope,
     ) -> Flow<HttpResponse> {
         let result = self.ask(name, Request::Http(Box::new(request.clone())));
+        self.note_call(at, result.request());
         self.record(at, Event::Started, &http::summary(request), scope.attempt)?;
-        Ok(http::require_success(result.await, request, at)?)
+        let result = result.await;
+        self.note(at, |data| data.add_result(&result));
+        Ok(http::require_success(result, request, at)?)
     }
 
     pub(super) async fn subflow(
@@ -144,9 +147,12 @@ impl Run<'_> {
                 wait: workflow.wait,
             })),
         );
+        self.note_call(at, result.request());
         let message = format!("{}/{}", workflow.namespace, workflow.name);
         self.record(at, Event::Started, &message, scope.attempt)?;
-        match result.await {
+        let result = result.await;
+        self.note(at, |data| data.add_result(&result));
+        match result {
             EffectResult::Output(_) if !workflow.wait => Ok(input),
             EffectResult::Output(output) => Ok(value::from_json(&output)),
             EffectResult::Failed(failure) => Err(Error::failed(&failure, at).into()),
@@ -154,6 +160,14 @@ impl Run<'_> {
                 let detail = "the journal has an HTTP response for a run of a workflow";
                 Err(Error::new(ErrorKind::NonDeterministic, at, detail).into())
             }
+        }
+    }
+
+    fn note_call(&self, at: &str, request: &Request) {
+        if self.with_data {
+            let mut world = self.world.borrow_mut();
+            let now = world.now;
+            world.note(at, |data| data.add_call(request, now));
         }
     }
 
@@ -215,6 +229,10 @@ fn read(response: &HttpResponse) -> Result<Value, String> {
     } else {
         Text::Yaml
     };
-    definition::parse(text.as_bytes(), format)
-        .map_err(|fault| format!("the OpenAPI document cannot be parsed: {}", fault.detail))
+    definition::parse(text.as_bytes(), format).map_err(|error| {
+        format!(
+            "the OpenAPI document cannot be parsed: {}",
+            error.fault.detail
+        )
+    })
 }

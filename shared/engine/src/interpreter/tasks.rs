@@ -8,10 +8,11 @@ use super::{CONTEXT, Flow, INPUT, OUTPUT, Run, Scope, TASK};
 use crate::{
     duration::{self, Duration},
     emit,
-    error::{Error, Kind as ErrorKind, bounded},
-    expression::Expression,
+    error::{Error, Kind as ErrorKind, bounded, cut},
+    expression::{Expression, shown},
     host::Event,
     program::{Case, For, Input, Kind, Output, Raised, Task, Then},
+    step_data::StepValue,
     template::Template,
     value,
 };
@@ -244,9 +245,11 @@ impl Run<'_> {
         if let Some(condition) = task.condition
             && !truthy(&self.evaluate(condition, &raw, reference, scope)?)
         {
+            self.note(reference, |data| data.input = Some(StepValue::of(&raw)));
             return Ok(PreparedInput::Skipped(raw));
         }
         let input = self.shape_input(&task.input, raw, reference, scope)?;
+        self.note(reference, |data| data.input = Some(StepValue::of(&input)));
         scope.arguments.values[INPUT] = input.clone();
         Ok(PreparedInput::Input(input))
     }
@@ -391,10 +394,21 @@ impl Run<'_> {
         at: &str,
         scope: &Scope,
     ) -> Flow {
-        self.program
-            .filters
-            .evaluate(expression, dot, &scope.arguments, &scope.locals)
-            .map_err(|detail| Error::new(ErrorKind::Expression, at, detail).into())
+        let filters = &self.program.filters;
+        let result = filters.evaluate(expression, dot, &scope.arguments, &scope.locals);
+        if filters.wants.debug {
+            self.record_debug(at, scope.attempt)?;
+        }
+        self.note(at, |data| {
+            data.add_evaluation(filters.source(expression), &result);
+        });
+        result.map_err(|why| {
+            let (code, pointer) = filters.source(expression);
+            let (code, kind) = (shown(code), value::type_name(dot));
+            let why = cut(&why, MAX_CAUSE);
+            let detail = format!("{why}, in {code} at {pointer}, whose input is {kind}");
+            Error::new(ErrorKind::Expression, at, detail).into()
+        })
     }
 
     pub(super) fn milliseconds(
@@ -414,6 +428,9 @@ impl Run<'_> {
         })
     }
 }
+
+/// How much of an expression's error is in the run's error, in characters.
+const MAX_CAUSE: usize = 500;
 
 fn leave(scope: &mut Scope, outer: [Val; 3]) {
     for (place, value) in [INPUT, OUTPUT, TASK].into_iter().zip(outer) {

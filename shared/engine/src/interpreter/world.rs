@@ -15,8 +15,10 @@ use super::{Outcome, Run, Start};
 use crate::{
     duration::after,
     error::{Error, Kind as ErrorKind},
-    host::{Control, Host, Record},
+    host::{Control, Event, Host, Record},
     journal::{Effect, EffectResult, Entry, EntryEvent, Key, PendingEffects, Request},
+    program::DOCUMENT_SUFFIX,
+    step_data::StepData,
 };
 
 pub(super) struct World<'a> {
@@ -41,7 +43,13 @@ pub(super) struct World<'a> {
     /// Whether a future that had requested an effect was dropped.
     stale: bool,
     responses: HashMap<Key, EffectResult>,
+    /// The data of the task executions that have not ended, by task reference.
+    data: HashMap<String, StepData>,
+    debug_left: u32,
 }
+
+/// The most debug messages of a run.
+const MAX_DEBUG_MESSAGES: u32 = 1_000;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Visits {
@@ -70,7 +78,30 @@ impl<'a> World<'a> {
             pending: PendingEffects::default(),
             stale: false,
             responses: HashMap::new(),
+            data: HashMap::new(),
+            debug_left: MAX_DEBUG_MESSAGES,
         }
+    }
+
+    /// Changes the data of the current execution of a task.
+    pub(super) fn note(&mut self, reference: &str, change: impl FnOnce(&mut StepData)) {
+        let elapsed_ms = self.elapsed_ms();
+        let data = self.data.entry(reference.to_owned());
+        let data = data.or_insert_with(|| StepData::new(reference));
+        data.elapsed_ms = elapsed_ms;
+        change(data);
+    }
+
+    /// Passes the data of a task execution that has ended to the host.
+    pub(super) fn end_data(&mut self, reference: &str) {
+        if let Some(data) = self.data.remove(reference) {
+            self.host.data(data);
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        let elapsed = self.now.duration_since(self.began).as_millis();
+        u64::try_from(elapsed).unwrap_or_default()
     }
 
     /// Clears the requested effects; futures that still wait request them again.
@@ -87,8 +118,13 @@ impl<'a> World<'a> {
         if self.recorded_entries > 0 {
             return Control::Continue;
         }
-        let elapsed = self.now.duration_since(self.began).as_millis();
-        let record = record(u64::try_from(elapsed).unwrap_or_default());
+        let record = record(self.elapsed_ms());
+        if record.event == Event::Debug {
+            let Some(left) = self.debug_left.checked_sub(1) else {
+                return Control::Continue;
+            };
+            self.debug_left = left;
+        }
         self.host.step(record)
     }
 
@@ -112,7 +148,10 @@ impl<'a> World<'a> {
         let known = self.journal.next();
         let new = match known {
             Some(_) => None,
-            None => self.host.next(&self.pending),
+            None => {
+                self.pass_waiting_data();
+                self.host.next(&self.pending)
+            }
         };
         let Some(entry) = known.or(new.as_ref()) else {
             return Err(Outcome::Waiting(std::mem::take(&mut self.pending)));
@@ -140,6 +179,17 @@ impl<'a> World<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Passes the data of the tasks that wait for an effect to the host.
+    fn pass_waiting_data(&mut self) {
+        for effect in &self.pending.effects {
+            let task = effect.key.task.as_str();
+            let task = task.strip_suffix(DOCUMENT_SUFFIX).unwrap_or(task);
+            if let Some(data) = self.data.get(task) {
+                self.host.data(data.clone());
+            }
+        }
     }
 
     /// The outcome, or a fault if the journal has entries that the run did not use.
@@ -221,6 +271,12 @@ pub(super) struct EffectFuture<'r, 'a> {
     run: &'r Run<'a>,
     pending: bool,
     effect: Arc<Effect>,
+}
+
+impl EffectFuture<'_, '_> {
+    pub(super) fn request(&self) -> &Request {
+        &self.effect.request
+    }
 }
 
 impl Future for EffectFuture<'_, '_> {

@@ -78,7 +78,7 @@ do:
             "https://serverlessworkflow.io/spec/1.0.0/errors/communication",
             404,
             Some("/do/0/a"),
-            Some("GET https://e.example/secret returned 404"),
+            Some("GET https://e.example/secret returned 404: {}"),
         )
     );
     assert_eq!(

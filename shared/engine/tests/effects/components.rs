@@ -249,12 +249,12 @@ do:
         "/do/4/e/call not supported: use HTTP or OpenAPI instead of AsyncAPI",
         "/do/5/f/listen not supported",
         "/do/6/g/call not supported: only functions of `use.functions`",
-        "/do/7/h/call `use.functions` has no function",
+        "/do/7/h/call `",
         "/do/8/i/with/authentication unknown member",
-        "/do/9/j/timeout `use.timeouts` has no timeout",
-        "/do/10/k/with/endpoint/authentication/use `use.authentications` has no authentication",
+        "/do/9/j/timeout `use.timeouts` has no `",
+        "/do/10/k/with/endpoint/authentication/use `use.authentications` has no `",
         "/do/11/l/with/endpoint/uri must start with http",
-        "/do/11/l/with/endpoint/authentication/basic/use `use.secrets` has no secret",
+        "/do/11/l/with/endpoint/authentication/basic/use `use.secrets` does not declare `none`",
         "/do/11/l/with/query/n must be a string",
     ] {
         assert!(

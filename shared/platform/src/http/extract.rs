@@ -117,12 +117,8 @@ pub fn parse<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<T> {
             "the body must not be compressed",
         ));
     }
-    let value = json::parse(body).map_err(|error| {
-        Problem::invalid(vec![Fault {
-            pointer: error.pointer,
-            detail: error.detail,
-        }])
-    })?;
+    let value = json::parse(body)
+        .map_err(|error| Problem::invalid(vec![Fault::new(error.pointer, error.detail)]))?;
     from_value(value)
 }
 

@@ -30,6 +30,27 @@ pub struct Fault {
     pub pointer: String,
     #[schema(example = "missing field `name`")]
     pub detail: String,
+    /// Where it is in the body of the request, from 1, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1)]
+    pub line: Option<u64>,
+    /// In characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1)]
+    pub column: Option<u64>,
+}
+
+impl Fault {
+    /// A fault without a position.
+    #[must_use]
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+            line: None,
+            column: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -77,10 +98,7 @@ impl Problem {
     /// `400` with a fault of one member of the body.
     #[must_use]
     pub fn invalid_member(pointer: &str, detail: impl Into<String>) -> Self {
-        Self::invalid(vec![Fault {
-            pointer: pointer.to_owned(),
-            detail: detail.into(),
-        }])
+        Self::invalid(vec![Fault::new(pointer, detail)])
     }
 
     /// `401` without a credential.

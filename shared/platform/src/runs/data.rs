@@ -76,3 +76,31 @@ pub async fn read_artifact(
     let object = Object::artifact(store, artifact.id, &artifact.digest);
     blobs.get_start(&object, max).await
 }
+
+/// The largest output in a response, in bytes of JSON.
+pub(super) const MAX_OUTPUT_BYTES: usize = 256 * 1024;
+
+/// The output of a completed run, if it has at most [`MAX_OUTPUT_BYTES`]. A larger one, and one that
+/// is no longer retained, is none.
+///
+/// # Errors
+///
+/// When the bucket is unavailable.
+pub async fn read_output(
+    store: &TenantStore<'_>,
+    blobs: &Blobs,
+    run: &StoredRun,
+) -> Result<Option<Value>, blobs::Error> {
+    let Some(artifact) = run.run.artifacts.first() else {
+        return Ok(None);
+    };
+    if artifact.size_bytes > MAX_OUTPUT_BYTES as u64 {
+        return Ok(None);
+    }
+    let bytes = read_artifact(store, blobs, run, artifact, MAX_OUTPUT_BYTES).await?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    if artifact.content_type == "application/json" {
+        return Ok(aias_domain::json::parse_stored(&bytes).ok());
+    }
+    Ok(String::from_utf8(bytes).ok().map(Value::String))
+}

@@ -8,6 +8,7 @@ use aias_domain::{
 };
 use axum::http::{StatusCode, header::LOCATION};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::http::{self, WithHeader as _, response};
@@ -70,6 +71,15 @@ pub struct RunView<'a> {
     /// From start to end, in milliseconds.
     #[schema(minimum = 0)]
     duration_ms: Option<i64>,
+    /// The output, where it was requested and has at most 256 KiB of JSON. A larger one is the
+    /// run's artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    output: Option<Value>,
+    /// The newest 100 replays of this run; only in the response for one run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    replays: Option<Vec<RunId>>,
 }
 
 /// An artifact in the representation of its run.
@@ -113,6 +123,21 @@ impl<'a> RunView<'a> {
             started_at: run.started_at.map(timestamp::format),
             ended_at: run.ended_at.map(timestamp::format),
             duration_ms: duration.map(|ms| ms.max(0)),
+            output: None,
+            replays: None,
+        }
+    }
+
+    #[must_use]
+    pub fn with_output(self, output: Option<Value>) -> Self {
+        Self { output, ..self }
+    }
+
+    #[must_use]
+    pub fn with_replays(self, replays: Vec<RunId>) -> Self {
+        Self {
+            replays: Some(replays),
+            ..self
         }
     }
 }

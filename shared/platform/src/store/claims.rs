@@ -1,6 +1,9 @@
 //! Dedup claims: which run belongs to an event id.
 
-use aias_domain::{endpoint::Endpoint, id::RunId};
+use aias_domain::{
+    endpoint::Endpoint,
+    id::{EndpointId, RunId},
+};
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
     types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure},
@@ -92,6 +95,21 @@ impl TenantStore<'_> {
         }
         let same_body = string_of(&found, "body_hash") == Some(claim.body_hash);
         Ok(ClaimResult::Duplicate { run_id, same_body })
+    }
+
+    /// The run of an event that was claimed within the last seven days.
+    ///
+    /// # Errors
+    ///
+    /// When the table is unavailable.
+    pub async fn claimed_run(
+        &self,
+        endpoint: EndpointId,
+        event_hash: &str,
+    ) -> Result<Option<RunId>, Error> {
+        let key = keys::event(self.tenant, endpoint, event_hash);
+        let found = self.store.item(&key, true).await?;
+        Ok(found.and_then(|item| string_of(&item, "run_id")?.parse().ok()))
     }
 
     /// Removes a claim, if it belongs to this run.

@@ -181,6 +181,21 @@ impl TenantStore<'_> {
             .await
     }
 
+    /// Updates `last_ping_at`. The version stays the same, so that nobody has to read the endpoint
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// When the endpoint has changed, or the table is unavailable.
+    pub async fn record_ping(
+        &self,
+        endpoint: &Stored<Endpoint>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.set_time(endpoint, "last_ping_at".to_owned(), now)
+            .await
+    }
+
     /// Updates `last_used_at` of a secret. The version stays the same, so that nobody has to read
     /// the endpoint again.
     ///
@@ -198,6 +213,16 @@ impl TenantStore<'_> {
             EndpointSecretKind::Url => "url_secrets",
             EndpointSecretKind::Signing => "signing_secrets",
         };
+        let place = format!("{list}[{index}].last_used_at");
+        self.set_time(endpoint, place, now).await
+    }
+
+    async fn set_time(
+        &self,
+        endpoint: &Stored<Endpoint>,
+        place: String,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         self.store
             .client
             .update_item()
@@ -205,7 +230,7 @@ impl TenantStore<'_> {
             .set_key(Some(
                 keys::endpoint(self.tenant, endpoint.value.id).attributes(),
             ))
-            .update_expression(format!("SET {list}[{index}].last_used_at = :now"))
+            .update_expression(format!("SET {place} = :now"))
             .condition_expression("#version = :read")
             .expression_attribute_names("#version", VERSION)
             .expression_attribute_values(":now", AttributeValue::S(now.to_string()))

@@ -20,6 +20,7 @@
 //! | log chunk | `TENANT#<ten>#RUN#<run>` | `LOG#<first seq, 8 digits>` |
 //! | journal entry | `TENANT#<ten>#RUN#<run>` | `EFFECT#<place in the journal, 8 digits>` |
 //! | emitted event | `TENANT#<ten>#RUN#<run>` | `EVENT#<number, 8 digits>` |
+//! | run → its replay | `TENANT#<ten>#RUN#<run>` | `REPLAY#<run of the replay>` |
 //! | end of a long wait | `TENANT#<ten>#RUN#<run>` | `WAKE#<seconds since 1970, 12 digits>#<wf>` |
 //! | subscription | `TENANT#<ten>` | `SUBSCRIPTION` |
 //! | runs in the phase `running`, counted | `TENANT#<ten>` | `RUNNING` |
@@ -358,6 +359,13 @@ pub(crate) fn events(tenant: TenantId, run: RunId) -> Range {
     }
 }
 
+pub(crate) fn replays(tenant: TenantId, run: RunId) -> Range {
+    Range {
+        prefix: "REPLAY#".to_owned(),
+        ..of_run(tenant, run)
+    }
+}
+
 /// The end of the sort key of a journal entry or of an event.
 pub(crate) fn place(number: u32) -> String {
     format!("{number:08}")
@@ -425,6 +433,7 @@ mod tests {
             workflow_names(ten, "ns", "name").key(&wf.to_string()),
             journal(ten, run_id).key(&place(3)),
             events(ten, run_id).key(&place(4)),
+            replays(ten, run_id).key(&run_id.to_string()),
             wake(ten, run_id, wf, at),
             user_tenant(&sub, ten),
             user_idempotency(&sub, "h"),
@@ -459,6 +468,7 @@ mod tests {
         TENANT#ten_01M8073Z600000000000000001 | NAME#ns#name#wf_01M8073Z600000000000000002
         TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | EFFECT#00000003
         TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | EVENT#00000004
+        TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | REPLAY#run_01M8073Z600000000000000004
         TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | WAKE#001795303800#wf_01M8073Z600000000000000002
         USER#auth0|x | TENANT#ten_01M8073Z600000000000000001
         USER#auth0|x | IDEMPOTENCY#h

@@ -91,10 +91,13 @@ pub(super) fn run_item(tenant: TenantId, stored: &StoredRun) -> Result<Item, Err
     Ok(item)
 }
 
+/// The run in an item's key.
+pub(super) fn run_id_of(item: &Item) -> Option<RunId> {
+    string_of(item, SK)?.rsplit('#').next()?.parse().ok()
+}
+
 pub(super) fn run_of(mut item: Item) -> Result<StoredRun, Error> {
-    let id: RunId = string_of(&item, SK)
-        .and_then(|sk| sk.rsplit('#').next()?.parse().ok())
-        .ok_or_else(|| Error::broken("an item of a run has no id"))?;
+    let id = run_id_of(&item).ok_or_else(|| Error::broken("an item of a run has no id"))?;
     let input = match (item.remove(INPUT), item.remove(INPUT_KEY)) {
         (Some(AttributeValue::B(bytes)), _) => Input::Inline(bytes.into_inner()),
         (_, Some(AttributeValue::S(key))) => Input::Blob(key),

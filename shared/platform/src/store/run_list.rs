@@ -2,7 +2,7 @@
 
 use aias_domain::{
     id::{EndpointId, RUN_SHARDS, RunId, WorkflowId},
-    run::{Run, Status},
+    run::{Run, Status, Trigger},
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     Cursor, Error, Page, TenantStore, keys,
-    run_item::{ARTIFACTS, ENDPOINT, STATUS, WORKFLOW, run_of},
+    run_item::{ARTIFACTS, ENDPOINT, STATUS, WORKFLOW, run_id_of, run_of},
 };
 
 /// A filter for a list of runs.
@@ -25,12 +25,56 @@ pub struct RunFilter {
     pub to: Option<Timestamp>,
     /// Only runs with an artifact.
     pub with_artifacts: bool,
+    /// Only runs of the event with this id.
+    pub event_id: Option<String>,
+}
+
+impl RunFilter {
+    /// Whether DynamoDB filters the items of a range.
+    fn is_selective(&self) -> bool {
+        self.workflow_id.is_some()
+            || self.endpoint_id.is_some()
+            || self.status.is_some()
+            || self.with_artifacts
+            || self.event_id.is_some()
+    }
+
+    /// The part of the filter that DynamoDB cannot apply, because the attribute is compressed.
+    fn takes(&self, run: &Run) -> bool {
+        self.event_id
+            .as_deref()
+            .is_none_or(|wanted| run.trigger.event_id() == Some(wanted))
+    }
+
+    /// Whether a run matches.
+    #[must_use]
+    pub fn matches(&self, run: &Run) -> bool {
+        let endpoint = match &run.trigger {
+            Trigger::Webhook { endpoint_id, .. } => Some(*endpoint_id),
+            Trigger::Api | Trigger::Replay { .. } | Trigger::Workflow { .. } => None,
+        };
+        self.workflow_id.is_none_or(|id| run.workflow_id == id)
+            && self.endpoint_id.is_none_or(|id| endpoint == Some(id))
+            && self.status.is_none_or(|status| run.status == status)
+            && self.from.is_none_or(|from| run.created_at >= from)
+            && self.to.is_none_or(|to| run.created_at < to)
+            && (!self.with_artifacts || !run.artifacts.is_empty())
+            && self.takes(run)
+    }
+}
+
+/// The runs of a range in one shard, newest first.
+struct ShardRuns {
+    runs: Vec<Run>,
+    /// The run at which reading stopped, if the range goes on: older runs were not read.
+    stopped_at: Option<RunId>,
 }
 
 /// The most days without a run that one request reads.
 const MAX_DAYS: usize = 31;
 
-const MAX_SHARD_PAGES: usize = 50;
+/// The most pages of 1 MiB that one request reads of a shard's day.
+const MAX_SHARD_PAGES: usize = 10;
 
 fn utc_day(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
@@ -78,12 +122,23 @@ impl TenantStore<'_> {
             }
             let shards = (0..RUN_SHARDS)
                 .map(|shard| self.shard(filter, day, shard, limit + 1, (low, before)));
-            for runs in join_all(shards).await {
-                found.extend(runs?);
+            let mut stopped_at = None;
+            for shard in join_all(shards).await {
+                let shard = shard?;
+                found.extend(shard.runs);
+                stopped_at = stopped_at.max(shard.stopped_at);
             }
+            // Runs that are older than a run at which a shard stopped are not complete.
+            found.retain(|run| stopped_at.is_none_or(|stopped| run.id >= stopped));
             found.sort_unstable_by_key(|run| std::cmp::Reverse(run.id));
             if found.len() > limit {
                 return Ok(Page::cut(found, limit, |run| run.id.to_string()));
+            }
+            if let Some(stopped) = stopped_at {
+                return Ok(Page {
+                    items: found,
+                    next: Some(Cursor(stopped.to_string())),
+                });
             }
             let Ok(yesterday) = day.yesterday() else {
                 break;
@@ -108,7 +163,7 @@ impl TenantStore<'_> {
         shard: u8,
         limit: usize,
         (low, before): (RunId, RunId),
-    ) -> Result<Vec<Run>, Error> {
+    ) -> Result<ShardRuns, Error> {
         let range = keys::runs(self.tenant, day, shard);
         let mut conditions = Vec::new();
         let mut request = self
@@ -123,8 +178,11 @@ impl TenantStore<'_> {
                 ":high",
                 AttributeValue::S(range.key(&before.to_string()).sk),
             )
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+            .scan_index_forward(false);
+        // DynamoDB counts items before it filters them.
+        if !filter.is_selective() {
+            request = request.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+        }
         let text = |text: String| AttributeValue::S(text);
         if let Some(id) = filter.workflow_id {
             conditions.push("#workflow = :workflow");
@@ -153,7 +211,6 @@ impl TenantStore<'_> {
         }
         let mut runs = Vec::new();
         let mut start = None;
-        // Bounded: a filter without matches reads a shard's whole day in pages of 1 MiB.
         for _ in 0..MAX_SHARD_PAGES {
             let response = request
                 .clone()
@@ -164,7 +221,7 @@ impl TenantStore<'_> {
             for item in response.items.unwrap_or_default() {
                 let run = run_of(item)?.run;
                 // The range of the query includes its end.
-                if run.id < before {
+                if run.id < before && filter.takes(&run) {
                     runs.push(run);
                 }
             }
@@ -173,7 +230,12 @@ impl TenantStore<'_> {
                 break;
             }
         }
-        runs.truncate(limit);
-        Ok(runs)
+        let stopped_at = if runs.len() > limit {
+            runs.truncate(limit);
+            runs.last().map(|run| run.id)
+        } else {
+            start.as_ref().and_then(run_id_of)
+        };
+        Ok(ShardRuns { runs, stopped_at })
     }
 }

@@ -5,14 +5,15 @@ use aias_domain::{
     log::Entry,
     run::{Run, Status},
 };
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
 use super::{
     Error, Idempotency, TenantStore,
     compression::{compress, decompress},
-    items::{PutResult, number_of},
+    items::{EXPIRES_AT, KIND, PutResult, RangeQuery, number, number_of},
     keys,
-    run_item::{run_item, run_of},
+    run_item::{run_id_of, run_item, run_of},
     transaction::Transaction,
     transaction_error::TransactionError,
 };
@@ -60,6 +61,9 @@ impl Input {
 /// The largest value of `ArtifactInlineMaxBytes`: every list of runs reads these bytes.
 pub const MAX_INLINE_ARTIFACT: usize = 4 * 1024;
 
+/// The most replays that are listed with their run.
+const MAX_REPLAYS: usize = 100;
+
 /// A run and everything in its item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRun {
@@ -104,6 +108,44 @@ impl TenantStore<'_> {
             .response(Some(idempotency))
             .commit()
             .await
+    }
+
+    /// As [`TenantStore::create_run_once`], for a replay of another run.
+    ///
+    /// # Errors
+    ///
+    /// [`TransactionError::Repeated`] when the request has a stored response.
+    pub async fn create_replay(
+        &self,
+        run: &StoredRun,
+        original: RunId,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(), TransactionError> {
+        let key = keys::replays(self.tenant, original).key(&run.run.id.to_string());
+        let mut link = key.attributes();
+        link.insert(KIND.to_owned(), AttributeValue::S("replay".to_owned()));
+        link.insert(EXPIRES_AT.to_owned(), number(run.expires_at.as_second()));
+        Transaction::new(self.store)
+            .create(run_item(self.tenant, run)?)
+            .put(link)
+            .response(idempotency)
+            .commit()
+            .await
+    }
+
+    /// The newest replays of a run, at most [`MAX_REPLAYS`].
+    ///
+    /// # Errors
+    ///
+    /// When the table is unavailable.
+    pub async fn replays(&self, original: RunId) -> Result<Vec<RunId>, Error> {
+        let query = RangeQuery {
+            limit: MAX_REPLAYS,
+            ..RangeQuery::default()
+        };
+        let range = keys::replays(self.tenant, original);
+        let items = self.store.range(&range, query).await?;
+        Ok(items.iter().filter_map(run_id_of).collect())
     }
 
     /// A run with its input.

@@ -109,11 +109,10 @@ impl TenantStore<'_> {
         let mut transaction = self
             .transaction()?
             .replace(self.workflow_item(&head.value)?, head.version);
+        // Items of previous names may remain: a lookup by name also compares the head.
+        transaction = transaction.put(self.name_item(&head.value));
         if let Some(version) = version {
-            // Items of previous names may remain: a lookup by name also compares the head.
-            transaction = transaction
-                .create(self.version_item(head.value.id, version)?)
-                .put(self.name_item(&head.value));
+            transaction = transaction.create(self.version_item(head.value.id, version)?);
         }
         transaction.commit().await
     }
@@ -126,7 +125,7 @@ impl TenantStore<'_> {
     }
 
     /// The newest enabled workflow with a name, and its version with `document_version`, or its
-    /// newest version for `latest`.
+    /// active version for `latest`.
     ///
     /// # Errors
     ///
@@ -153,8 +152,8 @@ impl TenantStore<'_> {
                 continue;
             }
             if document_version == "latest" {
-                let latest = head.latest;
-                return Ok(Some((head, latest)));
+                let active = head.active_version();
+                return Ok(Some((head, active)));
             }
             let versions = keys::versions(self.tenant, id);
             let query = RangeQuery {

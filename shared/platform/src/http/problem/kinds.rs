@@ -86,6 +86,8 @@ kinds! {
 
     INTERNAL = 500 "internal" "Internal error";
 
+    ENDPOINT_DISABLED_FOR_NOW = 503 "endpoint-disabled" "The endpoint is disabled";
+    ENDPOINT_PENDING_SECRET = 503 "endpoint-pending-secret" "The signing secret of the endpoint is not set yet";
     UNAVAILABLE = 503 "unavailable" "Unavailable";
 }
 

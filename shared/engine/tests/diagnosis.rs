@@ -1,0 +1,331 @@
+//! Faults, warnings and errors that say what is wrong, where, and what would be right.
+
+use aias_engine::{
+    Control, Event, Excerpt, Host, Input, Outcome, Program, Record, Start, StepData,
+    definition::{self, Format},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+const HEAD: &str = "document: {dsl: '1.0.3', namespace: a, name: b, version: '1.0.0'}\n";
+
+fn parse(tasks: &str) -> Value {
+    definition::read(format!("{HEAD}{tasks}").as_bytes(), Format::Yaml).unwrap()
+}
+
+fn faults(tasks: &str) -> Vec<String> {
+    let faults = Program::compile(&parse(tasks)).map(|_| ()).unwrap_err();
+    let shown = faults
+        .into_iter()
+        .map(|f| format!("{} {}", f.pointer, f.detail));
+    shown.collect()
+}
+
+fn warnings(tasks: &str) -> Vec<String> {
+    let program = Program::compile(&parse(tasks)).unwrap();
+    let warnings = program.compiled().warnings.into_iter();
+    warnings
+        .map(|w| format!("{} {}", w.pointer, w.detail))
+        .collect()
+}
+
+#[test]
+fn near_misses_are_suggested() {
+    for (tasks, expected) in [
+        ("do: [{a: {sett: {x: 1}}}]", "did you mean `set`?"),
+        ("do: [{a: {set: {x: 1}, thn: end}}]", "did you mean `then`?"),
+        (
+            "do: [{sendMail: {set: {x: 1}}}, {b: {set: {x: 1}, then: snedMail}}]",
+            "did you mean `sendMail`?",
+        ),
+        (
+            "use: {functions: {charge: {set: {x: 1}}}}\ndo: [{a: {call: chrage}}]",
+            "did you mean `charge`?",
+        ),
+        (
+            "use: {retries: {slowly: {}}}\ndo: [{a: {try: [{b: {set: {x: 1}}}], catch: {retry: slowy}}}]",
+            "did you mean `slowly`?",
+        ),
+        (
+            "do: [{a: {set: '${ .x | tostrin }'}}]",
+            "did you mean `tostring`?",
+        ),
+        (
+            "do: [{a: {set: '${ $contxt.x }'}}]",
+            "did you mean `$context`?",
+        ),
+        (
+            "use: {secrets: [crm]}\ninput: {from: '${ {t: $secrets.crn} }'}\ndo: [{a: {set: {x: 1}}}]",
+            "`use.secrets` does not declare `crn`; did you mean `crm`?",
+        ),
+    ] {
+        let faults = faults(tasks);
+        assert!(
+            faults.iter().any(|f| f.contains(expected)),
+            "{expected} in {faults:#?}"
+        );
+    }
+}
+
+#[test]
+fn undeclared_secret_is_a_fault() {
+    for code in [
+        "$secrets.token",
+        "$secrets[\"token\"]",
+        "$secrets.\"token\"",
+    ] {
+        let tasks = format!(
+            "use: {{secrets: [other.name]}}\ninput: {{from: '${{ {code} }}'}}\ndo: [{{a: {{set: {{x: 1}}}}}}]"
+        );
+        assert_eq!(
+            faults(&tasks),
+            ["/input/from `use.secrets` does not declare `token`"]
+        );
+    }
+    let declared = "use: {secrets: [other.name]}\ninput: {from: '${ $secrets.\"other.name\" }'}\ndo: [{a: {set: {x: 1}}}]";
+    assert!(warnings(declared).is_empty());
+}
+
+#[test]
+fn refused_members_are_not_listed_as_allowed() {
+    let faults = faults("foo: 1\ndo: [{a: {what: 1}}]").join("\n");
+    for refused in ["schedule", "listen", "catalogs"] {
+        assert!(!faults.contains(refused), "{refused} in {faults}");
+    }
+}
+
+#[test]
+fn fault_of_an_expression_shows_it_and_its_member() {
+    assert_eq!(
+        faults("do: [{report: {set: {total: '${ .a + }', other: 1}}}]"),
+        ["/do/0/report/set/total jq: expected term at line 1, column 5 of `.a +`"]
+    );
+    let quoted = faults("do: [{a: {set: {x: \"${ .a == 'b' }\"}}}]");
+    assert!(
+        quoted[0].ends_with("; jq strings have double quotes"),
+        "{quoted:?}"
+    );
+    let open = faults("do: [{a: {set: {x: '${ .a '}}}]");
+    assert_eq!(
+        open,
+        ["/do/0/a/set/x `${` is not closed: an expression ends with `}`"]
+    );
+    let two = faults("do: [{a: {set: {x: '${ .a } and ${ .b }'}}}]");
+    assert!(
+        two[0].contains("evaluated only as a whole string"),
+        "{two:?}"
+    );
+}
+
+#[test]
+fn probable_mistakes_are_warnings() {
+    assert_eq!(
+        warnings("do: [{a: {set: {x: .body.total, y: [$context.z]}}}]"),
+        [
+            "/do/0/a/set/x this is a string, not an expression; to evaluate it, write `${ .body.total }`",
+            "/do/0/a/set/y/0 this is a string, not an expression; to evaluate it, write `${ $context.z }`",
+        ]
+    );
+    let inserted = warnings("do: [{a: {set: {x: 'Hello ${ .name }'}}}]");
+    assert!(
+        inserted[0].contains("to insert a value into text"),
+        "{inserted:?}"
+    );
+    let plain =
+        "do: [{a: {set: {x: .env, y: '1.5', z: ./a/b, price: '$5', v: '...', w: 'a.b.c'}}}]";
+    assert!(warnings(plain).is_empty(), "{:?}", warnings(plain));
+}
+
+#[test]
+fn calls_are_listed() {
+    let tasks = "
+use: {functions: {f: {call: http, with: {method: GET, endpoint: 'https://a.example'}}}}
+do:
+  - a: {call: f}
+  - b: {try: [{c: {call: openapi, with: {document: {endpoint: 'https://a.example'}, operationId: x}}}], catch: {do: [{d: {run: {workflow: {namespace: a, name: b, version: latest}}}}]}}
+  - e: {set: {x: 1}}
+";
+    let program = Program::compile(&parse(tasks)).unwrap();
+    assert_eq!(
+        program.compiled().calls,
+        [
+            "/do/0/a",
+            "/do/1/b/catch/do/0/d",
+            "/do/1/b/try/0/c",
+            "/do/1/b/try/0/c/with/document"
+        ]
+    );
+}
+
+#[derive(Default)]
+struct Recorder {
+    records: Vec<Record>,
+    data: Vec<StepData>,
+}
+
+impl Host for Recorder {
+    fn step(&mut self, record: Record) -> Control {
+        self.records.push(record);
+        Control::Continue
+    }
+
+    fn wants_data(&self) -> bool {
+        true
+    }
+
+    fn data(&mut self, data: StepData) {
+        self.data.push(data);
+    }
+}
+
+fn run(tasks: &str, input: &Value) -> (Outcome, Recorder) {
+    let program = Program::compile(&parse(tasks)).unwrap();
+    let mut host = Recorder::default();
+    let start = Start {
+        id: "run_1",
+        input: Input::Value(input),
+        started_at: Timestamp::UNIX_EPOCH,
+        max_steps: 1_000,
+        journal: &[],
+        secret_nonce: "n1",
+    };
+    let outcome = program.run(&start, &mut host);
+    (outcome, host)
+}
+
+#[test]
+fn expression_error_names_the_member_and_the_type() {
+    let tasks = "do: [{report: {set: {total: '${ .items + 1 }'}}}]";
+    let (outcome, _) = run(tasks, &json!({"items": "a"}));
+    let Outcome::Faulted(error) = outcome else {
+        panic!("{outcome:?}")
+    };
+    let error: aias_domain::run::RunError = error.into();
+    assert_eq!(error.instance.as_deref(), Some("/do/0/report"));
+    let detail = error.detail.unwrap();
+    assert!(
+        detail.ends_with("in `.items + 1` at /do/0/report/set/total, whose input is an object"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn debug_writes_to_the_log() {
+    let tasks = "do: [{a: {set: {x: '${ .n | debug | . + 1 | debug(\"is \\(.)\") }'}}}]";
+    let (outcome, host) = run(tasks, &json!({"n": 1}));
+    assert_eq!(outcome, Outcome::Completed(json!({"x": 2})));
+    let debug = host.records.iter().filter(|r| r.event == Event::Debug);
+    let messages: Vec<_> = debug
+        .map(|r| (r.task.as_str(), r.message.as_str()))
+        .collect();
+    assert_eq!(messages, [("/do/0/a", "1"), ("/do/0/a", "\"is 2\"")]);
+}
+
+#[test]
+fn debug_messages_are_bounded() {
+    let tasks = "do: [{a: {for: {in: '${ [range(50)] }'}, do: [{b: {set: '${ [range(1000) | debug] | {x: length} }'}}]}}, {c: {set: '${ {x: (\"y\" * 100000 | debug | length)} }'}}]";
+    let (outcome, host) = run(tasks, &json!({}));
+    assert_eq!(outcome, Outcome::Completed(json!({"x": 100_000})));
+    let debug: Vec<_> = host
+        .records
+        .iter()
+        .filter(|r| r.event == Event::Debug)
+        .collect();
+    assert_eq!(debug.len(), 1_000);
+    let (_, host) = run(
+        "do: [{c: {set: '${ {x: (\"y\" * 100000 | debug | length)} }'}}]",
+        &json!({}),
+    );
+    assert!(host.records[0].message.len() < 1_100);
+}
+
+#[test]
+fn debug_of_a_secret_shows_its_name() {
+    let tasks = "use: {secrets: [token]}\ninput: {from: '${ {t: $secrets.token} | debug }'}\ndo: [{a: {set: '${ {x: 1} }'}}]";
+    let (_, host) = run(tasks, &json!({}));
+    let message = &host
+        .records
+        .iter()
+        .find(|r| r.event == Event::Debug)
+        .unwrap()
+        .message;
+    assert_eq!(message, "{\"t\":\"$secrets.token\"}");
+}
+
+#[test]
+fn data_of_each_step_is_reported() {
+    let tasks = "
+do:
+  - list: {for: {each: n, in: .ns}, do: [{add: {set: {sum: '${ .sum + $n }'}, export: {as: {last: '${ $n }'}}}}]}
+  - skip: {if: 'false', set: {x: 1}}
+  - bad: {set: {x: '${ error(\"no\") }'}}
+";
+    let (_, host) = run(tasks, &json!({"ns": [2, 3], "sum": 1}));
+    let tasks: Vec<_> = host
+        .data
+        .iter()
+        .map(|d| (d.task.as_str(), d.event))
+        .collect();
+    assert_eq!(
+        tasks,
+        [
+            ("/do/0/list/do/0/add", Event::Completed),
+            ("/do/0/list/do/0/add", Event::Completed),
+            ("/do/0/list", Event::Completed),
+            ("/do/1/skip", Event::Skipped),
+            ("/do/2/bad", Event::Faulted),
+        ]
+    );
+    let second = &host.data[1];
+    let output = second.output.as_ref().unwrap();
+    assert_eq!(output.value, Excerpt::Whole(json!({"sum": 6})));
+    assert_eq!(
+        output.digest,
+        aias_domain::canonical::digest(br#"{"sum":6}"#)
+    );
+    assert_eq!(second.context, Some(Excerpt::Whole(json!({"last": 3}))));
+    let pointers: Vec<_> = second
+        .expressions
+        .iter()
+        .map(|e| e.pointer.as_str())
+        .collect();
+    assert_eq!(
+        pointers,
+        [
+            "/do/0/list/do/0/add/set/sum",
+            "/do/0/list/do/0/add/export/as/last"
+        ]
+    );
+    assert_eq!(second.expressions[1].result, Ok(Excerpt::Whole(json!(3))));
+    let bad = &host.data[4];
+    assert!(bad.expressions[0].result.is_err() && bad.error.is_some() && bad.output.is_none());
+}
+
+#[test]
+fn waiting_step_reports_its_request() {
+    let tasks = "do: [{a: {call: http, with: {method: POST, endpoint: 'https://a.example/{id}', headers: {authorization: x}, body: {n: 1}}}}]";
+    let (outcome, host) = run(tasks, &json!({"id": 7}));
+    assert!(matches!(outcome, Outcome::Waiting(_)));
+    let [step] = host.data.as_slice() else {
+        panic!("{:?}", host.data)
+    };
+    assert_eq!(
+        (step.task.as_str(), step.event),
+        ("/do/0/a", Event::Started)
+    );
+    let shown = serde_json::to_string(&step.calls).unwrap();
+    assert!(
+        shown.contains("https://a.example/7") && shown.contains("[redacted]"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn large_value_is_cut() {
+    let (_, host) = run("do: [{a: {set: {x: '${ \"y\" * 100000 }'}}}]", &json!({}));
+    let Excerpt::Start { text, size_bytes } = &host.data[0].output.as_ref().unwrap().value else {
+        panic!("{:?}", host.data[0].output)
+    };
+    assert_eq!(*size_bytes, 100_008);
+    assert!(text.starts_with("{\"x\":\"yyy") && text.len() <= 4 * 1024);
+}
