@@ -17,7 +17,7 @@ run: functions $(VENV)/run.stamp
 functions:
 	@$(PYTHON) infra/local/build.py
 
-# `make test ARGS='-E "test(crash)"'` passes arguments to cargo-nextest.
+# `make test ARGS='-E "test(crash)"'` passes arguments to cargo-nextest, and runs only these tests.
 test: $(VENV)/run.stamp $(VENV)/test.stamp
 	@$(LOCAL) test $(ARGS)
 

@@ -62,10 +62,14 @@ def nextest():
 
 
 def test():
-    """Runs all tests with one deployed stack. The output ends with that of the test runner."""
+    """Runs all tests with one deployed stack. The output ends with that of the test runner.
+
+    With arguments, only those tests run, without the comparison of the API with its description.
+    """
     build(["--workspace"])
     runner = nextest()
-    contract.check(LOCAL / "contract")
+    if not sys.argv[2:]:
+        contract.check(LOCAL / "contract")
     state = LOCAL / "test"
     shutil.rmtree(state, ignore_errors=True)
     stack = Stack("aias-test", free_ports(), state)

@@ -158,7 +158,7 @@ fn status_of_a_disabled_endpoint_is_a_choice() {
     client
         .json("PATCH", &place, &json!({"disabled_status": 410}))
         .expect(200);
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    std::thread::sleep(std::time::Duration::from_millis(110));
     assert_eq!(post().expect(410).text("code"), "endpoint-disabled");
     client
         .json("PATCH", &place, &json!({"disabled_status": 404}))
@@ -166,6 +166,6 @@ fn status_of_a_disabled_endpoint_is_a_choice() {
     client
         .json("PATCH", &place, &json!({"enabled": true}))
         .expect(200);
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    std::thread::sleep(std::time::Duration::from_millis(110));
     post().expect(202);
 }

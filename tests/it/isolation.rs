@@ -76,7 +76,11 @@ impl Furnished {
             "artifacts" => format!("{}_0", self.run.replace("run_", "art_")),
             _ => self.owner.tenant.clone(),
         };
-        route
+        let query = match route {
+            "/api/runs/{id}/compare" => format!("?with={}", self.run),
+            _ => String::new(),
+        };
+        format!("{route}{query}")
             .replace("{id}", &id)
             .replace("{number}", "1")
             .replace("{user_id}", "bob")
@@ -93,6 +97,7 @@ impl Furnished {
             ("PATCH", "/api/webhook-endpoints/{id}" | "/api/workflows/{id}") => {
                 json!({"enabled": true})
             }
+            ("PUT", "/api/webhook-endpoints/{id}/signing-secret") => json!({"secret": "whsec_x"}),
             _ => json!({}),
         }
     }
@@ -134,7 +139,9 @@ fn objects_of_other_tenant_are_not_found() {
             }
             _ if route.contains('{') => assert_eq!(response.status, 404, "{method} {route}"),
             "/api/workflows/execute" => assert_eq!(response.status, 404, "{method} {route}"),
-            "/api/webhook-endpoints" | "/api/workflows" if method == "POST" => {
+            "/api/webhook-endpoints" | "/api/workflows" | "/api/workflows/test"
+                if method == "POST" =>
+            {
                 // The workflow of another tenant does not exist; the definition is missing.
                 assert_eq!(response.status, 400, "{method} {route}");
             }

@@ -254,7 +254,10 @@ fn invalid_verification_is_refused() {
     let workflow = client.workflow(&json!([{"a": {"set": {"x": 1}}}]));
     for (verification, pointer) in [
         (json!({"scheme": "morse"}), "/verification/scheme"),
-        (json!({"scheme": "stripe"}), "/verification/secret"),
+        (
+            json!({"scheme": "stripe", "secret": ""}),
+            "/verification/secret",
+        ),
         (
             json!({"scheme": "none", "secret": "x"}),
             "/verification/secret",

@@ -77,7 +77,7 @@ impl ReadyEndpoint {
 }
 
 /// After a refusal by a cached endpoint, it is read again at most once in this time.
-const REREAD_INTERVAL: Duration = Duration::from_secs(1);
+const REREAD_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone)]
 struct Entry {

@@ -18,7 +18,7 @@ pub struct NameError;
 #[schema(
     min_length = 1,
     max_length = 128,
-    pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$",
+    pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
     examples("Orders")
 )]
 pub struct Name(String);
