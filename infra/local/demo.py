@@ -149,9 +149,9 @@ AIAS runs at {values['AIAS_URL']} (settings: {path})
   Send a signed one (the signature is valid for five minutes, the event id for seven days):
     curl -i {values['AIAS_SIGNED_WEBHOOK_URL']} -H 'content-type: application/json' {signed} -d '{BODY}'
 
-  List the runs and their artifacts:
+  Get a run with its output (the id is in the response to a webhook), or list runs:
+    curl -s '{values['AIAS_URL']}/api/runs/run_…?include=output' {bearer}
     curl -s {values['AIAS_URL']}/api/runs {bearer}
-    curl -s {values['AIAS_URL']}/api/artifacts {bearer}
 
   Get a token of another person (any subject):
     curl -s {values['AIAS_OIDC_TOKEN_URL']} -d '{{"sub": "alice"}}'

@@ -22,6 +22,7 @@ mod errors;
 mod events;
 mod figures;
 mod fuzz;
+mod guides;
 mod iam;
 mod isolation;
 mod metering;
