@@ -153,7 +153,7 @@ AIAS runs at {values['AIAS_URL']} (settings: {path})
     curl -s '{values['AIAS_URL']}/api/runs/run_…?include=output' {bearer}
     curl -s {values['AIAS_URL']}/api/runs {bearer}
 
-  Get a token of another person (any subject):
+  Get a token of another person (any subject), here or at {values['AIAS_OIDC_ISSUER']}:
     curl -s {values['AIAS_OIDC_TOKEN_URL']} -d '{{"sub": "alice"}}'
 
 Ctrl-C stops it; the data is kept. `make run CLEAN=1` deletes it.

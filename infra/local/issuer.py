@@ -1,20 +1,29 @@
 """A small local OIDC issuer, which signs any requested token.
 
-`POST /token` accepts claims as JSON and returns `{"access_token": …}`. Members that are not
+`GET /` is a page on which a person gets a token. `POST /token` accepts claims as JSON and returns `{"access_token": …}`. Members that are not
 claims: `alg` (RS256, ES256, HS256, none), `kid`, `expires_in`.
 """
 
+import html
 import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 AUDIENCE = "aias"
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>Local issuer</title>
+<h1>Local issuer</h1>
+<p>Signs tokens for AIAS on this machine. There are no passwords: everybody is who they say.</p>
+<form method="post" action="/token"><label>Subject <input name="sub" required></label> <button>Get a token</button></form>
+{result}
+"""
 
 
 def load_or_make(path: Path, make):
@@ -51,8 +60,18 @@ class Issuer:
                 self.end_headers()
                 self.wfile.write(text)
 
+            def show(self, result=""):
+                text = PAGE.format(result=result).encode()
+                self.send_response(200)
+                self.send_header("content-type", "text/html; charset=utf-8")
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
             def do_GET(self):
-                if self.path == "/.well-known/openid-configuration":
+                if self.path == "/":
+                    self.show()
+                elif self.path == "/.well-known/openid-configuration":
                     self.answer({"issuer": issuer.url, "jwks_uri": f"{issuer.url}/jwks.json"})
                 elif self.path == "/jwks.json":
                     self.answer({"keys": issuer.public_keys()})
@@ -63,8 +82,13 @@ class Issuer:
                 length = int(self.headers.get("content-length") or 0)
                 if self.path != "/token" or length > 65536:
                     return self.answer({"error": "not found"}, 404)
+                body = self.rfile.read(length)
+                if self.headers.get_content_type() == "application/x-www-form-urlencoded" and body.startswith(b"sub="):
+                    subject = parse_qs(body.decode(errors="replace"))["sub"][0]
+                    token = html.escape(issuer.token({"sub": subject}))
+                    return self.show(f"<p>A token of {html.escape(subject)}, valid for an hour:</p><pre>{token}</pre>")
                 try:
-                    claims = json.loads(self.rfile.read(length) or b"{}")
+                    claims = json.loads(body or b"{}")
                     token = issuer.token(claims)
                 except (ValueError, TypeError, AttributeError) as error:
                     return self.answer({"error": "invalid_request", "error_description": str(error)}, 400)

@@ -117,7 +117,7 @@ fn invalid_definition_is_refused_with_all_faults() {
         .json();
     assert_eq!(
         problem["errors"][0],
-        json!({"pointer": "", "detail": "`document` is missing"})
+        json!({"pointer": "", "detail": "`document` is missing", "line": 1, "column": 1})
     );
     client
         .call(

@@ -85,6 +85,7 @@ impl Furnished {
             .replace("{number}", "1")
             .replace("{user_id}", "bob")
             .replace("{key_id}", &self.key)
+            .replace("{invitation_id}", "inv_01JD3V4ZK8QW5R7T9X1B3C5D7F")
             .replace("{name}", "token")
     }
 

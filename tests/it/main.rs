@@ -24,6 +24,7 @@ mod figures;
 mod fuzz;
 mod guides;
 mod iam;
+mod invitations;
 mod isolation;
 mod metering;
 mod openapi;

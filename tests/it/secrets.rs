@@ -213,7 +213,7 @@ fn secrets_are_allowed_only_in_input_from() {
     let set = json!([{"a": {"set": {"x": "${ $secrets.canary }"}}}]);
     let refusal = refused(&document(&json!(["canary"]), &set));
     assert_eq!(
-        refusal["errors"][0]["pointer"], "/definition/do/0/a/set",
+        refusal["errors"][0]["pointer"], "/definition/do/0/a/set/x",
         "{refusal}"
     );
     let text = refusal["errors"][0]["detail"].as_str().unwrap();

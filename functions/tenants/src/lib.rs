@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod audit_log;
+mod invitations;
 mod members;
 mod secrets;
 mod view;
@@ -36,11 +37,17 @@ pub fn routes(api: Api) -> OpenApiRouter {
     let api = Arc::new(api);
     let outside = OpenApiRouter::new()
         .routes(routes!(list_tenants, create_tenant))
+        .routes(routes!(invitations::accept_invitation))
         .outside_tenants(&api);
     let in_path_tenant = OpenApiRouter::new()
         .routes(routes!(get_tenant, rename_tenant, delete_tenant))
         .routes(routes!(members::list_members, members::add_member))
         .routes(routes!(members::change_member, members::remove_member))
+        .routes(routes!(
+            invitations::list_invitations,
+            invitations::create_invitation
+        ))
+        .routes(routes!(invitations::delete_invitation))
         .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
         .routes(routes!(api_keys::delete_api_key))
         .routes(routes!(audit_log::list_audit_log))

@@ -38,7 +38,7 @@ async fn find(store: &TenantStore<'_>, user: &UserId) -> Result<Stored<Member>> 
     store.member(user).await?.ok_or_else(Problem::not_found)
 }
 
-fn manage(caller: &Caller, role: Role) -> Result<()> {
+pub(crate) fn manage(caller: &Caller, role: Role) -> Result<()> {
     may_manage(caller.role, role).map_err(|error| Problem::forbidden(error.to_string()))
 }
 

@@ -1,9 +1,9 @@
 //! Tenants, members and API keys in the API.
 
 use aias_domain::{
-    id::{KeyId, TenantId},
+    id::{InvitationId, KeyId, TenantId},
     plan::{self, PlanName},
-    tenant::{ApiKey, Member, Role, Tenant},
+    tenant::{ApiKey, Email, Invitation, Member, Role, Tenant, UserId},
     timestamp,
 };
 use jiff::Timestamp;
@@ -99,5 +99,54 @@ pub(crate) fn new_api_key(key: &ApiKey, token: String) -> NewKeyView {
     NewKeyView {
         own: api_key(key),
         key: token,
+    }
+}
+
+/// An invitation, without its token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Invitation)]
+pub(crate) struct InvitationView {
+    id: InvitationId,
+    role: Role,
+    email: Option<Email>,
+    /// The only person who can accept it.
+    user_id: Option<UserId>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// The person who has accepted it.
+    accepted_by: Option<UserId>,
+}
+
+/// A new invitation, with its token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewInvitation)]
+pub(crate) struct NewInvitationView {
+    #[serde(flatten)]
+    own: InvitationView,
+    /// Only this response contains it.
+    #[schema(
+        pattern = "^aias_invite_[0-9A-HJKMNP-TV-Z]{26}_[0-9A-HJKMNP-TV-Z]{26}_[A-Za-z0-9_-]{43}$"
+    )]
+    token: String,
+}
+
+pub(crate) fn invitation(own: &Invitation) -> InvitationView {
+    InvitationView {
+        id: own.id,
+        role: own.role,
+        email: own.email.clone(),
+        user_id: own.user_id.clone(),
+        created_at: timestamp::format(own.created_at),
+        expires_at: timestamp::format(own.valid_until),
+        accepted_by: own.accepted_by.clone(),
+    }
+}
+
+pub(crate) fn new_invitation(own: &Invitation, token: String) -> NewInvitationView {
+    NewInvitationView {
+        own: invitation(own),
+        token,
     }
 }

@@ -148,6 +148,8 @@ ids! {
     KeyId = "key",
     /// An audit log entry.
     AuditId = "aud",
+    /// An invitation.
+    InvitationId = "inv",
 }
 
 /// Number of partitions for the runs of one tenant on one day.

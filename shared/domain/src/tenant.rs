@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    id::{KeyId, TenantId},
+    id::{InvitationId, KeyId, TenantId},
     name::Name,
     plan::{Limits, Overrides, Plan, PlanName},
 };
@@ -146,6 +146,71 @@ pub struct Member {
     /// Set while the plan allows fewer members; cleared when it allows more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled_by_plan: bool,
+}
+
+/// An e-mail address, to which the inviter sends the invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(
+    pattern = r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}$",
+    examples("ada@example.com")
+)]
+pub struct Email(String);
+
+impl Email {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Email {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let part = |part: &str, max: usize| {
+            (1..=max).contains(&part.chars().count())
+                && !part.contains('@')
+                && !part.chars().any(|c| c.is_whitespace() || c.is_control())
+        };
+        match text.split_once('@') {
+            Some((local, domain)) if part(local, 64) && part(domain, 189) => Ok(Self(text)),
+            Some(_) | None => Err("not an e-mail address"),
+        }
+    }
+}
+
+/// How long an invitation can be accepted, in days.
+pub const INVITATION_DAYS: i64 = 7;
+
+/// An invitation to a tenant. Whoever has its token can accept it once; if it names a subject, only
+/// that person can. The token itself is not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    pub id: InvitationId,
+    pub role: Role,
+    /// To whom the token is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
+    /// Who alone can accept it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    pub created_at: Timestamp,
+    pub valid_until: Timestamp,
+    /// The keyed hash of the token.
+    pub token_hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_by: Option<UserId>,
+}
+
+impl Invitation {
+    /// Whether a person can accept it: repeating a request that accepted it is no error.
+    #[must_use]
+    pub fn can_be_accepted(&self, user: &UserId, now: Timestamp) -> bool {
+        let is_free = self.accepted_by.as_ref().is_none_or(|by| by == user);
+        let is_for = self.user_id.as_ref().is_none_or(|only| only == user);
+        now < self.valid_until && is_free && is_for
+    }
 }
 
 /// A credential for programs, bound to one tenant and one role. The token itself is not stored.

@@ -94,7 +94,7 @@ impl Error {
             kind: format!("{STANDARD}{name}"),
             title: Some(title.to_owned()),
             status: i64::from(status),
-            detail: Some(bounded(detail.into())),
+            detail: Some(bounded(&detail.into())),
             instance: instance.to_owned(),
         }
     }
@@ -154,8 +154,8 @@ impl Error {
 const MAX_DETAIL: usize = 1_000;
 
 /// Truncates a detail to its maximum length.
-pub(crate) fn bounded(text: String) -> String {
-    cut(&text, MAX_DETAIL)
+pub(crate) fn bounded(text: &str) -> String {
+    cut(text, MAX_DETAIL)
 }
 
 /// At most `max` characters of a string.

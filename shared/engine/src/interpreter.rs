@@ -308,7 +308,7 @@ impl Run<'_> {
         let control = self.world.borrow_mut().record(|elapsed_ms| Record {
             task: reference.to_owned(),
             event,
-            message: crate::error::bounded(message.to_owned()),
+            message: crate::error::bounded(message),
             attempt,
             elapsed_ms,
         });

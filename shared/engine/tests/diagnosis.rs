@@ -1,5 +1,7 @@
 //! Faults, warnings and errors that say what is wrong, where, and what would be right.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use aias_engine::{
     Control, Event, Excerpt, Host, Input, Outcome, Program, Record, Start, StepData,
     definition::{self, Format},

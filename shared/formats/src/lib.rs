@@ -40,11 +40,10 @@ fn explain(error: &Error) -> YamlError {
         line: place.line(),
         column: place.column(),
     });
-    let detail = match error {
-        Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("the key `{key}` occurs twice in one mapping")
-        }
-        _ => UserMessageFormatter.format_message(error).into_owned(),
+    let detail = if let Error::DuplicateMappingKey { key: Some(key), .. } = error {
+        format!("the key `{key}` occurs twice in one mapping")
+    } else {
+        UserMessageFormatter.format_message(error).into_owned()
     };
     YamlError { detail, position }
 }

@@ -24,8 +24,8 @@ pub struct Positions(Spanned<Tree>);
 #[derive(Debug)]
 enum Tree {
     Scalar,
-    Items(Vec<Spanned<Tree>>),
-    Members(Vec<(Spanned<String>, Spanned<Tree>)>),
+    Items(Vec<Spanned<Self>>),
+    Members(Vec<(Spanned<String>, Spanned<Self>)>),
 }
 
 impl Positions {

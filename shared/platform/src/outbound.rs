@@ -105,15 +105,18 @@ fn cause(error: &(dyn std::error::Error + 'static)) -> String {
         let Some(error) = cause.downcast_ref::<io::Error>() else {
             continue;
         };
-        let seconds = CONNECT_TIMEOUT.as_secs();
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => found = "the connection was refused".to_owned(),
-            io::ErrorKind::ConnectionReset => found = "the connection was reset".to_owned(),
-            io::ErrorKind::TimedOut => found = format!("no connection within {seconds} s"),
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                found = "there is no route to the host".to_owned();
-            }
-            _ => {}
+        let is = |kinds: &[io::ErrorKind]| kinds.contains(&error.kind());
+        if is(&[io::ErrorKind::ConnectionRefused]) {
+            "the connection was refused".clone_into(&mut found);
+        } else if is(&[io::ErrorKind::ConnectionReset]) {
+            "the connection was reset".clone_into(&mut found);
+        } else if is(&[io::ErrorKind::TimedOut]) {
+            found = format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
+        } else if is(&[
+            io::ErrorKind::HostUnreachable,
+            io::ErrorKind::NetworkUnreachable,
+        ]) {
+            "there is no route to the host".clone_into(&mut found);
         }
     }
     found

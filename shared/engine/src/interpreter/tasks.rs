@@ -266,7 +266,7 @@ impl Run<'_> {
         if let Some(shape) = &task.export.shape {
             scope.arguments.values[OUTPUT] = output.clone();
             let context = self.fill(shape, &output, reference, scope)?;
-            check(task.export.schema.as_ref(), &context, reference)?;
+            check(task.export.schema.as_ref(), &context, ("export", reference))?;
             self.world.borrow_mut().export(context.clone());
             scope.arguments.values[CONTEXT] = context;
         }
@@ -292,7 +292,8 @@ impl Run<'_> {
             Some(items) => self.evaluate(items, &input, at, scope)?,
         };
         let Val::Arr(items) = items else {
-            let detail = "`for.in` must evaluate to an array";
+            let kind = value::type_name(&items);
+            let detail = format!("`for.in` must evaluate to an array, but it is {kind}");
             return Err(Error::new(ErrorKind::Expression, at, detail).into());
         };
         let depth = scope.locals.len();
@@ -328,9 +329,9 @@ impl Run<'_> {
             let filled = self.fill(template, dot, reference, scope)?;
             Ok(match &filled {
                 Val::Null => None,
-                Val::TStr(bytes) => Some(bounded(String::from_utf8_lossy(bytes).into_owned())),
+                Val::TStr(bytes) => Some(bounded(&String::from_utf8_lossy(bytes))),
                 Val::Bool(_) | Val::Num(_) | Val::BStr(_) | Val::Arr(_) | Val::Obj(_) => {
-                    Some(bounded(filled.to_string()))
+                    Some(bounded(&filled.to_string()))
                 }
             })
         };
@@ -346,7 +347,7 @@ impl Run<'_> {
     }
 
     pub(super) fn shape_input(&self, input: &Input, raw: Val, at: &str, scope: &Scope) -> Flow {
-        check(input.schema.as_ref(), &raw, at)?;
+        check(input.schema.as_ref(), &raw, ("input", at))?;
         match &input.from {
             None => Ok(raw),
             Some(from) => self.fill(from, &raw, at, scope),
@@ -367,7 +368,7 @@ impl Run<'_> {
                 self.fill(shape, &raw, at, scope)?
             }
         };
-        check(output.schema.as_ref(), &shaped, at)?;
+        check(output.schema.as_ref(), &shaped, ("output", at))?;
         Ok(shaped)
     }
 
@@ -443,13 +444,17 @@ pub(super) fn to_json(value: &Val, at: &str) -> Flow<Value> {
     json.map_err(|e| Error::new(ErrorKind::Runtime, at, e.to_string()).into())
 }
 
-fn check(schema: Option<&Schema>, data: &Val, at: &str) -> Flow<()> {
+/// Checks the data of a member of a task against its schema.
+fn check(schema: Option<&Schema>, data: &Val, (member, at): (&str, &str)) -> Flow<()> {
     let Some(schema) = schema else { return Ok(()) };
     let json =
         value::to_json(data).map_err(|e| Error::new(ErrorKind::Validation, at, e.to_string()))?;
     match schema.faults(&json) {
         None => Ok(()),
-        Some(faults) => Err(Error::new(ErrorKind::Validation, at, faults).into()),
+        Some(faults) => {
+            let detail = format!("the {member} does not match its schema: {faults}");
+            Err(Error::new(ErrorKind::Validation, at, detail).into())
+        }
     }
 }
 

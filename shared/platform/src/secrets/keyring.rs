@@ -33,6 +33,8 @@ pub enum Purpose {
     ApiKey,
     /// The cursor of a list.
     Cursor,
+    /// The token of an invitation.
+    Invitation,
 }
 
 impl Purpose {
@@ -41,6 +43,7 @@ impl Purpose {
             Self::UrlSecret => b"aias url secret",
             Self::ApiKey => b"aias api key",
             Self::Cursor => b"aias cursor",
+            Self::Invitation => b"aias invitation",
         }
     }
 }
@@ -189,7 +192,12 @@ impl Keys {
             let _ = hkdf.expand(label, &mut bytes);
             bytes
         };
-        let purposes = [Purpose::UrlSecret, Purpose::ApiKey, Purpose::Cursor];
+        let purposes = [
+            Purpose::UrlSecret,
+            Purpose::ApiKey,
+            Purpose::Cursor,
+            Purpose::Invitation,
+        ];
         Self {
             hash: purposes
                 .into_iter()

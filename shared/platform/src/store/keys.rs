@@ -5,6 +5,7 @@
 //! | tenant | `TENANT#<ten>` | `TENANT` |
 //! | member | `TENANT#<ten>` | `MEMBER#<sub>` |
 //! | API key | `TENANT#<ten>` | `KEY#<key>` |
+//! | invitation | `TENANT#<ten>` | `INVITATION#<inv>` |
 //! | secret | `TENANT#<ten>` | `SECRET#<name>` |
 //! | audit log | `TENANT#<ten>#AUDIT#<yyyy-mm>` | `<aud>` |
 //! | token → API key | `TENANT#<ten>` | `TOKEN#<keyed hash>` |
@@ -44,7 +45,7 @@
 use std::collections::HashMap;
 
 use aias_domain::{
-    id::{AuditId, EndpointId, KeyId, RunId, TenantId, WorkflowId},
+    id::{AuditId, EndpointId, InvitationId, KeyId, RunId, TenantId, WorkflowId},
     secret::SecretName,
     tenant::UserId,
 };
@@ -123,6 +124,17 @@ pub(crate) fn members(tenant: TenantId) -> Range {
     Range {
         pk: home(tenant),
         prefix: "MEMBER#".to_owned(),
+    }
+}
+
+pub(crate) fn invitation(tenant: TenantId, invitation: InvitationId) -> Key {
+    invitations(tenant).key(&invitation.to_string())
+}
+
+pub(crate) fn invitations(tenant: TenantId) -> Range {
+    Range {
+        pk: home(tenant),
+        prefix: "INVITATION#".to_owned(),
     }
 }
 
@@ -419,6 +431,7 @@ mod tests {
         let spelled: Vec<String> = [
             tenant(ten),
             member(ten, &sub),
+            invitation(ten, InvitationId::new(at, 6)),
             api_key(ten, KeyId::new(at, 5)),
             token(ten, "k1.h"),
             workflow(ten, wf),
@@ -454,6 +467,7 @@ mod tests {
         insta::assert_snapshot!(spelled.join("\n"), @r"
         TENANT#ten_01M8073Z600000000000000001 | TENANT
         TENANT#ten_01M8073Z600000000000000001 | MEMBER#auth0|x
+        TENANT#ten_01M8073Z600000000000000001 | INVITATION#inv_01M8073Z600000000000000006
         TENANT#ten_01M8073Z600000000000000001 | KEY#key_01M8073Z600000000000000005
         TENANT#ten_01M8073Z600000000000000001 | TOKEN#k1.h
         TENANT#ten_01M8073Z600000000000000001 | WORKFLOW#wf_01M8073Z600000000000000002

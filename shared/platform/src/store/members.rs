@@ -8,6 +8,7 @@ use super::{
     items::{item, stored},
     keys::{self},
     tenants::membership,
+    transaction::Transaction,
     transaction_error::TransactionError,
 };
 
@@ -46,22 +47,33 @@ impl TenantStore<'_> {
         limit: u64,
         idempotency: Option<Idempotency>,
     ) -> Result<(), TransactionError> {
+        self.adding_member(self.transaction()?, member, limit)?
+            .response(idempotency)
+            .commit()
+            .await
+    }
+
+    /// Adds the writes of a new member.
+    pub(super) fn adding_member<'t>(
+        &self,
+        transaction: Transaction<'t>,
+        member: &Member,
+        limit: u64,
+    ) -> Result<Transaction<'t>, Error> {
         let tenant = keys::tenant(self.tenant);
-        let mut transaction = self
-            .transaction()?
+        let transaction = transaction
             .create(item(
                 &keys::member(self.tenant, &member.user_id),
                 "member",
                 member,
             )?)
             .create(membership(self.tenant, &member.user_id));
-        transaction = match member.role {
+        Ok(match member.role {
             Role::Owner => transaction.count_members_and_owners(&tenant, limit),
             Role::Viewer | Role::Editor | Role::Admin => {
                 transaction.count_up(&tenant, CountedFeature::Members, limit)
             }
-        };
-        transaction.response(idempotency).commit().await
+        })
     }
 
     /// Changes the role of a member.
