@@ -1,9 +1,12 @@
 //! The process dies between any two calls, before or after AWS has processed the call. Then the
 //! provider retries, or the queue redelivers.
 
+use std::time::Duration;
+
 use aias_domain::run::Status;
 use aias_testkit::wire::Side;
 use aias_tests::bench::{Bench, failed_of, json_of};
+use serde_json::json;
 
 /// Exactly one completed run, with one artifact and a log without gaps.
 async fn check(bench: &Bench, what: &str) {
@@ -177,4 +180,34 @@ async fn reconciler_completes_unretried_event() {
         .await
         .unwrap();
     assert!(bench.messages().await.is_empty(), "the run has ended");
+}
+
+/// While a delivery is refused, another one of the same event may find its claim and create the run.
+/// If the refusal removed the claim, the provider's retry would create a second run. A large body is
+/// stored only for an event that is admitted and new.
+#[tokio::test]
+async fn refused_delivery_keeps_its_claim_and_stores_no_body() {
+    let bench = Bench::new().await;
+    bench.enterprise(&json!({"events_per_second": 1})).await;
+    let ingest = bench.ingest();
+    for n in 0..10 {
+        let filler = bench.post(&ingest, &format!("filler_{n}"), "{}").await;
+        assert_eq!(filler.status_code, 202);
+    }
+    let large = format!(r#"{{"pad": "{}"}}"#, "x".repeat(40_000));
+    bench.wire.reset();
+    let refused = bench.post(&ingest, "evt_1", &large).await;
+    assert_eq!(refused.status_code, 429);
+    let calls = bench.wire.calls();
+    assert!(calls.contains(&"DynamoDB.PutItem".to_owned()), "{calls:?}");
+    let undone = |call: &&String| call.contains("DeleteItem") || *call == "S3.PUT";
+    assert_eq!(calls.iter().find(undone), None);
+    bench.clock.advance(Duration::from_secs(10));
+    let first = bench.post(&ingest, "evt_1", &large).await;
+    bench.wire.reset();
+    let again = bench.post(&ingest, "evt_1", &large).await;
+    assert_eq!((first.status_code, again.status_code), (202, 200));
+    assert_eq!(json_of(&first)["run_id"], json_of(&again)["run_id"]);
+    let calls = bench.wire.calls();
+    assert!(!calls.iter().any(|call| call == "S3.PUT"), "{calls:?}");
 }

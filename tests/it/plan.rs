@@ -239,7 +239,7 @@ async fn rate_limit_headers_report_remaining_quota() {
     );
     assert_eq!(head(&refused, "retry-after"), "10");
     assert!(head(&refused, "ratelimit").starts_with(r#""events";r=0;t=10"#));
-    // The used-up limit is remembered, so the next event only costs its claim and removing it.
+    // The used-up limit is remembered, so the next event only costs its claim.
     bench.wire.reset();
     bench.post(&app, "evt_11", "{}").await;
     assert!(

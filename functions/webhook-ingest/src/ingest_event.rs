@@ -58,15 +58,16 @@ pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: 
     {
         return Ok(response::plain(challenge.0));
     }
-    let event_id = event::event_id(&ready.scheme, &own, &body).map_err(refuse)?;
-    let run_id = RunId::new(now, random_id());
     let event = Event {
-        id: event_id,
-        body,
+        app,
+        ready,
+        store: &app.intake.store.tenant(ready.found.proof),
+        request: &own,
+        id: event::event_id(&ready.scheme, &own, &body).map_err(refuse)?,
         signing,
         now,
     };
-    event.store(app, ready, &own, run_id).await
+    event.ingest(body).await
 }
 
 /// When a provider should retry an event that an endpoint cannot accept yet.
@@ -111,119 +112,141 @@ fn refuse(error: EventError) -> Problem {
     }
 }
 
-struct Event {
+/// A verified event.
+struct Event<'a> {
+    app: &'a App,
+    ready: &'a ReadyEndpoint,
+    store: &'a TenantStore<'a>,
+    request: &'a event::Request<'a>,
     id: Option<String>,
-    body: Body,
+    /// The index of the signing secret with which it was signed.
     signing: Option<usize>,
     now: Timestamp,
 }
 
-impl Event {
-    async fn store(
-        self,
-        app: &App,
-        ready: &ReadyEndpoint,
-        own: &event::Request<'_>,
-        run_id: RunId,
-    ) -> Result {
-        let endpoint = &ready.found.endpoint.value;
-        let store = &app.intake.store.tenant(ready.found.proof);
-        let now = self.now;
-        let body_hash = canonical::digest(own.body);
-        let event_hash = self
-            .id
-            .as_deref()
-            .map(|id| canonical::digest(id.as_bytes()));
-        let name = self.id.clone().unwrap_or_else(|| run_id.to_string());
-        let input = event::workflow_input(&name, endpoint.id, now, &ready.scheme, own, self.body)
-            .map_err(refuse)?;
-        let input = SerializedInput::new(&input)?;
-        let trigger = Trigger::Webhook {
-            endpoint_id: endpoint.id,
-            event_id: self.id,
-        };
-        let run = Run::pending(
-            run_id,
-            endpoint.workflow_id,
-            endpoint.workflow_version,
-            trigger,
-            input.digest.clone(),
-        );
-
-        let claim = event_hash.as_deref().map(|event_hash| Claim {
-            endpoint,
-            event_hash,
-            body_hash: &body_hash,
-        });
-        let claiming = async {
-            match claim {
-                None => Ok(ClaimResult::New),
-                Some(claim) => store.claim(claim, run_id, now).await,
-            }
-        };
-        let noting = async {
-            for (which, index) in ready.uses_to_record(self.signing, now) {
-                // Best effort: a webhook does not fail because of this.
-                let _ = store
-                    .record_use(&ready.found.endpoint, which, index, now)
-                    .await;
-            }
-        };
-        let admitting = app.intake.gate.admit(store, &ready.limits, now);
-        let (admitted, claimed, placed, ()) = tokio::join!(
-            admitting,
-            claiming,
-            app.intake.store_input(store, input),
-            noting
+impl Event<'_> {
+    /// Stores the event as a run, unless it is a duplicate or not admitted.
+    async fn ingest(&self, body: Body) -> Result {
+        let new_id = RunId::new(self.now, random_id());
+        let (run, input) = self.pending_run(new_id, body)?;
+        let (admitted, claimed, ()) = tokio::join!(
+            self.app
+                .intake
+                .gate
+                .admit(self.store, &self.ready.limits, self.now),
+            self.claim(new_id),
+            self.record_uses()
         );
         let (admitted, claimed) = (admitted?, claimed?);
-
         let run_id = match claimed {
-            ClaimResult::New => run_id,
+            ClaimResult::New => new_id,
             ClaimResult::Duplicate {
                 same_body: false, ..
             } => {
-                give_back(store, admitted).await;
+                self.revert(admitted).await;
                 return Err(Problem::new(&kinds::EVENT_ID_REUSED));
             }
             ClaimResult::Duplicate { run_id, .. } => {
-                if let Some(found) = store.run(run_id).await? {
-                    give_back(store, admitted).await;
-                    return duplicate(app, store, &found).await;
+                if let Some(found) = self.store.run(run_id).await? {
+                    self.revert(admitted).await;
+                    return duplicate(self.app, self.store, &found).await;
                 }
                 run_id
             }
-        };
-        let (admitted, held) = match admitted {
-            Admission::QuotaExceeded(_) => (store.admit_suspended(&ready.limits, now).await?, true),
-            Admission::Admitted(..) | Admission::RateExceeded(_) => (admitted, false),
-        };
-        let Admission::Admitted(_, left) = admitted else {
-            if let (ClaimResult::New, Some(claim)) = (&claimed, claim) {
-                store.delete_claim(claim, run_id).await?;
-            }
-            return Err(rate_limit::refuse(&ready.limits, admitted, now));
         };
         let run = Run {
             id: run_id,
             created_at: run_id.created_at(),
             ..run
         };
-        let limits = &ready.limits;
-        let mut response = if held {
-            let mut run = new_run(run.suspend(), placed?, limits.retention_days);
+        self.accept(run, input, admitted).await
+    }
+
+    /// The run of the event, and its input.
+    fn pending_run(&self, id: RunId, body: Body) -> Result<(Run, SerializedInput)> {
+        let endpoint = &self.ready.found.endpoint.value;
+        let name = self.id.clone().unwrap_or_else(|| id.to_string());
+        let scheme = &self.ready.scheme;
+        let input = event::workflow_input(&name, endpoint.id, self.now, scheme, self.request, body)
+            .map_err(refuse)?;
+        let input = SerializedInput::new(&input)?;
+        let trigger = Trigger::Webhook {
+            endpoint_id: endpoint.id,
+            event_id: self.id.clone(),
+        };
+        let run = Run::pending(
+            id,
+            endpoint.workflow_id,
+            endpoint.workflow_version,
+            trigger,
+            input.digest.clone(),
+        );
+        Ok((run, input))
+    }
+
+    /// Claims the event for a run, if it has an id.
+    async fn claim(&self, run: RunId) -> Result<ClaimResult> {
+        let Some(id) = &self.id else {
+            return Ok(ClaimResult::New);
+        };
+        let claim = Claim {
+            endpoint: &self.ready.found.endpoint.value,
+            event_hash: &canonical::digest(id.as_bytes()),
+            body_hash: &canonical::digest(self.request.body),
+        };
+        Ok(self.store.claim(claim, run, self.now).await?)
+    }
+
+    /// Records the use of the secrets. Best effort: a webhook does not fail because of this.
+    async fn record_uses(&self) {
+        let endpoint = &self.ready.found.endpoint;
+        for (which, index) in self.ready.uses_to_record(self.signing, self.now) {
+            let _ = self
+                .store
+                .record_use(endpoint, which, index, self.now)
+                .await;
+        }
+    }
+
+    /// Writes the run, as suspended if the monthly run quota is used up. The claim of a refused
+    /// event stays: another delivery of it may be about to create the run.
+    async fn accept(&self, run: Run, input: SerializedInput, admitted: Admission) -> Result {
+        let (limits, intake) = (&self.ready.limits, &self.app.intake);
+        let (admitted, is_suspended) = match admitted {
+            Admission::QuotaExceeded(_) => {
+                // Counted in the month of the run, in which resuming it is counted, too.
+                let counted = self.store.admit_suspended(limits, run.created_at);
+                (counted.await?, true)
+            }
+            Admission::Admitted(..) | Admission::RateExceeded(_) => (admitted, false),
+        };
+        let Admission::Admitted(_, left) = admitted else {
+            return Err(rate_limit::refuse(limits, admitted, self.now));
+        };
+        let run_id = run.id;
+        // A large input is stored only now, so that refused events and duplicates store nothing.
+        let input = intake.store_input(self.store, input).await?;
+        let mut response = if is_suspended {
+            let mut run = new_run(run.suspend(), input, limits.retention_days);
             // Retained as long as it may be suspended, and then for another retention period.
-            run.expires_at = expiry(plan::month_end(now), limits.retention_days);
-            app.intake.suspend(store, &run, now).await?;
+            run.expires_at = expiry(plan::month_end(self.now), limits.retention_days);
+            intake.suspend(self.store, &run, self.now).await?;
             accepted(run_id, Status::Suspended)?
         } else {
-            let run = new_run(run, placed?, limits.retention_days);
-            app.intake.create_run(store, &run).await?;
+            let run = new_run(run, input, limits.retention_days);
+            intake.create_run(self.store, &run).await?;
             accepted(run_id, Status::Pending)?
         };
-        let rate = rate_limit::headers(limits, left, now);
+        let rate = rate_limit::headers(limits, left, self.now);
         response.headers_mut().extend(rate);
         Ok(response)
+    }
+
+    async fn revert(&self, admitted: Admission) {
+        if let Admission::Admitted(place, _) = admitted {
+            // If this fails, the month has one run too few, never one too many.
+            let _ = self.store.revert_admission(place).await;
+        }
     }
 }
 
@@ -258,11 +281,4 @@ fn respond(code: StatusCode, run_id: RunId, status: Status) -> Result {
         duplicate: code == StatusCode::OK,
     };
     Ok(response::json(code, &view)?.with(LOCATION, format!("/api/runs/{run_id}")))
-}
-
-async fn give_back(store: &TenantStore<'_>, admitted: Admission) {
-    if let Admission::Admitted(place, _) = admitted {
-        // If this fails, the month has one run too few, never one too many.
-        let _ = store.revert_admission(place).await;
-    }
 }

@@ -1,9 +1,8 @@
 //! Receives webhooks: verified, stored once, `202` only when durable.
 //!
 //! ```text
-//! endpoint (cached 2 s) ─▶ signature ─▶ ┬ admission ─┐    ┌ the run ─────┐
-//!                                       ├ claim ─────┼──▶ │              ├──▶ 202
-//!                                       └ large input┘    └ the message ─┘
+//! endpoint (cached 2 s) ─▶ signature ─▶ ┬ admission ┬─▶ large input ─▶ ┬ the run ────┬─▶ 202
+//!                                       └ claim ────┘                  └ the message ┘
 //! ```
 //!
 //! Every step after the claim can be repeated for the same run. If the process dies between two
@@ -12,7 +11,8 @@
 //! | died after | remains | the next delivery |
 //! |---|---|---|
 //! | admission | a counted run that does not exist | counts again: the month has one run too few |
-//! | the claim | a claim without a run | finds the claim, and creates its run |
+//! | the claim, or a refusal | a claim without a run | finds the claim, and creates its run |
+//! | the large input | an object without a run, which the bucket deletes in time | stores it again |
 //! | the run | a pending run without a message | finds the run, and sends the message |
 //! | the message | a message without a run | finds the claim, and creates its run |
 //!

@@ -111,30 +111,4 @@ impl TenantStore<'_> {
         let found = self.store.item(&key, true).await?;
         Ok(found.and_then(|item| string_of(&item, "run_id")?.parse().ok()))
     }
-
-    /// Removes a claim, if it belongs to this run.
-    ///
-    /// # Errors
-    ///
-    /// When the table is unavailable.
-    pub async fn delete_claim(&self, claim: Claim<'_>, run: RunId) -> Result<(), Error> {
-        let result = self
-            .store
-            .client
-            .delete_item()
-            .table_name(&self.store.table)
-            .set_key(Some(
-                keys::event(self.tenant, claim.endpoint.id, claim.event_hash).attributes(),
-            ))
-            .condition_expression("run_id = :run")
-            .expression_attribute_values(":run", AttributeValue::S(run.to_string()))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(super::classify);
-        match result {
-            Err(Error::Conflict) => Ok(()),
-            other => other,
-        }
-    }
 }
