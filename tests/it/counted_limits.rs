@@ -19,6 +19,7 @@ use aias_platform::{
 use aias_tests::bench::{Bench, TENANT, WORKFLOW, ten_steps};
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 /// The number of fifty concurrent requests that succeeded. All others must be refused by the plan.
 fn room(responses: &[Result<(), TransactionError>]) -> usize {
@@ -264,4 +265,29 @@ async fn every_plan_is_exact_under_concurrency() {
         own.save_run(&read).await.unwrap();
         assert_eq!(own.running().await.unwrap(), limits.concurrent_runs - 1);
     }
+}
+
+/// An old endpoint behind more newer ones than a page of the table has.
+#[tokio::test]
+async fn workflow_of_an_old_endpoint_is_not_deleted() {
+    let bench = Bench::new().await;
+    bench.enterprise(&json!({"endpoints": 200})).await;
+    let workflow = bench.new_workflow(&ten_steps()).await;
+    let body = |workflow: &str| json!({"name": "E", "workflow_id": workflow});
+    let create = async |body: Value| {
+        let created = bench
+            .request("webhook-endpoints", "POST", "/api/webhook-endpoints", &body)
+            .await;
+        assert_eq!(created.status_code, 201, "{}", created.body);
+    };
+    create(body(&workflow.to_string())).await;
+    let other = bench.new_workflow(&ten_steps()).await;
+    for _ in 0..60 {
+        create(body(&other.to_string())).await;
+    }
+    let path = format!("/api/workflows/{workflow}");
+    let refused = bench
+        .request("workflows", "DELETE", &path, &Value::Null)
+        .await;
+    assert_eq!(refused.status_code, 409, "{}", refused.body);
 }

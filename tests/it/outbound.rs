@@ -61,6 +61,10 @@ impl Caller {
     }
 
     async fn call(&self, request: HttpRequest) -> EffectResult {
+        self.call_with(request, Redactions::default()).await
+    }
+
+    async fn call_with(&self, request: HttpRequest, secrets: Redactions) -> EffectResult {
         let at = Timestamp::from_second(1_800_000_000).unwrap();
         let effect = Effect {
             key: Key {
@@ -77,7 +81,7 @@ impl Caller {
                 RunId::new(at, 2),
                 &effect,
                 &request,
-                Redactions::default(),
+                secrets,
             )
             .await
     }
@@ -186,6 +190,69 @@ async fn redirects_drop_credentials_on_other_origin() {
     let (kind, status, detail) = failed(caller.call(request).await);
     assert_eq!((kind.as_str(), status), ("communication", 403));
     assert!(detail.contains("169.254.169.254"), "{detail}");
+}
+
+#[tokio::test]
+async fn redirect_to_other_origin_does_not_carry_secrets() {
+    let caller = Caller::new().await;
+    let other = Hosts::default();
+    let there = other.start().await;
+    let secrets = || {
+        let mut secrets = Redactions::default();
+        secrets.add(&serde_json::json!("hush-hush-hush"));
+        secrets
+    };
+    let mut request = caller.request(&format!("/redirect?status=307&to={there}/echo"));
+    request.redirect = true;
+    request.method = "POST".into();
+    request.headers = vec![
+        ("x-api-key".into(), "key hush-hush-hush".into()),
+        ("x-plain".into(), "1".into()),
+    ];
+    let answer = caller.call_with(request.clone(), secrets()).await;
+    assert!(matches!(answer, EffectResult::Http(_)), "{answer:?}");
+    let seen = other.seen("/echo");
+    assert_eq!(
+        (seen[0].header("x-api-key"), seen[0].header("x-plain")),
+        ("", "1")
+    );
+    request.body = Some("token=hush-hush-hush".into());
+    let (_, _, detail) = failed(caller.call_with(request.clone(), secrets()).await);
+    assert!(detail.contains("a body with a secret"), "{detail}");
+    assert_eq!(other.seen("/echo").len(), 1);
+    // The same origin gets both.
+    request.uri = format!("{}/redirect?status=307&to=/echo/same", caller.url);
+    caller.call_with(request, secrets()).await;
+    let seen = caller.hosts.seen("/echo/same");
+    assert_eq!(seen[0].body, "token=hush-hush-hush");
+    assert_eq!(seen[0].header("x-api-key"), "key hush-hush-hush");
+}
+
+#[tokio::test]
+async fn failed_call_says_host_and_cause() {
+    let caller = Caller::new().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = listener.local_addr().unwrap();
+    drop(listener);
+    let detail = async |uri: String| {
+        let request = HttpRequest {
+            uri,
+            ..Caller::plain()
+        };
+        failed(caller.call(request).await).2
+    };
+    assert_eq!(
+        detail(format!("http://{closed}/")).await,
+        "127.0.0.1: the connection was refused"
+    );
+    assert_eq!(
+        detail("http://no-such-host.invalid/".to_owned()).await,
+        "no-such-host.invalid: the name of the host cannot be resolved"
+    );
+    // A server that does not speak TLS.
+    let plain = caller.url.replace("http://", "https://");
+    let detail = detail(plain).await;
+    assert!(detail.starts_with("127.0.0.1: TLS failed: "), "{detail}");
 }
 
 #[tokio::test]

@@ -211,12 +211,14 @@ impl Outbound {
         }
     }
 
-    /// Follows redirects to the last response. `authorization` is sent to the first origin only.
+    /// Follows redirects to the last response. `authorization`, and headers with one of `secrets`,
+    /// are sent to the first origin only; a body with a secret is not sent to another origin.
     async fn follow(
         &self,
         request: &HttpRequest,
         key: Option<&str>,
         authorization: Option<&str>,
+        secrets: &Redactions,
     ) -> Result<HttpResponse, Error> {
         let mut requested = request.clone();
         let mut authorization = authorization;
@@ -229,11 +231,12 @@ impl Outbound {
             let invalid = "the redirection has an invalid target";
             let from = url::Url::parse(&requested.uri).map_err(|_| Error::Malformed(invalid))?;
             let to = from.join(target).map_err(|_| Error::Malformed(invalid))?;
-            if to.origin() != from.origin() {
+            let is_other_origin = to.origin() != from.origin();
+            if is_other_origin {
                 authorization = None;
-                requested
-                    .headers
-                    .retain(|(name, _)| !CREDENTIALS.contains(&name.as_str()));
+                requested.headers.retain(|(name, value)| {
+                    !CREDENTIALS.contains(&name.as_str()) && !secrets.occur_in(value)
+                });
             }
             // RFC 9110, section 15.4: a 303 is followed with GET, as is by convention a redirect of
             // a POST.
@@ -243,6 +246,12 @@ impl Outbound {
                 "GET".clone_into(&mut requested.method);
                 requested.body = None;
                 requested.headers.retain(|(name, _)| name != "content-type");
+            }
+            let sends_secret = |body: &String| is_other_origin && secrets.occur_in(body);
+            if requested.body.as_ref().is_some_and(sends_secret) {
+                return Err(Error::Malformed(
+                    "the response redirects a body with a secret to another origin",
+                ));
             }
             requested.uri = to.into();
         }

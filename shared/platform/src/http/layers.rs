@@ -23,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     API_VERSION,
+    auth::is_secret_form,
     problem::{Problem, kinds},
     request::Origin,
     response::WithHeader as _,
@@ -132,14 +133,22 @@ fn log_response<B>(response: &http::Response<B>, latency: Duration, _: &Span) {
     }
 }
 
-/// A path without its secret, which is the last segment of a webhook URL.
+/// A path without its secret, which follows the tenant in a webhook URL, however that is spelled.
 fn loggable(path: &str) -> String {
-    let mut parts: Vec<&str> = path.splitn(6, '/').collect();
-    if parts.get(2) == Some(&"webhooks") && parts.len() >= 5 {
-        parts.truncate(4);
-        parts.push("…");
-    }
-    let text = parts.join("/");
+    let is_of_webhook = path.split('/').any(|part| part.contains("hooks"));
+    let is_tenant = |part: &&str| part.starts_with("ten_");
+    let parts = path.split('/');
+    let tenant = parts.clone().position(|part| is_tenant(&part));
+    let text = match tenant.filter(|_| is_of_webhook) {
+        Some(place) if parts.clone().count() > place + 1 => {
+            let shown: Vec<&str> = parts.take(place + 1).collect();
+            format!("{}/…", shown.join("/"))
+        }
+        _ => {
+            let hidden = |part| if is_secret_form(part) { "…" } else { part };
+            parts.map(hidden).collect::<Vec<_>>().join("/")
+        }
+    };
     text.chars().take(200).collect()
 }
 
@@ -152,6 +161,16 @@ mod tests {
         for (path, logged) in [
             ("/api/webhooks/ten_1/s3cret", "/api/webhooks/ten_1/…"),
             ("/api/webhooks/ten_1/s3cret/x/y", "/api/webhooks/ten_1/…"),
+            ("//api//webhooks/ten_1/s3cret", "//api//webhooks/ten_1/…"),
+            ("/api/%77ebhooks/ten_1/s3cret", "/api/%77ebhooks/ten_1/…"),
+            (
+                "/webhook/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                "/webhook/…",
+            ),
+            (
+                "/api/webhook-endpoints/whe_1",
+                "/api/webhook-endpoints/whe_1",
+            ),
             ("/api/runs/run_1", "/api/runs/run_1"),
         ] {
             assert_eq!(loggable(path), logged);

@@ -78,26 +78,30 @@ impl Outbound {
         redactions: &mut Redactions,
     ) -> Result<HttpResponse, Error> {
         match &request.authentication {
-            None => self.follow(request, Some(key), None).await,
+            None => self.follow(request, Some(key), None, redactions).await,
             Some(Authentication::Basic { username, password }) => {
                 let basic = basic(username, password);
                 redactions.add_authorization(&basic);
-                self.follow(request, Some(key), Some(&basic)).await
+                self.follow(request, Some(key), Some(&basic), redactions)
+                    .await
             }
             Some(Authentication::Bearer { token }) => {
                 let bearer = format!("Bearer {token}");
                 redactions.add_authorization(&bearer);
-                self.follow(request, Some(key), Some(&bearer)).await
+                self.follow(request, Some(key), Some(&bearer), redactions)
+                    .await
             }
             Some(Authentication::Digest { username, password }) => {
-                self.digest(request, key, username, password).await
+                self.digest(request, key, (username, password), redactions)
+                    .await
             }
             Some(Authentication::OAuth2(policy)) => {
                 let cached = (tenant, OAuth2::clone(policy));
                 let (token, fresh) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
                 redactions.add_authorization(&bearer);
-                let response = self.follow(request, Some(key), Some(&bearer)).await?;
+                let response = self.follow(request, Some(key), Some(&bearer), redactions);
+                let response = response.await?;
                 if response.status != 401 || fresh {
                     return Ok(response);
                 }
@@ -106,7 +110,8 @@ impl Outbound {
                 let (token, _) = self.token(&cached).await?;
                 let bearer = format!("Bearer {token}");
                 redactions.add_authorization(&bearer);
-                self.follow(request, Some(key), Some(&bearer)).await
+                self.follow(request, Some(key), Some(&bearer), redactions)
+                    .await
             }
             // The executor replaces this policy by the value of the secret.
             Some(Authentication::Secret { name, .. }) => {
@@ -120,8 +125,8 @@ impl Outbound {
         &self,
         request: &HttpRequest,
         key: &str,
-        username: &str,
-        password: &str,
+        (username, password): (&str, &str),
+        redactions: &Redactions,
     ) -> Result<HttpResponse, Error> {
         let first = self.once(request, Some(key), None).await?;
         let challenge = header(&first, "www-authenticate").filter(|_| first.status == 401);
@@ -146,7 +151,8 @@ impl Outbound {
             body: Some(request.body.as_deref().unwrap_or_default().as_bytes()),
         });
         let answer = answer.map_err(refused)?;
-        self.follow(request, Some(key), Some(&answer)).await
+        self.follow(request, Some(key), Some(&answer), redactions)
+            .await
     }
 
     /// A token, and whether it was requested just now.
@@ -163,7 +169,9 @@ impl Outbound {
             None => {
                 let uri = format!("{authority}/.well-known/openid-configuration");
                 let request = request("GET", uri, None, "application/json");
-                let found = self.follow(&request, None, None).await?;
+                let found = self
+                    .follow(&request, None, None, &Redactions::default())
+                    .await?;
                 read::<Discovery>(&found)?.token_endpoint
             }
         };

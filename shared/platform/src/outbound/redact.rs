@@ -58,6 +58,11 @@ impl Redactions {
         }
     }
 
+    /// Whether a string contains a secret.
+    pub(super) fn occur_in(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| text.contains(secret.as_str()))
+    }
+
     /// Redacts a response.
     pub(super) fn redact(&self, mut response: HttpResponse) -> HttpResponse {
         if self.0.is_empty() {

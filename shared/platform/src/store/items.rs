@@ -120,12 +120,38 @@ impl Store {
     }
 
     /// Up to `limit` items of a range after `after`, in either direction. `filter` is a filter
-    /// expression with its names and values.
+    /// expression with its names and values. Fewer items are all that the range has.
+    ///
+    /// # Errors
+    ///
+    /// When the table is unavailable, or the range is longer than one call reads.
     pub(super) async fn range(
         &self,
         range: &Range,
         query: RangeQuery<'_>,
     ) -> Result<Vec<Item>, Error> {
+        let page = self.range_page(range, query).await?;
+        match page.stopped_at {
+            None => Ok(page.items),
+            Some(_) => Err(Error::Unavailable(
+                "the range is longer than one call reads".into(),
+            )),
+        }
+    }
+
+    /// As [`Store::range`], for a list: if the range is longer than one call reads, the page says
+    /// where it stopped.
+    pub(super) async fn range_page(
+        &self,
+        range: &Range,
+        query: RangeQuery<'_>,
+    ) -> Result<RangePage, Error> {
+        // DynamoDB counts items before it filters them.
+        let evaluated = if query.filter.is_some() {
+            MAX_EVALUATED
+        } else {
+            query.limit.min(MAX_EVALUATED)
+        };
         let mut items = Vec::new();
         let mut start = query.after.map(|rest| range.key(rest).attributes());
         // Bounded: a page has at most 1 MiB, and a filter may exclude all of it.
@@ -146,7 +172,7 @@ impl Store {
                 .set_projection_expression(query.projection.map(str::to_owned))
                 .scan_index_forward(query.forward)
                 .consistent_read(true)
-                .limit(i32::try_from(query.limit.min(1_000)).unwrap_or(1_000))
+                .limit(i32::try_from(evaluated).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start.take())
                 .send()
                 .await
@@ -157,8 +183,13 @@ impl Store {
                 break;
             }
         }
+        let stopped_at = start.filter(|_| items.len() < query.limit).and_then(|key| {
+            string_of(&key, SK)?
+                .strip_prefix(&range.prefix)
+                .map(str::to_owned)
+        });
         items.truncate(query.limit);
-        Ok(items)
+        Ok(RangePage { items, stopped_at })
     }
 
     /// Deletes items unconditionally.
@@ -200,6 +231,17 @@ impl Store {
 
 /// The most pages that one call reads.
 const MAX_PAGES: usize = 40;
+
+/// The most items that DynamoDB evaluates for a page.
+const MAX_EVALUATED: usize = 1_000;
+
+/// Items of a range.
+pub(super) struct RangePage {
+    pub(super) items: Vec<Item>,
+    /// The end of the sort key at which reading stopped, although neither the limit nor the end of
+    /// the range was reached.
+    pub(super) stopped_at: Option<String>,
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RangeQuery<'a> {

@@ -8,7 +8,7 @@ use aias_domain::{
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    Error, Idempotency, Listing, Page, Stored, TenantStore,
+    Cursor, Error, Idempotency, Listing, Page, Stored, TenantStore,
     items::{Item, KIND, RangeQuery, item, stored, string_of, value},
     keys::{self, SK},
     transaction_error::TransactionError,
@@ -88,12 +88,13 @@ impl TenantStore<'_> {
             filter_values: &[(":head", "workflow")],
             ..RangeQuery::default()
         };
-        let items = self
-            .store
-            .range(&keys::workflows(self.tenant), query)
-            .await?;
-        let heads: Result<Vec<Workflow>, Error> = items.into_iter().map(value).collect();
-        Ok(Page::cut(heads?, listing.limit, |w| w.id.to_string()))
+        let range = keys::workflows(self.tenant);
+        let page = self.store.range_page(&range, query).await?;
+        let heads: Result<Vec<Workflow>, Error> = page.items.into_iter().map(value).collect();
+        let cut = Page::cut(heads?, listing.limit, |w| w.id.to_string());
+        // So many versions may be between two heads that a page ends among them.
+        let next = cut.next.or(page.stopped_at.map(Cursor));
+        Ok(Page { next, ..cut })
     }
 
     /// Writes a changed head, with its new version if there is one.
