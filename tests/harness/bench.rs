@@ -431,6 +431,20 @@ impl Bench {
         self.respond_to_with(keyring, function, &event).await
     }
 
+    /// As [`Bench::request`], a `POST` with an `Idempotency-Key`.
+    pub async fn post_once(
+        &self,
+        function: &str,
+        path: &str,
+        body: &Value,
+        key: &str,
+    ) -> GatewayResponse {
+        let event = Self::event_of("POST", path, body);
+        let mut event: Value = serde_json::from_str(&event).unwrap();
+        event["headers"]["idempotency-key"] = key.into();
+        self.respond_to(function, &event.to_string()).await
+    }
+
     fn event_of(method: &str, path: &str, body: &Value) -> String {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let token = format!("Bearer {OWNERS_KEY}");

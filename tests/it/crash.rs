@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aias_domain::run::Status;
 use aias_testkit::wire::Side;
-use aias_tests::bench::{Bench, failed_of, json_of};
+use aias_tests::bench::{Bench, WORKFLOW, failed_of, json_of};
 use serde_json::json;
 
 /// Exactly one completed run, with one artifact and a log without gaps.
@@ -169,13 +169,13 @@ async fn reconciler_completes_unretried_event() {
         .await
         .unwrap();
     assert!(bench.messages().await.is_empty(), "the run is too recent");
-    bench.clock.advance(std::time::Duration::from_secs(121));
+    bench.clock.advance(Duration::from_secs(121));
     reconciler::handle(&bench.reconciler(), wake())
         .await
         .unwrap();
     settle(&bench).await;
     check(&bench, "reconciled").await;
-    bench.clock.advance(std::time::Duration::from_secs(600));
+    bench.clock.advance(Duration::from_secs(600));
     reconciler::handle(&bench.reconciler(), wake())
         .await
         .unwrap();
@@ -210,4 +210,36 @@ async fn refused_delivery_keeps_its_claim_and_stores_no_body() {
     assert_eq!(json_of(&first)["run_id"], json_of(&again)["run_id"]);
     let calls = bench.wire.calls();
     assert!(!calls.iter().any(|call| call == "S3.PUT"), "{calls:?}");
+}
+
+/// The stored response of an `Idempotency-Key` must not hide that the message was never sent.
+#[tokio::test]
+async fn execute_crash_is_completed_by_retry() {
+    let body = json!({"workflow_id": WORKFLOW, "input": {"body": {"id": "ord_1"}}});
+    let mut broken = 0;
+    for side in [Side::Before, Side::After] {
+        for number in 0.. {
+            let bench = Bench::new().await;
+            let what = format!("{side:?} call {number}");
+            let execute = async || {
+                let path = "/api/workflows/execute";
+                bench.post_once("workflows", path, &body, "key_1").await
+            };
+            bench.wire.break_at(number, side);
+            let first = execute().await;
+            if !bench.wire.is_broken() {
+                assert_eq!(first.status_code, 202);
+                break;
+            }
+            broken += 1;
+            bench.wire.reset();
+            let second = execute().await;
+            assert_eq!(second.status_code, 202, "{what}: {}", second.body);
+            settle(&bench).await;
+            let runs = bench.runs().await;
+            assert_eq!(runs.len(), 1, "{what}");
+            assert_eq!(runs[0].status, Status::Completed, "{what}");
+        }
+    }
+    assert!(broken >= 10, "{broken}");
 }

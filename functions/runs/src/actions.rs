@@ -104,6 +104,10 @@ pub(crate) async fn retry_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Result
         let run = run.clone().retry(written).map_err(refuse)?;
         // The journal is written first, since an executor reads it as soon as the run is pending.
         journal::retry(&store, &intake.blobs, id, now, expires_at).await?;
+        let read = StoredRun {
+            expires_at: read.expires_at.max(expires_at),
+            ..read
+        };
         save(&store, read, run).await
     })
     .await?;
@@ -185,5 +189,7 @@ pub(crate) async fn replay_run(
         let accepted = created.await?;
         once.finish(accepted, response, limits)
     };
-    ctx.once(&body.bytes, create).await
+    let response = ctx.once(&body.bytes, create).await?;
+    intake.resend_message(&store, &response).await?;
+    Ok(response)
 }

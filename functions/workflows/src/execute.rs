@@ -180,7 +180,9 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
             }
         }
     };
-    ctx.once(body, create).await
+    let response = ctx.once(body, create).await?;
+    intake.resend_message(&store, &response).await?;
+    Ok(response)
 }
 
 /// `Prefer: wait=n` (RFC 7240), in seconds.

@@ -37,7 +37,7 @@ pub use conflict::retry_on_conflict;
 pub use context::{Admin, Authorized, Context, DeletingOwner, Editor, Identified, Owner, Viewer};
 pub use extract::{JsonBody, Path, RawBody, RequestBody, parse};
 pub use gateway::{Gateway, run};
-pub use idempotency::Once;
+pub use idempotency::{Once, is_replayed};
 pub use layers::service;
 pub use problem::{Fault, Problem, kinds};
 pub use query::{List, NoFilter, NoQuery, PageParams, Parameters, Query, whole_list};

@@ -15,12 +15,13 @@ use aias_domain::{
     admission::Window,
     id::RunId,
     plan::{self, Limits},
-    run::Run,
+    run::{Run, Status},
 };
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     blobs::{self, Blobs, Object},
+    http::{self, Response},
     queue::{self, Queue, RunMessage},
     store::{
         self, Admission, Gate, Idempotency, Input, Store, StoredRun, Task, TenantStore,
@@ -191,6 +192,29 @@ impl Intake {
         match store.create_run_once(run, kept).await {
             Ok(()) => self.enqueue(store, run).await.map(Ok),
             Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    /// Sends the message of the run in a stored response again, if the run is still pending: the
+    /// process that stored the response may have died before it sent the message.
+    ///
+    /// # Errors
+    ///
+    /// When a call failed. Retrying is safe.
+    pub async fn resend_message(
+        &self,
+        store: &TenantStore<'_>,
+        response: &Response,
+    ) -> Result<(), Error> {
+        if !http::is_replayed(response) {
+            return Ok(());
+        }
+        let Ok(accepted) = serde_json::from_str::<RunAccepted>(response.body()) else {
+            return Ok(());
+        };
+        match store.run(accepted.run_id()).await? {
+            Some(run) if run.run.status == Status::Pending => self.enqueue(store, &run).await,
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -26,6 +26,12 @@ pub(super) const MAX_KEY_BYTES: usize = 255;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// Whether a response is the stored one of an earlier request.
+#[must_use]
+pub fn is_replayed(response: &Response) -> bool {
+    response.headers().contains_key(REPLAYED)
+}
+
 /// A request that creates an object, and its `Idempotency-Key` if it has one.
 #[derive(Debug)]
 pub struct Once<'a> {

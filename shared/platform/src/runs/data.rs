@@ -80,7 +80,7 @@ pub async fn read_artifact(
 /// The largest output in a response, in bytes of JSON.
 pub(super) const MAX_OUTPUT_BYTES: usize = 256 * 1024;
 
-/// The output of a completed run, if it has at most [`MAX_OUTPUT_BYTES`]. A larger one, and one that
+/// The output of a completed run, if it has at most 256 KiB. A larger one, and one that
 /// is no longer retained, is none.
 ///
 /// # Errors

@@ -7,19 +7,23 @@ use aias_domain::{
     timestamp,
 };
 use axum::http::{StatusCode, header::LOCATION};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::http::{self, WithHeader as _, response};
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunAccepted {
     run_id: RunId,
     status: Status,
 }
 
 impl RunAccepted {
+    pub(super) fn run_id(&self) -> RunId {
+        self.run_id
+    }
+
     /// The response with a new, pending run.
     ///
     /// # Errors

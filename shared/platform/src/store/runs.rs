@@ -133,7 +133,7 @@ impl TenantStore<'_> {
             .await
     }
 
-    /// The newest replays of a run, at most [`MAX_REPLAYS`].
+    /// The newest replays of a run, at most 100.
     ///
     /// # Errors
     ///

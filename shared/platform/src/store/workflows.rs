@@ -93,7 +93,7 @@ impl TenantStore<'_> {
         let heads: Result<Vec<Workflow>, Error> = page.items.into_iter().map(value).collect();
         let cut = Page::cut(heads?, listing.limit, |w| w.id.to_string());
         // So many versions may be between two heads that a page ends among them.
-        let next = cut.next.or(page.stopped_at.map(Cursor));
+        let next = cut.next.or_else(|| page.stopped_at.map(Cursor));
         Ok(Page { next, ..cut })
     }
 
