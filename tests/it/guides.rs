@@ -78,7 +78,12 @@ fn run(page: &Path) -> Option<String> {
     let folder = std::env::temp_dir().join(format!("aias-guide-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     demo(&client, &folder);
-    let mut script = "set -euo pipefail\n".to_owned();
+    let jq = repository().join("infra/local/jq_command.py");
+    let mut script = format!(
+        "set -euo pipefail\njq() {{ '{}' '{}' \"$@\"; }}\n",
+        client.stack.interpreter(),
+        jq.display()
+    );
     for block in &blocks {
         script.push_str(&format!("{}\necho; echo '{MARK}'\n", block.commands));
     }

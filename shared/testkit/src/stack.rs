@@ -53,10 +53,16 @@ impl Stack {
         self.text(name)
     }
 
+    /// The Python interpreter with the packages of the tests.
+    #[must_use]
+    pub fn interpreter(&self) -> &str {
+        self.text("python")
+    }
+
     /// Runs a Python program and returns its output, for signatures by official packages.
     #[must_use]
     pub fn python(&self, program: &str, arguments: &[&str]) -> String {
-        let output = Command::new(self.text("python"))
+        let output = Command::new(self.interpreter())
             .arg("-c")
             .arg(program)
             .args(arguments)
