@@ -266,24 +266,22 @@ fn list_takes_dates_and_event_ids() {
             .text("run_id")
     };
     let (first, _) = (post("evt-1"), post("evt-2"));
-    for path in [
-        "/api/runs?event_id=evt-1".to_owned(),
-        format!(
-            "/api/runs?event_id=evt-1&endpoint_id={}",
-            endpoint["id"].as_str().unwrap()
-        ),
-    ] {
-        let page = client.get(&path).expect(200).json();
-        assert_eq!(page["data"][0]["id"], first.as_str(), "{page}");
-        assert_eq!(page["data"].as_array().unwrap().len(), 1);
-        // The cursor continues with older runs, of which there are none.
-        let next = format!("{path}&cursor={}", page["next_cursor"].as_str().unwrap());
-        let rest = client.get(&next).expect(200).json();
-        assert_eq!(
-            (&rest["data"], &rest["next_cursor"]),
-            (&json!([]), &Value::Null)
-        );
-    }
+    let path = "/api/runs?event_id=evt-1";
+    let page = client.get(path).expect(200).json();
+    assert_eq!(page["data"][0]["id"], first.as_str(), "{page}");
+    assert_eq!(page["data"].as_array().unwrap().len(), 1);
+    assert_eq!(page["next_cursor"], Value::Null);
+    // The endpoint knows the run at once; the cursor continues with older runs, of which there are
+    // none.
+    let path = format!("{path}&endpoint_id={}", endpoint["id"].as_str().unwrap());
+    let page = client.get(&path).expect(200).json();
+    assert_eq!(page["data"][0]["id"], first.as_str(), "{page}");
+    let next = format!("{path}&cursor={}", page["next_cursor"].as_str().unwrap());
+    let rest = client.get(&next).expect(200).json();
+    assert_eq!(
+        (&rest["data"], &rest["next_cursor"]),
+        (&json!([]), &Value::Null)
+    );
     let none = client.get("/api/runs?event_id=evt-3").expect(200).json();
     assert_eq!(
         (&none["data"], &none["next_cursor"]),

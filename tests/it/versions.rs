@@ -86,6 +86,9 @@ fn endpoint_can_pin_a_version() {
     };
     assert_eq!(event(&url), json!({"n": 1}));
     let place = format!("/api/webhook-endpoints/{id}");
+    // Naming the same workflow again keeps the pin.
+    let same = client.json("PATCH", &place, &json!({"workflow_id": workflow}));
+    assert_eq!(same.expect(200).json()["workflow_version"], 1);
     let changed = client.json("PATCH", &place, &json!({"workflow_version": null}));
     assert_eq!(changed.expect(200).json()["workflow_version"], Value::Null);
     // A cached endpoint is used for two seconds.

@@ -1,6 +1,6 @@
 //! Compares two runs.
 
-use aias_domain::{id::RunId, secret::name_placeholders};
+use aias_domain::id::RunId;
 use aias_platform::{
     http::{Parameters, Path, Problem, Result, Viewer, response::object},
     runs::read_output,
@@ -125,11 +125,8 @@ async fn steps_of(
     ctx: &Viewer<App, Parameters<CompareQuery>>,
     run: &StoredRun,
 ) -> Result<Vec<Value>> {
-    let secret_nonce = run.run.secret_nonce.clone().unwrap_or_default();
     let mut steps = Vec::new();
     for_each_step(ctx, run, |step| {
-        let mut step = serde_json::to_value(step).unwrap_or_default();
-        name_placeholders(&mut step, &secret_nonce);
         steps.push(step);
         steps.len() < MAX_STEPS
     })

@@ -13,7 +13,6 @@ use aias_platform::{
     runs::RunView,
     store::{Cursor, Listing, Page, RunFilter, TenantStore},
 };
-use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -28,7 +27,8 @@ pub(crate) struct RunQuery {
     workflow_id: Option<WorkflowId>,
     /// Only the runs of this endpoint's events.
     endpoint_id: Option<EndpointId>,
-    /// Only the runs of the event with this id, as in `trigger.event_id`.
+    /// Only the runs of the event with this id, as in `trigger.event_id`. With `endpoint_id`, a run of
+    /// the last seven days is found at once; without, the runs are read one after the other.
     #[param(max_length = 255)]
     event_id: Option<String>,
     /// Only the runs with this status.
@@ -66,7 +66,7 @@ pub(crate) async fn list_runs(ctx: Viewer<App, List<RunQuery>>) -> Result {
     let store = ctx.store();
     let fetch = async |listing: Listing| {
         if listing.after.is_none()
-            && let Some(page) = runs_of_event(&store, &filter).await?
+            && let Some(page) = run_of_event(&store, &filter).await?
         {
             return Ok(page);
         }
@@ -84,38 +84,25 @@ fn kept_span<Q>(ctx: &Context<App, Q>) -> (Timestamp, Timestamp) {
     (ctx.caller.tenant.created_at.max(ctx.now - kept), ctx.now)
 }
 
-/// How many endpoints are asked for an event.
-const MAX_ENDPOINTS: usize = 100;
-
-/// The runs that the endpoints know by the event id of a filter, which they do for seven days. The
-/// cursor continues with older runs.
-async fn runs_of_event(store: &TenantStore<'_>, filter: &RunFilter) -> Result<Option<Page<Run>>> {
-    let Some(event_id) = &filter.event_id else {
+/// The run that the filter's endpoint knows by the filter's event id, which it does for seven days.
+/// It is the newest one with this id, so the cursor continues with older runs.
+async fn run_of_event(store: &TenantStore<'_>, filter: &RunFilter) -> Result<Option<Page<Run>>> {
+    let (Some(event_id), Some(endpoint)) = (&filter.event_id, filter.endpoint_id) else {
         return Ok(None);
     };
     let hash = canonical::digest(event_id.as_bytes());
-    let endpoints: Vec<EndpointId> = match filter.endpoint_id {
-        Some(endpoint) => vec![endpoint],
-        None => {
-            let listing = Listing {
-                limit: MAX_ENDPOINTS,
-                after: None,
-            };
-            let page = store.endpoints(&listing).await?;
-            page.items.iter().map(|endpoint| endpoint.id).collect()
-        }
-    };
-    let claims = endpoints.iter().map(|id| store.claimed_run(*id, &hash));
-    let claimed = try_join_all(claims).await?.into_iter().flatten();
-    let found = try_join_all(claimed.map(|run| store.run(run))).await?;
-    let found = found.into_iter().flatten().map(|run| run.run);
-    let mut items: Vec<Run> = found.filter(|run| filter.matches(run)).collect();
-    items.sort_unstable_by_key(|run| std::cmp::Reverse(run.id));
-    let Some(oldest) = items.last() else {
+    let Some(id) = store.claimed_run(endpoint, &hash).await? else {
         return Ok(None);
     };
-    let next = Some(Cursor::at(oldest.id.to_string()));
-    Ok(Some(Page { items, next }))
+    let found = store.run(id).await?.map(|found| found.run);
+    let Some(run) = found.filter(|run| filter.matches(run)) else {
+        return Ok(None);
+    };
+    let next = Some(Cursor::at(run.id.to_string()));
+    Ok(Some(Page {
+        items: vec![run],
+        next,
+    }))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aias_domain::secret::name_placeholders;
 use aias_platform::{
     http::{Context, Problem, Result, kinds},
     journal,
@@ -10,6 +11,7 @@ use aias_platform::{
     store::StoredRun,
 };
 use aias_sandbox::{Computation, ComputationInput, Report};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::App;
@@ -61,23 +63,28 @@ pub(crate) async fn input_of<Q>(
     })
 }
 
-/// Passes the steps of a run to `take`, as far as the run has executed, until it returns `false`.
+/// Passes the steps of a run, as in the API, to `take`, as far as the run has executed, until it
+/// returns `false`.
 pub(crate) async fn for_each_step<Q>(
     ctx: &Context<App, Q>,
     found: &StoredRun,
-    mut take: impl FnMut(StepView) -> bool,
+    mut take: impl FnMut(Value) -> bool,
 ) -> Result<()> {
     if found.run.workflow_version.is_none() || found.run.started_at.is_none() {
         // The run has not started.
         return Ok(());
     }
     let input = input_of(ctx, found, true).await?;
+    let secret_nonce = input.secret_nonce.clone();
     let mut computation = Computation::new(&ctx.app.sandbox, input);
     let stepping = async {
         loop {
             match computation.next().await {
                 Report::StepData(data) => {
-                    if !take(StepView::from(*data)) {
+                    let step = serde_json::to_value(StepView::from(*data));
+                    let mut step = step.unwrap_or_default();
+                    name_placeholders(&mut step, &secret_nonce);
+                    if !take(step) {
                         return;
                     }
                 }

@@ -1,12 +1,11 @@
 //! The data of a run's steps, computed again.
 
-use aias_domain::{id::RunId, secret::name_placeholders};
+use aias_domain::id::RunId;
 use aias_platform::{
     http::{List, NoFilter, PageParams, Path, Result, Viewer, openapi},
     step_view::StepView,
     store::{Cursor, Listing, Page},
 };
-use serde_json::Value;
 
 use crate::{App, find, recompute::for_each_step};
 
@@ -32,7 +31,6 @@ const MAX_PAGE_BYTES: usize = 1024 * 1024;
 )]
 pub(crate) async fn list_steps(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) -> Result {
     let found = find(&ctx.store(), id).await?;
-    let secret_nonce = found.run.secret_nonce.clone().unwrap_or_default();
     let fetch = async |listing: Listing| {
         let from = listing.after.as_ref();
         let from: usize = from
@@ -45,8 +43,6 @@ pub(crate) async fn list_steps(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<
                     next = Some(Cursor::at(index.to_string()));
                     return false;
                 }
-                let mut step = serde_json::to_value(step).unwrap_or_default();
-                name_placeholders(&mut step, &secret_nonce);
                 bytes += step.to_string().len();
                 items.push(step);
             }
@@ -54,7 +50,7 @@ pub(crate) async fn list_steps(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<
             true
         })
         .await?;
-        Ok(Page::<Value> { items, next })
+        Ok(Page { items, next })
     };
     ctx.page(fetch, |step| step).await
 }

@@ -1,4 +1,4 @@
-//! Invitations: a token that makes whoever accepts it a member.
+//! Invitations: a token with which a person becomes a member.
 
 use aias_domain::{
     id::{InvitationId, TenantId},
@@ -81,10 +81,7 @@ pub(crate) async fn create_invitation(ctx: Admin<Api>, body: JsonBody<Invitation
         manage(&ctx.caller, input.role)?;
         let limits = &ctx.caller.limits;
         let max = usize::try_from(limits.members).unwrap_or(usize::MAX);
-        let open = ctx
-            .store()
-            .open_invitations(max.saturating_mul(2), ctx.now)
-            .await?;
+        let open = ctx.store().open_invitations(max, ctx.now).await?;
         if open >= max {
             let open = u64::try_from(open).unwrap_or(u64::MAX);
             return Err(Problem::plan_limit(

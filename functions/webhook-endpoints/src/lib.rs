@@ -260,9 +260,12 @@ async fn change_endpoint(
             .collect();
         made = verification.made;
     }
-    if value.workflow_id.is_some() || value.workflow_version.is_some() {
-        let workflow_id = value.workflow_id.unwrap_or(own.workflow_id);
-        let version = value.workflow_version.flatten();
+    let workflow_id = value.workflow_id.unwrap_or(own.workflow_id);
+    let pinned = own
+        .workflow_version
+        .filter(|_| workflow_id == own.workflow_id);
+    let version = value.workflow_version.unwrap_or(pinned);
+    if (workflow_id, version) != (own.workflow_id, own.workflow_version) {
         must_exist(&store, workflow_id, version).await?;
         own.workflow_id = workflow_id;
         own.workflow_version = version;

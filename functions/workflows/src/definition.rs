@@ -120,7 +120,9 @@ pub(crate) async fn compile<Q>(
         if faults.is_empty() {
             return Vec::new();
         }
-        let positions = definition::positions(body);
+        // Positions cost many times the memory of the text, which in a dry run has an input, too.
+        let is_small = body.len() <= MAX_DEFINITION_BYTES + ENVELOPE_BYTES;
+        let positions = is_small.then(|| definition::positions(body)).flatten();
         let faults = faults.into_iter().map(|fault| {
             let pointer = format!("{prefix}{}", fault.pointer);
             let position = positions.as_ref().map(|all| all.of(&pointer));

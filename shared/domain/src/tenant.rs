@@ -183,8 +183,8 @@ impl TryFrom<String> for Email {
 /// How long an invitation can be accepted, in days.
 pub const INVITATION_DAYS: i64 = 7;
 
-/// An invitation to a tenant. Whoever has its token can accept it once; if it names a subject, only
-/// that person can. The token itself is not stored.
+/// An invitation to a tenant. A person accepts it, once, with its token; an invitation that names a
+/// subject is accepted only by that person. The token itself is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     pub id: InvitationId,

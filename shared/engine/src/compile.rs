@@ -16,7 +16,7 @@ use jaq_json::Val;
 use crate::{
     expression::Expressions,
     program::{Kind, List, Parts, Task},
-    reader::{Faults, Members, Node},
+    reader::{Faults, Members, NOT_SUPPORTED, Node},
     suggest::did_you_mean,
     value,
 };
@@ -252,8 +252,8 @@ impl<'a> Compiler<'a> {
             .find(|(kind, _)| *kind == "for" && found.has(kind))
             .or(first);
         let Some((kind, own)) = chosen else {
-            let known: Vec<_> = TASKS.iter().map(|(kind, _)| *kind).collect();
-            let known: Vec<_> = known.into_iter().filter(|kind| *kind != "listen").collect();
+            let known = TASKS.iter().map(|(kind, _)| *kind);
+            let known: Vec<_> = known.filter(|kind| !NOT_SUPPORTED.contains(kind)).collect();
             let own = found.iter().map(|(name, _)| name);
             let other = own.filter(|name| !TASK_BASE.contains(name));
             let near = other.map(|name| did_you_mean(name, known.iter().copied()));

@@ -53,7 +53,7 @@ fn push(faults: &mut Vec<Fault>, pointer: &str, detail: String) {
 }
 
 /// Members of the DSL that are refused with a reason of their own, and so are not suggested.
-const NOT_SUPPORTED: [&str; 8] = [
+pub(crate) const NOT_SUPPORTED: [&str; 8] = [
     "catalogs",
     "container",
     "foreach",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    error::Error,
+    error::{Error, bounded, cut},
     host::Event,
     journal::{Body, EffectResult, Failure, Request},
     value,
@@ -19,9 +19,16 @@ const MAX_VALUE_BYTES: usize = 32 * 1024;
 /// The largest result of an expression, in bytes of JSON.
 const MAX_RESULT_BYTES: usize = 4 * 1024;
 
-/// The most expressions and calls of a step.
+/// The most expressions of a step, and the longest of their texts and errors, in characters.
 const MAX_EXPRESSIONS: usize = 100;
-const MAX_CALLS: usize = 20;
+const MAX_TEXT: usize = 500;
+
+/// The most calls of a step; an `OpenAPI` call makes two.
+const MAX_CALLS: usize = 4;
+
+/// The most headers of a request or response, and the longest name and value, in characters.
+const MAX_HEADERS: usize = 50;
+const MAX_HEADER: usize = 256;
 
 /// A value, or the start of its JSON if it is too large.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,14 +130,16 @@ const REDACTED_HEADERS: [&str; 4] = [
     "set-cookie",
 ];
 
-fn without_credentials(headers: &[(String, String)]) -> Vec<(String, String)> {
-    let mut headers = headers.to_vec();
-    for (name, value) in &mut headers {
-        if REDACTED_HEADERS.contains(&name.as_str()) {
-            "[redacted]".clone_into(value);
-        }
-    }
-    headers
+fn shown_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
+    let shown = |(name, value): &(String, String)| {
+        let value = if REDACTED_HEADERS.contains(&name.as_str()) {
+            "[redacted]".to_owned()
+        } else {
+            cut(value, MAX_HEADER)
+        };
+        (cut(name, MAX_HEADER), value)
+    };
+    headers.iter().take(MAX_HEADERS).map(shown).collect()
 }
 
 fn body(text: &str) -> Excerpt {
@@ -143,7 +152,7 @@ impl CallRequest {
             Request::Http(request) => Self::Http {
                 method: request.method.clone(),
                 uri: request.uri.clone(),
-                headers: without_credentials(&request.headers),
+                headers: shown_headers(&request.headers),
                 body: request.body.as_deref().map(body),
             },
             Request::Workflow(subflow) => Self::Workflow {
@@ -161,7 +170,7 @@ impl CallResult {
         match result {
             EffectResult::Http(response) => Self::Http {
                 status: response.status,
-                headers: without_credentials(&response.headers),
+                headers: shown_headers(&response.headers),
                 body: match &response.body {
                     Body::Text(text) | Body::Base64(text) => body(text),
                 },
@@ -169,7 +178,10 @@ impl CallResult {
             EffectResult::Output(output) => {
                 Self::Output(Excerpt::of(output.clone(), MAX_VALUE_BYTES))
             }
-            EffectResult::Failed(failure) => Self::Failed(failure.clone()),
+            EffectResult::Failed(failure) => Self::Failed(Failure {
+                detail: bounded(&failure.detail),
+                ..failure.clone()
+            }),
         }
     }
 }
@@ -225,9 +237,12 @@ impl StepData {
             Excerpt::of(value, MAX_RESULT_BYTES)
         };
         self.expressions.push(Evaluation {
-            pointer: pointer.to_owned(),
-            expression: expression.to_owned(),
-            result: result.as_ref().map(excerpt).map_err(Clone::clone),
+            pointer: cut(pointer, MAX_TEXT),
+            expression: cut(expression, MAX_TEXT),
+            result: result
+                .as_ref()
+                .map(excerpt)
+                .map_err(|error| cut(error, MAX_TEXT)),
         });
     }
 

@@ -1,15 +1,22 @@
 //! Suggestions for misspelt names.
 
+/// How many known names are compared: a definition may have thousands, and as many faults.
+const MAX_KNOWN: usize = 400;
+
 /// The known name that is nearest to `name`, if it is a near miss.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name_length = name.chars().count();
+    let (name, name_length) = (name.to_lowercase(), name.chars().count());
     let distance = |other: &'a str| {
-        let distance = strsim::osa_distance(&name.to_lowercase(), &other.to_lowercase());
+        let length = other.chars().count();
         // One typing error in a short name, a third of the characters in a long one.
-        let most = (name_length.max(other.chars().count()) / 3).max(1);
+        let most = (name_length.max(length) / 3).max(1);
+        if name_length.abs_diff(length) > most {
+            return None;
+        }
+        let distance = strsim::osa_distance(&name, &other.to_lowercase());
         (distance <= most && distance < name_length).then_some((distance, other))
     };
-    let near = known.into_iter().filter_map(distance).min();
+    let near = known.into_iter().take(MAX_KNOWN).filter_map(distance).min();
     near.map(|(_, other)| other)
 }
 

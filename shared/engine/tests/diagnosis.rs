@@ -181,7 +181,11 @@ impl Host for Recorder {
 }
 
 fn run(tasks: &str, input: &Value) -> (Outcome, Recorder) {
-    let program = Program::compile(&parse(tasks)).unwrap();
+    run_document(&parse(tasks), input)
+}
+
+fn run_document(document: &Value, input: &Value) -> (Outcome, Recorder) {
+    let program = Program::compile(document).unwrap();
     let mut host = Recorder::default();
     let start = Start {
         id: "run_1",
@@ -330,4 +334,58 @@ fn large_value_is_cut() {
     };
     assert_eq!(*size_bytes, 100_008);
     assert!(text.starts_with("{\"x\":\"yyy") && text.len() <= 4 * 1024);
+}
+
+/// The host reads the data of a step in one frame of limited size.
+#[test]
+fn data_of_a_step_is_bounded() {
+    let long = "y".repeat(50_000);
+    let code = format!("error(\"z\" * 1000000) # {long}");
+    let document = json!({
+        "document": {"dsl": "1.0.3", "namespace": "a", "name": "b", "version": "1.0.0"},
+        "do": [{"a": {"for": {"in": "${ [range(200)] }"}, "while": format!("true # {long}"),
+                      "do": [{"b": {"set": {"n": 1}}}]}},
+               {"c": {"set": {"x": format!("${{ {code}\n}}")}}}],
+    });
+    let (outcome, host) = run_document(&document, &json!({}));
+    assert!(matches!(outcome, Outcome::Faulted(_)), "{outcome:?}");
+    for data in &host.data {
+        let bytes = serde_json::to_vec(data).unwrap().len();
+        assert!(bytes < 1024 * 1024, "{}: {bytes}", data.task);
+    }
+    let last = host.data.last().unwrap();
+    assert!(last.expressions[0].result.is_err(), "{last:?}");
+}
+
+#[test]
+fn headers_of_a_call_are_bounded() {
+    let header = "h".repeat(8_000);
+    let headers: serde_json::Map<String, Value> = (0..100)
+        .map(|n| (format!("x-{n}"), json!(header)))
+        .collect();
+    let call = json!({"call": "http", "with": {"method": "get", "endpoint": "https://a.example", "headers": headers}});
+    let document = json!({
+        "document": {"dsl": "1.0.3", "namespace": "a", "name": "b", "version": "1.0.0"},
+        "do": [{"a": call}],
+    });
+    let (_, host) = run_document(&document, &json!({}));
+    assert!(serde_json::to_vec(&host.data[0]).unwrap().len() < 64 * 1024);
+}
+
+/// The task of a function has the reference of its call.
+#[test]
+fn function_and_its_call_have_data_of_their_own() {
+    let tasks = "
+use: {functions: {double: {set: {n: '${ .n * 2 }'}}}}
+do: [{a: {call: double, with: {n: '${ .m }'}, output: {as: '${ {n: (.n + 1)} }'}}}]
+";
+    let (_, host) = run(tasks, &json!({"m": 4}));
+    let [inner, outer] = host.data.as_slice() else {
+        panic!("{:?}", host.data)
+    };
+    let value = |data: &Option<aias_engine::StepValue>| data.as_ref().unwrap().value.clone();
+    assert_eq!(value(&inner.input), Excerpt::Whole(json!({"n": 4})));
+    assert_eq!(value(&inner.output), Excerpt::Whole(json!({"n": 8})));
+    assert_eq!(value(&outer.input), Excerpt::Whole(json!({"m": 4})));
+    assert_eq!(value(&outer.output), Excerpt::Whole(json!({"n": 9})));
 }

@@ -42,7 +42,7 @@ pub struct StepView {
     context: Value,
     /// In the order of their evaluation, at most 100.
     expressions: Vec<EvaluationView>,
-    /// At most 20.
+    /// At most 4.
     calls: Vec<CallView>,
     error: Option<RunError>,
     /// Pointers to the members that are only the start of a large value's JSON, as a string.
@@ -119,16 +119,6 @@ impl StepView {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.status == StepStatus::Waiting
-    }
-
-    #[must_use]
-    pub fn task(&self) -> &str {
-        &self.task
-    }
-
-    #[must_use]
-    pub fn output_digest(&self) -> Option<&str> {
-        self.output_digest.as_deref()
     }
 }
 

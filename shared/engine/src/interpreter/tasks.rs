@@ -213,6 +213,9 @@ impl Run<'_> {
     /// Sets the variables of a task; those that it shadows are restored when the task is left.
     fn enter(&self, task: &Task, raw: &Val, scope: &mut Scope) -> [Val; 3] {
         self.refresh(scope);
+        if self.with_data {
+            self.world.borrow_mut().start_data(&task.reference);
+        }
         let values = &mut scope.arguments.values;
         let outer = [INPUT, OUTPUT, TASK].map(|i| std::mem::take(&mut values[i]));
         if self.program.filters.wants.task {

@@ -43,8 +43,9 @@ pub(super) struct World<'a> {
     /// Whether a future that had requested an effect was dropped.
     stale: bool,
     responses: HashMap<Key, EffectResult>,
-    /// The data of the task executions that have not ended, by task reference.
-    data: HashMap<String, StepData>,
+    /// The data of the task executions that have not ended, by task reference, the innermost last:
+    /// the task of a function has the reference of its call.
+    data: HashMap<String, Vec<StepData>>,
     debug_left: u32,
 }
 
@@ -83,19 +84,26 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Starts to collect the data of a task execution.
+    pub(super) fn start_data(&mut self, reference: &str) {
+        let executions = self.data.entry(reference.to_owned()).or_default();
+        executions.push(StepData::new(reference));
+    }
+
     /// Changes the data of the current execution of a task.
     pub(super) fn note(&mut self, reference: &str, change: impl FnOnce(&mut StepData)) {
-        let elapsed_ms = self.elapsed_ms();
-        let data = self.data.entry(reference.to_owned());
-        let data = data.or_insert_with(|| StepData::new(reference));
-        data.elapsed_ms = elapsed_ms;
-        change(data);
+        let executions = self.data.get_mut(reference);
+        if let Some(data) = executions.and_then(|executions| executions.last_mut()) {
+            change(data);
+        }
     }
 
     /// Passes the data of a task execution that has ended to the host.
     pub(super) fn end_data(&mut self, reference: &str) {
-        if let Some(data) = self.data.remove(reference) {
-            self.host.data(data);
+        let elapsed_ms = self.elapsed_ms();
+        let executions = self.data.get_mut(reference);
+        if let Some(data) = executions.and_then(Vec::pop) {
+            self.host.data(StepData { elapsed_ms, ..data });
         }
     }
 
@@ -186,8 +194,10 @@ impl<'a> World<'a> {
         for effect in &self.pending.effects {
             let task = effect.key.task.as_str();
             let task = task.strip_suffix(DOCUMENT_SUFFIX).unwrap_or(task);
-            if let Some(data) = self.data.get(task) {
-                self.host.data(data.clone());
+            if let Some(data) = self.data.get(task).and_then(|all| all.last()) {
+                let elapsed_ms = self.elapsed_ms();
+                let data = data.clone();
+                self.host.data(StepData { elapsed_ms, ..data });
             }
         }
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     Error, Idempotency, Listing, Page, Proof, Store, Stored, TenantStore,
-    items::{EXPIRES_AT, Item, item, number, stored},
+    items::{EXPIRES_AT, Item, RangeQuery, item, number, stored},
     keys,
     tenants::living,
     transaction_error::TransactionError,
@@ -93,19 +93,20 @@ impl TenantStore<'_> {
             .await
     }
 
-    /// The number of invitations that can be accepted at `now`, of the newest `max`.
+    /// The number of invitations that can be accepted at `now`, counted up to `max`.
     ///
     /// # Errors
     ///
     /// When the table is unavailable.
     pub async fn open_invitations(&self, max: usize, now: Timestamp) -> Result<usize, Error> {
-        let listing = Listing {
+        let query = RangeQuery {
             limit: max,
-            after: None,
+            filter: Some("attribute_not_exists(accepted_by) AND valid_until > :now"),
+            filter_values: &[(":now", &now.to_string())],
+            ..RangeQuery::default()
         };
-        let page = self.invitations(&listing).await?;
-        let is_open = |one: &&Invitation| one.accepted_by.is_none() && now < one.valid_until;
-        Ok(page.items.iter().filter(is_open).count())
+        let range = keys::invitations(self.tenant);
+        Ok(self.store.range(&range, query).await?.len())
     }
 
     /// # Errors

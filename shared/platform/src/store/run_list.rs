@@ -66,7 +66,7 @@ impl RunFilter {
 /// The runs of a range in one shard, newest first.
 struct ShardRuns {
     runs: Vec<Run>,
-    /// The run at which reading stopped, if the range goes on: older runs were not read.
+    /// The run at which reading stopped before the end of the range: older runs were not read.
     stopped_at: Option<RunId>,
 }
 
