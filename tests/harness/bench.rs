@@ -2,6 +2,7 @@
 //! One tenant with one workflow and one endpoint, with the ids of `events/`.
 
 mod queue;
+mod request;
 mod response;
 
 use std::time::Duration;
@@ -259,21 +260,6 @@ impl Bench {
         )
     }
 
-    /// The response of a function to an event.
-    pub async fn respond_to(&self, function: &str, event: &str) -> GatewayResponse {
-        self.respond_to_with(Self::keyring(), function, event).await
-    }
-
-    async fn respond_to_with(
-        &self,
-        keyring: Keyring,
-        function: &str,
-        event: &str,
-    ) -> GatewayResponse {
-        let routes = self.routes(self.api_with(keyring), function);
-        respond(&Gateway::new(service(routes)), event).await
-    }
-
     /// The routes of a function that authenticates with `api`.
     #[must_use]
     pub fn routes(&self, api: Api, function: &str) -> OpenApiRouter {
@@ -393,87 +379,6 @@ impl Bench {
     #[must_use]
     pub fn tenant<'a>(&self, store: &'a Store) -> TenantStore<'a> {
         store.tenant(Proof::for_tests(TENANT.parse().unwrap()))
-    }
-
-    /// Posts a webhook.
-    pub async fn post(&self, ingest: &Gateway, event_id: &str, body: &str) -> GatewayResponse {
-        let event = json!({
-            "rawPath": format!("/api/webhooks/{TENANT}/{}", "A".repeat(43)),
-            "headers": {"content-type": "application/json", "idempotency-key": event_id, "user-agent": "bench"},
-            "body": body,
-            "requestContext": {"requestId": "r", "http": {"method": "POST"}},
-        });
-        respond(ingest, &event.to_string()).await
-    }
-
-    /// The response to a request of the owner.
-    pub async fn request(
-        &self,
-        function: &str,
-        method: &str,
-        path: &str,
-        body: &Value,
-    ) -> GatewayResponse {
-        let event = Self::event_of(method, path, body);
-        self.respond_to(function, &event).await
-    }
-
-    /// As [`Bench::request`], with another keyring.
-    pub async fn request_with(
-        &self,
-        keyring: Keyring,
-        function: &str,
-        method: &str,
-        path: &str,
-        body: &Value,
-    ) -> GatewayResponse {
-        let event = Self::event_of(method, path, body);
-        self.respond_to_with(keyring, function, &event).await
-    }
-
-    /// As [`Bench::request`], a `POST` with an `Idempotency-Key`.
-    pub async fn post_once(
-        &self,
-        function: &str,
-        path: &str,
-        body: &Value,
-        key: &str,
-    ) -> GatewayResponse {
-        let event = Self::event_of("POST", path, body);
-        let mut event: Value = serde_json::from_str(&event).unwrap();
-        event["headers"]["idempotency-key"] = key.into();
-        self.respond_to(function, &event.to_string()).await
-    }
-
-    fn event_of(method: &str, path: &str, body: &Value) -> String {
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let token = format!("Bearer {OWNERS_KEY}");
-        let event = json!({
-            "rawPath": path,
-            "rawQueryString": query,
-            "headers": {"authorization": token, "content-type": "application/json"},
-            "body": if body.is_null() { Value::Null } else { body.to_string().into() },
-            "requestContext": {"requestId": "r", "http": {"method": method}},
-        });
-        event.to_string()
-    }
-
-    /// The response to a Stripe event, signed now.
-    pub async fn send_stripe_event(
-        &self,
-        stripe_webhook: &Gateway,
-        event: &Value,
-    ) -> GatewayResponse {
-        let body = event.to_string();
-        let at = self.clock.now().as_second();
-        let signature = StripeMock::sign(STRIPE_SECRET, at, &body);
-        let event = json!({
-            "rawPath": "/api/stripe/webhook",
-            "headers": {"content-type": "application/json", "stripe-signature": signature},
-            "body": body,
-            "requestContext": {"requestId": "r", "http": {"method": "POST"}},
-        });
-        respond(stripe_webhook, &event.to_string()).await
     }
 
     /// Invokes a new reconciler by the schedule.

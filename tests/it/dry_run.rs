@@ -1,10 +1,13 @@
-//! Dry runs through the deployed stack.
+//! Dry runs.
 
 use aias_tests::{
+    bench::json_of,
     client::{Client, definition},
     hosts,
 };
 use serde_json::{Value, json};
+
+use crate::effects::{define, furnished, get};
 
 const TEST: &str = "/api/workflows/test";
 
@@ -147,4 +150,49 @@ fn past_run_supplies_input_and_results() {
     let unknown = json!({"run_id": "run_01JD3V4ZK8QW5R7T9X1B3C5D7F"});
     let problem = client.post(&path, &unknown).expect(400).json();
     assert_eq!(problem["errors"][0]["pointer"], "/run_id");
+}
+
+#[tokio::test]
+async fn dry_run_has_no_side_effects() {
+    let (bench, hosts, url) = furnished().await;
+    let tasks = json!([
+        {"a": get(&format!("{url}/echo"))},
+        {"w": {"wait": {"days": 9}}},
+        {"t": {"try": [{"b": get(&format!("{url}/echo"))}], "catch": {"do": [{"c": {"emit": {"event": {"with": {"source": "https://e.example", "type": "t", "data": "${ $error.status }"}}}}}]}}},
+        {"r": {"run": {"workflow": {"namespace": "n", "name": "w", "version": "latest"}}}},
+    ]);
+    let workflow = define(&bench, "dry", tasks).await;
+    let path = format!("/api/workflows/{workflow}/test");
+    let body = json!({"input": {}, "responses": {
+        "/do/0/a": {"id": 7},
+        "/do/2/t/try/0/b": {"statusCode": 503},
+        "/do/3/r": {"made": true},
+    }});
+    bench.wire.reset();
+    let answer = bench.request("workflows", "POST", &path, &body).await;
+    assert_eq!(answer.status_code, 200, "{}", answer.body);
+    let reported = json_of(&answer);
+    assert_eq!(
+        (&reported["status"], &reported["output"]),
+        (&json!("completed"), &json!({"made": true}))
+    );
+    assert_eq!(reported["events"][0]["data"], 503);
+    assert_eq!(
+        reported["logs"].as_array().unwrap().last().unwrap()["event"],
+        "run.completed"
+    );
+    let answer = bench
+        .request("workflows", "POST", &path, &json!({"input": {}}))
+        .await;
+    let reported = json_of(&answer);
+    assert_eq!(reported["status"], "faulted");
+    assert_eq!(reported["error"]["code"], "no-response");
+    assert_eq!(reported["error"]["instance"], "/do/0/a");
+    let answer = bench
+        .request("workflows", "POST", &path, &json!({"inputs": 1}))
+        .await;
+    assert_eq!(answer.status_code, 400);
+    assert!(hosts.seen("/").is_empty());
+    assert!(bench.runs().await.is_empty());
+    assert!(bench.wire.write_units().abs() < f64::EPSILON);
 }

@@ -20,7 +20,7 @@ use aias_platform::{
     store::{Listing, Page, RunFilter, StoredRun, TenantStore},
 };
 use axum::http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{Span, field::display};
 use utoipa::ToSchema;
@@ -130,7 +130,7 @@ struct ArtifactFilter {
     extensions(("x-role" = json!("viewer"))),
 )]
 async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
-    let (store, now) = (ctx.store(), ctx.now);
+    let store = ctx.store();
     let retention_days = ctx.caller.limits.retention_days;
     let views = |run: Run| -> Vec<ArtifactView> {
         let expires_at = expiry(run.created_at, retention_days);
@@ -161,8 +161,7 @@ async fn list_artifacts(ctx: Viewer<App, List<ArtifactFilter>>) -> Result {
                     with_artifacts: true,
                     ..RunFilter::default()
                 };
-                let kept = SignedDuration::from_hours(24 * i64::from(retention_days));
-                let span = (ctx.caller.tenant.created_at.max(now - kept), now);
+                let span = ctx.retained_span();
                 store
                     .runs(&filter, listing.limit, listing.after.as_ref(), span)
                     .await?

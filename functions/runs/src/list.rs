@@ -9,11 +9,10 @@ use aias_domain::{
     timestamp,
 };
 use aias_platform::{
-    http::{Context, List, PageParams, QueryTime, Result, Viewer, openapi},
+    http::{List, PageParams, QueryTime, Result, Viewer, openapi},
     runs::RunView,
     store::{Cursor, Listing, Page, RunFilter, TenantStore},
 };
-use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -71,17 +70,12 @@ pub(crate) async fn list_runs(ctx: Viewer<App, List<RunQuery>>) -> Result {
             return Ok(page);
         }
         let (limit, after) = (listing.limit, listing.after.as_ref());
-        Ok(store.runs(&filter, limit, after, kept_span(&ctx)).await?)
+        Ok(store
+            .runs(&filter, limit, after, ctx.retained_span())
+            .await?)
     };
     let view = |run| serde_json::to_value(RunView::new(&run)).unwrap_or_default();
     ctx.page(fetch, view).await
-}
-
-/// The range of time in which runs can exist: since the tenant was created, limited by retention.
-fn kept_span<Q>(ctx: &Context<App, Q>) -> (Timestamp, Timestamp) {
-    let days = i64::from(ctx.caller.limits.retention_days);
-    let kept = SignedDuration::from_hours(24 * days);
-    (ctx.caller.tenant.created_at.max(ctx.now - kept), ctx.now)
 }
 
 /// The run that the filter's endpoint knows by the filter's event id, which it does for seven days.
@@ -170,7 +164,7 @@ pub(crate) async fn list_errors(ctx: Viewer<App, List<ErrorQuery>>) -> Result {
         ..RunFilter::default()
     };
     let store = ctx.store();
-    let span = kept_span(&ctx);
+    let span = ctx.retained_span();
     let fetch = async |listing: Listing| {
         let mut groups = HashMap::new();
         let mut after = listing.after;

@@ -16,8 +16,8 @@ use aias_platform::{
     clock::random_id,
     http::{
         Admin, Api, Authenticated as _, Change, JsonBody, List, NoFilter, Once, PageParams, Path,
-        Problem, RequestBody, Result, Viewer, WithHeader as _, openapi,
-        response::{no_content, object, object_once},
+        Problem, RequestBody, Result, Viewer, WithHeader as _, openapi, present,
+        response::{no_content, object, object_with},
         shown,
     },
     store::{Listing, Stored, TenantStore},
@@ -170,11 +170,12 @@ async fn create_endpoint(
             created_at: now,
             updated_at: now,
         };
-        let made = verification.made.as_deref();
-        let view = view::created(&endpoint, &path_secret, made, &ctx.head.base_url(), tenant);
-        let read = view::endpoint(&endpoint);
-        let path = format!("/api/webhook-endpoints/{id}");
-        let response = object_once(StatusCode::CREATED, &view, &read)?.with(LOCATION, path);
+        let made = verification.made;
+        let url = view::url(&ctx.head.base_url(), tenant, &path_secret);
+        let response = object_with(StatusCode::CREATED, view::endpoint(&endpoint), |view| {
+            view.with_secret(made).with_url(url, path_secret.text)
+        })?;
+        let response = response.with(LOCATION, format!("/api/webhook-endpoints/{id}"));
         let change = Change::created("endpoint", &id, audited(&endpoint));
         let limit = ctx.caller.limits.endpoints;
         ctx.create(&once, change, response, async |store, sealed| {
@@ -204,15 +205,6 @@ struct EndpointChange {
 }
 
 impl RequestBody for EndpointChange {}
-
-/// Distinguishes a member that is `null` from one that is missing.
-fn present<'de, T, D>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: serde::Deserializer<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
 
 /// Change a webhook endpoint
 ///
@@ -292,8 +284,8 @@ async fn change_endpoint(
         }
     })
     .await?;
-    let view = view::changed(&endpoint.value, made.as_deref());
-    object_once(StatusCode::OK, &view, &view::endpoint(&endpoint.value))
+    let view = view::endpoint(&endpoint.value);
+    object_with(StatusCode::OK, view, |view| view.with_secret(made))
 }
 
 /// Delete a webhook endpoint

@@ -130,11 +130,21 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> EndpointView {
     }
 }
 
-/// An endpoint, with a signing secret if this request generated one.
-pub(crate) fn changed(own: &Endpoint, made: Option<&str>) -> EndpointView {
-    let mut view = endpoint(own);
-    view.verification.secret = made.map(str::to_owned);
-    view
+impl EndpointView {
+    /// Adds the signing secret, if this request generated one.
+    pub(crate) fn with_secret(mut self, made: Option<String>) -> Self {
+        self.verification.secret = made;
+        self
+    }
+
+    /// Adds the URL and its path secret.
+    pub(crate) fn with_url(self, url: String, secret: String) -> NewEndpointView {
+        NewEndpointView {
+            own: self,
+            url,
+            secret,
+        }
+    }
 }
 
 /// A new webhook endpoint, with its secrets.
@@ -148,20 +158,6 @@ pub(crate) struct NewEndpointView {
     url: String,
     /// The path secret in the URL. Only this response contains it.
     secret: String,
-}
-
-pub(crate) fn created(
-    own: &Endpoint,
-    secret: &PathSecret,
-    made: Option<&str>,
-    base: &str,
-    tenant: TenantId,
-) -> NewEndpointView {
-    NewEndpointView {
-        own: changed(own, made),
-        url: url(base, tenant, secret),
-        secret: secret.text.clone(),
-    }
 }
 
 /// A webhook endpoint, with its new secret.

@@ -26,8 +26,8 @@ pub(crate) struct Definition {
     digest: String,
     /// What is probably a mistake.
     pub(crate) warnings: Vec<Fault>,
-    /// The references of the tasks that request effects.
-    pub(crate) calls: Vec<String>,
+    /// The references of the tasks that request effects, if they are not too long.
+    pub(crate) calls: Option<Vec<String>>,
 }
 
 /// A definition.

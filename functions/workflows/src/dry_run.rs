@@ -19,7 +19,10 @@ use aias_engine::{
 };
 use aias_platform::{
     clock::{Clock, new_secret_nonce, random_id},
-    http::{Editor, Fault, JsonBody, Path, Problem, RequestBody, Result, kinds, response::object},
+    http::{
+        Editor, Fault, JsonBody, Path, Problem, RequestBody, Result, kinds, present,
+        response::object,
+    },
     journal,
     run_log::{LogEntryView, RunLog},
     runs::read_input,
@@ -30,7 +33,7 @@ use aias_sandbox::{Computation, ComputationInput, Definition, Report};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use responses::Responses;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -91,13 +94,6 @@ pub(crate) struct DefinitionDryRun {
     #[serde(default)]
     #[schema(example = json!({"/do/0/getPet": {"sequence": [{"error": {"type": "https://serverlessworkflow.io/spec/1.0.0/errors/communication", "status": 503}}, {"id": 1}]}}))]
     responses: HashMap<String, Value>,
-}
-
-/// Distinguishes an input of `null` from a missing one.
-fn present<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }
 
 impl RequestBody for DryRun {
@@ -207,35 +203,39 @@ pub(crate) async fn test_definition(
 /// A definition and the data of its dry run.
 struct Given {
     definition: String,
-    /// The references of the tasks that request effects.
-    calls: Vec<String>,
+    /// The references of the tasks that request effects, if they are not too long.
+    calls: Option<Vec<String>>,
     warnings: Vec<Fault>,
     run_id: Option<RunId>,
     input: Option<Value>,
     responses: HashMap<String, Value>,
 }
 
+/// How many faults, and how many known references, a problem shows.
+const MAX_SHOWN: usize = 20;
+
 /// Refuses responses for tasks that request no effect.
 fn check_references(calls: &[String], responses: &HashMap<String, Value>) -> Result<()> {
     let unknown = responses.keys().filter(|name| !calls.contains(name));
-    let mut faults: Vec<Fault> = unknown
-        .map(|name| {
-            let mut pointer = "/responses".to_owned();
-            aias_domain::json::push_token(&mut pointer, name);
-            let near = did_you_mean(name, calls.iter().map(String::as_str));
-            let known = match calls {
-                [] => "the workflow has none".to_owned(),
-                _ => format!("they are: {}", calls.join(", ")),
-            };
-            let detail = format!("not the reference of a task that makes a call; {known}{near}");
-            Fault::new(pointer, detail)
-        })
-        .collect();
-    if faults.is_empty() {
+    let mut unknown: Vec<&String> = unknown.collect();
+    if unknown.is_empty() {
         return Ok(());
     }
-    faults.sort_by(|one, other| one.pointer.cmp(&other.pointer));
-    Err(Problem::invalid(faults))
+    unknown.sort();
+    let known = match calls {
+        [] => "the workflow has none".to_owned(),
+        _ if calls.len() > MAX_SHOWN => format!("the workflow has {} of them", calls.len()),
+        _ => format!("they are: {}", calls.join(", ")),
+    };
+    let fault = |name: &String| {
+        let mut pointer = "/responses".to_owned();
+        aias_domain::json::push_token(&mut pointer, name);
+        let near = did_you_mean(name, calls.iter().map(String::as_str));
+        let detail = format!("not the reference of a task that makes a call; {known}{near}");
+        Fault::new(pointer, detail)
+    };
+    let faults = unknown.into_iter().take(MAX_SHOWN).map(fault);
+    Err(Problem::invalid(faults.collect()))
 }
 
 /// The past run of a dry run.
@@ -253,7 +253,9 @@ async fn past_run(ctx: &Editor<App>, id: RunId) -> Result<(StoredRun, Vec<Entry>
 }
 
 async fn run(ctx: &Editor<App>, given: Given) -> Result {
-    check_references(&given.calls, &given.responses)?;
+    if let Some(calls) = &given.calls {
+        check_references(calls, &given.responses)?;
+    }
     let (app, caller) = (&ctx.app, &ctx.caller);
     let past = match given.run_id {
         None => None,

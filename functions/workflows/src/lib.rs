@@ -20,7 +20,7 @@ use aias_platform::{
         Api, Authenticated as _, Authorized, Change, Editor, HasApi, JsonBody, List, NoFilter,
         Once, PageParams, Parameters, Path, Problem, RawBody, RequestBody, Result, Viewer,
         WithHeader as _, kinds, openapi,
-        response::{no_content, object, object_once},
+        response::{no_content, object, object_with},
         shown,
     },
     queue::Queue,
@@ -169,9 +169,11 @@ async fn create_workflow(ctx: Editor<App>, RawBody(body): RawBody) -> Result {
             updated_at: now,
         };
         let path = format!("/api/workflows/{}", workflow.id);
-        let read = view::workflow(&workflow, &version)?;
-        let view = view::workflow(&workflow, &version)?.with_warnings(warnings);
-        let response = object_once(StatusCode::CREATED, &view, &read)?.with(LOCATION, path);
+        let view = view::workflow(&workflow, &version)?;
+        let response = object_with(StatusCode::CREATED, view, |view| {
+            view.with_warnings(warnings)
+        })?;
+        let response = response.with(LOCATION, path);
         let after = audited(&workflow, &version.digest);
         let change = Change::created("workflow", &workflow.id, after);
         let limit = ctx.caller.limits.workflows;
@@ -270,9 +272,8 @@ async fn replace_workflow(
         store.save_workflow(&head, Some(&version)).await
     })
     .await?;
-    let read = view::workflow(&head.value, &version)?;
-    let view = view::workflow(&head.value, &version)?.with_warnings(warnings);
-    object_once(StatusCode::OK, &view, &read)
+    let view = view::workflow(&head.value, &version)?;
+    object_with(StatusCode::OK, view, |view| view.with_warnings(warnings))
 }
 
 /// A version to activate.

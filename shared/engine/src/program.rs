@@ -32,6 +32,9 @@ pub struct Program {
     warnings: Vec<Fault>,
 }
 
+/// The most bytes of all references in [`Compiled::calls`].
+const MAX_CALLS_BYTES: usize = 1024 * 1024;
+
 /// The result of checking a definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
@@ -40,8 +43,8 @@ pub struct Compiled {
     /// What is probably a mistake.
     pub warnings: Vec<Fault>,
     /// The references of the tasks that request effects, in order: the names that a dry run has
-    /// responses for.
-    pub calls: Vec<String>,
+    /// responses for. None if they have more than 1 MiB: functions count at each call.
+    pub calls: Option<Vec<String>>,
 }
 
 /// The parts of a document other than its name.
@@ -298,10 +301,11 @@ impl Program {
         self.tasks.add_calls(&mut calls);
         calls.sort();
         calls.dedup();
+        let bytes: usize = calls.iter().map(String::len).sum();
         Compiled {
             faults: Vec::new(),
             warnings: self.warnings.clone(),
-            calls,
+            calls: (bytes <= MAX_CALLS_BYTES).then_some(calls),
         }
     }
 }

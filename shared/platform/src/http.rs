@@ -35,7 +35,7 @@ pub use auth::{
 };
 pub use conflict::retry_on_conflict;
 pub use context::{Admin, Authorized, Context, DeletingOwner, Editor, Identified, Owner, Viewer};
-pub use extract::{JsonBody, Path, RawBody, RequestBody, parse};
+pub use extract::{JsonBody, Path, RawBody, RequestBody, parse, present};
 pub use gateway::{Gateway, run};
 pub use idempotency::{Once, is_replayed};
 pub use layers::service;

@@ -14,7 +14,7 @@ use aias_domain::{
     tenant::{Role, UserId},
 };
 use axum::{body::Bytes, extract::FromRequestParts, http::request::Parts};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     api::HasApi,
@@ -131,6 +131,15 @@ impl<A: HasApi, Q> Context<A, Q> {
     #[must_use]
     pub fn store(&self) -> TenantStore<'_> {
         self.app.api().store.tenant(self.caller.proof())
+    }
+
+    /// The range of time in which runs can exist: since the tenant was created, limited by
+    /// retention.
+    #[must_use]
+    pub fn retained_span(&self) -> (Timestamp, Timestamp) {
+        let days = i64::from(self.caller.limits.retention_days);
+        let retained = self.now - SignedDuration::from_hours(24 * days);
+        (self.caller.tenant.created_at.max(retained), self.now)
     }
 
     fn audit_entry(&self, change: Change) -> Entry {

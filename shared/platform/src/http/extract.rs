@@ -8,7 +8,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
     http::request::Parts,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -120,6 +120,20 @@ pub fn parse<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<T> {
     let value = json::parse(body)
         .map_err(|error| Problem::invalid(vec![Fault::new(error.pointer, error.detail)]))?;
     from_value(value)
+}
+
+/// Deserializes a member that may be `null`, which differs from a missing one: for
+/// `#[serde(default, deserialize_with = "present")]`.
+///
+/// # Errors
+///
+/// When the value is not a `T`.
+pub fn present<'de, T, D>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {

@@ -44,15 +44,19 @@ pub fn object<T: Serialize>(status: StatusCode, view: &T) -> Result {
     Ok(response.with(ETAG, etag))
 }
 
-/// An object with members that only this response has. Its `ETag` is that of `read`, the object as
-/// a `GET` returns it.
+/// An object with members that only this response has. Its `ETag` is that of the object as a `GET`
+/// returns it.
 ///
 /// # Errors
 ///
 /// As [`json`].
-pub fn object_once<T: Serialize, U: Serialize>(status: StatusCode, view: &T, read: &U) -> Result {
-    let etag = etag_of(json(status, read)?.body());
-    Ok(json(status, view)?.with(ETAG, etag))
+pub fn object_with<T: Serialize, U: Serialize>(
+    status: StatusCode,
+    read: T,
+    more: impl FnOnce(T) -> U,
+) -> Result {
+    let etag = etag_of(json(status, &read)?.body());
+    Ok(json(status, &more(read))?.with(ETAG, etag))
 }
 
 /// `201` with a new object and its `Location`.
