@@ -141,6 +141,7 @@ def show(values, path: Path):
     signed = " ".join(f"-H '{name}: {value}'" for name, value in headers.items())
     bearer = f"-H 'authorization: Bearer {values['AIAS_API_KEY']}'"
     print(f"""
+The console: {values['AIAS_URL']}/dashboard (sign in as demo-owner at the local issuer, or with AIAS_API_KEY)
 AIAS runs at {values['AIAS_URL']} (settings: {path})
 
   Send a webhook:

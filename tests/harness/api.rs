@@ -41,7 +41,7 @@ pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)>
         ),
         (
             "diagnostics",
-            diagnostics::routes(diagnostics::App::load(aws, env)),
+            diagnostics::routes(diagnostics::App::load(aws, aws, env)),
         ),
     ]
 }

@@ -274,8 +274,8 @@ impl Bench {
             "stripe-webhook" => stripe_events::routes(self.stripe_webhook_app()),
             "billing" => billing::routes(billing::App::new(api, self.stripe())),
             "diagnostics" => {
-                let keyrings = Keyrings::constant(Self::keyring());
-                diagnostics::routes(diagnostics::App::new(self.store(), blobs, queue, keyrings))
+                let dead_letters = queue.clone();
+                diagnostics::routes(diagnostics::App::new(api, blobs, queue, dead_letters))
             }
             other => panic!("no function {other}"),
         }

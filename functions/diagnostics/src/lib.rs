@@ -1,4 +1,6 @@
-//! Health, and the API description.
+//! Health, diagnostics, and the API description.
+
+mod tenant;
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,12 +9,10 @@ use aias_platform::{
     blobs::Blobs,
     config::Env,
     http::{
-        Result, WithHeader as _,
+        Api, Authenticated as _, HasApi, Result, WithHeader as _,
         response::{json, text},
     },
     queue::Queue,
-    secrets::Keyrings,
-    store::Store,
     telemetry::ErrorChain,
 };
 use axum::{
@@ -32,44 +32,51 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct App {
-    store: Store,
+    /// The table, authentication and the time.
+    pub api: Arc<Api>,
     blobs: Blobs,
     queue: Queue,
-    keyrings: Keyrings,
+    dead_letters: Queue,
 }
 
 impl App {
-    /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL` and `KEYRING_SECRET_ARN`.
+    /// From the settings of [`Api::load`], `BUCKET_NAME`, `RUNS_QUEUE_URL` and
+    /// `DEAD_LETTER_QUEUE_URL`.
     #[must_use]
-    pub fn load(aws: &SdkConfig, env: &Env) -> Self {
-        let store = Store::new(aws, env.text("TABLE_NAME"));
+    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
-        let keyrings = Keyrings::new(aws, env.text("KEYRING_SECRET_ARN"));
-        Self::new(store, blobs, queue, keyrings)
+        let dead_letters = Queue::new(aws, env.text("DEAD_LETTER_QUEUE_URL"));
+        Self::new(Api::load(aws, tenants, env), blobs, queue, dead_letters)
     }
 
     #[must_use]
-    pub fn new(store: Store, blobs: Blobs, queue: Queue, keyrings: Keyrings) -> Self {
+    pub fn new(api: Api, blobs: Blobs, queue: Queue, dead_letters: Queue) -> Self {
         Self {
-            store,
+            api: Arc::new(api),
             blobs,
             queue,
-            keyrings,
+            dead_letters,
         }
     }
+}
 
-    /// Reads the keyring in advance. If that fails, the health check reports why.
-    pub async fn warm(&self) {
-        let _ = self.keyrings.get().await;
+impl HasApi for App {
+    fn api(&self) -> &Api {
+        &self.api
     }
 }
 
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
+    let api = Arc::clone(&app.api);
+    let of_tenant = OpenApiRouter::new()
+        .routes(routes!(tenant::get_diagnostics))
+        .in_named_tenant(&api);
     OpenApiRouter::new()
         .routes(routes!(get_health))
         .routes(routes!(get_openapi))
+        .merge(of_tenant)
         .with_state(Arc::new(app))
 }
 
@@ -88,7 +95,7 @@ struct Health {
     checks: Checks,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 struct Checks {
     store: CheckStatus,
     queue: CheckStatus,
@@ -113,6 +120,22 @@ async fn check<E: std::error::Error + 'static>(
     }
 }
 
+/// The health of all dependencies.
+async fn all_checks(app: &App) -> Checks {
+    let (store, queue, blobs, secrets) = tokio::join!(
+        check("store", app.api.store.check()),
+        check("queue", app.queue.check()),
+        check("blobs", app.blobs.check()),
+        check("secrets", app.api.auth.check_keyring())
+    );
+    Checks {
+        store,
+        queue,
+        blobs,
+        secrets,
+    }
+}
+
 /// Check the health of AIAS and its dependencies
 #[utoipa::path(
     get,
@@ -128,24 +151,19 @@ async fn check<E: std::error::Error + 'static>(
     ),
 )]
 async fn get_health(State(app): State<Arc<App>>) -> Result {
-    let keyring = async { app.keyrings.get().await.map(|_| ()) };
-    let (store, queue, blobs, secrets) = tokio::join!(
-        check("store", app.store.check()),
-        check("queue", app.queue.check()),
-        check("blobs", app.blobs.check()),
-        check("secrets", keyring)
-    );
-    let checks = [store, queue, blobs, secrets];
-    let healthy = checks.iter().all(|status| *status == CheckStatus::Ok);
+    let checks = all_checks(&app).await;
+    let Checks {
+        store,
+        queue,
+        blobs,
+        secrets,
+    } = checks;
+    let all = [store, queue, blobs, secrets];
+    let healthy = all.iter().all(|status| *status == CheckStatus::Ok);
     let health = |status| Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
-        checks: Checks {
-            store,
-            queue,
-            blobs,
-            secrets,
-        },
+        checks,
     };
     if healthy {
         return json(StatusCode::OK, &health(CheckStatus::Ok));

@@ -1,6 +1,6 @@
-//! `/api/health`, `/api/openapi.json`, and the response for unknown routes
+//! `/api/health`, `/api/diagnostics`, `/api/openapi.json`, and the response for unknown routes
 
-use aias_platform::{aws, config::Env, http, telemetry};
+use aias_platform::{aws, config::Env, http, telemetry, tenant_credentials};
 use diagnostics::{App, routes};
 
 #[tokio::main(flavor = "current_thread")]
@@ -8,8 +8,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init(env!("CARGO_PKG_NAME"));
     let env = Env::of_process();
     let aws = aws::load(&env);
-    let app = App::load(&aws, &env);
+    let tenants = tenant_credentials::config(&aws, &env);
+    let app = App::load(&aws, &tenants, &env);
     env.finish()?;
-    app.warm().await;
+    app.api.warm().await;
     http::run(http::service(routes(app))).await
 }

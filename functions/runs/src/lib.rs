@@ -2,6 +2,7 @@
 
 mod actions;
 mod compare;
+mod counts;
 mod list;
 mod recompute;
 mod steps;
@@ -76,6 +77,7 @@ pub fn routes(app: App) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(list::list_runs))
         .routes(routes!(list::list_errors))
+        .routes(routes!(counts::count_runs))
         .routes(routes!(get_run))
         .routes(routes!(steps::list_steps))
         .routes(routes!(compare::compare_runs))

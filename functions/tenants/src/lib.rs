@@ -79,7 +79,7 @@ pub fn routes(api: Api) -> OpenApiRouter {
 async fn list_tenants(ctx: Identified<Api>) -> Result {
     let user = match &ctx.identity {
         Identity::User(user) => user,
-        Identity::Key(caller) => {
+        Identity::Caller(caller) => {
             return whole_list(&[view::tenant(&caller.tenant, caller.role, ctx.now)]);
         }
     };

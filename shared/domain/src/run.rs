@@ -42,6 +42,16 @@ pub enum Status {
 }
 
 impl Status {
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Running,
+        Self::Waiting,
+        Self::Suspended,
+        Self::Cancelled,
+        Self::Faulted,
+        Self::Completed,
+    ];
+
     /// Whether the run has ended. Only a caller can change it then.
     #[must_use]
     pub fn is_terminal(self) -> bool {

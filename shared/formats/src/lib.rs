@@ -34,6 +34,12 @@ pub fn yaml(text: &[u8], max_depth: usize) -> Result<Value, YamlError> {
     serde_saphyr::from_slice_with_options(text, options(max_depth)).map_err(|e| explain(&e))
 }
 
+/// A value as YAML, in the order of its members.
+#[must_use]
+pub fn to_yaml(value: &Value) -> String {
+    serde_saphyr::to_string(value).unwrap_or_default()
+}
+
 fn explain(error: &Error) -> YamlError {
     let error = error.without_snippet();
     let position = error.location().map(|place| Position {

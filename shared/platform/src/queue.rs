@@ -50,6 +50,17 @@ impl ReceivedMessage {
     }
 }
 
+/// The messages of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Waiting to be received.
+    pub messages: u64,
+    /// Received and not deleted yet.
+    pub in_flight: u64,
+    /// To be received later.
+    pub delayed: u64,
+}
+
 #[derive(Debug, Clone)]
 pub struct Queue {
     client: Client,
@@ -91,6 +102,35 @@ impl Queue {
             .await
             .map(|_| ())
             .map_err(|e| Error(Box::new(e)))
+    }
+
+    /// How many messages the queue has, about.
+    ///
+    /// # Errors
+    ///
+    /// When the queue cannot be reached.
+    pub async fn depth(&self) -> Result<QueueDepth, Error> {
+        use aws_sdk_sqs::types::QueueAttributeName as Name;
+
+        let response = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .attribute_names(Name::ApproximateNumberOfMessages)
+            .attribute_names(Name::ApproximateNumberOfMessagesNotVisible)
+            .attribute_names(Name::ApproximateNumberOfMessagesDelayed)
+            .send()
+            .await
+            .map_err(|e| Error(Box::new(e)))?;
+        let number = |name| {
+            let text = response.attributes().and_then(|all| all.get(&name));
+            text.and_then(|text| text.parse().ok()).unwrap_or_default()
+        };
+        Ok(QueueDepth {
+            messages: number(Name::ApproximateNumberOfMessages),
+            in_flight: number(Name::ApproximateNumberOfMessagesNotVisible),
+            delayed: number(Name::ApproximateNumberOfMessagesDelayed),
+        })
     }
 
     /// Checks that the queue is reachable.

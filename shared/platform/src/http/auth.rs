@@ -4,8 +4,8 @@
 //! ```text
 //! credential ──▶ Identity ──(tenant of the key, the header, the query or the path)──▶ Caller
 //! ```
-//! A server in front may put an [`Identity`] into the request after it verified a session itself.
-//! Then no credential is read.
+//! A server in front, such as the console, may put an [`Identity`] into the request after it verified a
+//! session itself. Then no credential is read.
 
 use std::{fmt, sync::Arc};
 
@@ -25,14 +25,14 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     api::Api,
-    oidc::{Oidc, TokenError},
+    oidc::{Oidc, SignIn},
     problem::{Problem, kinds},
     rate_limit::{FailedAttempts, RateState, RequestCounts},
     request::Head,
 };
 use crate::{
     clock::Clock,
-    secrets::{Keyring, Keyrings, Purpose},
+    secrets::{self, Keyring, Keyrings, Purpose},
     store::{Proof, Store},
     tenant_credentials,
 };
@@ -91,6 +91,12 @@ impl Caller {
         Proof::new(self.tenant.id)
     }
 
+    /// The requests that the tenant has left in this execution environment.
+    #[must_use]
+    pub fn request_rate(&self) -> RateState {
+        self.rate
+    }
+
     /// Refuses a caller whose role is too low.
     ///
     /// # Errors
@@ -111,8 +117,8 @@ impl Caller {
 pub enum Identity {
     /// A person, who can be a member of several tenants.
     User(UserId),
-    /// A program, with its only tenant.
-    Key(Arc<Caller>),
+    /// A program with its only tenant, or a person in a selected tenant.
+    Caller(Arc<Caller>),
 }
 
 /// Authenticates requests.
@@ -171,12 +177,70 @@ impl Auth {
         Ok(self.keyrings.get().await?)
     }
 
+    /// The owner of an API key, for a server in front that has no `Authorization` header.
+    ///
+    /// # Errors
+    ///
+    /// `401` for an invalid key, `429` after too many invalid ones from the request's address.
+    pub async fn key_caller(&self, head: &Head, key: &str) -> Result<Arc<Caller>, Problem> {
+        self.counting_failures(head, self.api_key(key)).await
+    }
+
+    /// A person, in one of their tenants, for a server in front that verified a session.
+    ///
+    /// # Errors
+    ///
+    /// `404` if the person is not a member.
+    pub async fn member_caller(&self, tenant: &str, user: UserId) -> Result<Arc<Caller>, Problem> {
+        self.member(tenant, user).await
+    }
+
+    /// Whether people can sign in, because an issuer is configured.
+    #[must_use]
+    pub fn has_issuer(&self) -> bool {
+        self.oidc.has_issuer()
+    }
+
+    /// The URL to which a person is sent to sign in (OIDC authorization code flow with PKCE).
+    ///
+    /// # Errors
+    ///
+    /// `503` when the issuer is unavailable.
+    pub async fn authorization_url(&self, request: &SignIn<'_>) -> Result<String, Problem> {
+        Ok(self.oidc.authorization_url(request).await?)
+    }
+
+    /// The person whom the issuer returned with this code.
+    ///
+    /// # Errors
+    ///
+    /// `401` when the issuer refuses the code or its token is invalid, `429` after too many of them,
+    /// `503` when the issuer is unavailable.
+    pub async fn signed_in_user(
+        &self,
+        head: &Head,
+        request: &SignIn<'_>,
+        code: &str,
+    ) -> Result<UserId, Problem> {
+        let redeem = async { Ok(self.oidc.redeem(request, code).await?) };
+        self.counting_failures(head, redeem).await
+    }
+
+    /// Checks that the keyring can be read.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot.
+    pub async fn check_keyring(&self) -> Result<(), secrets::Error> {
+        self.keyrings.get().await.map(|_| ())
+    }
+
     /// The caller, in the tenant of the API key, or in the one named by the header or the query.
     async fn caller_in_named_tenant(&self, request: &Credentials) -> Result<Arc<Caller>, Problem> {
         let identity = self.identity(request).await?;
         let named = request.named_tenant()?;
         match identity {
-            Identity::Key(caller) => match named {
+            Identity::Caller(caller) => match named {
                 Some(named) if named != caller.tenant.id.to_string() => Err(Problem::not_found()),
                 _ => Ok(caller),
             },
@@ -197,8 +261,8 @@ impl Auth {
         tenant: &str,
     ) -> Result<Arc<Caller>, Problem> {
         match self.identity(request).await? {
-            Identity::Key(caller) if caller.tenant.id.to_string() == tenant => Ok(caller),
-            Identity::Key(_) => Err(Problem::not_found()),
+            Identity::Caller(caller) if caller.tenant.id.to_string() == tenant => Ok(caller),
+            Identity::Caller(_) => Err(Problem::not_found()),
             Identity::User(user) => self.member(tenant, user).await,
         }
     }
@@ -236,9 +300,19 @@ impl Auth {
         if let Some(identity) = &request.identity {
             return Ok(identity.clone());
         }
-        let address = request.head.origin.source_ip.as_str();
+        self.counting_failures(&request.head, self.credential(&request.head))
+            .await
+    }
+
+    /// Refuses an address with too many invalid credentials, and counts this one if it is invalid.
+    async fn counting_failures<T>(
+        &self,
+        head: &Head,
+        check: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let address = head.origin.source_ip.as_str();
         self.failures.check(address, self.clock.now())?;
-        let found = self.credential(&request.head).await;
+        let found = check.await;
         if found.as_ref().is_err_and(Problem::is_bad_credential) {
             self.failures.add(address, self.clock.now());
         }
@@ -258,15 +332,9 @@ impl Auth {
             }
         };
         if token.starts_with(TOKEN_PREFIX) {
-            return self.api_key(token).await.map(Identity::Key);
+            return self.api_key(token).await.map(Identity::Caller);
         }
-        match self.oidc.user(token).await {
-            Ok(user) => Ok(Identity::User(user)),
-            Err(error @ (TokenError::Issuer(_) | TokenError::Unreachable(_))) => {
-                Err(Problem::unavailable(error))
-            }
-            Err(error) => Err(Problem::bad_credential().because(error)),
-        }
+        Ok(Identity::User(self.oidc.user(token).await?))
     }
 
     async fn api_key(&self, token: &str) -> Result<Arc<Caller>, Problem> {
@@ -409,9 +477,9 @@ async fn as_caller(caller: Arc<Caller>, mut request: Request, next: Next) -> Res
 async fn outside_tenants(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let (credentials, mut request) = Credentials::of(request);
     let rate = match api.auth.identity(&credentials).await {
-        Ok(Identity::Key(caller)) => {
+        Ok(Identity::Caller(caller)) => {
             let rate = caller.rate;
-            request.extensions_mut().insert(Identity::Key(caller));
+            request.extensions_mut().insert(Identity::Caller(caller));
             rate
         }
         Ok(Identity::User(user)) => {

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     api::HasApi,
     audit::Change,
-    auth::{Caller, Identity},
+    auth::{Actor, Caller, Identity},
     idempotency::Once,
     problem::Problem,
     query::{NoQuery, Query},
@@ -231,9 +231,13 @@ impl<A: HasApi, Q> Identified<A, Q> {
     ///
     /// `403` for an API key.
     pub fn user(&self) -> Result<&UserId> {
-        match &self.identity {
-            Identity::User(user) => Ok(user),
-            Identity::Key(_) => Err(Problem::forbidden("an API key belongs to its one tenant")),
+        let actor = match &self.identity {
+            Identity::User(user) => return Ok(user),
+            Identity::Caller(caller) => &caller.actor,
+        };
+        match actor {
+            Actor::User(user) => Ok(user),
+            Actor::Key(_) => Err(Problem::forbidden("an API key belongs to its one tenant")),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! OIDC tokens: verified with the keys of the issuer, which are fetched once, cached, and fetched
 //! again when a token names an unknown key.
 
+mod code_flow;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +14,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jw
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::timeout};
 
-use super::tokens::PROVIDER;
+pub use code_flow::SignIn;
+
+use super::{problem::Problem, tokens::PROVIDER};
 use crate::{
     client::{Client, RequestError},
     telemetry::ErrorChain,
@@ -45,10 +49,29 @@ pub(super) enum TokenError {
     UnknownKey,
     #[error("the token is refused")]
     Invalid(#[source] jsonwebtoken::errors::Error),
-    #[error("the issuer's keys cannot be fetched: {0}")]
+    #[error("the token belongs to another sign-in")]
+    Nonce,
+    #[error("the issuer refused the code: {0}")]
+    Code(String),
+    #[error("the issuer's response cannot be used: {0}")]
     Issuer(&'static str),
-    #[error("the issuer's keys cannot be fetched")]
+    #[error("the issuer cannot be reached")]
     Unreachable(#[from] RequestError),
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Issuer(_) | TokenError::Unreachable(_) => Self::unavailable(error),
+            TokenError::NoIssuer
+            | TokenError::Form
+            | TokenError::Algorithm
+            | TokenError::UnknownKey
+            | TokenError::Invalid(_)
+            | TokenError::Nonce
+            | TokenError::Code(_) => Self::bad_credential().because(error),
+        }
+    }
 }
 
 /// An issuer of tokens, and their audience.
@@ -99,12 +122,15 @@ struct Keys {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    nonce: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Discovery {
     issuer: String,
     jwks_uri: String,
+    authorization_endpoint: Option<String>,
+    token_endpoint: Option<String>,
 }
 
 impl Oidc {
@@ -118,8 +144,22 @@ impl Oidc {
         }
     }
 
+    pub(super) fn has_issuer(&self) -> bool {
+        self.issuer.is_some()
+    }
+
+    fn issuer(&self) -> Result<&Issuer, TokenError> {
+        self.issuer.as_ref().ok_or(TokenError::NoIssuer)
+    }
+
     pub(super) async fn user(&self, token: &str) -> Result<UserId, TokenError> {
-        let issuer = self.issuer.as_ref().ok_or(TokenError::NoIssuer)?;
+        let claims = self.claims(token, &self.issuer()?.audience).await?;
+        claims.sub.parse().map_err(|_| TokenError::Form)
+    }
+
+    /// The claims of a valid token for this audience.
+    async fn claims(&self, token: &str, audience: &str) -> Result<Claims, TokenError> {
+        let issuer = self.issuer()?;
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Form);
         }
@@ -131,12 +171,12 @@ impl Oidc {
         let key = self.key(issuer, kid).await?;
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&issuer.url]);
-        validation.set_audience(&[&issuer.audience]);
+        validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
         validation.leeway = LEEWAY;
         let token = decode::<Claims>(token, &key, &validation).map_err(TokenError::Invalid)?;
-        token.claims.sub.parse().map_err(|_| TokenError::Form)
+        Ok(token.claims)
     }
 
     /// The key with this id. An unknown id causes a fetch, at most one in [`REFETCH_AFTER`], so
@@ -172,24 +212,23 @@ impl Oidc {
     }
 
     async fn fetch(&self, issuer: &Issuer) -> Result<JwkSet, TokenError> {
-        let url = format!(
-            "{}/.well-known/openid-configuration",
-            issuer.url.trim_end_matches('/')
-        );
         let fetches = async {
-            let discovery: Discovery = self.get(&url).await?;
-            if discovery.issuer != issuer.url {
-                return Err(TokenError::Issuer("its `issuer` is different"));
-            }
-            let keys = Issuer::new(&discovery.jwks_uri, &issuer.audience)
-                .map_err(|_| TokenError::Issuer("its keys are at an unsafe URL"))?;
-            let mut set: JwkSet = self.get(&keys.url).await?;
+            let discovery = self.discovery(issuer).await?;
+            let mut set: JwkSet = self.get(safe(&discovery.jwks_uri)?).await?;
             set.keys.truncate(MAX_KEYS);
             Ok(set)
         };
-        timeout(FETCH_TIMEOUT, fetches)
-            .await
-            .map_err(|_| TokenError::Issuer("it took too long"))?
+        in_time(fetches).await
+    }
+
+    async fn discovery(&self, issuer: &Issuer) -> Result<Discovery, TokenError> {
+        let base = issuer.url.trim_end_matches('/');
+        let url = format!("{base}/.well-known/openid-configuration");
+        let discovery: Discovery = self.get(&url).await?;
+        if discovery.issuer != issuer.url {
+            return Err(TokenError::Issuer("its `issuer` is different"));
+        }
+        Ok(discovery)
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, TokenError> {
@@ -203,6 +242,18 @@ impl Oidc {
         serde_json::from_slice(answer.body())
             .map_err(|_| TokenError::Issuer("its response is malformed"))
     }
+}
+
+async fn in_time<T>(fetches: impl Future<Output = Result<T, TokenError>>) -> Result<T, TokenError> {
+    timeout(FETCH_TIMEOUT, fetches)
+        .await
+        .map_err(|_| TokenError::Issuer("it took too long"))?
+}
+
+/// A URL of the issuer, if it is safe as the one of an [`Issuer`] is.
+fn safe(url: &str) -> Result<&str, TokenError> {
+    let refused = |_| TokenError::Issuer("one of its URLs is unsafe");
+    Issuer::new(url, "any").map_err(refused).map(|_| url)
 }
 
 fn find(set: &JwkSet, kid: &str) -> Option<DecodingKey> {

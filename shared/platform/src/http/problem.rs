@@ -253,6 +253,12 @@ impl Problem {
         self.0.kind
     }
 
+    /// The explanation of this occurrence.
+    #[must_use]
+    pub fn shown_detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
     pub(super) fn cause(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.cause.as_deref().map(|cause| cause as _)
     }

@@ -66,10 +66,11 @@ pub(super) struct FailedAttempts(Counts);
 
 /// The remaining requests of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RateState {
-    quota: u32,
-    remaining: u32,
-    resets_in: i64,
+pub struct RateState {
+    pub quota: u32,
+    pub remaining: u32,
+    /// Seconds until all of the quota is available again.
+    pub resets_in: i64,
 }
 
 /// The number of the current window, and the seconds until it ends.

@@ -1,0 +1,38 @@
+//! Scripts and styles. `build.rs` compresses them and names them by their content, so that browsers
+//! may keep them for a year.
+
+use axum::{
+    extract::Path,
+    http::{
+        HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE},
+    },
+    response::{IntoResponse as _, Response},
+};
+
+use crate::failure::Failure;
+
+/// A file of the console.
+#[derive(Debug)]
+pub(crate) struct Asset {
+    /// With a digest of the content.
+    pub(crate) path: &'static str,
+    content_type: &'static str,
+    /// Compressed with gzip.
+    content: &'static [u8],
+}
+
+include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+pub(crate) async fn get(Path(name): Path<String>) -> Response {
+    let mut assets = [&SCRIPT, &STYLE, &EDITOR].into_iter();
+    let Some(asset) = assets.find(|asset| asset.path.rsplit('/').next() == Some(&name)) else {
+        return Failure::not_found().into_response();
+    };
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
+        (CONTENT_ENCODING, HeaderValue::from_static("gzip")),
+        (CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+    ];
+    (StatusCode::OK, headers, asset.content).into_response()
+}

@@ -1,0 +1,210 @@
+//! Texts of the pages in the languages of `locales/`, by Fluent.
+
+use std::{borrow::Cow, sync::OnceLock};
+
+use fluent_bundle::{FluentArgs, FluentResource, FluentValue, concurrent::FluentBundle};
+use unic_langid::LanguageIdentifier;
+
+type Bundle = FluentBundle<FluentResource>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    English,
+    German,
+    /// English with accents, in brackets: shows which texts are not in the locale files.
+    Pseudo,
+}
+
+impl Language {
+    /// The languages that people can choose.
+    pub(crate) const OFFERED: [Self; 2] = [Self::English, Self::German];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+            Self::Pseudo => "en-XA",
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::English => "English",
+            Self::German => "Deutsch",
+            Self::Pseudo => "Pseudo",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::English, Self::German, Self::Pseudo]
+            .into_iter()
+            .find(|language| language.as_str() == name)
+    }
+
+    /// The first language of `Accept-Language` that is offered. Browsers list them by preference.
+    pub(crate) fn accepted(header: &str) -> Self {
+        let ranges = header.split([',', ';']).map(str::trim);
+        let mut languages = ranges.filter_map(|range| range.split('-').next());
+        languages
+            .find_map(|name| {
+                let mut offered = Self::OFFERED.into_iter();
+                offered.find(|language| language.as_str().eq_ignore_ascii_case(name))
+            })
+            .unwrap_or(Self::English)
+    }
+
+    fn bundle(self) -> &'static Bundle {
+        static ENGLISH: OnceLock<Bundle> = OnceLock::new();
+        static GERMAN: OnceLock<Bundle> = OnceLock::new();
+        static PSEUDO: OnceLock<Bundle> = OnceLock::new();
+        const ENGLISH_TEXTS: &str = include_str!("../locales/en.ftl");
+        match self {
+            Self::English => ENGLISH.get_or_init(|| bundle("en", ENGLISH_TEXTS)),
+            Self::German => {
+                GERMAN.get_or_init(|| bundle("de", include_str!("../locales/de.ftl")))
+            }
+            Self::Pseudo => PSEUDO.get_or_init(|| {
+                let mut made = bundle("en", ENGLISH_TEXTS);
+                made.set_transform(Some(accented));
+                made
+            }),
+        }
+    }
+
+    /// A text with arguments. An unknown id is returned as it is.
+    pub(crate) fn text(self, id: &str, arguments: &[(&'static str, FluentValue<'_>)]) -> String {
+        let bundle = self.bundle();
+        let Some(pattern) = bundle.get_message(id).and_then(|found| found.value()) else {
+            tracing::error!(event = "text_missing", id);
+            return id.to_owned();
+        };
+        let mut errors = Vec::new();
+        let arguments: FluentArgs<'_> = arguments.iter().cloned().collect();
+        let text = bundle.format_pattern(pattern, Some(&arguments), &mut errors);
+        match self {
+            Self::Pseudo => format!("[{text}]"),
+            Self::English | Self::German => text.into_owned(),
+        }
+    }
+
+    /// Whether there is a text with this id: for words of the API that may be unknown.
+    pub(crate) fn has(self, id: &str) -> bool {
+        self.bundle().has_message(id)
+    }
+
+    /// A whole number with separated thousands.
+    pub(crate) fn number(self, number: u64) -> String {
+        let digits = number.to_string();
+        let separator = match self {
+            Self::English | Self::Pseudo => ',',
+            Self::German => '.',
+        };
+        let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                text.push(separator);
+            }
+            text.push(digit);
+        }
+        text
+    }
+}
+
+fn bundle(language: &str, texts: &str) -> Bundle {
+    let language: LanguageIdentifier = language.parse().unwrap_or_default();
+    let mut bundle = FluentBundle::new_concurrent(vec![language]);
+    bundle.set_use_isolating(false);
+    // A file with an error still has its other texts; a test refuses it.
+    let resource = FluentResource::try_new(texts.to_owned()).unwrap_or_else(|(partial, _)| partial);
+    let _ = bundle.add_resource(resource);
+    bundle
+}
+
+fn accented(text: &str) -> Cow<'_, str> {
+    let accent = |letter| match letter {
+        'a' => 'á',
+        'e' => 'é',
+        'i' => 'í',
+        'o' => 'ó',
+        'u' => 'ú',
+        other => other,
+    };
+    text.chars().map(accent).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use fluent_bundle::FluentResource;
+
+    use super::*;
+
+    const FILES: [&str; 2] = [
+        include_str!("../locales/en.ftl"),
+        include_str!("../locales/de.ftl"),
+    ];
+
+    fn ids(text: &str) -> BTreeSet<String> {
+        let lines = text.lines().filter_map(|line| line.split_once(" ="));
+        let ids = lines.map(|(id, _)| id.to_owned());
+        ids.filter(|id| !id.starts_with([' ', '#', '-', '.'])).collect()
+    }
+
+    #[test]
+    fn every_text_is_in_every_language_once() {
+        for text in FILES {
+            let parsed = FluentResource::try_new(text.to_owned());
+            assert!(parsed.is_ok(), "{:?}", parsed.unwrap_err().1);
+            let lines = text.lines().filter(|line| {
+                line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" =")
+            });
+            assert_eq!(lines.count(), ids(text).len(), "an id occurs twice");
+        }
+        let [english, german] = FILES.map(ids);
+        assert_eq!(english, german);
+    }
+
+    /// The ids in `t!(…, "id"`.
+    fn used(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                used(&path, found);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for (at, _) in text.match_indices("t!(") {
+                let rest = text.get(at..at + 80).unwrap_or(&text[at..]);
+                let id = rest.split('"').nth(1).unwrap_or_default();
+                if rest.split('"').next().unwrap_or_default().ends_with(", ") {
+                    found.insert(id.to_owned());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_used_text_exists() {
+        let mut found = BTreeSet::new();
+        used(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        let known = ids(FILES[0]);
+        let missing: Vec<_> = found.difference(&known).collect();
+        assert!(found.len() > 100 && missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn language_is_the_first_offered_one() {
+        for (header, language) in [
+            ("de-AT,de;q=0.9,en;q=0.8", Language::German),
+            ("fr,en;q=0.8,de;q=0.7", Language::English),
+            ("", Language::English),
+        ] {
+            assert_eq!(Language::accepted(header), language, "{header}");
+        }
+        assert_eq!(Language::German.number(1_234_567), "1.234.567");
+        assert_eq!(Language::English.number(123), "123");
+    }
+}

@@ -1,0 +1,92 @@
+//! Artifacts.
+
+use axum::{extract::Path, http::Method, response::Response};
+use maud::html;
+use serde_json::Value;
+
+use crate::{
+    client::{Artifact, Page},
+    failure::Result,
+    form::Fields,
+    ui,
+    visit::{Visit, see_other, t},
+};
+
+pub(crate) async fn list(visit: Visit) -> Response {
+    let query = visit.query();
+    let names = ["run_id", "workflow_id", "cursor"];
+    let pairs = names.map(|name| (name, query.get(name)));
+    let path = format!("/api/artifacts?{}", Fields::default().query_with(&pairs));
+    let artifacts = visit.get::<Page<Artifact>>(&path).await;
+    let next = artifacts.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let content = html! {
+        form.filters method="get" {
+            (ui::input("run_id", &t!(visit, "run-id"), query.get("run_id"), "text"))
+            (ui::input("workflow_id", &t!(visit, "workflow-id"), query.get("workflow_id"), "text"))
+            button { (t!(visit, "filter")) }
+            a href="/dashboard/artifacts" { (t!(visit, "clear")) }
+        }
+        (ui::panel(&visit, artifacts, |page| html! {
+            @if page.data.is_empty() { p { (t!(visit, "no-artifacts")) } }
+            @else {
+                div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-artifacts")) {
+                    table {
+                        thead { tr {
+                            th scope="col" { (t!(visit, "artifact")) } th scope="col" { (t!(visit, "name")) }
+                            th scope="col" { (t!(visit, "run")) } th scope="col" { (t!(visit, "workflow")) }
+                            th scope="col" { (t!(visit, "bytes")) } th scope="col" { (t!(visit, "created")) }
+                        } }
+                        tbody {
+                            @for own in &page.data {
+                                tr {
+                                    td { (ui::link("artifacts", &own.id)) } td { (ui::text(&own.name)) }
+                                    td { (ui::link("runs", &own.run_id)) } td { (ui::link("workflows", &own.workflow_id)) }
+                                    td.number { (visit.language().number(own.size_bytes)) } td { (ui::time(&visit, &own.created_at)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }))
+        (ui::pager(&visit, next.as_deref()))
+    };
+    visit.page(&t!(visit, "nav-artifacts"), content)
+}
+
+pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+    let own: Artifact = visit.get(&format!("/api/artifacts/{id}")).await?;
+    let parsed = own.preview.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let content = html! {
+        dl.facts {
+            dt { (t!(visit, "artifact")) } dd { (ui::id(&visit, &own.id)) }
+            dt { (t!(visit, "name")) } dd { (ui::text(&own.name)) }
+            dt { (t!(visit, "run")) } dd { (ui::link("runs", &own.run_id)) }
+            dt { (t!(visit, "workflow")) } dd { (ui::link("workflows", &own.workflow_id)) }
+            dt { (t!(visit, "content-type")) } dd { code { (ui::visible(&own.content_type)) } }
+            dt { (t!(visit, "bytes")) } dd { (visit.language().number(own.size_bytes)) }
+            dt { (t!(visit, "digest")) } dd { (ui::id(&visit, &own.digest)) }
+            dt { (t!(visit, "created")) } dd { (ui::time(&visit, &own.created_at)) }
+            dt { (t!(visit, "expires")) } dd { (ui::time(&visit, &own.expires_at)) }
+        }
+        p { a.button href=(format!("/dashboard/artifacts/{id}/download")) { (t!(visit, "download")) } }
+        section {
+            h2 { (t!(visit, "preview")) }
+            @match (&parsed, &own.preview) {
+                (Some(value), _) => { (ui::tree(&visit, value)) details { summary { "JSON" } (ui::json(&visit, value)) } },
+                (None, Some(text)) => {
+                    (ui::preformatted(&visit, text))
+                    @if (text.len() as u64) < own.size_bytes { p.note { (t!(visit, "preview-shortened")) } }
+                },
+                (None, None) => p { (t!(visit, "no-preview")) },
+            }
+        }
+    };
+    Ok(visit.page(&t!(visit, "artifact"), content))
+}
+
+pub(crate) async fn download(visit: Visit, Path(id): Path<String>) -> Result {
+    let path = format!("/api/artifacts/{id}/download");
+    let reply = visit.call(Method::GET, &path).send().await?;
+    Ok(see_other(reply.location()))
+}

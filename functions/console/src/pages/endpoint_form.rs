@@ -1,0 +1,182 @@
+//! The forms of webhook endpoints: first the provider, then the fields that it needs.
+
+use aias_domain::verification::{SecretOrigin, Verification, scheme_names};
+use axum::{
+    extract::Path,
+    http::{Method, StatusCode},
+    response::Response,
+};
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{ApiProblem, Endpoint, Page, WorkflowHead, present_members},
+    failure::Result,
+    form::{Fields, Form},
+    layout, ui,
+    visit::{Visit, see_other, t},
+};
+
+/// Whether the provider creates the signing secret.
+fn provider_makes_secret(scheme: &str) -> bool {
+    let own = Verification {
+        scheme: scheme.to_owned(),
+        ..Verification::none()
+    };
+    let signature = own.scheme().ok().and_then(|own| own.signature);
+    signature.is_some_and(|own| own.origin == SecretOrigin::Provider)
+}
+
+/// The body of an event as the provider sends it, for a test event.
+pub(crate) fn sample(scheme: &str) -> &'static str {
+    match scheme {
+        "github" => "{\"action\": \"opened\", \"repository\": {\"full_name\": \"octo/example\"}}",
+        "stripe" => "{\"id\": \"evt_test\", \"type\": \"invoice.paid\", \"data\": {\"object\": {}}}",
+        "slack" => "{\"type\": \"event_callback\", \"event\": {\"type\": \"app_mention\", \"text\": \"hi\"}}",
+        "shopify" => "{\"id\": 1, \"line_items\": [{\"price\": \"42.50\", \"quantity\": 3}]}",
+        _ => "{\"id\": \"test\"}",
+    }
+}
+
+pub(crate) async fn new(visit: Visit) -> Response {
+    let query = visit.query();
+    let provider = query.get("provider");
+    let content = if scheme_names().contains(&provider) {
+        fields(&visit, provider, &Fields::default(), None).await
+    } else {
+        html! {
+            p { (t!(visit, "choose-provider")) }
+            ul.cards {
+                @for name in scheme_names() {
+                    li { a href=(format!("/dashboard/endpoints/new?provider={name}")) { (ui::word(&visit, "provider", name)) } }
+                }
+            }
+        }
+    };
+    visit.page(&t!(visit, "new-endpoint"), content)
+}
+
+async fn fields(visit: &Visit, provider: &str, form: &Fields, refused: Option<&ApiProblem>) -> Markup {
+    let workflows = visit.get::<Page<WorkflowHead>>("/api/workflows?limit=100").await;
+    let steps = format!("steps-{provider}");
+    html! {
+        @if let Some(problem) = refused { (ui::problem(visit, problem)) }
+        p { strong { (ui::word(visit, "provider", provider)) } " · " a href="/dashboard/endpoints/new" { (t!(visit, "other-provider")) } }
+        @if visit.language().has(&steps) { p.steps-at-provider { (visit.language().text(&steps, &[])) } }
+        form method="post" action="/dashboard/endpoints/new" {
+            (ui::csrf(visit)) (ui::once())
+            input type="hidden" name="scheme" value=(provider);
+            (ui::input("name", &t!(visit, "name"), form.raw("name"), "text"))
+            (ui::panel(visit, workflows, |page| workflow_choice(visit, &page, form.get("workflow_id"))))
+            @if provider == "hmac" {
+                (ui::input("header", &t!(visit, "signature-header"), form.raw("header"), "text"))
+                (ui::select("algorithm", &t!(visit, "algorithm"), form.get("algorithm"), &["sha256", "sha1", "sha512"].map(|own| (own.to_owned(), own.to_owned()))))
+                (ui::select("encoding", &t!(visit, "encoding"), form.get("encoding"), &["hex", "base64"].map(|own| (own.to_owned(), own.to_owned()))))
+                (ui::input("prefix", &t!(visit, "signature-prefix"), form.raw("prefix"), "text"))
+                (ui::input("event_id_header", &t!(visit, "event-id-header"), form.raw("event_id_header"), "text"))
+            }
+            @if provider == "meta" { (ui::input("verify_token", &t!(visit, "verify-token"), form.raw("verify_token"), "text")) }
+            @if provider != "none" {
+                (ui::input("secret", &t!(visit, if provider_makes_secret(provider) { "secret-of-provider" } else { "secret-optional" }), "", "password"))
+            }
+            button { (t!(visit, "create-endpoint")) }
+        }
+    }
+}
+
+fn workflow_choice(visit: &Visit, page: &Page<WorkflowHead>, chosen: &str) -> Markup {
+    if page.data.is_empty() {
+        return html! { p.problem { (t!(visit, "workflow-first")) " " a href="/dashboard/workflows/new" { (t!(visit, "new-workflow")) } } };
+    }
+    if page.next_cursor.is_some() {
+        // More workflows than a list shows: the id is on the workflow's page.
+        return ui::input("workflow_id", &t!(visit, "workflow-id"), chosen, "text");
+    }
+    let own = page.data.iter().map(|own| (own.id.clone(), format!("{} / {}", own.namespace, own.name)));
+    ui::select("workflow_id", &t!(visit, "workflow"), chosen, &own.collect::<Vec<_>>())
+}
+
+fn verification(form: &Fields) -> Value {
+    let names = ["scheme", "header", "algorithm", "encoding", "prefix", "event_id_header", "verify_token", "secret"];
+    present_members(names.map(|name| (name, form.get(name).into())))
+}
+
+pub(crate) async fn create(visit: Visit, Form(form): Form) -> Result {
+    let body = json!({
+        "name": form.get("name"), "workflow_id": form.get("workflow_id"), "verification": verification(&form),
+    });
+    let call = visit.call(Method::POST, "/api/webhook-endpoints").once(form.get(ui::ONCE));
+    match call.json(&body).get::<Endpoint>().await {
+        Ok(made) => Ok(revealed(&visit, &made, &t!(visit, "endpoint-created"))),
+        Err(problem) => {
+            let content = fields(&visit, form.get("scheme"), &form, Some(&problem)).await;
+            Ok(refused(&visit, &problem, content))
+        }
+    }
+}
+
+fn refused(visit: &Visit, problem: &ApiProblem, content: Markup) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    layout::page(visit, status, &t!(visit, "not-saved"), content)
+}
+
+/// The page with the URL and the secrets that only this response has.
+pub(crate) fn revealed(visit: &Visit, made: &Endpoint, title: &str) -> Response {
+    let secret = made.verification.secret.as_deref();
+    let rotated = made.secret.as_deref().filter(|_| made.url.is_none());
+    let steps = format!("steps-{}", made.verification.scheme);
+    let content = html! {
+        @if let Some(url) = &made.url { (ui::shown_once(visit, &t!(visit, "url"), url)) }
+        @if let Some(secret) = secret.or(rotated) { (ui::shown_once(visit, &t!(visit, "signing-secret"), secret)) }
+        @if visit.language().has(&steps) { p.steps-at-provider { (visit.language().text(&steps, &[])) } }
+        p { a.button href=(format!("/dashboard/endpoints/{}", made.id)) { (t!(visit, "to-endpoint")) } }
+    };
+    visit.page(title, content)
+}
+
+/// The form that changes an endpoint.
+pub(crate) fn change(visit: &Visit, own: &Endpoint, etag: &str, refused: Option<&ApiProblem>) -> Markup {
+    html! {
+        @if let Some(problem) = refused { (ui::problem(visit, problem)) }
+        form method="post" action=(format!("/dashboard/endpoints/{}", own.id)) {
+            (ui::csrf(visit))
+            input type="hidden" name="etag" value=(etag);
+            (ui::input("name", &t!(visit, "name"), &own.name, "text"))
+            (ui::input("workflow_id", &t!(visit, "workflow-id"), &own.workflow_id, "text"))
+            (ui::input("workflow_version", &t!(visit, "version-or-active"), &own.workflow_version.map(|v| v.to_string()).unwrap_or_default(), "number"))
+            button { (t!(visit, "save")) }
+        }
+    }
+}
+
+pub(crate) async fn save(visit: Visit, Path(id): Path<String>, Form(form): Form) -> Result {
+    let path = format!("/api/webhook-endpoints/{id}");
+    let version: Value = form.get("workflow_version").parse::<u32>().map_or(Value::Null, Value::from);
+    let body = json!({
+        "name": form.get("name"), "workflow_id": form.get("workflow_id"), "workflow_version": version,
+    });
+    let call = visit.call(Method::PATCH, &path).if_match(form.get("etag"));
+    let problem = match call.json(&body).send().await {
+        Ok(_) => return Ok(see_other(&format!("/dashboard/endpoints/{id}?done=saved"))),
+        Err(problem) => problem,
+    };
+    // The current state, with the entered values.
+    let reply = visit.call(Method::GET, &path).send().await?;
+    let current: Endpoint = reply.parse()?;
+    let entered = Endpoint {
+        name: form.get("name").to_owned(),
+        workflow_id: form.get("workflow_id").to_owned(),
+        workflow_version: form.get("workflow_version").parse().ok(),
+        ..current.clone()
+    };
+    let content = html! {
+        (change(&visit, &entered, reply.etag(), Some(&problem)))
+        @if problem.status == 412 {
+            section {
+                h2 { (t!(visit, "current-state")) }
+                p { (ui::text(&current.name)) " · " (ui::link("workflows", &current.workflow_id)) @if let Some(version) = current.workflow_version { " v" (version) } }
+            }
+        }
+    };
+    Ok(refused(&visit, &problem, content))
+}

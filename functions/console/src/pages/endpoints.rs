@@ -1,0 +1,264 @@
+//! Webhook endpoints: the list, and the page of one.
+
+use aias_domain::tenant::Role;
+use axum::{extract::Path, http::Method, response::Response};
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use super::{endpoint_form, runs};
+use crate::{
+    client::{Endpoint, EndpointSecret, Page, Run, RunAccepted, present_members},
+    failure::{Failure, Result},
+    form::{Fields, Form},
+    ui,
+    visit::{Visit, see_other, t},
+};
+
+pub(crate) async fn list(visit: Visit) -> Response {
+    let query = visit.query();
+    let page = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
+    let endpoints = visit.get::<Page<Endpoint>>(&format!("/api/webhook-endpoints?{page}")).await;
+    let next = endpoints.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let content = html! {
+        @if visit.can(Role::Admin) { p { a.button href="/dashboard/endpoints/new" { (t!(visit, "new-endpoint")) } } }
+        (ui::panel(&visit, endpoints, |page| table(&visit, &page.data)))
+        (ui::pager(&visit, next.as_deref()))
+    };
+    visit.page(&t!(visit, "nav-endpoints"), content)
+}
+
+fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
+    if endpoints.is_empty() {
+        return html! { p { (t!(visit, "no-endpoints")) } };
+    }
+    html! {
+        div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-endpoints")) {
+            table {
+                thead { tr {
+                    th scope="col" { (t!(visit, "name")) } th scope="col" { (t!(visit, "provider")) }
+                    th scope="col" { (t!(visit, "workflow")) } th scope="col" { (t!(visit, "status")) }
+                    th scope="col" { (t!(visit, "created")) }
+                } }
+                tbody {
+                    @for own in endpoints {
+                        tr {
+                            td { a href=(format!("/dashboard/endpoints/{}", own.id)) { (ui::text(&own.name)) } }
+                            td { (ui::word(visit, "provider", &own.verification.scheme)) }
+                            td { (ui::link("workflows", &own.workflow_id)) }
+                            td { (ui::word(visit, "endpoint", &own.state)) }
+                            td { (ui::time(visit, &own.created_at)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+    let path = format!("/api/webhook-endpoints/{id}");
+    let events = Fields::default().query_with(&[("endpoint_id", &id), ("limit", "10")]);
+    let events = format!("/api/runs?{events}");
+    let (reply, events) = tokio::join!(
+        visit.call(Method::GET, &path).send(),
+        visit.get::<Page<Run>>(&events),
+    );
+    let reply = reply?;
+    let own: Endpoint = reply.parse()?;
+    let query = visit.query();
+    let content = html! {
+        @if !query.get("done").is_empty() { (ui::done(&ui::word(&visit, "done", query.get("done")))) }
+        (facts(&visit, &own))
+        (secrets(&visit, &own))
+        @if visit.can(Role::Editor) { (test_event(&visit, &own)) }
+        @if visit.can(Role::Admin) {
+            section { h2 { (t!(visit, "edit")) } (endpoint_form::change(&visit, &own, reply.etag(), None)) }
+            (actions(&visit, &own))
+        }
+        section {
+            h2 { (t!(visit, "recent-events")) }
+            p.note { (t!(visit, "recent-events-explained")) }
+            (ui::panel(&visit, events, |page| runs::table(&visit, &page.data, false)))
+            p { a href=(format!("/dashboard/runs?endpoint_id={id}")) { (t!(visit, "all-runs")) } }
+        }
+    };
+    Ok(visit.page(&own.name, content))
+}
+
+fn facts(visit: &Visit, own: &Endpoint) -> Markup {
+    html! {
+        dl.facts {
+            dt { (t!(visit, "endpoint")) } dd { (ui::id(visit, &own.id)) }
+            dt { (t!(visit, "status")) }
+            dd {
+                (ui::word(visit, "endpoint", &own.state))
+                @if own.disabled_reason.is_some() { " (" (t!(visit, "disabled-by-plan")) ")" }
+                @if !own.enabled { " · HTTP " (own.disabled_status) }
+            }
+            dt { (t!(visit, "provider")) } dd { (ui::word(visit, "provider", &own.verification.scheme)) }
+            @if own.verification.scheme == "none" { dt { (t!(visit, "verification")) } dd { strong { (t!(visit, "unverified")) } } }
+            @if let Some(header) = &own.verification.header {
+                dt { (t!(visit, "signature-header")) } dd { code { (ui::visible(header)) } @if let Some(prefix) = &own.verification.prefix { " " code { (ui::visible(prefix)) } } }
+            }
+            dt { (t!(visit, "workflow")) } dd { (ui::link("workflows", &own.workflow_id)) @if let Some(version) = own.workflow_version { " v" (version) } }
+            dt { (t!(visit, "created")) } dd { (ui::time(visit, &own.created_at)) }
+            @if let Some(at) = &own.last_ping_at { dt { (t!(visit, "last-ping")) } dd { (ui::time(visit, at)) } }
+        }
+    }
+}
+
+/// The secrets by age, with the last use of each: the old one of a rotation may go when it is unused.
+fn secrets(visit: &Visit, own: &Endpoint) -> Markup {
+    let kinds: [(&str, &[EndpointSecret]); 2] = [
+        ("url-secrets", &own.url_secrets),
+        ("signing-secrets", &own.signing_secrets),
+    ];
+    html! {
+        @for (kind, secrets) in kinds {
+            @if !secrets.is_empty() {
+                section {
+                    h2 { (t!(visit, kind)) }
+                    div.wide tabindex="0" role="region" aria-label=(t!(visit, kind)) {
+                        table {
+                            thead { tr { th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "last-used")) } th scope="col" { (t!(visit, "valid-until")) } } }
+                            tbody {
+                                @for secret in secrets {
+                                    tr {
+                                        td { (ui::time(visit, &secret.created_at)) }
+                                        td { (ui::optional_time(visit, secret.last_used_at.as_deref())) }
+                                        td { (ui::optional_time(visit, secret.valid_until.as_deref())) }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn test_event(visit: &Visit, own: &Endpoint) -> Markup {
+    html! {
+        section {
+            h2 { (t!(visit, "send-test-event")) }
+            p { (t!(visit, "test-event-explained")) }
+            form method="post" action=(format!("/dashboard/endpoints/{}/test-event", own.id)) {
+                (ui::csrf(visit)) (ui::once())
+                input type="hidden" name="workflow_id" value=(own.workflow_id);
+                label { (t!(visit, "body-json")) textarea name="body" rows="8" spellcheck="false" { "\n" (endpoint_form::sample(&own.verification.scheme)) } }
+                button { (t!(visit, "send-test-event")) }
+            }
+        }
+    }
+}
+
+fn actions(visit: &Visit, own: &Endpoint) -> Markup {
+    let path = |action: &str| format!("/dashboard/endpoints/{}/{action}", own.id);
+    let is_signed = own.verification.scheme != "none";
+    html! {
+        section.actions {
+            h2 { (t!(visit, "actions")) }
+            @if is_signed && own.state == "pending-secret" {
+                form method="post" action=(path("signing-secret")) {
+                    (ui::csrf(visit))
+                    (ui::input("secret", &t!(visit, "signing-secret"), "", "password"))
+                    button { (t!(visit, "set-signing-secret")) }
+                }
+            }
+            @if own.enabled {
+                details.confirmed {
+                    summary { (t!(visit, "disable")) }
+                    p { (t!(visit, "disable-endpoint-consequence")) }
+                    form method="post" action=(path("disable")) {
+                        (ui::csrf(visit))
+                        (ui::select("disabled_status", &t!(visit, "response-while-disabled"), "410", &[("410".to_owned(), "410 Gone".to_owned()), ("503".to_owned(), "503 Service Unavailable".to_owned())]))
+                        button.danger { (t!(visit, "confirm-do", action = t!(visit, "disable"))) }
+                    }
+                }
+            } @else if own.disabled_reason.is_none() {
+                (ui::button(visit, &path("enable"), &t!(visit, "enable"), &[]))
+            }
+            (rotation(visit, &path("rotate"), "url"))
+            @if is_signed { (rotation(visit, &path("rotate"), "signing")) }
+            (ui::confirmed(visit, &path("delete"), &t!(visit, "delete"), &t!(visit, "delete-endpoint-consequence"), &[]))
+        }
+    }
+}
+
+fn rotation(visit: &Visit, action: &str, which: &str) -> Markup {
+    let label = t!(visit, if which == "url" { "rotate-url" } else { "rotate-signing" });
+    html! {
+        details.confirmed {
+            summary { (label) }
+            p { (t!(visit, "rotate-consequence")) }
+            form method="post" action=(action) {
+                (ui::csrf(visit))
+                input type="hidden" name="which" value=(which);
+                (ui::input("overlap_hours", &t!(visit, "overlap-hours"), "24", "number"))
+                @if which == "signing" { (ui::input("secret", &t!(visit, "new-secret-of-provider"), "", "password")) }
+                button { (t!(visit, "confirm-do", action = label)) }
+            }
+        }
+    }
+}
+
+pub(crate) async fn act(
+    visit: Visit,
+    Path((id, action)): Path<(String, String)>,
+    Form(form): Form,
+) -> Result {
+    let path = format!("/api/webhook-endpoints/{id}");
+    let back = |done: &str| see_other(&format!("/dashboard/endpoints/{id}?done={done}"));
+    match action.as_str() {
+        "enable" | "disable" => {
+            let mut body = json!({"enabled": action == "enable"});
+            if let Ok(status) = form.get("disabled_status").parse::<u16>() {
+                body["disabled_status"] = status.into();
+            }
+            visit.call(Method::PATCH, &path).json(&body).send().await?;
+            Ok(back(&action))
+        }
+        "signing-secret" => {
+            let body = json!({"secret": form.get("secret")});
+            let call = visit.call(Method::PUT, &format!("{path}/signing-secret"));
+            call.json(&body).send().await?;
+            Ok(back("saved"))
+        }
+        "rotate" => rotate(&visit, &path, &form).await,
+        "delete" => {
+            visit.delete(&path).await?;
+            Ok(see_other("/dashboard/endpoints"))
+        }
+        "test-event" => send_test_event(&visit, &id, &form).await,
+        _ => Err(Failure::not_found()),
+    }
+}
+
+async fn rotate(visit: &Visit, path: &str, form: &Fields) -> Result {
+    let hours: u32 = form.get("overlap_hours").parse().map_err(|_| Failure::bad_request("the overlap must be a number of hours"))?;
+    let body = present_members([
+        ("which", form.get("which").into()),
+        ("overlap_seconds", hours.saturating_mul(3600).into()),
+        ("secret", form.get("secret").into()),
+    ]);
+    let reply = visit.post(&format!("{path}/rotate-secret"), &body).await?;
+    let rotated: Endpoint = reply.parse()?;
+    Ok(endpoint_form::revealed(visit, &rotated, &t!(visit, "rotated")))
+}
+
+/// Runs the endpoint's workflow on an event, as if it had arrived now.
+async fn send_test_event(visit: &Visit, id: &str, form: &Fields) -> Result {
+    let body: Value = serde_json::from_str(form.raw("body"))
+        .map_err(|error| Failure::bad_request(&format!("the body is not JSON: {error}")))?;
+    let input = json!({
+        "id": format!("test_{}", form.get(ui::ONCE)),
+        "received_at": aias_domain::timestamp::format(visit.now),
+        "method": "POST", "headers": {"content-type": "application/json"}, "query": {},
+        "content_type": "application/json", "body": body, "endpoint_id": id,
+    });
+    let path = format!("/api/workflows/{}/execute", form.get("workflow_id"));
+    let call = visit.call(Method::POST, &path).once(form.get(ui::ONCE));
+    let accepted: RunAccepted = call.json(&json!({ "input": input })).get().await?;
+    Ok(see_other(&format!("/dashboard/runs/{}", accepted.run_id)))
+}

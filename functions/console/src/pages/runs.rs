@@ -1,0 +1,160 @@
+//! The list of runs.
+
+use aias_domain::tenant::Role;
+use axum::response::Response;
+use maud::{Markup, html};
+
+use crate::{
+    client::{ApiResult, Page, Run},
+    form::Fields,
+    ui,
+    visit::{Visit, t},
+};
+
+const STATUSES: [&str; 7] = [
+    "pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed",
+];
+
+/// The parameters of the page that are those of the API.
+const FILTERS: [&str; 6] = ["status", "workflow_id", "endpoint_id", "event_id", "from", "to"];
+
+async fn list(visit: &Visit, query: &Fields) -> ApiResult<Page<Run>> {
+    let mut pairs: Vec<(&str, &str)> = FILTERS.iter().map(|name| (*name, query.get(name))).collect();
+    pairs.push(("cursor", query.get("cursor")));
+    let query = Fields::default().query_with(&pairs);
+    visit.get(&format!("/api/runs?{query}")).await
+}
+
+pub(crate) async fn page(visit: Visit) -> Response {
+    let query = visit.query();
+    // An id leads to its run.
+    let id = query.get("id");
+    if id.starts_with("run_") && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return crate::visit::see_other(&format!("/dashboard/runs/{id}"));
+    }
+    let runs = list(&visit, &query).await;
+    let content = html! {
+        (filters(&visit, &query))
+        (live(&visit, &query, runs))
+    };
+    visit.page(&t!(visit, "nav-runs"), content)
+}
+
+pub(crate) async fn fragment(visit: Visit) -> Response {
+    let query = visit.query();
+    let runs = list(&visit, &query).await;
+    visit.fragment(live(&visit, &query, runs))
+}
+
+/// The list. Its first page updates itself.
+fn live(visit: &Visit, query: &Fields, runs: ApiResult<Page<Run>>) -> Markup {
+    let is_live = query.get("cursor").is_empty();
+    let path = format!("/dashboard/runs/list?{}", query.query_with(&[]));
+    let next = runs.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let content = html! {
+        (ui::panel(visit, runs, |runs| selection(visit, &runs.data)))
+        (pager(visit, query, next.as_deref()))
+    };
+    html! {
+        @if is_live {
+            div #runs hx-get=(path) hx-trigger="every 5s" hx-swap="outerMorph" hx-nonce=(visit.nonce) hx-ptag="none" { (content) }
+        } @else {
+            div #runs { (content) }
+        }
+    }
+}
+
+fn pager(visit: &Visit, query: &Fields, next_cursor: Option<&str>) -> Markup {
+    let path = |cursor: &str| format!("/dashboard/runs?{}", query.query_with(&[("cursor", cursor)]));
+    let is_first = query.get("cursor").is_empty();
+    html! {
+        @if !is_first || next_cursor.is_some() {
+            nav.pager aria-label=(t!(visit, "pages")) {
+                @if !is_first { a href=(path("")) { (t!(visit, "first-page")) } }
+                @if let Some(cursor) = next_cursor { a rel="next" href=(path(cursor)) { (t!(visit, "next-page")) } }
+            }
+        }
+    }
+}
+
+fn filters(visit: &Visit, query: &Fields) -> Markup {
+    let any = (String::new(), t!(visit, "any"));
+    let statuses = STATUSES.map(|status| (status.to_owned(), ui::word(visit, "status", status)));
+    let statuses: Vec<_> = std::iter::once(any).chain(statuses).collect();
+    html! {
+        form.filters method="get" action="/dashboard/runs" {
+            (ui::select("status", &t!(visit, "status"), query.get("status"), &statuses))
+            (ui::input("workflow_id", &t!(visit, "workflow-id"), query.get("workflow_id"), "text"))
+            (ui::input("endpoint_id", &t!(visit, "endpoint-id"), query.get("endpoint_id"), "text"))
+            (ui::input("event_id", &t!(visit, "event-id"), query.get("event_id"), "text"))
+            (ui::input("from", &t!(visit, "from"), query.get("from"), "date"))
+            (ui::input("to", &t!(visit, "to"), query.get("to"), "date"))
+            (ui::input("id", &t!(visit, "run-id"), "", "text"))
+            button { (t!(visit, "filter")) }
+            a href="/dashboard/runs" { (t!(visit, "clear")) }
+        }
+    }
+}
+
+/// The list with check boxes for an action on several runs.
+fn selection(visit: &Visit, runs: &[Run]) -> Markup {
+    if !visit.can(Role::Editor) || runs.is_empty() {
+        return table(visit, runs, false);
+    }
+    html! {
+        form method="post" action="/dashboard/runs/actions" {
+            (ui::csrf(visit))
+            (table(visit, runs, true))
+            fieldset.actions {
+                legend { (t!(visit, "with-selected")) }
+                @for action in ["retry", "replay", "cancel"] {
+                    button name="action" value=(action) { (ui::word(visit, "action", action)) }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn table(visit: &Visit, runs: &[Run], has_boxes: bool) -> Markup {
+    if runs.is_empty() {
+        return html! { p { (t!(visit, "no-runs")) } };
+    }
+    html! {
+        div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-runs")) {
+            table {
+                thead { tr {
+                    @if has_boxes { th scope="col" { span.visually-hidden { (t!(visit, "select")) } } }
+                    th scope="col" { (t!(visit, "run")) } th scope="col" { (t!(visit, "status")) }
+                    th scope="col" { (t!(visit, "workflow")) } th scope="col" { (t!(visit, "trigger")) }
+                    th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "duration")) }
+                } }
+                tbody {
+                    @for run in runs {
+                        tr id=(run.id) {
+                            @if has_boxes {
+                                td { input type="checkbox" name="run" value=(run.id) aria-label=(t!(visit, "select-run", id = run.id.as_str())); }
+                            }
+                            td { (ui::link("runs", &run.id)) }
+                            td { (ui::status(visit, &run.status)) @if let Some(error) = &run.error { " " (ui::text(&error.title)) } }
+                            td { (ui::link("workflows", &run.workflow_id)) @if let Some(version) = run.workflow_version { " v" (version) } }
+                            td { (trigger(visit, run)) }
+                            td { (ui::time(visit, &run.created_at)) }
+                            td.number { (ui::duration(visit, run.duration_ms)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn trigger(visit: &Visit, run: &Run) -> Markup {
+    let own = &run.trigger;
+    html! {
+        (ui::word(visit, "trigger", &own.kind))
+        @if let Some(endpoint) = &own.endpoint_id { " " (ui::link("endpoints", endpoint)) }
+        @if let Some(event) = &own.event_id { " " code { (ui::visible(event)) } }
+        @if let Some(original) = &own.replay_of { " " (ui::link("runs", original)) }
+        @if let Some(parent) = &own.parent_run_id { " " (ui::link("runs", parent)) }
+    }
+}

@@ -1,0 +1,122 @@
+//! A dry run of a workflow: nothing is stored, and no call leaves.
+
+use axum::extract::Path;
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use super::steps;
+use crate::{
+    client::{ApiProblem, ApiResult, DryRun, Page, Run, Workflow},
+    failure::{Failure, Result},
+    form::{Fields, Form},
+    ui,
+    visit::{Visit, t},
+};
+
+struct Entered<'a> {
+    input: &'a str,
+    responses: &'a str,
+    run: &'a str,
+}
+
+pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+    let sample = json!({
+        "id": "evt_1", "received_at": aias_domain::timestamp::format(visit.now), "method": "POST", "headers": {}, "query": {},
+        "content_type": "application/json", "body": {}, "endpoint_id": "",
+    });
+    let sample = serde_json::to_string_pretty(&sample).unwrap_or_default();
+    let query = visit.query();
+    let entered = Entered { input: &sample, responses: "{}", run: query.get("run") };
+    shown(&visit, &id, &entered, None).await
+}
+
+async fn shown(visit: &Visit, id: &str, entered: &Entered<'_>, tried: Option<ApiResult<DryRun>>) -> Result {
+    let past = Fields::default().query_with(&[("workflow_id", id), ("limit", "10")]);
+    let (path, past) = (format!("/api/workflows/{id}"), format!("/api/runs?{past}"));
+    let (own, past) = tokio::join!(visit.get::<Workflow>(&path), visit.get::<Page<Run>>(&past));
+    let own = own?;
+    let content = html! {
+        p { (ui::link("workflows", id)) " · " (t!(visit, "try-explained")) }
+        form method="post" action=(format!("/dashboard/workflows/{id}/try")) {
+            (ui::csrf(visit))
+            label { (t!(visit, "input-json")) textarea name="input" rows="12" spellcheck="false" { "\n" (entered.input) } }
+            label { (t!(visit, "responses-json")) textarea name="responses" rows="4" spellcheck="false" { "\n" (entered.responses) } }
+            @if let Ok(past) = &past {
+                @let none = (String::new(), t!(visit, "input-above"));
+                @let runs = past.data.iter().map(|run| (run.id.clone(), format!("{} {}", run.created_at, run.id)));
+                @let options: Vec<_> = std::iter::once(none).chain(runs).collect();
+                (ui::select("run", &t!(visit, "input-of-run"), entered.run, &options))
+            }
+            (ui::input("version", &t!(visit, "version-or-active"), "", "number"))
+            button { (t!(visit, "try-it")) }
+        }
+        @if let Some(tried) = tried { section { h2 { (t!(visit, "result")) } (ui::panel(visit, tried, |tried| result(visit, &tried))) } }
+    };
+    Ok(visit.page(&t!(visit, "try-workflow", name = own.head.name), content))
+}
+
+pub(crate) async fn run(visit: Visit, Path(id): Path<String>, Form(form): Form) -> Result {
+    let entered = Entered {
+        input: form.raw("input"),
+        responses: form.raw("responses"),
+        run: form.get("run"),
+    };
+    let tried = match body(&entered, form.get("version")) {
+        Ok(body) => match visit.post(&format!("/api/workflows/{id}/test"), &body).await {
+            Ok(reply) => reply.parse(),
+            Err(refused) => Err(refused),
+        },
+        Err(Failure(problem)) => Err(problem),
+    };
+    shown(&visit, &id, &entered, Some(tried)).await
+}
+
+fn body(entered: &Entered<'_>, version: &str) -> Result<Value> {
+    let parsed = |name: &str, text: &str| {
+        serde_json::from_str::<Value>(text)
+            .map_err(|error| Failure::bad_request(&format!("{name} is not JSON: {error}")))
+    };
+    let mut body = json!({});
+    if entered.run.is_empty() {
+        body["input"] = parsed("the input", entered.input)?;
+    } else {
+        body["run_id"] = entered.run.into();
+    }
+    let responses = parsed("the responses", entered.responses)?;
+    if responses.as_object().is_none_or(|all| !all.is_empty()) {
+        body["responses"] = responses;
+    }
+    if !version.is_empty() {
+        let number: u32 = version.parse().map_err(|_| Failure::bad_request("the version must be a number"))?;
+        body["version"] = number.into();
+    }
+    Ok(body)
+}
+
+fn result(visit: &Visit, tried: &DryRun) -> Markup {
+    html! {
+        p role="status" { (ui::status(visit, &tried.status)) }
+        @if let Some(error) = &tried.error { (ui::run_error(visit, error)) }
+        @if let Some(output) = &tried.output { h3 { (t!(visit, "output")) } (ui::json(visit, output)) }
+        @if !tried.warnings.is_empty() {
+            (ui::problem(visit, &warnings(tried)))
+        }
+        h3 { (t!(visit, "steps")) }
+        (steps::list(visit, &tried.steps))
+        details { summary { (t!(visit, "log")) }
+            ul.log { @for entry in &tried.logs { li { (entry.level) " " @if let Some(task) = &entry.task { code { (ui::visible(task)) } " " } (ui::text(&entry.message)) } } }
+        }
+    }
+}
+
+fn warnings(tried: &DryRun) -> ApiProblem {
+    ApiProblem {
+        status: 200,
+        code: "warnings".to_owned(),
+        title: "Warnings".to_owned(),
+        detail: None,
+        request_id: String::new(),
+        errors: tried.warnings.clone(),
+        retry_after: None,
+    }
+}

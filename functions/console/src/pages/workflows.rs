@@ -1,0 +1,190 @@
+//! Workflows: the list, and the page of one.
+
+use aias_domain::tenant::Role;
+use axum::{extract::Path, http::Method, response::Response};
+use maud::{Markup, html};
+use serde_json::{Value, json};
+
+use super::{picture, workflow_form};
+use crate::{
+    client::{Page, RunAccepted, VersionHead, Workflow, WorkflowHead},
+    failure::{Failure, Result},
+    form::{Fields, Form},
+    ui,
+    visit::{Visit, see_other, t},
+};
+
+pub(crate) async fn list(visit: Visit) -> Response {
+    let query = visit.query();
+    let page = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
+    let workflows = visit.get::<Page<WorkflowHead>>(&format!("/api/workflows?{page}")).await;
+    let next = workflows.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let content = html! {
+        @if visit.can(Role::Editor) { p { a.button href="/dashboard/workflows/new" { (t!(visit, "new-workflow")) } } }
+        (ui::panel(&visit, workflows, |page| table(&visit, &page.data)))
+        (ui::pager(&visit, next.as_deref()))
+    };
+    visit.page(&t!(visit, "nav-workflows"), content)
+}
+
+fn table(visit: &Visit, workflows: &[WorkflowHead]) -> Markup {
+    if workflows.is_empty() {
+        return html! { p { (t!(visit, "no-workflows")) } };
+    }
+    html! {
+        div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-workflows")) {
+            table {
+                thead { tr {
+                    th scope="col" { (t!(visit, "name")) } th scope="col" { (t!(visit, "namespace")) }
+                    th scope="col" { (t!(visit, "version")) } th scope="col" { (t!(visit, "status")) }
+                    th scope="col" { (t!(visit, "updated")) }
+                } }
+                tbody {
+                    @for own in workflows {
+                        tr {
+                            td { a href=(format!("/dashboard/workflows/{}", own.id)) { (ui::text(&own.name)) } }
+                            td { (ui::text(&own.namespace)) }
+                            td { (own.active_version) @if own.active_version != own.version { " / " (own.version) } }
+                            td { (enabled(visit, own)) }
+                            td { (ui::time(visit, &own.updated_at)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn enabled(visit: &Visit, own: &WorkflowHead) -> Markup {
+    html! {
+        @if own.enabled { (t!(visit, "enabled")) }
+        @else if own.disabled_reason.is_some() { (t!(visit, "disabled-by-plan")) }
+        @else { (t!(visit, "disabled")) }
+    }
+}
+
+pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+    let versions = format!("/api/workflows/{id}/versions?limit=25");
+    let path = format!("/api/workflows/{id}");
+    let (reply, versions) = tokio::join!(
+        visit.call(Method::GET, &path).send(),
+        visit.get::<Page<VersionHead>>(&versions),
+    );
+    let reply = reply?;
+    let own: Workflow = reply.parse()?;
+    let query = visit.query();
+    let content = html! {
+        @if !query.get("done").is_empty() { (ui::done(&ui::word(&visit, "done", query.get("done")))) }
+        (facts(&visit, &own))
+        @if visit.can(Role::Editor) { (actions(&visit, &own)) }
+        section { h2 { (t!(visit, "definition")) } (picture::of(&visit, &own.definition, None)) }
+        @if visit.can(Role::Editor) {
+            section {
+                h2 { (t!(visit, "edit")) }
+                (workflow_form::editor(&visit, &format!("/dashboard/workflows/{id}"), &workflow_form::as_yaml(&own.definition), reply.etag(), None))
+            }
+        } @else {
+            section { (ui::preformatted(&visit, &workflow_form::as_yaml(&own.definition))) }
+        }
+        section {
+            h2 { (t!(visit, "versions")) }
+            (ui::panel(&visit, versions, |page| history(&visit, &own, &page)))
+        }
+    };
+    Ok(visit.page(&own.head.name, content))
+}
+
+fn facts(visit: &Visit, own: &Workflow) -> Markup {
+    html! {
+        dl.facts {
+            dt { (t!(visit, "workflow")) } dd { (ui::id(visit, &own.head.id)) }
+            dt { (t!(visit, "namespace")) } dd { (ui::text(&own.head.namespace)) }
+            dt { (t!(visit, "status")) } dd { (enabled(visit, &own.head)) }
+            dt { (t!(visit, "active-version")) } dd { (own.head.active_version) }
+            dt { (t!(visit, "newest-version")) } dd { (own.head.version) }
+            dt { (t!(visit, "digest")) } dd { (ui::id(visit, &own.digest)) }
+            dt { (t!(visit, "nav-runs")) } dd { a href=(format!("/dashboard/runs?workflow_id={}", own.head.id)) { (t!(visit, "runs-of-workflow")) } }
+            dt { (t!(visit, "nav-artifacts")) } dd { a href=(format!("/dashboard/artifacts?workflow_id={}", own.head.id)) { (t!(visit, "artifacts-of-workflow")) } }
+        }
+    }
+}
+
+fn actions(visit: &Visit, own: &Workflow) -> Markup {
+    let path = |action: &str| format!("/dashboard/workflows/{}/{action}", own.head.id);
+    html! {
+        section.actions {
+            h2 { (t!(visit, "actions")) }
+            a.button href=(path("try")) { (t!(visit, "try-it")) }
+            details.confirmed {
+                summary { (t!(visit, "run-now")) }
+                form method="post" action=(path("run")) {
+                    (ui::csrf(visit))
+                    label { (t!(visit, "input-json")) textarea name="input" rows="6" spellcheck="false" { "{}" } }
+                    button { (t!(visit, "run-now")) }
+                }
+            }
+            @if own.head.enabled {
+                (ui::confirmed(visit, &path("disable"), &t!(visit, "disable"), &t!(visit, "disable-workflow-consequence"), &[]))
+            } @else if own.head.disabled_reason.is_none() {
+                (ui::button(visit, &path("enable"), &t!(visit, "enable"), &[]))
+            }
+            (ui::confirmed(visit, &path("delete"), &t!(visit, "delete"), &t!(visit, "delete-workflow-consequence"), &[]))
+        }
+    }
+}
+
+fn history(visit: &Visit, own: &Workflow, versions: &Page<VersionHead>) -> Markup {
+    html! {
+        div.wide tabindex="0" role="region" aria-label=(t!(visit, "versions")) {
+            table {
+                thead { tr { th scope="col" { (t!(visit, "version")) } th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "digest")) } } }
+                tbody {
+                    @for version in &versions.data {
+                        tr {
+                            td {
+                                a href=(format!("/dashboard/workflows/{}/versions/{}", own.head.id, version.version)) { (version.version) }
+                                @if version.version == own.head.active_version { " (" (t!(visit, "active")) ")" }
+                            }
+                            td { (ui::time(visit, &version.created_at)) }
+                            td { code { (ui::visible(version.digest.get(..19).unwrap_or(&version.digest))) "…" } }
+                        }
+                    }
+                }
+            }
+        }
+        @if versions.next_cursor.is_some() { p.note { (t!(visit, "newest-25")) } }
+    }
+}
+
+pub(crate) async fn act(
+    visit: Visit,
+    Path((id, action)): Path<(String, String)>,
+    Form(form): Form,
+) -> Result {
+    let path = format!("/api/workflows/{id}");
+    let back = |done: &str| see_other(&format!("/dashboard/workflows/{id}?done={done}"));
+    match action.as_str() {
+        "enable" | "disable" => {
+            let body = json!({"enabled": action == "enable"});
+            visit.call(Method::PATCH, &path).json(&body).send().await?;
+            Ok(back(&action))
+        }
+        "delete" => {
+            visit.delete(&path).await?;
+            Ok(see_other("/dashboard/workflows"))
+        }
+        "activate" => {
+            let version: u32 = form.get("version").parse().map_err(|_| Failure::bad_request("the version must be a number"))?;
+            visit.post(&format!("{path}/activate"), &json!({ "version": version })).await?;
+            Ok(back("activate"))
+        }
+        "run" => {
+            let input: Value = serde_json::from_str(form.raw("input"))
+                .map_err(|error| Failure::bad_request(&format!("the input is not JSON: {error}")))?;
+            let reply = visit.post(&format!("{path}/execute"), &json!({ "input": input })).await?;
+            let accepted: RunAccepted = reply.parse()?;
+            Ok(see_other(&format!("/dashboard/runs/{}", accepted.run_id)))
+        }
+        _ => Err(Failure::not_found()),
+    }
+}
