@@ -13,7 +13,7 @@ use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, 
 use sha2::{Digest as _, Sha256};
 
 /// The files of each asset, in their order.
-const ASSETS: [(&str, &str, &str, &[&str]); 3] = [
+const ASSETS: [(&str, &str, &str, &[&str]); 4] = [
     (
         "SCRIPT",
         "js",
@@ -26,6 +26,7 @@ const ASSETS: [(&str, &str, &str, &[&str]); 3] = [
         ],
     ),
     ("STYLE", "css", "text/css; charset=utf-8", &["console.css"]),
+    ("ICON", "svg", "image/svg+xml", &["icon.svg"]),
     ("EDITOR", "js", "text/javascript; charset=utf-8", &["editor.js"]),
 ];
 
@@ -151,7 +152,7 @@ fn rendered(text: &str, file: &str) -> Rendered {
     // Wide content scrolls on its own, also by keyboard.
     page.html = page
         .html
-        .replace("<table>", "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>")
+        .replace("<table>", "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"Table\"><table>")
         .replace("</table>", "</table></div>")
         .replace("<pre>", "<pre tabindex=\"0\">");
     page

@@ -35,10 +35,15 @@ document.addEventListener('htmx:after:request', (event) => {
 });
 
 // The token of an invitation is behind `#` in its link, so that no log has it.
+// It is kept while the person signs in.
+if (location.hash.startsWith('#aias_invite_')) {
+  sessionStorage.setItem('invitation', location.hash.slice(1));
+  history.replaceState(null, '', location.pathname + location.search);
+}
 const token = document.querySelector('[data-from-fragment]');
-if (token && location.hash.length > 1) {
-  token.value = location.hash.slice(1);
-  history.replaceState(null, '', location.pathname);
+if (token) {
+  token.value = sessionStorage.getItem('invitation') ?? '';
+  token.form.addEventListener('submit', () => sessionStorage.removeItem('invitation'));
 }
 
 // The zone of the browser, as a suggestion.

@@ -350,6 +350,7 @@ step-workflow = Einen Workflow anlegen
 steps = Schritte
 steps-github = In GitHub: Settings, Webhooks, Add webhook. Die URL als Payload URL eintragen, application/json wählen und das Geheimnis eintragen.
 steps-meta = Im App-Dashboard: Webhooks, Edit subscription. Die URL und dasselbe Verify Token eintragen. Das Geheimnis ist das App Secret.
+steps-of-run = Jeder Schritt, neu berechnet
 steps-shopify = Im Admin: Settings, Notifications, Webhooks, Create webhook. Die URL eintragen und JSON wählen. Das Geheimnis steht unter der Liste.
 steps-slack = In den Einstellungen der App: Event Subscriptions, Request URL. Das Geheimnis ist das Signing Secret unter Basic Information.
 steps-standard-webhooks = Die URL beim Absender eintragen und ihm das Geheimnis geben, das mit whsec_ beginnt.

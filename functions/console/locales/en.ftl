@@ -350,6 +350,7 @@ step-workflow = Create a workflow
 steps = Steps
 steps-github = In GitHub: Settings, Webhooks, Add webhook. Enter the URL as payload URL, choose application/json, and enter the secret.
 steps-meta = In the app dashboard: Webhooks, Edit subscription. Enter the URL and the same verify token. The secret is the app secret.
+steps-of-run = Each step, computed again
 steps-shopify = In the admin: Settings, Notifications, Webhooks, Create webhook. Enter the URL, choose JSON. The secret is shown below the list.
 steps-slack = In the app's settings: Event Subscriptions, Request URL. The secret is the signing secret under Basic Information.
 steps-standard-webhooks = Enter the URL at the sender, and give it the secret, which starts with whsec_.

@@ -25,7 +25,7 @@ pub(crate) struct Asset {
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 pub(crate) async fn get(Path(name): Path<String>) -> Response {
-    let mut assets = [&SCRIPT, &STYLE, &EDITOR].into_iter();
+    let mut assets = [&SCRIPT, &STYLE, &EDITOR, &ICON].into_iter();
     let Some(asset) = assets.find(|asset| asset.path.rsplit('/').next() == Some(&name)) else {
         return Failure::not_found().into_response();
     };

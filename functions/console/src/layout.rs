@@ -40,7 +40,7 @@ fn document(browser: &Browser, title: &str, body: Markup) -> Markup {
                 meta name="htmx-config" content="extensions:\"hx-csp,ptag\"";
                 title { (title) " · AIAS" }
                 link rel="stylesheet" href=(assets::STYLE.path);
-                link rel="icon" href="data:,";
+                link rel="icon" type="image/svg+xml" href=(assets::ICON.path);
                 script src=(assets::SCRIPT.path) nonce=(browser.nonce) defer {}
             }
             (body)

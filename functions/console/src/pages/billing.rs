@@ -32,7 +32,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
         },
     );
     let content = html! {
-        p { (t!(visit, "plan")) ": " strong { (visit.caller.limits.plan.as_str()) } }
+        p { (t!(visit, "plan")) ": " strong { (ui::text(visit.caller.limits.plan.as_str())) } }
         @if let Some(subscription) = subscription { (ui::panel(&visit, subscription, |own| state(&visit, &own))) }
         @else { p.note { (t!(visit, "billing-owner-only")) } }
         section { h2 { (t!(visit, "usage")) }

@@ -44,7 +44,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
         }
         section {
             h2 { (t!(visit, "tenant")) }
-            dl.facts { dt { (t!(visit, "tenant-id")) } dd { (ui::id(&visit, &visit.tenant())) } dt { (t!(visit, "plan")) } dd { (visit.caller.limits.plan.as_str()) } }
+            dl.facts { dt { (t!(visit, "tenant-id")) } dd { (ui::id(&visit, &visit.tenant())) } dt { (t!(visit, "plan")) } dd { (ui::text(visit.caller.limits.plan.as_str())) } }
             @if visit.can(Role::Admin) {
                 form method="post" action="/dashboard/settings/rename" {
                     (ui::csrf(&visit))

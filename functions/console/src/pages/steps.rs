@@ -17,6 +17,7 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Response {
     let next = steps.as_ref().ok().and_then(|page| page.next_cursor.clone());
     let content = html! {
         p { (ui::link("runs", &id)) }
+        h2 { (t!(visit, "steps-of-run")) }
         (ui::panel(&visit, steps, |steps| list(&visit, &steps.data)))
         (ui::pager(&visit, next.as_deref()))
     };
@@ -47,7 +48,7 @@ pub(crate) fn list(visit: &Visit, steps: &[Step]) -> Markup {
                                         code { (ui::visible(&own.expression)) } " → "
                                         @if let Some(error) = &own.error { strong { (ui::text(error)) } }
                                         @else { code { (ui::visible(ui::start_of(&own.result.as_ref().map(ToString::to_string).unwrap_or_default(), 2000))) } }
-                                        " " span.note { (ui::visible(&own.pointer)) }
+                                        " " code { (ui::visible(&own.pointer)) }
                                     }
                                 }
                             }
