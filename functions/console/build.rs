@@ -27,7 +27,12 @@ const ASSETS: [(&str, &str, &str, &[&str]); 4] = [
     ),
     ("STYLE", "css", "text/css; charset=utf-8", &["console.css"]),
     ("ICON", "svg", "image/svg+xml", &["icon.svg"]),
-    ("EDITOR", "js", "text/javascript; charset=utf-8", &["editor.js"]),
+    (
+        "EDITOR",
+        "js",
+        "text/javascript; charset=utf-8",
+        &["editor.js"],
+    ),
 ];
 
 /// The pages for users: file below `docs/`, and its name in the console.
@@ -152,7 +157,10 @@ fn rendered(text: &str, file: &str) -> Rendered {
     // Wide content scrolls on its own, also by keyboard.
     page.html = page
         .html
-        .replace("<table>", "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"Table\"><table>")
+        .replace(
+            "<table>",
+            "<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"Table\"><table>",
+        )
         .replace("</table>", "</table></div>")
         .replace("<pre>", "<pre tabindex=\"0\">");
     page

@@ -169,7 +169,7 @@ def test_several_runs_are_replayed(browser, tenant):
     page.reload()
     assert page.locator("tbody tr").count() == 6
     page.goto("/dashboard/runs")
-    page.get_by_label("Status", exact=True).select_option("faulted")
+    page.locator("select[name=status]").select_option("faulted")
     page.get_by_role("button", name="Filter").click()
     assert "status=faulted" in page.url
     assert set(page.locator("tbody .status").all_inner_texts()) == {"faulted"}

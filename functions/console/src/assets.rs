@@ -32,7 +32,10 @@ pub(crate) async fn get(Path(name): Path<String>) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
         (CONTENT_ENCODING, HeaderValue::from_static("gzip")),
-        (CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+        (
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=31536000, immutable"),
+        ),
     ];
     (StatusCode::OK, headers, asset.content).into_response()
 }

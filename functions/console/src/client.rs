@@ -102,7 +102,9 @@ impl Client {
         // A malformed path matches no route.
         *request.uri_mut() = path.parse().unwrap_or_default();
         for name in [HOST.as_str(), "x-forwarded-proto"] {
-            let value = head.header(name).and_then(|v| HeaderValue::from_str(v).ok());
+            let value = head
+                .header(name)
+                .and_then(|v| HeaderValue::from_str(v).ok());
             if let (Some(value), Ok(name)) = (value, name.parse::<axum::http::HeaderName>()) {
                 request.headers_mut().insert(name, value);
             }

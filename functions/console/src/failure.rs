@@ -26,7 +26,10 @@ impl Failure {
     }
 
     pub(crate) fn bad_request(detail: &str) -> Self {
-        Problem::invalid_member("", detail).into()
+        let problem = Problem::invalid_member("", detail);
+        let mut failure = Self::from(problem);
+        failure.0.detail = Some(detail.to_owned());
+        failure
     }
 
     pub(crate) fn status(&self) -> StatusCode {

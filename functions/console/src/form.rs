@@ -7,12 +7,46 @@ use axum::{
     body::to_bytes,
     extract::{FromRequest, Request},
 };
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     App,
     failure::Failure,
     visit::{Browser, MAX_FORM_BYTES, Visitor},
 };
+
+/// An id in a path. Anything that could lead to another path of the API is not found.
+#[derive(Debug, Clone)]
+pub(crate) struct Id(String);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("not an id"))
+    }
+}
+
+impl Id {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_id = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_valid = (1..=64).contains(&text.len()) && text.chars().all(is_id);
+        is_valid.then(|| Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::ops::Deref for Id {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The field that has the session's token.
 pub(crate) const CSRF: &str = "csrf";
@@ -23,7 +57,11 @@ pub(crate) struct Fields(Vec<(String, String)>);
 
 impl Fields {
     pub(crate) fn parse(text: &str) -> Self {
-        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+        Self(
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     /// The value of a field, without spaces around it; empty if there is none.
@@ -43,7 +81,9 @@ impl Fields {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A query of these fields that are not empty, with these changes.
@@ -51,7 +91,10 @@ impl Fields {
         let kept = self.iter().filter(|(name, value)| {
             !value.is_empty() && !changes.iter().any(|(changed, _)| changed == name)
         });
-        let changed = changes.iter().copied().filter(|(_, value)| !value.is_empty());
+        let changed = changes
+            .iter()
+            .copied()
+            .filter(|(_, value)| !value.is_empty());
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs(kept.chain(changed))
             .finish()

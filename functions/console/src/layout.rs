@@ -118,7 +118,9 @@ fn with_status(status: StatusCode, mut response: Response) -> Response {
 fn explained(browser: &Browser, failure: &Failure) -> Markup {
     let mut problem = failure.0.clone();
     if problem.request_id.is_empty() {
-        problem.request_id.clone_from(&browser.head.origin.request_id);
+        problem
+            .request_id
+            .clone_from(&browser.head.origin.request_id);
     }
     html! {
         (ui::problem(browser, &problem))
@@ -140,5 +142,10 @@ pub(crate) fn failure(visit: &Visit, failure: &Failure) -> Response {
 
 pub(crate) fn public_failure(browser: &Browser, failure: &Failure) -> Response {
     let title = ui::problem_title(browser, &failure.0);
-    public_page(browser, failure.status(), &title, explained(browser, failure))
+    public_page(
+        browser,
+        failure.status(),
+        &title,
+        explained(browser, failure),
+    )
 }

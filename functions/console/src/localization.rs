@@ -60,9 +60,7 @@ impl Language {
         const ENGLISH_TEXTS: &str = include_str!("../locales/en.ftl");
         match self {
             Self::English => ENGLISH.get_or_init(|| bundle("en", ENGLISH_TEXTS)),
-            Self::German => {
-                GERMAN.get_or_init(|| bundle("de", include_str!("../locales/de.ftl")))
-            }
+            Self::German => GERMAN.get_or_init(|| bundle("de", include_str!("../locales/de.ftl"))),
             Self::Pseudo => PSEUDO.get_or_init(|| {
                 let mut made = bundle("en", ENGLISH_TEXTS);
                 made.set_transform(Some(accented));
@@ -150,7 +148,8 @@ mod tests {
     fn ids(text: &str) -> BTreeSet<String> {
         let lines = text.lines().filter_map(|line| line.split_once(" ="));
         let ids = lines.map(|(id, _)| id.to_owned());
-        ids.filter(|id| !id.starts_with([' ', '#', '-', '.'])).collect()
+        ids.filter(|id| !id.starts_with([' ', '#', '-', '.']))
+            .collect()
     }
 
     #[test]
@@ -189,7 +188,10 @@ mod tests {
     #[test]
     fn every_used_text_exists() {
         let mut found = BTreeSet::new();
-        used(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        used(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut found,
+        );
         let known = ids(FILES[0]);
         let missing: Vec<_> = found.difference(&known).collect();
         assert!(found.len() > 100 && missing.is_empty(), "{missing:?}");

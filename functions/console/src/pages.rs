@@ -44,7 +44,10 @@ use crate::{
 pub(crate) fn routes(app: Arc<App>) -> Router {
     let public = Router::new()
         .route("/dashboard/assets/{name}", get(assets::get))
-        .route("/dashboard/sign-in", get(sign_in::page).post(sign_in::with_key))
+        .route(
+            "/dashboard/sign-in",
+            get(sign_in::page).post(sign_in::with_key),
+        )
         .route("/dashboard/sign-in/start", get(sign_in::start))
         .route("/dashboard/sign-in/callback", get(sign_in::callback));
     let private = Router::new()
@@ -82,7 +85,10 @@ fn run_pages() -> Router<Arc<App>> {
         .route("/dashboard/runs/{id}/{action}", post(run_actions::one))
         .route("/dashboard/artifacts", get(artifacts::list))
         .route("/dashboard/artifacts/{id}", get(artifacts::page))
-        .route("/dashboard/artifacts/{id}/download", get(artifacts::download))
+        .route(
+            "/dashboard/artifacts/{id}/download",
+            get(artifacts::download),
+        )
 }
 
 fn workflow_pages() -> Router<Arc<App>> {
@@ -100,7 +106,10 @@ fn workflow_pages() -> Router<Arc<App>> {
             "/dashboard/workflows/{id}/try",
             get(try_it::page).post(try_it::run),
         )
-        .route("/dashboard/workflows/{id}/versions/{number}", get(versions::page))
+        .route(
+            "/dashboard/workflows/{id}/versions/{number}",
+            get(versions::page),
+        )
         .route("/dashboard/workflows/{id}/{action}", post(workflows::act))
 }
 
@@ -122,18 +131,30 @@ fn tenant_pages() -> Router<Arc<App>> {
     Router::new()
         .route("/dashboard/secrets", get(secrets::page).post(secrets::put))
         .route("/dashboard/secrets/{name}/delete", post(secrets::delete))
-        .route("/dashboard/members", get(members::page).post(members::invite))
+        .route(
+            "/dashboard/members",
+            get(members::page).post(members::invite),
+        )
         .route("/dashboard/members/{id}/{action}", post(members::act))
-        .route("/dashboard/api-keys", get(api_keys::page).post(api_keys::create))
+        .route(
+            "/dashboard/api-keys",
+            get(api_keys::page).post(api_keys::create),
+        )
         .route("/dashboard/api-keys/{id}/delete", post(api_keys::delete))
         .route("/dashboard/audit-log", get(audit_log::page))
         .route("/dashboard/billing", get(billing::page))
         .route("/dashboard/billing/{action}", post(billing::act))
-        .route("/dashboard/settings", get(settings::page).post(settings::save))
+        .route(
+            "/dashboard/settings",
+            get(settings::page).post(settings::save),
+        )
         .route("/dashboard/settings/rename", post(settings::rename))
         .route("/dashboard/settings/switch", post(sign_in::switch))
         .route("/dashboard/settings/delete", post(settings::delete))
-        .route("/dashboard/tenants", get(tenants::page).post(tenants::create))
+        .route(
+            "/dashboard/tenants",
+            get(tenants::page).post(tenants::create),
+        )
         .route("/dashboard/tenants/accept", post(tenants::accept))
         .route("/dashboard/tenants/select", post(tenants::select))
 }

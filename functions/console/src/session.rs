@@ -74,8 +74,8 @@ impl Session {
         let text = keyring.open(PLACE, cookie).ok()?;
         let session: Self = serde_json::from_slice(&text).ok()?;
         let now = now.as_second();
-        let is_live = now < session.used_at + IDLE.as_secs()
-            && now < session.started_at + LIFETIME.as_secs();
+        let is_live =
+            now < session.used_at + IDLE.as_secs() && now < session.started_at + LIFETIME.as_secs();
         is_live.then_some(session)
     }
 
@@ -118,7 +118,10 @@ mod tests {
     use super::*;
 
     fn keyring(name: &str) -> Keyring {
-        let text = format!("{{\"current\": \"{name}\", \"{name}\": \"{}\"}}", name.repeat(32));
+        let text = format!(
+            "{{\"current\": \"{name}\", \"{name}\": \"{}\"}}",
+            name.repeat(32)
+        );
         Keyring::read(&text.into()).unwrap()
     }
 

@@ -43,7 +43,11 @@ fn safe_path(path: &str) -> &str {
             && rest.chars().all(|c| c.is_ascii_graphic() && c != '\\')
     });
     let is_sign_in = path.starts_with(PATH);
-    if is_safe && !is_sign_in { path } else { "/dashboard" }
+    if is_safe && !is_sign_in {
+        path
+    } else {
+        "/dashboard"
+    }
 }
 
 /// The path of the page that signs in and then leads to `path`.
@@ -122,7 +126,12 @@ pub(crate) async fn with_key(
         let failure = Failure::from(problem);
         let content = choices(&app, &browser, return_to, draft, Some(&failure));
         let title = t!(browser, "sign-in");
-        return Ok(layout::public_page(&browser, failure.status(), &title, content));
+        return Ok(layout::public_page(
+            &browser,
+            failure.status(),
+            &title,
+            content,
+        ));
     }
     let session = Session::start(Credential::ApiKey(key.to_owned()), app.api.clock.now());
     let path = safe_path(return_to);
@@ -238,7 +247,11 @@ pub(crate) async fn callback(
     }
     let redirect_uri = redirect_uri(&browser);
     let request = pending.request(&app, &redirect_uri);
-    let user = app.api.auth.signed_in_user(&browser.head, &request, code).await?;
+    let user = app
+        .api
+        .auth
+        .signed_in_user(&browser.head, &request, code)
+        .await?;
     let tenant = first_tenant(&app, &browser, &user).await?;
     let now: Timestamp = app.api.clock.now();
     let session = Session::start(Credential::Person { user, tenant }, now);
@@ -250,7 +263,9 @@ pub(crate) async fn callback(
 
 async fn first_tenant(app: &App, browser: &Browser, user: &UserId) -> Result<Option<String>> {
     let identity = Identity::User(user.clone());
-    let call = app.client.call(Method::GET, "/api/tenants", identity, &browser.head);
+    let call = app
+        .client
+        .call(Method::GET, "/api/tenants", identity, &browser.head);
     let tenants: Page<Tenant> = call.get().await?;
     Ok(tenants.data.into_iter().next().map(|tenant| tenant.id))
 }
@@ -266,7 +281,12 @@ pub(crate) async fn sign_out(visitor: crate::visit::Visitor, _: Form) -> Respons
 /// The page on which a person switches to another tenant.
 pub(crate) async fn switch(visit: Visit, Form(form): Form) -> Result {
     let response = see_other("/dashboard");
-    with_session(&visit.app, response, &visit.session.in_tenant(form.get("tenant"))).await
+    with_session(
+        &visit.app,
+        response,
+        &visit.session.in_tenant(form.get("tenant")),
+    )
+    .await
 }
 
 /// Stores a session with another tenant, and leads to the overview.
@@ -280,7 +300,11 @@ mod tests {
 
     #[test]
     fn only_paths_of_the_console_are_returned_to() {
-        for path in ["/dashboard", "/dashboard/runs?status=faulted", "/dashboard?x=1"] {
+        for path in [
+            "/dashboard",
+            "/dashboard/runs?status=faulted",
+            "/dashboard?x=1",
+        ] {
             assert_eq!(safe_path(path), path);
         }
         for path in [

@@ -115,7 +115,7 @@ pub(crate) fn status(visit: &Browser, value: &str) -> Markup {
 
 /// A word of the API in the page's language, if it is known.
 pub(crate) fn word(visit: &Browser, list: &str, value: &str) -> String {
-    let id = format!("{list}-{value}").replace('_', "-");
+    let id = format!("{list}-{value}").replace(['_', '.'], "-");
     if visit.language().has(&id) {
         visit.language().text(&id, &[])
     } else {
@@ -168,12 +168,15 @@ fn node(visit: &Browser, value: &Value, depth: usize, left: &mut usize) -> Marku
     }
     *left -= 1;
     let children: Vec<(String, &Value)> = match value {
-        Value::Object(members) if !members.is_empty() => {
-            members.iter().map(|(name, member)| (name.clone(), member)).collect()
-        }
+        Value::Object(members) if !members.is_empty() => members
+            .iter()
+            .map(|(name, member)| (name.clone(), member))
+            .collect(),
         Value::Array(items) if !items.is_empty() => {
             let numbered = items.iter().enumerate();
-            numbered.map(|(index, item)| (index.to_string(), item)).collect()
+            numbered
+                .map(|(index, item)| (index.to_string(), item))
+                .collect()
         }
         other => return html! { code { (visible(&other.to_string())) } },
     };
@@ -337,7 +340,12 @@ pub(crate) fn pager(visit: &Browser, next_cursor: Option<&str>) -> Markup {
 }
 
 /// A choice of one value.
-pub(crate) fn select(name: &str, label: &str, chosen: &str, options: &[(String, String)]) -> Markup {
+pub(crate) fn select(
+    name: &str,
+    label: &str,
+    chosen: &str,
+    options: &[(String, String)],
+) -> Markup {
     html! {
         label { (label)
             select name=(name) {

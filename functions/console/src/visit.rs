@@ -73,7 +73,9 @@ impl<S: Sync> FromRequestParts<S> for Browser {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let browser = parts.extensions.get::<Self>();
-        browser.cloned().ok_or_else(|| Problem::internal("no layer"))
+        browser
+            .cloned()
+            .ok_or_else(|| Problem::internal("no layer"))
     }
 }
 
@@ -114,7 +116,9 @@ impl FromRequestParts<Arc<App>> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
         let visitor = parts.extensions.get::<Self>();
-        visitor.cloned().ok_or_else(|| Problem::internal("no layer"))
+        visitor
+            .cloned()
+            .ok_or_else(|| Problem::internal("no layer"))
     }
 }
 
@@ -194,7 +198,10 @@ impl Visit {
         let text = content.into_string();
         let digest = aias_domain::canonical::digest(text.replace(&self.nonce, "").as_bytes());
         let tag = format!("\"{}\"", digest.get(7..39).unwrap_or_default());
-        let known = [self.head.header(IF_NONE_MATCH.as_str()), self.head.header("hx-ptag")];
+        let known = [
+            self.head.header(IF_NONE_MATCH.as_str()),
+            self.head.header("hx-ptag"),
+        ];
         let mut response = if known.contains(&Some(&tag)) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
@@ -204,8 +211,9 @@ impl Visit {
             response.headers_mut().insert(ETAG, tag.clone());
             response.headers_mut().insert("hx-ptag", tag);
         }
-        let revalidated = HeaderValue::from_static("private, no-cache");
-        response.headers_mut().insert(CACHE_CONTROL, revalidated);
+        // A browser that kept the part would give its script the old body with the new policy.
+        let not_kept = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(CACHE_CONTROL, not_kept);
         response
     }
 }

@@ -193,7 +193,9 @@ fn check(
 
 fn oldest_pending(counts: &RunCounts) -> Option<Timestamp> {
     let mut pending = counts.runs.iter().rev();
-    pending.find(|(_, status)| *status == Status::Pending).map(|(at, _)| *at)
+    pending
+        .find(|(_, status)| *status == Status::Pending)
+        .map(|(at, _)| *at)
 }
 
 fn by_code(faulted: &[Run]) -> BTreeMap<String, u64> {

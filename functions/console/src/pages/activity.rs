@@ -13,15 +13,28 @@ use crate::{
 
 /// The counts of a day by hour, or of a week by day.
 pub(crate) async fn counts(visit: &Visit, span: &str) -> ApiResult<RunCounts> {
-    let (days, by) = if span == "week" { (7, "day") } else { (1, "hour") };
+    let (days, by) = if span == "week" {
+        (7, "day")
+    } else {
+        (1, "hour")
+    };
     let from: Timestamp = visit.now - SignedDuration::from_hours(24 * days);
     let from = aias_domain::timestamp::format(from);
-    visit.get(&format!("/api/runs/counts?from={from}&by={by}")).await
+    visit
+        .get(&format!("/api/runs/counts?from={from}&by={by}"))
+        .await
 }
 
 pub(crate) fn panel(visit: &Visit, span: &str, counts: ApiResult<RunCounts>) -> Markup {
     let other = if span == "week" { "day" } else { "week" };
-    let label = t!(visit, if span == "week" { "last-day" } else { "last-week" });
+    let label = t!(
+        visit,
+        if span == "week" {
+            "last-day"
+        } else {
+            "last-week"
+        }
+    );
     html! {
         section #activity hx-get=(format!("/dashboard/activity?span={span}")) hx-trigger="every 15s" hx-swap="outerHTML"
             hx-nonce=(visit.nonce) hx-ptag="none" {

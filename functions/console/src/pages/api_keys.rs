@@ -1,13 +1,14 @@
 //! API keys.
 
-use axum::{extract::Path, http::Method, response::Response};
+use aias_platform::http::Path;
+use axum::{http::Method, response::Response};
 use maud::{Markup, html};
 
 use super::members::roles;
 use crate::{
     client::{ApiKey, Page, present_members},
     failure::Result,
-    form::{Fields, Form},
+    form::{Fields, Form, Id},
     ui,
     visit::{Visit, see_other, t},
 };
@@ -15,7 +16,9 @@ use crate::{
 pub(crate) async fn page(visit: Visit) -> Response {
     let query = visit.query();
     let cursor = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
-    let keys = visit.get::<Page<ApiKey>>(&visit.tenant_path(&format!("/api-keys?{cursor}"))).await;
+    let keys = visit
+        .get::<Page<ApiKey>>(&visit.tenant_path(&format!("/api-keys?{cursor}")))
+        .await;
     let next = keys.as_ref().ok().and_then(|page| page.next_cursor.clone());
     let content = html! {
         (ui::panel(&visit, keys, |page| table(&visit, &page.data)))
@@ -69,7 +72,9 @@ pub(crate) async fn create(visit: Visit, Form(form): Form) -> Result {
         ("role", form.get("role").into()),
         ("expires_at", expires.into()),
     ]);
-    let call = visit.call(Method::POST, &visit.tenant_path("/api-keys")).once(form.get(ui::ONCE));
+    let call = visit
+        .call(Method::POST, &visit.tenant_path("/api-keys"))
+        .once(form.get(ui::ONCE));
     let made: ApiKey = call.json(&body).get().await?;
     let content = html! {
         (ui::shown_once(&visit, &made.name, made.key.as_deref().unwrap_or_default()))
@@ -78,7 +83,9 @@ pub(crate) async fn create(visit: Visit, Form(form): Form) -> Result {
     Ok(visit.page(&t!(visit, "key-created"), content))
 }
 
-pub(crate) async fn delete(visit: Visit, Path(id): Path<String>, _: Form) -> Result {
-    visit.delete(&visit.tenant_path(&format!("/api-keys/{id}"))).await?;
+pub(crate) async fn delete(visit: Visit, Path(id): Path<Id>, _: Form) -> Result {
+    visit
+        .delete(&visit.tenant_path(&format!("/api-keys/{id}")))
+        .await?;
     Ok(see_other("/dashboard/api-keys"))
 }

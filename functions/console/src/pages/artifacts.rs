@@ -1,13 +1,14 @@
 //! Artifacts.
 
-use axum::{extract::Path, http::Method, response::Response};
+use aias_platform::http::Path;
+use axum::{http::Method, response::Response};
 use maud::html;
 use serde_json::Value;
 
 use crate::{
     client::{Artifact, Page},
     failure::Result,
-    form::Fields,
+    form::{Fields, Id},
     ui,
     visit::{Visit, see_other, t},
 };
@@ -18,7 +19,10 @@ pub(crate) async fn list(visit: Visit) -> Response {
     let pairs = names.map(|name| (name, query.get(name)));
     let path = format!("/api/artifacts?{}", Fields::default().query_with(&pairs));
     let artifacts = visit.get::<Page<Artifact>>(&path).await;
-    let next = artifacts.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let next = artifacts
+        .as_ref()
+        .ok()
+        .and_then(|page| page.next_cursor.clone());
     let content = html! {
         form.filters method="get" {
             (ui::input("run_id", &t!(visit, "run-id"), query.get("run_id"), "text"))
@@ -54,9 +58,12 @@ pub(crate) async fn list(visit: Visit) -> Response {
     visit.page(&t!(visit, "nav-artifacts"), content)
 }
 
-pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let own: Artifact = visit.get(&format!("/api/artifacts/{id}")).await?;
-    let parsed = own.preview.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let parsed = own
+        .preview
+        .as_deref()
+        .and_then(|text| serde_json::from_str::<Value>(text).ok());
     let content = html! {
         dl.facts {
             dt { (t!(visit, "artifact")) } dd { (ui::id(&visit, &own.id)) }
@@ -85,7 +92,7 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
     Ok(visit.page(&t!(visit, "artifact"), content))
 }
 
-pub(crate) async fn download(visit: Visit, Path(id): Path<String>) -> Result {
+pub(crate) async fn download(visit: Visit, Path(id): Path<Id>) -> Result {
     let path = format!("/api/artifacts/{id}/download");
     let reply = visit.call(Method::GET, &path).send().await?;
     Ok(see_other(reply.location()))

@@ -15,7 +15,10 @@ pub(crate) async fn page(visit: Visit) -> Response {
     let cursor = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
     let path = visit.tenant_path(&format!("/audit-log?{cursor}"));
     let entries = visit.get::<Page<AuditEntry>>(&path).await;
-    let next = entries.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let next = entries
+        .as_ref()
+        .ok()
+        .and_then(|page| page.next_cursor.clone());
     let content = html! {
         (ui::panel(&visit, entries, |page| html! {
             ol.audit {

@@ -112,12 +112,20 @@ fn bills(visit: &Visit, invoices: ApiResult<Page<Invoice>>) -> Markup {
 
 fn amount(own: &Invoice) -> String {
     // Stripe's currencies without decimals.
-    let whole = ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"];
+    let whole = [
+        "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
+        "xaf", "xof", "xpf",
+    ];
     let (currency, amount) = (own.currency.to_lowercase(), own.amount_due);
     let number = if whole.contains(&&*currency) {
         amount.to_string()
     } else {
-        format!("{}{}.{:02}", if amount < 0 { "-" } else { "" }, amount.abs() / 100, amount.abs() % 100)
+        format!(
+            "{}{}.{:02}",
+            if amount < 0 { "-" } else { "" },
+            amount.abs() / 100,
+            amount.abs() % 100
+        )
     };
     format!("{number} {}", currency.to_uppercase())
 }

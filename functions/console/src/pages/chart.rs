@@ -13,7 +13,12 @@ const HEIGHT: u64 = 120;
 
 /// Runs and faulted runs per hour or day.
 pub(crate) fn runs(visit: &Browser, counts: &RunCounts) -> Markup {
-    let most = counts.data.iter().map(|period| period.runs).max().unwrap_or(0);
+    let most = counts
+        .data
+        .iter()
+        .map(|period| period.runs)
+        .max()
+        .unwrap_or(0);
     let all: u64 = counts.data.iter().map(|period| period.runs).sum();
     let faulted: u64 = counts.data.iter().map(|period| period.faulted()).sum();
     let bars = counts.data.len().max(1) as u64;
@@ -49,13 +54,22 @@ pub(crate) fn runs(visit: &Browser, counts: &RunCounts) -> Markup {
 
 /// How much of a limit is used.
 pub(crate) fn meter(visit: &Browser, label: &str, used: u64, limit: u64) -> Markup {
-    let percent = if limit == 0 { 100 } else { (used.saturating_mul(100) / limit).min(100) };
+    let percent = if limit == 0 {
+        100
+    } else {
+        (used.saturating_mul(100) / limit).min(100)
+    };
     let level = match percent {
         0..80 => "low",
         80..100 => "high",
         _ => "full",
     };
-    let numbers = t!(visit, "used-of", used = visit.language().number(used), limit = visit.language().number(limit));
+    let numbers = t!(
+        visit,
+        "used-of",
+        used = visit.language().number(used),
+        limit = visit.language().number(limit)
+    );
     html! {
         div.meter data-level=(level) {
             span { (label) } " " span.number { (numbers) }

@@ -1,8 +1,8 @@
 //! The forms of webhook endpoints: first the provider, then the fields that it needs.
 
 use aias_domain::verification::{SecretOrigin, Verification, scheme_names};
+use aias_platform::http::Path;
 use axum::{
-    extract::Path,
     http::{Method, StatusCode},
     response::Response,
 };
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{ApiProblem, Endpoint, Page, WorkflowHead, present_members},
     failure::Result,
-    form::{Fields, Form},
+    form::{Fields, Form, Id},
     layout, ui,
     visit::{Visit, see_other, t},
 };
@@ -31,8 +31,12 @@ fn provider_makes_secret(scheme: &str) -> bool {
 pub(crate) fn sample(scheme: &str) -> &'static str {
     match scheme {
         "github" => "{\"action\": \"opened\", \"repository\": {\"full_name\": \"octo/example\"}}",
-        "stripe" => "{\"id\": \"evt_test\", \"type\": \"invoice.paid\", \"data\": {\"object\": {}}}",
-        "slack" => "{\"type\": \"event_callback\", \"event\": {\"type\": \"app_mention\", \"text\": \"hi\"}}",
+        "stripe" => {
+            "{\"id\": \"evt_test\", \"type\": \"invoice.paid\", \"data\": {\"object\": {}}}"
+        }
+        "slack" => {
+            "{\"type\": \"event_callback\", \"event\": {\"type\": \"app_mention\", \"text\": \"hi\"}}"
+        }
         "shopify" => "{\"id\": 1, \"line_items\": [{\"price\": \"42.50\", \"quantity\": 3}]}",
         _ => "{\"id\": \"test\"}",
     }
@@ -56,8 +60,15 @@ pub(crate) async fn new(visit: Visit) -> Response {
     visit.page(&t!(visit, "new-endpoint"), content)
 }
 
-async fn fields(visit: &Visit, provider: &str, form: &Fields, refused: Option<&ApiProblem>) -> Markup {
-    let workflows = visit.get::<Page<WorkflowHead>>("/api/workflows?limit=100").await;
+async fn fields(
+    visit: &Visit,
+    provider: &str,
+    form: &Fields,
+    refused: Option<&ApiProblem>,
+) -> Markup {
+    let workflows = visit
+        .get::<Page<WorkflowHead>>("/api/workflows?limit=100")
+        .await;
     let steps = format!("steps-{provider}");
     html! {
         @if let Some(problem) = refused { (ui::problem(visit, problem)) }
@@ -92,12 +103,29 @@ fn workflow_choice(visit: &Visit, page: &Page<WorkflowHead>, chosen: &str) -> Ma
         // More workflows than a list shows: the id is on the workflow's page.
         return ui::input("workflow_id", &t!(visit, "workflow-id"), chosen, "text");
     }
-    let own = page.data.iter().map(|own| (own.id.clone(), format!("{} / {}", own.namespace, own.name)));
-    ui::select("workflow_id", &t!(visit, "workflow"), chosen, &own.collect::<Vec<_>>())
+    let own = page
+        .data
+        .iter()
+        .map(|own| (own.id.clone(), format!("{} / {}", own.namespace, own.name)));
+    ui::select(
+        "workflow_id",
+        &t!(visit, "workflow"),
+        chosen,
+        &own.collect::<Vec<_>>(),
+    )
 }
 
 fn verification(form: &Fields) -> Value {
-    let names = ["scheme", "header", "algorithm", "encoding", "prefix", "event_id_header", "verify_token", "secret"];
+    let names = [
+        "scheme",
+        "header",
+        "algorithm",
+        "encoding",
+        "prefix",
+        "event_id_header",
+        "verify_token",
+        "secret",
+    ];
     present_members(names.map(|name| (name, form.get(name).into())))
 }
 
@@ -105,7 +133,9 @@ pub(crate) async fn create(visit: Visit, Form(form): Form) -> Result {
     let body = json!({
         "name": form.get("name"), "workflow_id": form.get("workflow_id"), "verification": verification(&form),
     });
-    let call = visit.call(Method::POST, "/api/webhook-endpoints").once(form.get(ui::ONCE));
+    let call = visit
+        .call(Method::POST, "/api/webhook-endpoints")
+        .once(form.get(ui::ONCE));
     match call.json(&body).get::<Endpoint>().await {
         Ok(made) => Ok(revealed(&visit, &made, &t!(visit, "endpoint-created"))),
         Err(problem) => {
@@ -135,7 +165,12 @@ pub(crate) fn revealed(visit: &Visit, made: &Endpoint, title: &str) -> Response 
 }
 
 /// The form that changes an endpoint.
-pub(crate) fn change(visit: &Visit, own: &Endpoint, etag: &str, refused: Option<&ApiProblem>) -> Markup {
+pub(crate) fn change(
+    visit: &Visit,
+    own: &Endpoint,
+    etag: &str,
+    refused: Option<&ApiProblem>,
+) -> Markup {
     html! {
         @if let Some(problem) = refused { (ui::problem(visit, problem)) }
         form method="post" action=(format!("/dashboard/endpoints/{}", own.id)) {
@@ -149,9 +184,12 @@ pub(crate) fn change(visit: &Visit, own: &Endpoint, etag: &str, refused: Option<
     }
 }
 
-pub(crate) async fn save(visit: Visit, Path(id): Path<String>, Form(form): Form) -> Result {
+pub(crate) async fn save(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> Result {
     let path = format!("/api/webhook-endpoints/{id}");
-    let version: Value = form.get("workflow_version").parse::<u32>().map_or(Value::Null, Value::from);
+    let version: Value = form
+        .get("workflow_version")
+        .parse::<u32>()
+        .map_or(Value::Null, Value::from);
     let body = json!({
         "name": form.get("name"), "workflow_id": form.get("workflow_id"), "workflow_version": version,
     });

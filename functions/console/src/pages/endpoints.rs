@@ -1,7 +1,8 @@
 //! Webhook endpoints: the list, and the page of one.
 
 use aias_domain::tenant::Role;
-use axum::{extract::Path, http::Method, response::Response};
+use aias_platform::http::Path;
+use axum::{http::Method, response::Response};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use super::{endpoint_form, runs};
 use crate::{
     client::{Endpoint, EndpointSecret, Page, Run, RunAccepted, present_members},
     failure::{Failure, Result},
-    form::{Fields, Form},
+    form::{Fields, Form, Id},
     ui,
     visit::{Visit, see_other, t},
 };
@@ -17,8 +18,13 @@ use crate::{
 pub(crate) async fn list(visit: Visit) -> Response {
     let query = visit.query();
     let page = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
-    let endpoints = visit.get::<Page<Endpoint>>(&format!("/api/webhook-endpoints?{page}")).await;
-    let next = endpoints.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let endpoints = visit
+        .get::<Page<Endpoint>>(&format!("/api/webhook-endpoints?{page}"))
+        .await;
+    let next = endpoints
+        .as_ref()
+        .ok()
+        .and_then(|page| page.next_cursor.clone());
     let content = html! {
         @if visit.can(Role::Admin) { p { a.button href="/dashboard/endpoints/new" { (t!(visit, "new-endpoint")) } } }
         (ui::panel(&visit, endpoints, |page| table(&visit, &page.data)))
@@ -55,7 +61,7 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
     }
 }
 
-pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let path = format!("/api/webhook-endpoints/{id}");
     let events = Fields::default().query_with(&[("endpoint_id", &id), ("limit", "10")]);
     let events = format!("/api/runs?{events}");
@@ -187,7 +193,14 @@ fn actions(visit: &Visit, own: &Endpoint) -> Markup {
 }
 
 fn rotation(visit: &Visit, action: &str, which: &str) -> Markup {
-    let label = t!(visit, if which == "url" { "rotate-url" } else { "rotate-signing" });
+    let label = t!(
+        visit,
+        if which == "url" {
+            "rotate-url"
+        } else {
+            "rotate-signing"
+        }
+    );
     html! {
         details.confirmed {
             summary { (label) }
@@ -205,7 +218,7 @@ fn rotation(visit: &Visit, action: &str, which: &str) -> Markup {
 
 pub(crate) async fn act(
     visit: Visit,
-    Path((id, action)): Path<(String, String)>,
+    Path((id, action)): Path<(Id, String)>,
     Form(form): Form,
 ) -> Result {
     let path = format!("/api/webhook-endpoints/{id}");
@@ -236,7 +249,10 @@ pub(crate) async fn act(
 }
 
 async fn rotate(visit: &Visit, path: &str, form: &Fields) -> Result {
-    let hours: u32 = form.get("overlap_hours").parse().map_err(|_| Failure::bad_request("the overlap must be a number of hours"))?;
+    let hours: u32 = form
+        .get("overlap_hours")
+        .parse()
+        .map_err(|_| Failure::bad_request("the overlap must be a number of hours"))?;
     let body = present_members([
         ("which", form.get("which").into()),
         ("overlap_seconds", hours.saturating_mul(3600).into()),
@@ -244,7 +260,11 @@ async fn rotate(visit: &Visit, path: &str, form: &Fields) -> Result {
     ]);
     let reply = visit.post(&format!("{path}/rotate-secret"), &body).await?;
     let rotated: Endpoint = reply.parse()?;
-    Ok(endpoint_form::revealed(visit, &rotated, &t!(visit, "rotated")))
+    Ok(endpoint_form::revealed(
+        visit,
+        &rotated,
+        &t!(visit, "rotated"),
+    ))
 }
 
 /// Runs the endpoint's workflow on an event, as if it had arrived now.

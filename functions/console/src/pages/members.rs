@@ -18,9 +18,14 @@ pub(crate) const ROLES: [&str; 4] = ["viewer", "editor", "admin", "owner"];
 /// The roles that the caller may give.
 pub(crate) fn roles(visit: &Visit) -> Vec<(String, String)> {
     let own = visit.caller.role.to_string();
-    let end = ROLES.iter().position(|role| *role == own).map_or(0, |at| at + 1);
+    let end = ROLES
+        .iter()
+        .position(|role| *role == own)
+        .map_or(0, |at| at + 1);
     let given = ROLES.iter().take(end);
-    given.map(|role| ((*role).to_owned(), ui::word(visit, "role", role))).collect()
+    given
+        .map(|role| ((*role).to_owned(), ui::word(visit, "role", role)))
+        .collect()
 }
 
 pub(crate) async fn page(visit: Visit) -> Response {
@@ -36,7 +41,10 @@ pub(crate) async fn page(visit: Visit) -> Response {
             None
         }
     });
-    let next = members.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let next = members
+        .as_ref()
+        .ok()
+        .and_then(|page| page.next_cursor.clone());
     let content = html! {
         (ui::panel(&visit, members, |page| table(&visit, &page.data)))
         (ui::pager(&visit, next.as_deref()))
@@ -115,7 +123,9 @@ fn invited(visit: &Visit, invitations: ApiResult<Page<Invitation>>) -> Markup {
 pub(crate) async fn invite(visit: Visit, Form(form): Form) -> Result {
     let names = ["email", "user_id", "role"];
     let body = present_members(names.map(|name| (name, form.get(name).into())));
-    let call = visit.call(Method::POST, &visit.tenant_path("/invitations")).once(form.get(ui::ONCE));
+    let call = visit
+        .call(Method::POST, &visit.tenant_path("/invitations"))
+        .once(form.get(ui::ONCE));
     let made: Invitation = call.json(&body).get().await?;
     let token = made.token.unwrap_or_default();
     // The token is behind `#`, so that it is in no log.
@@ -138,10 +148,18 @@ pub(crate) async fn act(
     match action.as_str() {
         "role" => {
             let body = json!({"role": form.get("role")});
-            visit.call(Method::PATCH, &member).json(&body).send().await?;
+            visit
+                .call(Method::PATCH, &member)
+                .json(&body)
+                .send()
+                .await?;
         }
         "remove" => drop(visit.delete(&member).await?),
-        "withdraw" => drop(visit.delete(&visit.tenant_path(&format!("/invitations/{}", encoded(&id)))).await?),
+        "withdraw" => drop(
+            visit
+                .delete(&visit.tenant_path(&format!("/invitations/{}", encoded(&id))))
+                .await?,
+        ),
         _ => return Err(Failure::not_found()),
     }
     Ok(see_other("/dashboard/members"))

@@ -27,7 +27,10 @@ pub(crate) async fn page(visit: Visit) -> Response {
         workflow: has(workflows.as_ref().ok().map(|page| !page.data.is_empty())),
         endpoint: has(endpoints.as_ref().ok().map(|page| !page.data.is_empty())),
         run: has(runs.as_ref().ok().map(|page| !page.data.is_empty())),
-        completed: has(runs.as_ref().ok().map(|page| page.data.iter().any(|run| run.status == "completed"))),
+        completed: has(runs
+            .as_ref()
+            .ok()
+            .map(|page| page.data.iter().any(|run| run.status == "completed"))),
     };
     let content = html! {
         (checklist(&visit, &steps))
@@ -60,9 +63,24 @@ struct Steps {
 
 fn checklist(visit: &Visit, steps: &Steps) -> Markup {
     let all = [
-        (steps.workflow, "step-workflow", "/dashboard/workflows/new", Role::Editor),
-        (steps.endpoint, "step-endpoint", "/dashboard/endpoints/new", Role::Admin),
-        (steps.run, "step-event", "/dashboard/endpoints", Role::Editor),
+        (
+            steps.workflow,
+            "step-workflow",
+            "/dashboard/workflows/new",
+            Role::Editor,
+        ),
+        (
+            steps.endpoint,
+            "step-endpoint",
+            "/dashboard/endpoints/new",
+            Role::Admin,
+        ),
+        (
+            steps.run,
+            "step-event",
+            "/dashboard/endpoints",
+            Role::Editor,
+        ),
         (steps.completed, "step-run", "/dashboard/runs", Role::Viewer),
     ];
     if all.iter().all(|(is_done, ..)| *is_done) {
@@ -86,7 +104,11 @@ fn checklist(visit: &Visit, steps: &Steps) -> Markup {
 
 /// What needs attention: endpoints that take no events.
 fn attention(visit: &Visit, endpoints: &Page<Endpoint>) -> Markup {
-    let idle: Vec<&Endpoint> = endpoints.data.iter().filter(|own| own.state != "active").collect();
+    let idle: Vec<&Endpoint> = endpoints
+        .data
+        .iter()
+        .filter(|own| own.state != "active")
+        .collect();
     if idle.is_empty() {
         return html! {};
     }

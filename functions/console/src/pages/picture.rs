@@ -51,9 +51,16 @@ pub(crate) fn of(visit: &Browser, definition: &Map<String, Value>, failed: Optio
     // The innermost task whose pointer leads to the failed one.
     let marked = failed.and_then(|failed| {
         let holds = |own: &&TaskBox| {
-            failed.strip_prefix(own.pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            failed
+                .strip_prefix(own.pointer.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        drawing.boxes.iter().filter(holds).map(|own| own.pointer.as_str()).max_by_key(|p| p.len())
+        drawing
+            .boxes
+            .iter()
+            .filter(holds)
+            .map(|own| own.pointer.as_str())
+            .max_by_key(|p| p.len())
     });
     html! {
         div.wide tabindex="0" role="region" aria-label=(t!(visit, "picture")) {
@@ -136,11 +143,18 @@ fn inner<'a>(kind: &str, task: &'a Value) -> Vec<(&'a Value, &'static str)> {
         _ => &[],
     };
     let found = places.iter().map(|place| (task.pointer(place), *place));
-    found.filter_map(|(list, place)| Some((list?, place))).collect()
+    found
+        .filter_map(|(list, place)| Some((list?, place)))
+        .collect()
 }
 
 fn detail(kind: &str, task: &Value) -> String {
-    let text = |pointer: &str| task.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |pointer: &str| {
+        task.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let own = match kind {
         "call" => {
             let endpoint = [text("/with/endpoint"), text("/with/endpoint/uri")];
@@ -149,11 +163,19 @@ fn detail(kind: &str, task: &Value) -> String {
         "switch" => {
             let cases = task.get("switch").and_then(Value::as_array);
             let names = cases.into_iter().flatten().filter_map(Value::as_object);
-            names.flat_map(Map::keys).cloned().collect::<Vec<_>>().join(", ")
+            names
+                .flat_map(Map::keys)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ")
         }
         "for" => text("/for/in"),
         _ => String::new(),
     };
     let then = text("/then");
-    if then.is_empty() { own } else { format!("{own} → {then}") }
+    if then.is_empty() {
+        own
+    } else {
+        format!("{own} → {then}")
+    }
 }

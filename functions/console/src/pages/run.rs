@@ -1,7 +1,7 @@
 //! The page of a run.
 
 use aias_domain::tenant::Role;
-use axum::extract::Path;
+use aias_platform::http::Path;
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{picture, run_detail, runs::trigger};
 use crate::{
     client::{ApiResult, LogEntry, Page, Run, Version},
     failure::Result,
-    form::Fields,
+    form::{Fields, Id},
     ui,
     visit::{Visit, t},
 };
@@ -31,7 +31,7 @@ async fn progress(visit: &Visit, id: &str) -> ApiResult<Progress> {
     Ok(Progress { run: run?, logs })
 }
 
-pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let input = format!("/api/runs/{id}/input");
     let events = format!("/api/runs/{id}/events?limit=100");
     let (progress, input, events) = tokio::join!(
@@ -72,7 +72,7 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
     Ok(visit.page(&t!(visit, "run"), content))
 }
 
-pub(crate) async fn fragment(visit: Visit, Path(id): Path<String>) -> Result {
+pub(crate) async fn fragment(visit: Visit, Path(id): Path<Id>) -> Result {
     let progress = progress(&visit, &id).await?;
     Ok(visit.fragment(live(&visit, &progress)))
 }

@@ -1,6 +1,7 @@
 //! Actions on runs: of one run, and of several that were selected in the list.
 
-use axum::{extract::Path, response::Response};
+use aias_platform::http::Path;
+use axum::response::Response;
 use futures_util::future::join_all;
 use maud::html;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use super::run_detail;
 use crate::{
     client::{ApiResult, RunAccepted, Verified},
     failure::{Failure, Result},
-    form::Form,
+    form::{Form, Id},
     ui,
     visit::{Visit, see_other, t},
 };
@@ -21,7 +22,7 @@ const CONCURRENT: usize = 10;
 
 pub(crate) async fn one(
     visit: Visit,
-    Path((id, action)): Path<(String, String)>,
+    Path((id, action)): Path<(Id, String)>,
     Form(form): Form,
 ) -> Result {
     match action.as_str() {
@@ -33,15 +34,26 @@ pub(crate) async fn one(
             let version = form.get("workflow_version");
             let version: Option<u32> = match version {
                 "" => None,
-                text => Some(text.parse().map_err(|_| Failure::bad_request("the version must be a number"))?),
+                text => Some(
+                    text.parse()
+                        .map_err(|_| Failure::bad_request("the version must be a number"))?,
+                ),
             };
-            let body = version.map_or(Value::Null, |version| json!({ "workflow_version": version }));
+            let body = version.map_or(
+                Value::Null,
+                |version| json!({ "workflow_version": version }),
+            );
             let reply = visit.post(&format!("/api/runs/{id}/replay"), &body).await?;
             let accepted: RunAccepted = reply.parse()?;
-            Ok(see_other(&format!("/dashboard/runs/{}?done=replay", accepted.run_id)))
+            Ok(see_other(&format!(
+                "/dashboard/runs/{}?done=replay",
+                accepted.run_id
+            )))
         }
         "verify" => {
-            let reply = visit.post(&format!("/api/runs/{id}/verify"), &Value::Null).await?;
+            let reply = visit
+                .post(&format!("/api/runs/{id}/verify"), &Value::Null)
+                .await?;
             let found: Verified = reply.parse()?;
             Ok(run_detail::verified(&visit, &id, &found))
         }
@@ -90,9 +102,9 @@ fn announced(visit: &Visit, action: &str, runs: &[&str]) -> Response {
 async fn performed(visit: &Visit, action: &str, runs: &[&str]) -> Response {
     let mut results: Vec<(&str, ApiResult)> = Vec::new();
     for some in runs.chunks(CONCURRENT) {
-        let calls = some.iter().map(|run| async {
-            (*run, act(visit, run, action, &Value::Null).await)
-        });
+        let calls = some
+            .iter()
+            .map(|run| async { (*run, act(visit, run, action, &Value::Null).await) });
         results.extend(join_all(calls).await);
     }
     let succeeded = results.iter().filter(|(_, result)| result.is_ok()).count();

@@ -1,30 +1,40 @@
 //! Parts of a run's page: timeline, log, input, and the comparison with another run.
 
-use axum::{extract::Path, http::Method, response::Response};
+use aias_platform::http::Path;
+use axum::{http::Method, response::Response};
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::{
     client::{ApiResult, Comparison, LogEntry, Page, Reply, Run},
-    failure::Result,
+    failure::{Failure, Result},
+    form::Id,
     ui,
     visit::{Visit, see_other, t},
 };
 
 /// The tasks of a run as bars over its time.
 pub(crate) fn timeline(visit: &Visit, run: &Run, entries: &[LogEntry]) -> Markup {
-    let at = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
+    let at = |text: &str| {
+        text.parse::<Timestamp>()
+            .ok()
+            .map(Timestamp::as_millisecond)
+    };
     let bars: Vec<(&LogEntry, i64, i64)> = entries
         .iter()
-        .filter(|entry| entry.task.is_some() && entry.event.ends_with("ed"))
+        .filter(|entry| matches!(&*entry.event, "task.completed" | "task.faulted"))
         .filter_map(|entry| {
             let end = at(&entry.time)?;
             let length = i64::try_from(entry.duration_ms).unwrap_or_default();
             Some((entry, end - length, end))
         })
         .collect();
-    let first = bars.iter().map(|(_, start, _)| *start).chain(run.started_at.as_deref().and_then(at)).min();
+    let first = bars
+        .iter()
+        .map(|(_, start, _)| *start)
+        .chain(run.started_at.as_deref().and_then(at))
+        .min();
     let last = bars.iter().map(|(_, _, end)| *end).max();
     let (Some(first), Some(last)) = (first, last) else {
         return html! { p { (t!(visit, "no-tasks")) } };
@@ -48,11 +58,17 @@ pub(crate) fn timeline(visit: &Visit, run: &Run, entries: &[LogEntry]) -> Markup
 pub(crate) fn log(visit: &Visit, run: &Run, entries: &Page<LogEntry>, level: &str) -> Markup {
     let levels = ["debug", "info", "warn", "error"];
     let lowest = levels.iter().position(|own| *own == level).unwrap_or(0);
-    let shown = |entry: &&LogEntry| levels.iter().position(|own| *own == entry.level).unwrap_or(3) >= lowest;
+    let shown = |entry: &&LogEntry| {
+        levels
+            .iter()
+            .position(|own| *own == entry.level)
+            .unwrap_or(3)
+            >= lowest
+    };
     html! {
         nav.levels aria-label=(t!(visit, "level")) {
             @for own in levels {
-                a href=(format!("/dashboard/runs/{}?level={own}", run.id)) aria-current=[(own == level).then_some("true")] { (own) }
+                a href=(format!("/dashboard/runs/{}?level={own}", run.id)) aria-current=[(own == level).then_some("true")] { (ui::word(visit, "level", own)) }
             }
         }
         div.wide tabindex="0" role="region" aria-label=(t!(visit, "log")) {
@@ -66,7 +82,7 @@ pub(crate) fn log(visit: &Visit, run: &Run, entries: &Page<LogEntry>, level: &st
                     @for entry in entries.data.iter().filter(shown) {
                         tr id=(format!("log-{}", entry.seq)) data-level=(entry.level) {
                             td { (ui::time(visit, &entry.time)) }
-                            td { (entry.level) }
+                            td { (ui::word(visit, "level", &entry.level)) }
                             td { @if let Some(task) = &entry.task { code { (ui::visible(task)) } } }
                             td {
                                 (ui::text(&entry.message))
@@ -88,13 +104,16 @@ pub(crate) fn log(visit: &Visit, run: &Run, entries: &Page<LogEntry>, level: &st
 
 /// The input of a run. One that is too large for a page is a download.
 pub(crate) fn shown_input(visit: &Visit, id: &str, reply: &Reply) -> Markup {
-    let download = html! { p { a href=(format!("/dashboard/runs/{id}/input")) { (t!(visit, "download")) } } };
+    let download =
+        html! { p { a href=(format!("/dashboard/runs/{id}/input")) { (t!(visit, "download")) } } };
     if reply.status.is_redirection() {
         return html! { p { (t!(visit, "too-large-to-show")) } (download) };
     }
     let content = if reply.body.len() <= ui::MAX_SHOWN_BYTES {
         match serde_json::from_slice::<Value>(&reply.body) {
-            Ok(value) => html! { (ui::tree(visit, &value)) details { summary { "JSON" } (ui::json(visit, &value)) } },
+            Ok(value) => {
+                html! { (ui::tree(visit, &value)) details { summary { "JSON" } (ui::json(visit, &value)) } }
+            }
             Err(_) => ui::preformatted(visit, &String::from_utf8_lossy(&reply.body)),
         }
     } else {
@@ -104,22 +123,30 @@ pub(crate) fn shown_input(visit: &Visit, id: &str, reply: &Reply) -> Markup {
 }
 
 /// The input as a file.
-pub(crate) async fn input(visit: Visit, Path(id): Path<String>) -> Result {
-    let reply = visit.call(Method::GET, &format!("/api/runs/{id}/input")).send().await?;
+pub(crate) async fn input(visit: Visit, Path(id): Path<Id>) -> Result {
+    let reply = visit
+        .call(Method::GET, &format!("/api/runs/{id}/input"))
+        .send()
+        .await?;
     if reply.status.is_redirection() {
         return Ok(see_other(reply.location()));
     }
     let name = format!("attachment; filename=\"{id}-input.json\"");
-    let headers = [("content-type", "application/json"), ("content-disposition", name.as_str())];
-    Ok(axum::response::IntoResponse::into_response((headers, reply.body)))
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-disposition", name.as_str()),
+    ];
+    Ok(axum::response::IntoResponse::into_response((
+        headers, reply.body,
+    )))
 }
 
 /// Two runs beside each other.
-pub(crate) async fn compare(visit: Visit, Path(id): Path<String>) -> Result {
+pub(crate) async fn compare(visit: Visit, Path(id): Path<Id>) -> Result {
     let query = visit.query();
-    let other = query.get("with");
+    let other = Id::parse(query.get("with")).ok_or_else(Failure::not_found)?;
     let path = |id: &str| format!("/api/runs/{id}?include=output");
-    let (own, their) = (path(&id), path(other));
+    let (own, their) = (path(&id), path(&other));
     let comparison = format!("/api/runs/{id}/compare?{}", query.query_with(&[]));
     let (own, their, comparison) = tokio::join!(
         visit.get::<Run>(&own),
@@ -128,7 +155,7 @@ pub(crate) async fn compare(visit: Visit, Path(id): Path<String>) -> Result {
     );
     let content = html! {
         div.beside {
-            @for (run, id) in [(own, &*id), (their, other)] { (side(&visit, id, run)) }
+            @for (run, id) in [(own, &id), (their, &other)] { (side(&visit, id, run)) }
         }
         section {
             h2 { (t!(visit, "difference")) }

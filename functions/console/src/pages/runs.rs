@@ -6,20 +6,36 @@ use maud::{Markup, html};
 
 use crate::{
     client::{ApiResult, Page, Run},
-    form::Fields,
+    form::{Fields, Id},
     ui,
     visit::{Visit, t},
 };
 
 const STATUSES: [&str; 7] = [
-    "pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed",
+    "pending",
+    "running",
+    "waiting",
+    "suspended",
+    "cancelled",
+    "faulted",
+    "completed",
 ];
 
 /// The parameters of the page that are those of the API.
-const FILTERS: [&str; 6] = ["status", "workflow_id", "endpoint_id", "event_id", "from", "to"];
+const FILTERS: [&str; 6] = [
+    "status",
+    "workflow_id",
+    "endpoint_id",
+    "event_id",
+    "from",
+    "to",
+];
 
 async fn list(visit: &Visit, query: &Fields) -> ApiResult<Page<Run>> {
-    let mut pairs: Vec<(&str, &str)> = FILTERS.iter().map(|name| (*name, query.get(name))).collect();
+    let mut pairs: Vec<(&str, &str)> = FILTERS
+        .iter()
+        .map(|name| (*name, query.get(name)))
+        .collect();
     pairs.push(("cursor", query.get("cursor")));
     let query = Fields::default().query_with(&pairs);
     visit.get(&format!("/api/runs?{query}")).await
@@ -29,7 +45,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
     let query = visit.query();
     // An id leads to its run.
     let id = query.get("id");
-    if id.starts_with("run_") && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+    if let Some(id) = Id::parse(id) {
         return crate::visit::see_other(&format!("/dashboard/runs/{id}"));
     }
     let runs = list(&visit, &query).await;
@@ -65,7 +81,12 @@ fn live(visit: &Visit, query: &Fields, runs: ApiResult<Page<Run>>) -> Markup {
 }
 
 fn pager(visit: &Visit, query: &Fields, next_cursor: Option<&str>) -> Markup {
-    let path = |cursor: &str| format!("/dashboard/runs?{}", query.query_with(&[("cursor", cursor)]));
+    let path = |cursor: &str| {
+        format!(
+            "/dashboard/runs?{}",
+            query.query_with(&[("cursor", cursor)])
+        )
+    };
     let is_first = query.get("cursor").is_empty();
     html! {
         @if !is_first || next_cursor.is_some() {

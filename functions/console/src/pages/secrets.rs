@@ -55,7 +55,9 @@ fn path(name: &str) -> String {
 
 pub(crate) async fn put(visit: Visit, Form(form): Form) -> Result {
     let call = visit.call(Method::PUT, &path(form.get("name")));
-    call.json(&json!({"value": form.raw("value")})).send().await?;
+    call.json(&json!({"value": form.raw("value")}))
+        .send()
+        .await?;
     Ok(see_other("/dashboard/secrets"))
 }
 

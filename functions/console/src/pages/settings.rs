@@ -21,14 +21,23 @@ use crate::{
 pub(crate) async fn page(visit: Visit) -> Response {
     let tenants = match visit.identity() {
         Some(person) => {
-            let call = visit.app.client.call(Method::GET, "/api/tenants", person, &visit.head);
+            let call = visit
+                .app
+                .client
+                .call(Method::GET, "/api/tenants", person, &visit.head);
             Some(call.get::<Page<Tenant>>().await)
         }
         None => None,
     };
     let own = &visit.preferences;
-    let languages = Language::OFFERED.map(|language| (language.as_str().to_owned(), language.name().to_owned()));
-    let themes = Theme::ALL.map(|theme| (theme.as_str().to_owned(), ui::word(&visit, "theme", theme.as_str())));
+    let languages = Language::OFFERED
+        .map(|language| (language.as_str().to_owned(), language.name().to_owned()));
+    let themes = Theme::ALL.map(|theme| {
+        (
+            theme.as_str().to_owned(),
+            ui::word(&visit, "theme", theme.as_str()),
+        )
+    });
     let tenant = &visit.caller.tenant;
     let content = html! {
         section {

@@ -1,20 +1,26 @@
 //! The data of every step of a run, computed again.
 
-use axum::{extract::Path, response::Response};
+use aias_platform::http::Path;
+use axum::response::Response;
 use maud::{Markup, html};
 
 use crate::{
     client::{Page, Step},
-    form::Fields,
+    form::{Fields, Id},
     ui,
     visit::{Visit, t},
 };
 
-pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Response {
+pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Response {
     let query = visit.query();
     let query = Fields::default().query_with(&[("limit", "25"), ("cursor", query.get("cursor"))]);
-    let steps = visit.get::<Page<Step>>(&format!("/api/runs/{id}/steps?{query}")).await;
-    let next = steps.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let steps = visit
+        .get::<Page<Step>>(&format!("/api/runs/{id}/steps?{query}"))
+        .await;
+    let next = steps
+        .as_ref()
+        .ok()
+        .and_then(|page| page.next_cursor.clone());
     let content = html! {
         p { (ui::link("runs", &id)) }
         h2 { (t!(visit, "steps-of-run")) }

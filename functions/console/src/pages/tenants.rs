@@ -48,12 +48,18 @@ pub(crate) async fn page(visitor: Visitor) -> Result<Response> {
         }
         form method="post" action="/dashboard/sign-out" { (csrf) button.quiet { (t!(visitor, "sign-out")) } }
     };
-    Ok(layout::public_page(&visitor, StatusCode::OK, &t!(visitor, "choose-tenant"), content))
+    Ok(layout::public_page(
+        &visitor,
+        StatusCode::OK,
+        &t!(visitor, "choose-tenant"),
+        content,
+    ))
 }
 
 fn call<'a>(visitor: &'a Visitor, method: Method, path: &str) -> Result<crate::client::Call<'a>> {
     let person = visitor.identity();
-    let person = person.ok_or_else(|| Problem::forbidden("an API key belongs to its one tenant"))?;
+    let person =
+        person.ok_or_else(|| Problem::forbidden("an API key belongs to its one tenant"))?;
     Ok(visitor.app.client.call(method, path, person, &visitor.head))
 }
 
@@ -65,7 +71,10 @@ pub(crate) async fn create(visitor: Visitor, Form(form): Form) -> Result {
 
 pub(crate) async fn accept(visitor: Visitor, Form(form): Form) -> Result {
     let call = call(&visitor, Method::POST, "/api/invitations/accept")?;
-    let joined: Tenant = call.json(&json!({"token": form.get("token")})).get().await?;
+    let joined: Tenant = call
+        .json(&json!({"token": form.get("token")}))
+        .get()
+        .await?;
     select_tenant(&visitor.app, &visitor.session, &joined.id).await
 }
 

@@ -1,6 +1,6 @@
 //! A dry run of a workflow: nothing is stored, and no call leaves.
 
-use axum::extract::Path;
+use aias_platform::http::Path;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::steps;
 use crate::{
     client::{ApiProblem, ApiResult, DryRun, Page, Run, Workflow},
     failure::{Failure, Result},
-    form::{Fields, Form},
+    form::{Fields, Form, Id},
     ui,
     visit::{Visit, t},
 };
@@ -19,18 +19,27 @@ struct Entered<'a> {
     run: &'a str,
 }
 
-pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let sample = json!({
         "id": "evt_1", "received_at": aias_domain::timestamp::format(visit.now), "method": "POST", "headers": {}, "query": {},
         "content_type": "application/json", "body": {}, "endpoint_id": "",
     });
     let sample = serde_json::to_string_pretty(&sample).unwrap_or_default();
     let query = visit.query();
-    let entered = Entered { input: &sample, responses: "{}", run: query.get("run") };
+    let entered = Entered {
+        input: &sample,
+        responses: "{}",
+        run: query.get("run"),
+    };
     shown(&visit, &id, &entered, None).await
 }
 
-async fn shown(visit: &Visit, id: &str, entered: &Entered<'_>, tried: Option<ApiResult<DryRun>>) -> Result {
+async fn shown(
+    visit: &Visit,
+    id: &str,
+    entered: &Entered<'_>,
+    tried: Option<ApiResult<DryRun>>,
+) -> Result {
     let past = Fields::default().query_with(&[("workflow_id", id), ("limit", "10")]);
     let (path, past) = (format!("/api/workflows/{id}"), format!("/api/runs?{past}"));
     let (own, past) = tokio::join!(visit.get::<Workflow>(&path), visit.get::<Page<Run>>(&past));
@@ -55,14 +64,17 @@ async fn shown(visit: &Visit, id: &str, entered: &Entered<'_>, tried: Option<Api
     Ok(visit.page(&t!(visit, "try-workflow", name = own.head.name), content))
 }
 
-pub(crate) async fn run(visit: Visit, Path(id): Path<String>, Form(form): Form) -> Result {
+pub(crate) async fn run(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> Result {
     let entered = Entered {
         input: form.raw("input"),
         responses: form.raw("responses"),
         run: form.get("run"),
     };
     let tried = match body(&entered, form.get("version")) {
-        Ok(body) => match visit.post(&format!("/api/workflows/{id}/test"), &body).await {
+        Ok(body) => match visit
+            .post(&format!("/api/workflows/{id}/test"), &body)
+            .await
+        {
             Ok(reply) => reply.parse(),
             Err(refused) => Err(refused),
         },
@@ -87,7 +99,9 @@ fn body(entered: &Entered<'_>, version: &str) -> Result<Value> {
         body["responses"] = responses;
     }
     if !version.is_empty() {
-        let number: u32 = version.parse().map_err(|_| Failure::bad_request("the version must be a number"))?;
+        let number: u32 = version
+            .parse()
+            .map_err(|_| Failure::bad_request("the version must be a number"))?;
         body["version"] = number.into();
     }
     Ok(body)
@@ -104,7 +118,7 @@ fn result(visit: &Visit, tried: &DryRun) -> Markup {
         h3 { (t!(visit, "steps")) }
         (steps::list(visit, &tried.steps))
         details { summary { (t!(visit, "log")) }
-            ul.log { @for entry in &tried.logs { li { (entry.level) " " @if let Some(task) = &entry.task { code { (ui::visible(task)) } " " } (ui::text(&entry.message)) } } }
+            ul.log { @for entry in &tried.logs { li { (ui::word(visit, "level", &entry.level)) " " @if let Some(task) = &entry.task { code { (ui::visible(task)) } " " } (ui::text(&entry.message)) } } }
         }
     }
 }

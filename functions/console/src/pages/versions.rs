@@ -1,7 +1,7 @@
 //! A version of a workflow, and what it changes.
 
 use aias_domain::tenant::Role;
-use axum::extract::Path;
+use aias_platform::http::Path;
 use maud::{Markup, html};
 use similar::{ChangeTag, TextDiff};
 
@@ -9,6 +9,7 @@ use super::{picture, workflow_form::as_yaml};
 use crate::{
     client::Version,
     failure::{Failure, Result},
+    form::Id,
     ui,
     visit::{Visit, t},
 };
@@ -16,11 +17,13 @@ use crate::{
 /// The most lines of a difference.
 const MAX_LINES: usize = 2_000;
 
-pub(crate) async fn page(visit: Visit, Path((id, number)): Path<(String, u32)>) -> Result {
+pub(crate) async fn page(visit: Visit, Path((id, number)): Path<(Id, u32)>) -> Result {
     let query = visit.query();
     let against = match query.get("against") {
         "" => number.saturating_sub(1),
-        text => text.parse().map_err(|_| Failure::bad_request("`against` must be a number"))?,
+        text => text
+            .parse()
+            .map_err(|_| Failure::bad_request("`against` must be a number"))?,
     };
     let path = |number: u32| format!("/api/workflows/{id}/versions/{number}");
     let (own_path, other_path) = (path(number), path(against));
@@ -53,7 +56,10 @@ pub(crate) async fn page(visit: Visit, Path((id, number)): Path<(String, u32)>) 
 pub(crate) fn difference(visit: &Visit, before: &str, after: &str) -> Markup {
     let compared = TextDiff::from_lines(before, after);
     let changes: Vec<_> = compared.iter_all_changes().take(MAX_LINES).collect();
-    if changes.iter().all(|change| change.tag() == ChangeTag::Equal) {
+    if changes
+        .iter()
+        .all(|change| change.tag() == ChangeTag::Equal)
+    {
         return html! { p { (t!(visit, "no-difference")) } };
     }
     html! {

@@ -1,7 +1,7 @@
 //! The editor of workflows.
 
+use aias_platform::http::Path;
 use axum::{
-    extract::Path,
     http::{Method, StatusCode},
     response::Response,
 };
@@ -13,7 +13,7 @@ use crate::{
     assets,
     client::{ApiProblem, Workflow},
     failure::Result,
-    form::Form,
+    form::{Form, Id},
     layout, ui,
     visit::{Visit, see_other, t},
 };
@@ -47,7 +47,11 @@ pub(crate) fn editor(
     etag: &str,
     refused: Option<&ApiProblem>,
 ) -> Markup {
-    let lines: Vec<u64> = refused.iter().flat_map(|problem| &problem.errors).filter_map(|fault| fault.line).collect();
+    let lines: Vec<u64> = refused
+        .iter()
+        .flat_map(|problem| &problem.errors)
+        .filter_map(|fault| fault.line)
+        .collect();
     html! {
         @if let Some(problem) = refused { (ui::problem(visit, problem)) }
         @if !lines.is_empty() { (numbered(text, &lines)) }
@@ -71,7 +75,9 @@ pub(crate) fn editor(
 /// The lines around faults, so that they can be found without a script.
 fn numbered(text: &str, faults: &[u64]) -> Markup {
     let is_near = |line: u64| faults.iter().any(|fault| fault.abs_diff(line) <= 1);
-    let lines = (1_u64..).zip(text.lines()).filter(|(line, _)| is_near(*line));
+    let lines = (1_u64..)
+        .zip(text.lines())
+        .filter(|(line, _)| is_near(*line));
     html! {
         pre.data.faults tabindex="0" dir="ltr" {
             @for (number, line) in lines {
@@ -85,25 +91,42 @@ fn numbered(text: &str, faults: &[u64]) -> Markup {
 
 pub(crate) async fn create(visit: Visit, Form(form): Form) -> Result {
     let text = form.raw("definition").replace("\r\n", "\n");
-    let call = visit.call(Method::POST, "/api/workflows").yaml(text.clone());
+    let call = visit
+        .call(Method::POST, "/api/workflows")
+        .yaml(text.clone());
     match call.get::<Workflow>().await {
-        Ok(made) if made.warnings.is_empty() => {
-            Ok(see_other(&format!("/dashboard/workflows/{}?done=created", made.head.id)))
-        }
+        Ok(made) if made.warnings.is_empty() => Ok(see_other(&format!(
+            "/dashboard/workflows/{}?done=created",
+            made.head.id
+        ))),
         Ok(made) => Ok(warned(&visit, &made)),
         Err(problem) => {
-            let content = editor(&visit, "/dashboard/workflows/new", &text, "", Some(&problem));
+            let content = editor(
+                &visit,
+                "/dashboard/workflows/new",
+                &text,
+                "",
+                Some(&problem),
+            );
             Ok(refused(&visit, &problem, content))
         }
     }
 }
 
-pub(crate) async fn save(visit: Visit, Path(id): Path<String>, Form(form): Form) -> Result {
+pub(crate) async fn save(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> Result {
     let text = form.raw("definition").replace("\r\n", "\n");
-    let query = if form.get("activate") == "no" { "?activate=false" } else { "" };
+    let query = if form.get("activate") == "no" {
+        "?activate=false"
+    } else {
+        ""
+    };
     let path = format!("/api/workflows/{id}");
     let call = visit.call(Method::PUT, &format!("{path}{query}"));
-    let saved = call.if_match(form.get("etag")).yaml(text.clone()).get::<Workflow>().await;
+    let saved = call
+        .if_match(form.get("etag"))
+        .yaml(text.clone())
+        .get::<Workflow>()
+        .await;
     let problem = match saved {
         Ok(saved) if saved.warnings.is_empty() => {
             return Ok(see_other(&format!("/dashboard/workflows/{id}?done=saved")));

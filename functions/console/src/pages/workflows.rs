@@ -1,7 +1,8 @@
 //! Workflows: the list, and the page of one.
 
 use aias_domain::tenant::Role;
-use axum::{extract::Path, http::Method, response::Response};
+use aias_platform::http::Path;
+use axum::{http::Method, response::Response};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use super::{picture, workflow_form};
 use crate::{
     client::{Page, RunAccepted, VersionHead, Workflow, WorkflowHead},
     failure::{Failure, Result},
-    form::{Fields, Form},
+    form::{Fields, Form, Id},
     ui,
     visit::{Visit, see_other, t},
 };
@@ -17,8 +18,13 @@ use crate::{
 pub(crate) async fn list(visit: Visit) -> Response {
     let query = visit.query();
     let page = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
-    let workflows = visit.get::<Page<WorkflowHead>>(&format!("/api/workflows?{page}")).await;
-    let next = workflows.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let workflows = visit
+        .get::<Page<WorkflowHead>>(&format!("/api/workflows?{page}"))
+        .await;
+    let next = workflows
+        .as_ref()
+        .ok()
+        .and_then(|page| page.next_cursor.clone());
     let content = html! {
         @if visit.can(Role::Editor) { p { a.button href="/dashboard/workflows/new" { (t!(visit, "new-workflow")) } } }
         (ui::panel(&visit, workflows, |page| table(&visit, &page.data)))
@@ -63,7 +69,7 @@ pub(crate) fn enabled(visit: &Visit, own: &WorkflowHead) -> Markup {
     }
 }
 
-pub(crate) async fn page(visit: Visit, Path(id): Path<String>) -> Result {
+pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let versions = format!("/api/workflows/{id}/versions?limit=25");
     let path = format!("/api/workflows/{id}");
     let (reply, versions) = tokio::join!(
@@ -158,7 +164,7 @@ fn history(visit: &Visit, own: &Workflow, versions: &Page<VersionHead>) -> Marku
 
 pub(crate) async fn act(
     visit: Visit,
-    Path((id, action)): Path<(String, String)>,
+    Path((id, action)): Path<(Id, String)>,
     Form(form): Form,
 ) -> Result {
     let path = format!("/api/workflows/{id}");
@@ -174,14 +180,22 @@ pub(crate) async fn act(
             Ok(see_other("/dashboard/workflows"))
         }
         "activate" => {
-            let version: u32 = form.get("version").parse().map_err(|_| Failure::bad_request("the version must be a number"))?;
-            visit.post(&format!("{path}/activate"), &json!({ "version": version })).await?;
+            let version: u32 = form
+                .get("version")
+                .parse()
+                .map_err(|_| Failure::bad_request("the version must be a number"))?;
+            visit
+                .post(&format!("{path}/activate"), &json!({ "version": version }))
+                .await?;
             Ok(back("activate"))
         }
         "run" => {
-            let input: Value = serde_json::from_str(form.raw("input"))
-                .map_err(|error| Failure::bad_request(&format!("the input is not JSON: {error}")))?;
-            let reply = visit.post(&format!("{path}/execute"), &json!({ "input": input })).await?;
+            let input: Value = serde_json::from_str(form.raw("input")).map_err(|error| {
+                Failure::bad_request(&format!("the input is not JSON: {error}"))
+            })?;
+            let reply = visit
+                .post(&format!("{path}/execute"), &json!({ "input": input }))
+                .await?;
             let accepted: RunAccepted = reply.parse()?;
             Ok(see_other(&format!("/dashboard/runs/{}", accepted.run_id)))
         }

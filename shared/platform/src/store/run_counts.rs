@@ -79,7 +79,9 @@ impl TenantStore<'_> {
         }
         let from = counted.from;
         counted.runs.retain(|(created_at, _)| *created_at >= from);
-        counted.runs.sort_unstable_by_key(|(at, status)| std::cmp::Reverse((*at, status.as_str())));
+        counted
+            .runs
+            .sort_unstable_by_key(|(at, status)| std::cmp::Reverse((*at, status.as_str())));
         Ok(counted)
     }
 
