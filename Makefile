@@ -9,7 +9,7 @@ TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run functions test unit watch check docs openapi bench zips clean
+.PHONY: run functions test unit watch check docs openapi vendor bench zips clean
 
 run: functions $(VENV)/run.stamp
 	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) run
@@ -45,6 +45,10 @@ openapi:
 	cargo build --quiet --workspace --bins
 	"$${CARGO_TARGET_DIR:-target}/debug/openapi" > docs/openapi.json.new
 	mv docs/openapi.json.new docs/openapi.json
+
+# The scripts of others that the console contains, from their npm packages.
+vendor:
+	$(PYTHON) infra/vendor.py
 
 # Measures docs/benchmarks.md, docs/scale.md and their plots.
 bench: $(VENV)/run.stamp

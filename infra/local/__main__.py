@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import browser
 import contract
 import demo
 import rival
@@ -64,7 +65,8 @@ def nextest():
 def test():
     """Runs all tests with one deployed stack. The output ends with that of the test runner.
 
-    With arguments, only those tests run, without the comparison of the API with its description.
+    With arguments, only those tests run, without the comparison of the API with its description, and
+    without the tests of the console in a browser.
     """
     build(["--workspace"])
     runner = nextest()
@@ -91,6 +93,8 @@ def test():
         }
         file = state / "stack.json"
         file.write_text(json.dumps(described))
+        if not sys.argv[2:] and browser.check(described) != 0:
+            raise Failed("the console does not work in Chromium: the failures are above")
         environment = {**os.environ, "AIAS_STACK": str(file)}
         code = subprocess.run([*runner, "run", "--workspace", *sys.argv[2:]], cwd=ROOT, env=environment).returncode
     finally:

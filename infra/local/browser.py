@@ -83,7 +83,7 @@ def check(described: dict, arguments=()) -> int:
     say("testing the console in Chromium")
     chromium = installed(LOCAL / "browser")
     environment = {**os.environ, "AIAS_BROWSER": json.dumps({**described, "chromium": chromium})}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "browser"), *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", str(ROOT / "tests" / "browser"), *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
 

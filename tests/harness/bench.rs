@@ -281,6 +281,30 @@ impl Bench {
         }
     }
 
+    /// The console, with the routers of the API functions in this process.
+    #[must_use]
+    pub fn console(&self, issuer: Option<Issuer>) -> Gateway {
+        let functions = [
+            "artifacts",
+            "billing",
+            "diagnostics",
+            "runs",
+            "tenants",
+            "webhook-endpoints",
+            "workflows",
+        ];
+        let routers = functions.map(|function| self.routes(self.api_of(issuer.clone()), function));
+        let routes = routers
+            .into_iter()
+            .fold(OpenApiRouter::new(), OpenApiRouter::merge);
+        let settings = console::Settings {
+            client_id: "console".to_owned(),
+            accepts_api_keys: true,
+        };
+        let app = console::App::new(self.api_of(issuer), routes, settings);
+        Gateway::new(console::router(app))
+    }
+
     async fn furnish(&self) {
         let (store, now) = (self.store(), self.clock.now());
         let id: TenantId = TENANT.parse().unwrap();

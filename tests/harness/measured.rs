@@ -35,6 +35,10 @@ pub enum Event {
     Runs(Workflow, usize),
     /// A request of the owner.
     Get(&'static str),
+    /// A page of the console, for the owner.
+    Page(&'static str),
+    /// The page of a completed run with one step.
+    RunPage,
     /// A change of a subscription.
     Stripe,
     /// The schedule, with nothing to do.
@@ -76,7 +80,7 @@ const fn inline(name: &'static str, workflow: Workflow, batch: usize) -> Case {
 }
 
 /// All rows, in the order of the report.
-pub const CASES: [Case; 19] = [
+pub const CASES: [Case; 27] = [
     case("no-op", "no-op", Event::Get("/")),
     case("webhook-ingest", "webhook-ingest", Event::Webhook),
     case(
@@ -132,6 +136,30 @@ pub const CASES: [Case; 19] = [
     case("stripe-webhook", "stripe-webhook", Event::Stripe),
     case("reconciler", "reconciler", Event::Schedule),
     case("diagnostics", "diagnostics", Event::Get("/api/health")),
+    case(
+        "console: sign-in",
+        "console",
+        Event::Page("/dashboard/sign-in"),
+    ),
+    case("console: docs", "console", Event::Page("/dashboard/docs")),
+    case("console: overview", "console", Event::Page("/dashboard")),
+    case("console: runs", "console", Event::Page("/dashboard/runs")),
+    case("console: run", "console", Event::RunPage),
+    case(
+        "console: workflows",
+        "console",
+        Event::Page("/dashboard/workflows"),
+    ),
+    case(
+        "console: members",
+        "console",
+        Event::Page("/dashboard/members"),
+    ),
+    case(
+        "console: diagnostics",
+        "console",
+        Event::Page("/dashboard/diagnostics"),
+    ),
 ];
 
 const ORDER: &str = include_str!("../../shared/engine/benches/order/order.yaml");
@@ -250,6 +278,10 @@ impl World {
                 "RUNS_QUEUE_URL",
                 &format!("{}/000000000000/runs", self.cloud.url),
             ),
+            (
+                "DEAD_LETTER_QUEUE_URL",
+                &format!("{}/000000000000/dead-letters", self.cloud.url),
+            ),
             ("KEYRING_SECRET_ARN", "keyring"),
             ("TENANT_ROLE_ARN", "arn:aws:iam::000000000000:role/tenant"),
             ("STRIPE_API_URL", &self.stripe),
@@ -273,6 +305,11 @@ impl World {
                     let (path, query) = path.split_once('?').unwrap_or((path, ""));
                     let key = format!("Bearer {OWNERS_KEY}");
                     http_event("GET", path, query, &[("authorization", &key)], None).to_string()
+                }
+                Event::Page(path) => self.page(path).await,
+                Event::RunPage => {
+                    let run = self.completed_run().await;
+                    self.page(&format!("/dashboard/runs/{run}")).await
                 }
                 Event::Stripe => self.subscription(),
                 Event::Schedule => {
@@ -318,6 +355,31 @@ impl World {
         let messages = self.cloud.messages();
         assert_eq!(messages.len(), batch);
         serde_json::to_string(&self.bench.batch_json(&messages, 1)).unwrap()
+    }
+
+    /// A request of the owner's browser, with a new session.
+    async fn page(&self, path: &str) -> String {
+        let form = format!("api_key={OWNERS_KEY}");
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let sign_in = http_event("POST", "/dashboard/sign-in", "", &headers, Some(&form));
+        let console = self.bench.console(None);
+        let response = respond(&console, &sign_in.to_string()).await;
+        assert_eq!(response.status_code, 303, "{}", response.body);
+        let cookie = response.cookies[0].split(';').next().unwrap().to_owned();
+        http_event("GET", path, "", &[("cookie", &cookie)], None).to_string()
+    }
+
+    async fn completed_run(&mut self) -> String {
+        let event = self.webhook(Workflow::OneStep);
+        let _ = self.cloud.messages();
+        let response = respond(&self.bench.ingest(), &event.to_string()).await;
+        let messages = self.cloud.messages();
+        let executed = self
+            .bench
+            .deliver(&self.bench.executor(), &messages, 1)
+            .await;
+        assert!(executed.batch_item_failures.is_empty());
+        json_of(&response)["run_id"].as_str().unwrap().to_owned()
     }
 
     fn subscription(&mut self) -> String {

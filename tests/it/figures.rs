@@ -13,7 +13,9 @@ use aias_tests::{
 fn depends_on_time(event: Event) -> bool {
     matches!(
         event,
-        Event::Schedule | Event::Get("/api/runs" | "/api/artifacts")
+        Event::Schedule
+            | Event::Get("/api/runs" | "/api/artifacts")
+            | Event::Page("/dashboard" | "/dashboard/runs" | "/dashboard/diagnostics")
     )
 }
 

@@ -167,6 +167,8 @@ fn tenant_role_requires_function_and_tag() {
         "Artifacts",
         "Tenants",
         "Billing",
+        "Diagnostics",
+        "Console",
     ] {
         let role = format!("{function}TenantRole");
         let told: Value = serde_json::from_str(&program(stack, "trust", &role, tenants())).unwrap();

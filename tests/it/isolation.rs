@@ -153,6 +153,15 @@ fn objects_of_other_tenant_are_not_found() {
             "/api/billing/usage" => assert_eq!(response.expect(200).json()["reported"], 0),
             "/api/billing/checkout" => assert_eq!(response.status, 400, "{method} {route}"),
             "/api/billing/portal" => assert_eq!(response.status, 409, "{method} {route}"),
+            "/api/diagnostics" => {
+                let runs = &response.expect(200).json()["runs"];
+                assert_eq!(runs["by_status"], json!({}), "{runs}");
+            }
+            "/api/runs/counts" => {
+                let counts = response.expect(200).json();
+                let periods = counts["data"].as_array().unwrap();
+                assert!(periods.iter().all(|period| period["runs"] == 0), "{counts}");
+            }
             "/api/entitlements/check" => {
                 assert_eq!(response.expect(200).json()["data"][0]["plan"], "free");
             }

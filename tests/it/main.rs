@@ -12,6 +12,7 @@ mod checkout;
 mod child_runs;
 mod client;
 mod conformance;
+mod console;
 mod counted_limits;
 mod crash;
 mod dry_run;

@@ -93,6 +93,50 @@ async fn stale_write_conflicts() {
 }
 
 #[tokio::test]
+async fn runs_are_counted_by_creation_and_status() {
+    let store = store().await;
+    let own = with_tenant(&store).await;
+    let hours_ago = |hours: i64| now() - SignedDuration::from_hours(hours);
+    for n in 0..40_u8 {
+        let mut run = run_at(hours_ago(i64::from(n % 4)), u128::from(n) * 7);
+        if n < 10 {
+            run = run.cancel(now()).unwrap();
+        }
+        own.create_run(&new_run(run, inline(), 90)).await.unwrap();
+    }
+    // Of three hours, over midnight.
+    let counts = own.run_counts(hours_ago(2), now() + SignedDuration::from_secs(1));
+    let counts = counts.await.unwrap();
+    assert_eq!(counts.from, hours_ago(2));
+    assert_eq!(counts.runs.len(), 30);
+    assert_eq!(counts.by_status()["cancelled"], 8);
+    assert_eq!(counts.by_status()["pending"], 22);
+    assert_eq!(counts.runs.first().unwrap().0, now());
+
+    // With too many runs, the counted time starts later, and all runs in it are counted.
+    for n in 0..4_600_u32 {
+        let at = hours_ago(3) + SignedDuration::from_secs(i64::from(n));
+        let run = run_at(at, u128::from(n) * 131);
+        own.create_run(&new_run(run, inline(), 90)).await.unwrap();
+    }
+    let to = now() + SignedDuration::from_secs(1);
+    let counts = own.run_counts(hours_ago(3), to).await.unwrap();
+    assert!(counts.from > hours_ago(3), "{}", counts.from);
+    let span = (counts.from, to);
+    let filter = RunFilter::default();
+    let (mut listed, mut after) = (0, None);
+    loop {
+        let page = own.runs(&filter, 100, after.as_ref(), span).await.unwrap();
+        listed += page.items.len();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(counts.runs.len(), listed);
+}
+
+#[tokio::test]
 async fn run_list_merges_shards_and_days() {
     let store = store().await;
     let own = with_tenant(&store).await;

@@ -39,3 +39,32 @@ pub(crate) async fn get(Path(name): Path<String>) -> Response {
     ];
     (StatusCode::OK, headers, asset.content).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::{fs, path::Path};
+
+    use aias_domain::canonical;
+    use serde_json::Value;
+
+    #[test]
+    fn vendored_files_are_those_of_the_package() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/vendor");
+        let record = fs::read_to_string(folder.join("vendor.json")).unwrap();
+        let record: Value = serde_json::from_str(&record).unwrap();
+        let digests = record["sha256"].as_object().unwrap();
+        // These, and the record.
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), digests.len() + 1);
+        for (file, digest) in digests {
+            let content = fs::read(folder.join(file)).unwrap();
+            let own = canonical::digest(&content);
+            assert_eq!(
+                own.strip_prefix("sha256:"),
+                digest.as_str(),
+                "{file}: run `make vendor`"
+            );
+        }
+    }
+}

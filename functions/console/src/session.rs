@@ -1,8 +1,8 @@
-//! Sessions: a sealed cookie that holds who signed in, and is sealed anew while it is used.
+//! Sessions: a sealed cookie that contains the caller's credential, and is replaced while it is used.
 //!
-//! The cookie is encrypted and authenticated with the keyring (`docs/operations.md`), so removing a
-//! key from the keyring signs out every session that was sealed with it. A session of an API key
-//! contains the key, and each page checks it again: deleting the key ends its sessions.
+//! The cookie is encrypted and authenticated with the current key of the keyring, so rotating the
+//! keyring signs out everybody (`docs/operations.md`). A session of an API key contains the key, and
+//! each page checks it again: deleting the key ends its sessions.
 
 use aias_domain::tenant::UserId;
 use aias_platform::{clock::random_id, secrets::Keyring};
@@ -69,9 +69,9 @@ impl Session {
         }
     }
 
-    /// The session of a cookie, unless it was sealed with a removed key or has ended.
+    /// The session of a cookie, unless it has ended or the keyring was rotated since.
     pub(crate) fn open(keyring: &Keyring, cookie: &str, now: Timestamp) -> Option<Self> {
-        let text = keyring.open(PLACE, cookie).ok()?;
+        let text = keyring.open_current(PLACE, cookie).ok()?;
         let session: Self = serde_json::from_slice(&text).ok()?;
         let now = now.as_second();
         let is_live =
@@ -117,11 +117,9 @@ mod tests {
 
     use super::*;
 
-    fn keyring(name: &str) -> Keyring {
-        let text = format!(
-            "{{\"current\": \"{name}\", \"{name}\": \"{}\"}}",
-            name.repeat(32)
-        );
+    fn keyring(current: &str) -> Keyring {
+        let (one, two) = ("1".repeat(32), "2".repeat(32));
+        let text = format!(r#"{{"current": "{current}", "k1": "{one}", "k2": "{two}"}}"#);
         Keyring::read(&text.into()).unwrap()
     }
 
@@ -132,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn session_ends_when_idle_when_old_and_when_the_key_is_removed() {
+    fn session_ends_when_idle_when_old_and_when_the_keyring_is_rotated() {
         let (first, second) = (keyring("k1"), keyring("k2"));
         let start: Timestamp = "2026-11-27T10:00:00Z".parse().unwrap();
         let at = |minutes: i64| start + SignedDuration::from_mins(minutes);

@@ -21,6 +21,9 @@ impl Bench {
         function: &str,
         event: &str,
     ) -> GatewayResponse {
+        if function == "console" {
+            return respond(&self.console(None), event).await;
+        }
         let routes = self.routes(self.api_with(keyring), function);
         respond(&Gateway::new(service(routes)), event).await
     }

@@ -16,6 +16,8 @@ pub struct GatewayResponse {
     pub headers: BTreeMap<String, String>,
     #[serde(default)]
     pub body: String,
+    #[serde(default)]
+    pub cookies: Vec<String>,
 }
 
 /// The response to an event. It must match the API description.

@@ -163,6 +163,18 @@ impl Keyring {
         ))
     }
 
+    /// As [`Keyring::open`], for strings that end with a rotation: only the current key opens them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::open`], and when it was sealed with another key.
+    pub fn open_current(&self, place: &str, sealed: &str) -> Result<Vec<u8>, Error> {
+        match sealed.split_once('.') {
+            Some((id, _)) if id == self.current => self.open(place, sealed),
+            _ => Err(Error::Sealed),
+        }
+    }
+
     /// Opens a string that was sealed for this context.
     ///
     /// # Errors
