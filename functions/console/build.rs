@@ -54,10 +54,17 @@ const PAGES: [(&str, &str); 14] = [
 ];
 
 fn main() -> io::Result<()> {
-    let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let (own, out) = (folder("CARGO_MANIFEST_DIR"), folder("OUT_DIR"));
     fs::write(out.join("assets.rs"), assets(&own.join("assets"), &out)?)?;
     fs::write(out.join("docs.rs"), pages(&own.join("../../docs"))?)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a build script has no other settings"
+)]
+fn folder(variable: &str) -> PathBuf {
+    env::var_os(variable).unwrap_or_default().into()
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -113,6 +120,10 @@ struct Rendered {
     sections: Vec<(String, String, String)>,
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all other events are passed on"
+)]
 fn rendered(text: &str, file: &str) -> Rendered {
     let mut page = Rendered::default();
     page.sections.push(Default::default());
@@ -189,7 +200,7 @@ fn moved<'a>(event: Event<'a>, file: &str) -> Event<'a> {
     if path.is_empty() || path.contains("://") {
         return link(dest_url.clone());
     }
-    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    let folder = Path::new(file).parent().unwrap_or_else(|| Path::new(""));
     let mut target = PathBuf::new();
     for part in folder.join(path).components() {
         match part.as_os_str().to_str() {

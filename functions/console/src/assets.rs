@@ -42,8 +42,6 @@ pub(crate) async fn get(Path(name): Path<String>) -> Response {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use std::{fs, path::Path};
 
     use aias_domain::canonical;

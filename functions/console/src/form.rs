@@ -157,8 +157,6 @@ fn is_same_origin(head: &Head) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     #[test]

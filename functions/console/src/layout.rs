@@ -1,4 +1,8 @@
 //! The frame of pages: navigation, and pages of errors.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the content of a page is made for it"
+)]
 
 use aias_domain::tenant::Role;
 use axum::{http::StatusCode, response::Response};

@@ -95,7 +95,6 @@ impl App {
 }
 
 /// A service of all pages.
-#[must_use]
 pub fn router(app: App) -> Router {
     service(OpenApiRouter::from(pages::routes(Arc::new(app))))
 }

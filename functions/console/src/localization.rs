@@ -132,8 +132,6 @@ fn accented(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use std::{collections::BTreeSet, fs, path::Path};
 
     use fluent_bundle::FluentResource;
@@ -176,7 +174,7 @@ mod tests {
             }
             let text = fs::read_to_string(&path).unwrap();
             for (at, _) in text.match_indices("t!(") {
-                let rest = text.get(at..at + 80).unwrap_or(&text[at..]);
+                let rest = text[at..].get(..80).unwrap_or_default();
                 let id = rest.split('"').nth(1).unwrap_or_default();
                 if rest.split('"').next().unwrap_or_default().ends_with(", ") {
                     found.insert(id.to_owned());

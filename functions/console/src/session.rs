@@ -113,8 +113,6 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     fn keyring(current: &str) -> Keyring {

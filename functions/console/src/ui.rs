@@ -57,11 +57,11 @@ pub(crate) fn visible(value: &str) -> Markup {
 
 /// An id, with a button that copies it.
 pub(crate) fn id(visit: &Browser, value: &str) -> Markup {
-    copied(visit, value, html! { code { (visible(value)) } })
+    copied(visit, value, &html! { code { (visible(value)) } })
 }
 
 /// Content with a button that copies `value`.
-pub(crate) fn copied(visit: &Browser, value: &str, content: Markup) -> Markup {
+pub(crate) fn copied(visit: &Browser, value: &str, content: &Markup) -> Markup {
     html! {
         span.copied {
             (content)
@@ -167,22 +167,29 @@ fn node(visit: &Browser, value: &Value, depth: usize, left: &mut usize) -> Marku
         return html! { "…" };
     }
     *left -= 1;
-    let children: Vec<(String, &Value)> = match value {
-        Value::Object(members) if !members.is_empty() => members
-            .iter()
-            .map(|(name, member)| (name.clone(), member))
-            .collect(),
-        Value::Array(items) if !items.is_empty() => {
-            let numbered = items.iter().enumerate();
-            numbered
+    let leaf = || html! { code { (visible(&value.to_string())) } };
+    let (summary, children): (_, Vec<(String, &Value)>) = match value {
+        Value::Object(members) if !members.is_empty() => (
+            t!(visit, "members", count = members.len()),
+            members
+                .iter()
+                .map(|(name, member)| (name.clone(), member))
+                .collect(),
+        ),
+        Value::Array(items) if !items.is_empty() => (
+            t!(visit, "items", count = items.len()),
+            items
+                .iter()
+                .enumerate()
                 .map(|(index, item)| (index.to_string(), item))
-                .collect()
-        }
-        other => return html! { code { (visible(&other.to_string())) } },
-    };
-    let summary = match value {
-        Value::Array(items) => t!(visit, "items", count = items.len()),
-        _ => t!(visit, "members", count = children.len()),
+                .collect(),
+        ),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => return leaf(),
     };
     html! {
         details open[depth < 2] {
@@ -375,7 +382,7 @@ pub(crate) fn shown_once(visit: &Browser, label: &str, value: &str) -> Markup {
     html! {
         div.once {
             p { strong { (label) } " " (t!(visit, "shown-once")) }
-            (copied(visit, value, html! { code.secret { (visible(value)) } }))
+            (copied(visit, value, &html! { code.secret { (visible(value)) } }))
         }
     }
 }

@@ -54,11 +54,10 @@ pub(crate) fn runs(visit: &Browser, counts: &RunCounts) -> Markup {
 
 /// How much of a limit is used.
 pub(crate) fn meter(visit: &Browser, label: &str, used: u64, limit: u64) -> Markup {
-    let percent = if limit == 0 {
-        100
-    } else {
-        (used.saturating_mul(100) / limit).min(100)
-    };
+    let percent = used
+        .saturating_mul(100)
+        .checked_div(limit)
+        .map_or(100, |percent| percent.min(100));
     let level = match percent {
         0..80 => "low",
         80..100 => "high",

@@ -194,9 +194,8 @@ pub(crate) async fn save(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> 
         "name": form.get("name"), "workflow_id": form.get("workflow_id"), "workflow_version": version,
     });
     let call = visit.call(Method::PATCH, &path).if_match(form.get("etag"));
-    let problem = match call.json(&body).send().await {
-        Ok(_) => return Ok(see_other(&format!("/dashboard/endpoints/{id}?done=saved"))),
-        Err(problem) => problem,
+    let Err(problem) = call.json(&body).send().await else {
+        return Ok(see_other(&format!("/dashboard/endpoints/{id}?done=saved")));
     };
     // The current state, with the entered values.
     let reply = visit.call(Method::GET, &path).send().await?;
