@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(english, german);
     }
 
-    /// The ids in `t!(…, "id"`.
+    /// The ids in calls of the macro `t`.
     fn used(folder: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -173,10 +173,18 @@ mod tests {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            for (at, _) in text.match_indices("t!(") {
-                let rest = text[at..].get(..80).unwrap_or_default();
-                let id = rest.split('"').nth(1).unwrap_or_default();
-                if rest.split('"').next().unwrap_or_default().ends_with(", ") {
+            // The first argument is the visit, the second one the id or an expression with ids.
+            for call in text
+                .split([' ', '(', '&'])
+                .filter(|call| call.starts_with("t!"))
+            {
+                let at = call.as_ptr() as usize - text.as_ptr() as usize;
+                let arguments = text.get(at..).unwrap_or_default();
+                let arguments = arguments.split(')').next().unwrap_or_default();
+                let mut parts = arguments.split('"');
+                let is_comparison = parts.next().unwrap_or_default().contains("==");
+                let id = parts.next().unwrap_or_default();
+                if !is_comparison && !id.is_empty() && !id.contains(['{', ':']) {
                     found.insert(id.to_owned());
                 }
             }
