@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import axe_playwright_python
+from conftest import Tenant
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -198,3 +199,14 @@ def test_everything_works_by_keyboard(browser, tenant):
             break
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/dashboard/runs/{tenant.run_id}")
+
+
+def test_objects_of_another_tenant_are_not_found(browser, tenant):
+    other = Tenant("stranger")
+    page = browser().sign_in(other.keys["owner"])
+    own = [path for path in pages(tenant) if any(word in path for word in ("run_", "wf_", "whe_", "art_"))]
+    assert len(own) > 8
+    for path in own:
+        page.goto(path)
+        shown = page.locator("main").inner_text()
+        assert "Not found" in shown and "order-total" not in shown, path

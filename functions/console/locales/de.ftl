@@ -95,7 +95,11 @@ disabled = deaktiviert
 disabled-by-plan = durch den Tarif deaktiviert
 display = Anzeige
 docs-all = Alle Seiten
-docs-found = { $count } Abschnitte gefunden
+docs-found =
+    { $count ->
+        [one] 1 Abschnitt gefunden
+       *[other] { $count } Abschnitte gefunden
+    }
 docs-search = Dokumentation durchsuchen
 done-activate = Aktiviert.
 done-cancel = Abgebrochen.
@@ -168,7 +172,11 @@ invite = Einladen
 invoice = Rechnung
 invoices = Rechnungen
 issuer-refused = Der Identitätsanbieter hat abgelehnt: { $reason }
-items = { $count } Einträge
+items =
+    { $count ->
+        [one] 1 Eintrag
+       *[other] { $count } Einträge
+    }
 key-created = Der API-Schlüssel ist angelegt
 language = Sprache
 last-day = Letzte 24 Stunden
@@ -182,7 +190,11 @@ level-error = Fehler
 level-info = Info
 level-warn = Warnung
 log = Protokoll
-members = { $count } Einträge
+members =
+    { $count ->
+        [one] 1 Eintrag
+       *[other] { $count } Einträge
+    }
 message = Meldung
 name = Name
 name-differs = Der Name ist nicht der des Mandanten.
@@ -419,7 +431,11 @@ version-number = Version { $number }
 version-or-active = Version (die aktive, wenn leer)
 versions = Versionen
 wakes-at = Geht weiter am
-will-act = { $action }: { $count } Läufe
+will-act =
+    { $count ->
+        [one] { $action }: 1 Lauf
+       *[other] { $action }: { $count } Läufe
+    }
 with-selected = Mit den ausgewählten Läufen
 withdraw = Zurückziehen
 workflow = Workflow

@@ -95,7 +95,11 @@ disabled = disabled
 disabled-by-plan = disabled by the plan
 display = Display
 docs-all = All pages
-docs-found = { $count } sections found
+docs-found =
+    { $count ->
+        [one] 1 section found
+       *[other] { $count } sections found
+    }
 docs-search = Search the documentation
 done-activate = Activated.
 done-cancel = Cancelled.
@@ -168,7 +172,11 @@ invite = Invite
 invoice = Invoice
 invoices = Invoices
 issuer-refused = The identity provider refused: { $reason }
-items = { $count } items
+items =
+    { $count ->
+        [one] 1 item
+       *[other] { $count } items
+    }
 key-created = The API key is created
 language = Language
 last-day = Last 24 hours
@@ -182,7 +190,11 @@ level-error = error
 level-info = info
 level-warn = warning
 log = Log
-members = { $count } members
+members =
+    { $count ->
+        [one] 1 member
+       *[other] { $count } members
+    }
 message = Message
 name = Name
 name-differs = The name is not the tenant's.
@@ -419,7 +431,11 @@ version-number = Version { $number }
 version-or-active = Version (the active one if empty)
 versions = Versions
 wakes-at = Continues at
-will-act = { $action }: { $count } runs
+will-act =
+    { $count ->
+        [one] { $action }: 1 run
+       *[other] { $action }: { $count } runs
+    }
 with-selected = With the selected runs
 withdraw = Withdraw
 workflow = Workflow
