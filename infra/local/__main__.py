@@ -129,6 +129,7 @@ def watch():
             "TABLE_NAME": stack.outputs["TableName"],
             "BUCKET_NAME": stack.outputs["BucketName"],
             "RUNS_QUEUE_URL": stack.outputs["RunsQueueUrl"],
+            "DEAD_LETTER_QUEUE_URL": stack.outputs["DeadLetterQueueUrl"],
             "KEYRING_SECRET_ARN": stack.outputs["KeyringSecretArn"],
             "TENANT_ROLE_ARN": stack.tenant_role(),
             "OUTBOUND_NETWORKS": "127.0.0.0/8",

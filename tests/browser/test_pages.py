@@ -84,7 +84,7 @@ def test_every_link_leads_somewhere(browser, tenant, role):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_forms_are_those_of_the_role(browser, tenant, role):
-    """Whoever sees a form may send it: none is answered with 403."""
+    """A form is on a page only for the roles that may send it."""
     page = browser().sign_in(tenant.keys[role])
     forms = {
         "/dashboard/workflows/new": "editor",

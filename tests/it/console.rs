@@ -188,8 +188,7 @@ async fn change_in_the_console_has_the_audit_entry_of_the_api() {
     assert!(log.body.contains("workflow.updated") && log.body.contains("192.0.2.1"));
 }
 
-/// How many runs the list has in the test of its cost. The figure for 100,000 is in
-/// `docs/benchmarks.md`.
+/// How many runs the list has in the test of its cost.
 const RUNS: u32 = 2_000;
 
 #[tokio::test]

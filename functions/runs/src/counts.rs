@@ -29,7 +29,7 @@ pub(crate) enum Period {
 pub(crate) struct CountQuery {
     /// The start of the counted time: RFC 3339, or a date, which is its first instant in UTC. A day ago
     /// by default; at most eight days ago.
-    #[param(value_type = Option<String>, example = "2026-11-25")]
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-11-25T00:00:00Z")]
     from: Option<QueryTime>,
     /// `hour` by default.
     #[param(inline)]
