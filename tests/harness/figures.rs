@@ -76,7 +76,7 @@ pub async fn count(world: &mut World, case: &Case, binary: &Path) -> Result<Coun
     }
     Ok(Counts {
         calls: named,
-        rounds: case.event.is_single().then_some(rounds),
+        rounds: case.event.has_fixed_rounds().then_some(rounds),
         read_units: calls.iter().fold(0.0, |sum, call| sum + call.read_units),
         write_units: calls.iter().fold(0.0, |sum, call| sum + call.write_units),
         log_bytes: log[before..].lines().map(length_of).sum(),

@@ -46,10 +46,11 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether the event has one run at most.
+    /// Whether the calls of the event always overlap in the same way: those of several runs, or of
+    /// the parts of a page, do not.
     #[must_use]
-    pub fn is_single(self) -> bool {
-        !matches!(self, Self::Runs(_, 2..))
+    pub fn has_fixed_rounds(self) -> bool {
+        !matches!(self, Self::Runs(_, 2..) | Self::RunPage)
     }
 }
 

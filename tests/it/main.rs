@@ -43,7 +43,8 @@ mod versions;
 mod webhook;
 mod zips;
 
-/// The manifests of the functions disable test targets.
+/// The manifests of the functions disable test targets, except that of the console: how a page shows
+/// its values is tested beside the code.
 #[test]
 fn function_manifests_have_no_tests() {
     let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions")];
@@ -51,7 +52,9 @@ fn function_manifests_have_no_tests() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                if !path.ends_with("console") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
                 assert!(!text.contains("#[cfg(test)]"), "{}", path.display());
