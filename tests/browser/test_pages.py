@@ -178,6 +178,13 @@ def test_german_is_chosen_by_the_browser_or_in_the_settings(browser, tenant):
     assert ("CET" in shown or "CEST" in shown) and "UTC" in shown
 
 
+def test_dependencies_are_healthy(browser, tenant):
+    page = browser().sign_in(tenant.keys["admin"])
+    page.goto("/dashboard/diagnostics")
+    checks = page.locator("section", has_text="Dependencies").locator(".status").all_inner_texts()
+    assert checks == ["ok"] * 4
+
+
 def test_everything_works_by_keyboard(browser, tenant):
     page = browser().sign_in(tenant.keys["owner"])
     page.keyboard.press("Tab")

@@ -154,8 +154,10 @@ fn objects_of_other_tenant_are_not_found() {
             "/api/billing/checkout" => assert_eq!(response.status, 400, "{method} {route}"),
             "/api/billing/portal" => assert_eq!(response.status, 409, "{method} {route}"),
             "/api/diagnostics" => {
-                let runs = &response.expect(200).json()["runs"];
-                assert_eq!(runs["by_status"], json!({}), "{runs}");
+                let state = response.expect(200).json();
+                assert_eq!(state["runs"]["by_status"], json!({}), "{state}");
+                let ok = json!({"store": "ok", "queue": "ok", "blobs": "ok", "secrets": "ok"});
+                assert_eq!(state["checks"], ok, "{state}");
             }
             "/api/runs/counts" => {
                 let counts = response.expect(200).json();

@@ -120,10 +120,13 @@ async fn check<E: std::error::Error + 'static>(
     }
 }
 
-/// The health of all dependencies.
-async fn all_checks(app: &App) -> Checks {
+/// The health of all dependencies. `read_table` is a read that the caller's credentials allow.
+async fn all_checks(
+    app: &App,
+    read_table: impl Future<Output = std::result::Result<(), aias_platform::store::Error>>,
+) -> Checks {
     let (store, queue, blobs, secrets) = tokio::join!(
-        check("store", app.api.store.check()),
+        check("store", read_table),
         check("queue", app.queue.check()),
         check("blobs", app.blobs.check()),
         check("secrets", app.api.auth.check_keyring())
@@ -151,7 +154,7 @@ async fn all_checks(app: &App) -> Checks {
     ),
 )]
 async fn get_health(State(app): State<Arc<App>>) -> Result {
-    let checks = all_checks(&app).await;
+    let checks = all_checks(&app, app.api.store.check()).await;
     let Checks {
         store,
         queue,

@@ -102,8 +102,10 @@ pub(crate) async fn get_diagnostics(ctx: Admin<App>) -> Result {
         from: Some(day_ago),
         ..RunFilter::default()
     };
+    // The session of the tenant reads the tenant's items only.
+    let read_table = async { store.tenant().await.map(|_| ()) };
     let (checks, queue, dead_letters, counts, faulted, running, members) = tokio::join!(
-        all_checks(app),
+        all_checks(app, read_table),
         app.queue.depth(),
         app.dead_letters.depth(),
         store.run_counts(day_ago, ctx.now),
