@@ -55,17 +55,17 @@ if (zone && zone.value === 'UTC') {
   document.getElementById('zones')?.prepend(option);
 }
 
-// The text of a long form survives an interrupted session, a crash or a closed tab.
+// The text of a long form survives an interrupted session, a crash or a closed page, as long as nobody
+// has saved another version: a draft must not hide somebody else's change.
 for (const area of document.querySelectorAll('form.editor textarea')) {
-  const key = `draft:${location.pathname}`;
+  const etag = area.form.querySelector('[name=etag]')?.value ?? '';
+  const key = `draft:${location.pathname}:${etag}`;
   const kept = sessionStorage.getItem(key);
-  if (kept !== null && kept !== area.value && document.querySelector('main .problem') === null) {
-    area.value = kept;
-  }
+  if (kept !== null && document.querySelector('main .problem') === null) area.value = kept;
   area.addEventListener('input', () => sessionStorage.setItem(key, area.value));
-  window.addEventListener('aias:editor-changed', () => sessionStorage.setItem(key, area.value));
 }
 if (document.querySelector('main .done')) {
-  sessionStorage.removeItem(`draft:${location.pathname}`);
-  sessionStorage.removeItem('draft:/dashboard/workflows/new');
+  for (const key of Object.keys(sessionStorage)) {
+    if (key.startsWith('draft:')) sessionStorage.removeItem(key);
+  }
 }

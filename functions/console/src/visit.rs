@@ -302,7 +302,8 @@ pub(crate) async fn require_session(
     let visitor = Visitor {
         browser: browser.clone(),
         app: Arc::clone(&app),
-        session,
+        // A page that seals the session again seals it as used now.
+        session: renewed.clone().unwrap_or(session),
         now,
     };
     let caller = match visitor.caller().await {

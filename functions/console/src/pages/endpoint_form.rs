@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{ApiProblem, Endpoint, Page, WorkflowHead, present_members},
-    failure::Result,
+    failure::{Failure, Result},
     form::{Fields, Form, Id},
     layout, ui,
     visit::{Visit, see_other, t},
@@ -186,10 +186,13 @@ pub(crate) fn change(
 
 pub(crate) async fn save(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> Result {
     let path = format!("/api/webhook-endpoints/{id}");
-    let version: Value = form
-        .get("workflow_version")
-        .parse::<u32>()
-        .map_or(Value::Null, Value::from);
+    let version = match form.get("workflow_version") {
+        "" => Value::Null,
+        text => text
+            .parse::<u32>()
+            .map_err(|_| Failure::bad_request("the version must be a number"))?
+            .into(),
+    };
     let body = json!({
         "name": form.get("name"), "workflow_id": form.get("workflow_id"), "workflow_version": version,
     });

@@ -277,7 +277,8 @@ async fn send_test_event(visit: &Visit, id: &str, form: &Fields) -> Result {
         "method": "POST", "headers": {"content-type": "application/json"}, "query": {},
         "content_type": "application/json", "body": body, "endpoint_id": id,
     });
-    let path = format!("/api/workflows/{}/execute", form.get("workflow_id"));
+    let workflow = Id::parse(form.get("workflow_id")).ok_or_else(Failure::not_found)?;
+    let path = format!("/api/workflows/{workflow}/execute");
     let call = visit.call(Method::POST, &path).once(form.get(ui::ONCE));
     let accepted: RunAccepted = call.json(&json!({ "input": input })).get().await?;
     Ok(see_other(&format!("/dashboard/runs/{}", accepted.run_id)))

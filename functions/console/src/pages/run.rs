@@ -41,20 +41,27 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     );
     let progress = progress?;
     let run = &progress.run;
-    let version = run.workflow_version.unwrap_or(1);
-    let version = format!("/api/workflows/{}/versions/{version}", run.workflow_id);
-    let version = visit.get::<Version>(&version).await;
+    // A run gets its version when it starts.
+    let version = match run.workflow_version {
+        Some(version) => {
+            let path = format!("/api/workflows/{}/versions/{version}", run.workflow_id);
+            Some(visit.get::<Version>(&path).await)
+        }
+        None => None,
+    };
     let query = visit.query();
     let content = html! {
         @if !query.get("done").is_empty() { (ui::done(&ui::word(&visit, "done", query.get("done")))) }
         (live(&visit, &progress))
         (actions(&visit, run))
-        section {
-            h2 { (t!(visit, "definition")) }
-            (ui::panel(&visit, version, |version| {
-                let at = run.error.as_ref().and_then(|error| error.instance.as_deref());
-                picture::of(&visit, &version.definition, at)
-            }))
+        @if let Some(version) = version {
+            section {
+                h2 { (t!(visit, "definition")) }
+                (ui::panel(&visit, version, |version| {
+                    let at = run.error.as_ref().and_then(|error| error.instance.as_deref());
+                    picture::of(&visit, &version.definition, at)
+                }))
+            }
         }
         section {
             h2 { (t!(visit, "input")) }

@@ -71,7 +71,8 @@ pub(crate) async fn several(visit: Visit, Form(form): Form) -> Result {
     if !["retry", "replay", "cancel"].contains(&action) {
         return Err(Failure::not_found());
     }
-    let runs: Vec<&str> = form.all("run").take(MAX_RUNS).collect();
+    let runs: Option<Vec<Id>> = form.all("run").take(MAX_RUNS).map(Id::parse).collect();
+    let runs = runs.ok_or_else(Failure::not_found)?;
     if runs.is_empty() {
         return Err(Failure::bad_request(&t!(visit, "nothing-selected")));
     }
@@ -82,7 +83,7 @@ pub(crate) async fn several(visit: Visit, Form(form): Form) -> Result {
     }
 }
 
-fn announced(visit: &Visit, action: &str, runs: &[&str]) -> Response {
+fn announced(visit: &Visit, action: &str, runs: &[Id]) -> Response {
     let label = ui::word(visit, "action", action);
     let content = html! {
         p { (t!(visit, "will-act", action = label.as_str(), count = runs.len())) }
@@ -91,7 +92,7 @@ fn announced(visit: &Visit, action: &str, runs: &[&str]) -> Response {
             (ui::csrf(visit))
             input type="hidden" name="action" value=(action);
             input type="hidden" name="confirmed" value="yes";
-            ul { @for run in runs { li { input type="hidden" name="run" value=(run); (ui::link("runs", run)) } } }
+            ul { @for run in runs { li { input type="hidden" name="run" value=(**run); (ui::link("runs", run)) } } }
             button { (t!(visit, "confirm-do", action = label.as_str())) }
             " " a href="/dashboard/runs" { (t!(visit, "back")) }
         }
@@ -99,12 +100,12 @@ fn announced(visit: &Visit, action: &str, runs: &[&str]) -> Response {
     visit.page(&label, content)
 }
 
-async fn performed(visit: &Visit, action: &str, runs: &[&str]) -> Response {
-    let mut results: Vec<(&str, ApiResult)> = Vec::new();
+async fn performed(visit: &Visit, action: &str, runs: &[Id]) -> Response {
+    let mut results: Vec<(&Id, ApiResult)> = Vec::new();
     for some in runs.chunks(CONCURRENT) {
         let calls = some
             .iter()
-            .map(|run| async { (*run, act(visit, run, action, &Value::Null).await) });
+            .map(|run| async move { (run, act(visit, run, action, &Value::Null).await) });
         results.extend(join_all(calls).await);
     }
     let succeeded = results.iter().filter(|(_, result)| result.is_ok()).count();
