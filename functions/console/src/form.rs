@@ -8,11 +8,12 @@ use axum::{
     extract::{FromRequest, Request},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 
 use crate::{
     App,
     failure::Failure,
-    visit::{Browser, MAX_FORM_BYTES, Visitor},
+    visit::{Browser, MAX_FORM_BYTES, Visitor, t},
 };
 
 /// An id in a path. Anything that could lead to another path of the API is not found.
@@ -46,6 +47,20 @@ impl std::ops::Deref for Id {
     fn deref(&self) -> &str {
         &self.0
     }
+}
+
+/// The number of a version in a field.
+pub(crate) fn version(browser: &Browser, text: &str) -> Result<u32, Failure> {
+    text.parse()
+        .map_err(|_| Failure::bad_request(&t!(browser, "bad-version")))
+}
+
+/// A JSON value in a field.
+pub(crate) fn json_value(browser: &Browser, label: &str, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        let reason = error.to_string();
+        Failure::bad_request(&t!(browser, "not-json", name = label, reason = reason))
+    })
 }
 
 /// The field that has the session's token.
@@ -111,7 +126,7 @@ impl FromRequest<Arc<App>> for Form {
     async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Failure> {
         let visitor = request.extensions().get::<Visitor>().cloned();
         let visitor = visitor.ok_or_else(Failure::not_found)?;
-        let fields = read(request, &visitor.browser.head).await?;
+        let fields = read(request, &visitor.browser).await?;
         let token = fields.raw(CSRF);
         if !is_equal(token.as_bytes(), visitor.session.csrf.as_bytes()) {
             return Err(Failure::forged());
@@ -130,18 +145,18 @@ impl FromRequest<Arc<App>> for PublicForm {
     async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Failure> {
         let browser = request.extensions().get::<Browser>().cloned();
         let browser = browser.ok_or_else(Failure::not_found)?;
-        read(request, &browser.head).await.map(Self)
+        read(request, &browser).await.map(Self)
     }
 }
 
-async fn read(request: Request, head: &Head) -> Result<Fields, Failure> {
-    if !is_same_origin(head) {
+async fn read(request: Request, browser: &Browser) -> Result<Fields, Failure> {
+    if !is_same_origin(&browser.head) {
         return Err(Failure::forged());
     }
     let body = to_bytes(request.into_body(), MAX_FORM_BYTES).await;
-    let body = body.map_err(|_| Failure::bad_request("the form is too large"))?;
+    let body = body.map_err(|_| Failure::bad_request(&t!(browser, "form-too-large")))?;
     let text = std::str::from_utf8(&body);
-    let text = text.map_err(|_| Failure::bad_request("the form is not UTF-8"))?;
+    let text = text.map_err(|_| Failure::bad_request(&t!(browser, "form-not-utf8")))?;
     Ok(Fields::parse(text))
 }
 

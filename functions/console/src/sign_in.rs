@@ -270,23 +270,16 @@ async fn first_tenant(app: &App, browser: &Browser, user: &UserId) -> Result<Opt
     Ok(tenants.data.into_iter().next().map(|tenant| tenant.id))
 }
 
-pub(crate) async fn sign_out(visitor: crate::visit::Visitor, _: Form) -> Response {
-    drop(visitor);
+pub(crate) async fn sign_out(_: Form) -> Response {
     let mut response = see_other(PATH);
     let ended = delete_cookie(session::COOKIE);
     response.headers_mut().append(SET_COOKIE, ended);
     response
 }
 
-/// The page on which a person switches to another tenant.
+/// Switches to another tenant of the person.
 pub(crate) async fn switch(visit: Visit, Form(form): Form) -> Result {
-    let response = see_other("/dashboard");
-    with_session(
-        &visit.app,
-        response,
-        &visit.session.in_tenant(form.get("tenant")),
-    )
-    .await
+    select_tenant(&visit.app, &visit.session, form.get("tenant")).await
 }
 
 /// Stores a session with another tenant, and leads to the overview.

@@ -345,7 +345,8 @@ async fn ended(app: &App, browser: &Browser, request: Request, had_session: bool
     let method = request.method().clone();
     let path = request.uri().path_and_query().map(ToString::to_string);
     let path = path.unwrap_or_default();
-    let mut response = if method == Method::GET && browser.head.header("hx-request").is_none() {
+    let is_page = matches!(method, Method::GET | Method::HEAD);
+    let mut response = if is_page && browser.head.header("hx-request").is_none() {
         see_other(&sign_in::path_to_return(&path))
     } else if method == Method::POST {
         let body = to_bytes(request.into_body(), MAX_FORM_BYTES).await;

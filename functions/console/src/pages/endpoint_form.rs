@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{ApiProblem, Endpoint, Page, WorkflowHead, present_members},
-    failure::{Failure, Result},
-    form::{Fields, Form, Id},
+    failure::Result,
+    form::{Fields, Form, Id, version},
     layout, ui,
     visit::{Visit, see_other, t},
 };
@@ -186,15 +186,12 @@ pub(crate) fn change(
 
 pub(crate) async fn save(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> Result {
     let path = format!("/api/webhook-endpoints/{id}");
-    let version = match form.get("workflow_version") {
+    let pinned = match form.get("workflow_version") {
         "" => Value::Null,
-        text => text
-            .parse::<u32>()
-            .map_err(|_| Failure::bad_request("the version must be a number"))?
-            .into(),
+        text => version(&visit, text)?.into(),
     };
     let body = json!({
-        "name": form.get("name"), "workflow_id": form.get("workflow_id"), "workflow_version": version,
+        "name": form.get("name"), "workflow_id": form.get("workflow_id"), "workflow_version": pinned,
     });
     let call = visit.call(Method::PATCH, &path).if_match(form.get("etag"));
     let Err(problem) = call.json(&body).send().await else {

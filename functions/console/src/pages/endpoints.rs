@@ -4,13 +4,13 @@ use aias_domain::tenant::Role;
 use aias_platform::http::Path;
 use axum::{http::Method, response::Response};
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{endpoint_form, runs};
 use crate::{
     client::{Endpoint, EndpointSecret, Page, Run, RunAccepted, present_members},
     failure::{Failure, Result},
-    form::{Fields, Form, Id},
+    form::{Fields, Form, Id, json_value},
     ui,
     visit::{Visit, see_other, t},
 };
@@ -252,7 +252,7 @@ async fn rotate(visit: &Visit, path: &str, form: &Fields) -> Result {
     let hours: u32 = form
         .get("overlap_hours")
         .parse()
-        .map_err(|_| Failure::bad_request("the overlap must be a number of hours"))?;
+        .map_err(|_| Failure::bad_request(&t!(visit, "bad-hours")))?;
     let body = present_members([
         ("which", form.get("which").into()),
         ("overlap_seconds", hours.saturating_mul(3600).into()),
@@ -269,8 +269,7 @@ async fn rotate(visit: &Visit, path: &str, form: &Fields) -> Result {
 
 /// Runs the endpoint's workflow on an event, as if it had arrived now.
 async fn send_test_event(visit: &Visit, id: &str, form: &Fields) -> Result {
-    let body: Value = serde_json::from_str(form.raw("body"))
-        .map_err(|error| Failure::bad_request(&format!("the body is not JSON: {error}")))?;
+    let body = json_value(visit, &t!(visit, "body-json"), form.raw("body"))?;
     let input = json!({
         "id": format!("test_{}", form.get(ui::ONCE)),
         "received_at": aias_domain::timestamp::format(visit.now),

@@ -4,33 +4,32 @@ use aias_domain::tenant::Role;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::{activity, chart};
+use super::{
+    activity::{self, Span},
+    chart,
+};
 use crate::{
-    client::{Endpoint, Entitlement, ErrorGroup, Page, Run, WorkflowHead},
+    client::{ApiResult, Endpoint, Entitlement, ErrorGroup, Page, Run, WorkflowHead},
     ui,
     visit::{Visit, t},
 };
 
 pub(crate) async fn page(visit: Visit) -> Response {
-    let query = visit.query();
-    let span = query.get("span");
+    let span = Span::of(&visit);
+    let errors = format!("/api/runs/errors?from={}", span.start(visit.now));
     let (limits, workflows, endpoints, runs, errors, counts) = tokio::join!(
         visit.get::<Page<Entitlement>>("/api/entitlements/check"),
         visit.get::<Page<WorkflowHead>>("/api/workflows?limit=1"),
         visit.get::<Page<Endpoint>>("/api/webhook-endpoints?limit=100"),
         visit.get::<Page<Run>>("/api/runs?limit=5"),
-        visit.get::<Page<ErrorGroup>>("/api/runs/errors"),
+        visit.get::<Page<ErrorGroup>>(&errors),
         activity::counts(&visit, span),
     );
-    let has = |list: Option<bool>| list.unwrap_or_default();
     let steps = Steps {
-        workflow: has(workflows.as_ref().ok().map(|page| !page.data.is_empty())),
-        endpoint: has(endpoints.as_ref().ok().map(|page| !page.data.is_empty())),
-        run: has(runs.as_ref().ok().map(|page| !page.data.is_empty())),
-        completed: has(runs
-            .as_ref()
-            .ok()
-            .map(|page| page.data.iter().any(|run| run.status == "completed"))),
+        workflow: has_any(&workflows),
+        endpoint: has_any(&endpoints),
+        run: has_any(&runs),
+        completed: has_completed(&visit, &runs).await,
     };
     let content = html! {
         (checklist(&visit, &steps))
@@ -51,6 +50,22 @@ pub(crate) async fn page(visit: Visit) -> Response {
         }
     };
     visit.page(&t!(visit, "nav-overview"), content)
+}
+
+/// Whether a list has an item. One that cannot be read counts as if it had, so that nobody is told to
+/// create what exists.
+fn has_any<T>(list: &ApiResult<Page<T>>) -> bool {
+    list.as_ref().map_or(true, |page| !page.data.is_empty())
+}
+
+/// Whether a run has completed. Only a tenant whose newest runs have not needs another call.
+async fn has_completed(visit: &Visit, newest: &ApiResult<Page<Run>>) -> bool {
+    match newest {
+        Err(_) => true,
+        Ok(page) if page.data.is_empty() => false,
+        Ok(page) if page.data.iter().any(|run| run.status == "completed") => true,
+        Ok(_) => has_any::<Run>(&visit.get("/api/runs?status=completed&limit=1").await),
+    }
 }
 
 /// The first steps of a tenant.
@@ -115,6 +130,7 @@ fn attention(visit: &Visit, endpoints: &Page<Endpoint>) -> Markup {
     html! {
         section {
             h2 { (t!(visit, "needs-attention")) }
+            @if endpoints.next_cursor.is_some() { p.note { (t!(visit, "newest-100-endpoints")) } }
             ul {
                 @for endpoint in idle {
                     li {

@@ -2,6 +2,7 @@
 
 use aias_domain::tenant::Role;
 use aias_platform::http::Path;
+use axum::http::{HeaderValue, Method};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let events = format!("/api/runs/{id}/events?limit=100");
     let (progress, input, events) = tokio::join!(
         progress(&visit, &id),
-        visit.call(axum::http::Method::GET, &input).send(),
+        visit.call(Method::GET, &input).send(),
         visit.get::<Page<Value>>(&events),
     );
     let progress = progress?;
@@ -81,7 +82,13 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
 
 pub(crate) async fn fragment(visit: Visit, Path(id): Path<Id>) -> Result {
     let progress = progress(&visit, &id).await?;
-    Ok(visit.fragment(live(&visit, &progress)))
+    let mut response = visit.fragment(live(&visit, &progress));
+    if progress.run.has_ended() {
+        // The rest of the page, such as the actions and the picture, depends on the end as well.
+        let reload = HeaderValue::from_static("true");
+        response.headers_mut().insert("hx-refresh", reload);
+    }
+    Ok(response)
 }
 
 /// The part that is polled until the run has ended.
@@ -157,7 +164,7 @@ fn actions(visit: &Visit, run: &Run) -> Markup {
                 summary { (t!(visit, "action-replay")) }
                 p { (t!(visit, "replay-consequence")) }
                 form method="post" action=(path("replay")) {
-                    (ui::csrf(visit))
+                    (ui::csrf(visit)) (ui::once())
                     (ui::input("workflow_version", &t!(visit, "version-or-active"), "", "number"))
                     button { (t!(visit, "confirm-do", action = t!(visit, "action-replay"))) }
                 }

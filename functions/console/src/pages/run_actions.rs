@@ -1,7 +1,7 @@
 //! Actions on runs: of one run, and of several that were selected in the list.
 
 use aias_platform::http::Path;
-use axum::response::Response;
+use axum::{http::Method, response::Response};
 use futures_util::future::join_all;
 use maud::html;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::run_detail;
 use crate::{
     client::{ApiResult, RunAccepted, Verified},
     failure::{Failure, Result},
-    form::{Form, Id},
+    form::{Form, Id, version},
     ui,
     visit::{Visit, see_other, t},
 };
@@ -27,24 +27,16 @@ pub(crate) async fn one(
 ) -> Result {
     match action.as_str() {
         "cancel" | "retry" => {
-            act(&visit, &id, &action, &Value::Null).await?;
+            act(&visit, &id, &action, "").await?;
             Ok(see_other(&format!("/dashboard/runs/{id}?done={action}")))
         }
         "replay" => {
-            let version = form.get("workflow_version");
-            let version: Option<u32> = match version {
-                "" => None,
-                text => Some(
-                    text.parse()
-                        .map_err(|_| Failure::bad_request("the version must be a number"))?,
-                ),
+            let body = match form.get("workflow_version") {
+                "" => Value::Null,
+                text => json!({ "workflow_version": version(&visit, text)? }),
             };
-            let body = version.map_or(
-                Value::Null,
-                |version| json!({ "workflow_version": version }),
-            );
-            let reply = visit.post(&format!("/api/runs/{id}/replay"), &body).await?;
-            let accepted: RunAccepted = reply.parse()?;
+            let call = visit.call(Method::POST, &format!("/api/runs/{id}/replay"));
+            let accepted: RunAccepted = call.once(form.get(ui::ONCE)).json(&body).get().await?;
             Ok(see_other(&format!(
                 "/dashboard/runs/{}?done=replay",
                 accepted.run_id
@@ -61,8 +53,14 @@ pub(crate) async fn one(
     }
 }
 
-async fn act(visit: &Visit, id: &str, action: &str, body: &Value) -> ApiResult {
-    visit.post(&format!("/api/runs/{id}/{action}"), body).await
+/// An action on a run. A form that is sent again has the same `once`, so it replays a run once.
+async fn act(visit: &Visit, id: &Id, action: &str, once: &str) -> ApiResult {
+    let call = visit.call(Method::POST, &format!("/api/runs/{id}/{action}"));
+    let call = match (action, once) {
+        ("replay", "") | ("retry" | "cancel", _) => call,
+        _ => call.once(&format!("{once}-{id}")),
+    };
+    call.json(&Value::Null).send().await
 }
 
 /// First says what will happen, then does it.
@@ -77,7 +75,7 @@ pub(crate) async fn several(visit: Visit, Form(form): Form) -> Result {
         return Err(Failure::bad_request(&t!(visit, "nothing-selected")));
     }
     if form.get("confirmed") == "yes" {
-        Ok(performed(&visit, action, &runs).await)
+        Ok(performed(&visit, action, &runs, form.get(ui::ONCE)).await)
     } else {
         Ok(announced(&visit, action, &runs))
     }
@@ -89,7 +87,7 @@ fn announced(visit: &Visit, action: &str, runs: &[Id]) -> Response {
         p { (t!(visit, "will-act", action = label.as_str(), count = runs.len())) }
         p { (visit.language().text(&format!("{action}-consequence"), &[])) }
         form method="post" action="/dashboard/runs/actions" {
-            (ui::csrf(visit))
+            (ui::csrf(visit)) (ui::once())
             input type="hidden" name="action" value=(action);
             input type="hidden" name="confirmed" value="yes";
             ul { @for run in runs { li { input type="hidden" name="run" value=(**run); (ui::link("runs", run)) } } }
@@ -100,12 +98,12 @@ fn announced(visit: &Visit, action: &str, runs: &[Id]) -> Response {
     visit.page(&label, content)
 }
 
-async fn performed(visit: &Visit, action: &str, runs: &[Id]) -> Response {
+async fn performed(visit: &Visit, action: &str, runs: &[Id], once: &str) -> Response {
     let mut results: Vec<(&Id, ApiResult)> = Vec::new();
     for some in runs.chunks(CONCURRENT) {
         let calls = some
             .iter()
-            .map(|run| async move { (run, act(visit, run, action, &Value::Null).await) });
+            .map(|run| async move { (run, act(visit, run, action, once).await) });
         results.extend(join_all(calls).await);
     }
     let succeeded = results.iter().filter(|(_, result)| result.is_ok()).count();

@@ -8,7 +8,7 @@ use super::steps;
 use crate::{
     client::{ApiProblem, ApiResult, DryRun, Page, Run, Workflow},
     failure::{Failure, Result},
-    form::{Fields, Form, Id},
+    form::{Fields, Form, Id, json_value, version},
     ui,
     visit::{Visit, t},
 };
@@ -70,7 +70,7 @@ pub(crate) async fn run(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> R
         responses: form.raw("responses"),
         run: form.get("run"),
     };
-    let tried = match body(&entered, form.get("version")) {
+    let tried = match body(&visit, &entered, form.get("version")) {
         Ok(body) => match visit
             .post(&format!("/api/workflows/{id}/test"), &body)
             .await
@@ -83,26 +83,19 @@ pub(crate) async fn run(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> R
     shown(&visit, &id, &entered, Some(tried)).await
 }
 
-fn body(entered: &Entered<'_>, version: &str) -> Result<Value> {
-    let parsed = |name: &str, text: &str| {
-        serde_json::from_str::<Value>(text)
-            .map_err(|error| Failure::bad_request(&format!("{name} is not JSON: {error}")))
-    };
+fn body(visit: &Visit, entered: &Entered<'_>, number: &str) -> Result<Value> {
     let mut body = json!({});
     if entered.run.is_empty() {
-        body["input"] = parsed("the input", entered.input)?;
+        body["input"] = json_value(visit, &t!(visit, "input-json"), entered.input)?;
     } else {
         body["run_id"] = entered.run.into();
     }
-    let responses = parsed("the responses", entered.responses)?;
+    let responses = json_value(visit, &t!(visit, "responses-json"), entered.responses)?;
     if responses.as_object().is_none_or(|all| !all.is_empty()) {
         body["responses"] = responses;
     }
-    if !version.is_empty() {
-        let number: u32 = version
-            .parse()
-            .map_err(|_| Failure::bad_request("the version must be a number"))?;
-        body["version"] = number.into();
+    if !number.is_empty() {
+        body["version"] = version(visit, number)?.into();
     }
     Ok(body)
 }

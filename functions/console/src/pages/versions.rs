@@ -8,8 +8,8 @@ use similar::{ChangeTag, TextDiff};
 use super::{picture, workflow_form::as_yaml};
 use crate::{
     client::Version,
-    failure::{Failure, Result},
-    form::Id,
+    failure::Result,
+    form::{Id, version},
     ui,
     visit::{Visit, t},
 };
@@ -21,9 +21,7 @@ pub(crate) async fn page(visit: Visit, Path((id, number)): Path<(Id, u32)>) -> R
     let query = visit.query();
     let against = match query.get("against") {
         "" => number.saturating_sub(1),
-        text => text
-            .parse()
-            .map_err(|_| Failure::bad_request("`against` must be a number"))?,
+        text => version(&visit, text)?,
     };
     let path = |number: u32| format!("/api/workflows/{id}/versions/{number}");
     let (own_path, other_path) = (path(number), path(against));

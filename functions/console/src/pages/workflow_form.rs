@@ -56,7 +56,7 @@ pub(crate) fn editor(
         @if let Some(problem) = refused { (ui::problem(visit, problem)) }
         @if !lines.is_empty() { (numbered(text, &lines)) }
         form.editor method="post" action=(action) {
-            (ui::csrf(visit))
+            (ui::csrf(visit)) (ui::once())
             input type="hidden" name="etag" value=(etag);
             label { (t!(visit, "definition-yaml"))
                 textarea name="definition" rows="24" spellcheck="false" autocapitalize="off" autocomplete="off" data-editor data-lines=(lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")) { "\n" (text) }
@@ -91,9 +91,8 @@ fn numbered(text: &str, faults: &[u64]) -> Markup {
 
 pub(crate) async fn create(visit: Visit, Form(form): Form) -> Result {
     let text = form.raw("definition").replace("\r\n", "\n");
-    let call = visit
-        .call(Method::POST, "/api/workflows")
-        .yaml(text.clone());
+    let call = visit.call(Method::POST, "/api/workflows");
+    let call = call.once(form.get(ui::ONCE)).yaml(text.clone());
     match call.get::<Workflow>().await {
         Ok(made) if made.warnings.is_empty() => Ok(see_other(&format!(
             "/dashboard/workflows/{}?done=created",

@@ -4,13 +4,13 @@ use aias_domain::tenant::Role;
 use aias_platform::http::Path;
 use axum::{http::Method, response::Response};
 use maud::{Markup, html};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{picture, workflow_form};
 use crate::{
     client::{Page, RunAccepted, VersionHead, Workflow, WorkflowHead},
     failure::{Failure, Result},
-    form::{Fields, Form, Id},
+    form::{Fields, Form, Id, json_value, version},
     ui,
     visit::{Visit, see_other, t},
 };
@@ -124,7 +124,7 @@ fn actions(visit: &Visit, own: &Workflow) -> Markup {
             details.confirmed {
                 summary { (t!(visit, "run-now")) }
                 form method="post" action=(path("run")) {
-                    (ui::csrf(visit))
+                    (ui::csrf(visit)) (ui::once())
                     label { (t!(visit, "input-json")) textarea name="input" rows="6" spellcheck="false" { "{}" } }
                     button { (t!(visit, "run-now")) }
                 }
@@ -180,23 +180,17 @@ pub(crate) async fn act(
             Ok(see_other("/dashboard/workflows"))
         }
         "activate" => {
-            let version: u32 = form
-                .get("version")
-                .parse()
-                .map_err(|_| Failure::bad_request("the version must be a number"))?;
+            let version = version(&visit, form.get("version"))?;
             visit
                 .post(&format!("{path}/activate"), &json!({ "version": version }))
                 .await?;
             Ok(back("activate"))
         }
         "run" => {
-            let input: Value = serde_json::from_str(form.raw("input")).map_err(|error| {
-                Failure::bad_request(&format!("the input is not JSON: {error}"))
-            })?;
-            let reply = visit
-                .post(&format!("{path}/execute"), &json!({ "input": input }))
-                .await?;
-            let accepted: RunAccepted = reply.parse()?;
+            let input = json_value(&visit, &t!(visit, "input-json"), form.raw("input"))?;
+            let call = visit.call(Method::POST, &format!("{path}/execute"));
+            let call = call.once(form.get(ui::ONCE));
+            let accepted: RunAccepted = call.json(&json!({ "input": input })).get().await?;
             Ok(see_other(&format!("/dashboard/runs/{}", accepted.run_id)))
         }
         _ => Err(Failure::not_found()),
