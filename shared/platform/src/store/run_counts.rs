@@ -6,14 +6,12 @@ use aias_domain::{
     id::{RUN_SHARDS, RunId},
     run::Status,
 };
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
     Error, TenantStore,
     items::string_of,
-    keys,
     run_item::{STATUS, run_id_of},
 };
 
@@ -90,22 +88,12 @@ impl TenantStore<'_> {
         &self,
         day: Date,
         shard: u8,
-        (low, high): (RunId, RunId),
+        range: (RunId, RunId),
     ) -> Result<(Vec<(Timestamp, Status)>, Option<Timestamp>), Error> {
-        let range = keys::runs(self.tenant, day, shard);
-        let key = |id: RunId| AttributeValue::S(range.key(&id.to_string()).sk);
         let response = self
-            .store
-            .client
-            .query()
-            .table_name(&self.store.table)
-            .key_condition_expression("PK = :pk AND SK BETWEEN :low AND :high")
-            .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
-            .expression_attribute_values(":low", key(low))
-            .expression_attribute_values(":high", key(high))
+            .partition(day, shard, range)
             .projection_expression("SK, #status")
             .expression_attribute_names("#status", STATUS)
-            .scan_index_forward(false)
             .limit(MAX_PER_PARTITION)
             .send()
             .await

@@ -4,7 +4,7 @@ use aias_domain::{
     id::{EndpointId, RUN_SHARDS, RunId, WorkflowId},
     run::{Run, Status, Trigger},
 };
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
@@ -155,6 +155,26 @@ impl TenantStore<'_> {
         Ok(Page { items: found, next })
     }
 
+    /// A query of one partition between two ids, newest first.
+    pub(super) fn partition(
+        &self,
+        day: Date,
+        shard: u8,
+        (low, high): (RunId, RunId),
+    ) -> QueryFluentBuilder {
+        let range = keys::runs(self.tenant, day, shard);
+        let key = |id: RunId| AttributeValue::S(range.key(&id.to_string()).sk);
+        self.store
+            .client
+            .query()
+            .table_name(&self.store.table)
+            .key_condition_expression("PK = :pk AND SK BETWEEN :low AND :high")
+            .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
+            .expression_attribute_values(":low", key(low))
+            .expression_attribute_values(":high", key(high))
+            .scan_index_forward(false)
+    }
+
     /// The runs of one partition between two ids, both exclusive, newest first.
     async fn shard(
         &self,
@@ -164,21 +184,8 @@ impl TenantStore<'_> {
         limit: usize,
         (low, before): (RunId, RunId),
     ) -> Result<ShardRuns, Error> {
-        let range = keys::runs(self.tenant, day, shard);
         let mut conditions = Vec::new();
-        let mut request = self
-            .store
-            .client
-            .query()
-            .table_name(&self.store.table)
-            .key_condition_expression("PK = :pk AND SK BETWEEN :low AND :high")
-            .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
-            .expression_attribute_values(":low", AttributeValue::S(range.key(&low.to_string()).sk))
-            .expression_attribute_values(
-                ":high",
-                AttributeValue::S(range.key(&before.to_string()).sk),
-            )
-            .scan_index_forward(false);
+        let mut request = self.partition(day, shard, (low, before));
         // DynamoDB counts items before it filters them.
         if !filter.is_selective() {
             request = request.limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
