@@ -33,7 +33,7 @@ pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)>
         ("tenants", tenants::routes(Api::load(aws, aws, env))),
         (
             "billing",
-            billing::routes(billing::App::load(aws, aws, env)),
+            billing::routes(billing::App::load(Api::load(aws, aws, env), aws, env)),
         ),
         (
             "stripe-webhook",
@@ -41,7 +41,7 @@ pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)>
         ),
         (
             "diagnostics",
-            diagnostics::routes(diagnostics::App::load(aws, aws, env)),
+            diagnostics::routes(diagnostics::App::load(Api::load(aws, aws, env), aws, env)),
         ),
     ]
 }

@@ -293,7 +293,8 @@ impl Bench {
             "webhook-endpoints",
             "workflows",
         ];
-        let routers = functions.map(|function| self.routes(self.api_of(issuer.clone()), function));
+        let api = self.api_of(issuer);
+        let routers = functions.map(|function| self.routes(api.clone(), function));
         let routes = routers
             .into_iter()
             .fold(OpenApiRouter::new(), OpenApiRouter::merge);
@@ -301,7 +302,7 @@ impl Bench {
             client_id: "console".to_owned(),
             accepts_api_keys: true,
         };
-        let app = console::App::new(self.api_of(issuer), routes, settings);
+        let app = console::App::new(api, routes, settings);
         Gateway::new(console::router(app))
     }
 

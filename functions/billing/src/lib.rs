@@ -31,12 +31,12 @@ pub struct App {
 }
 
 impl App {
-    /// From the settings of [`Api::load`], `STRIPE_API_KEY_ARN` and `STRIPE_API_URL`.
+    /// From `STRIPE_API_KEY_ARN` and `STRIPE_API_URL`.
     #[must_use]
-    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
+    pub fn load(api: Api, aws: &SdkConfig, env: &Env) -> Self {
         let key = Secret::new(aws, env.text("STRIPE_API_KEY_ARN"));
         let stripe = Stripe::new(&env.text("STRIPE_API_URL"), key);
-        Self::new(Api::load(aws, tenants, env), stripe)
+        Self::new(api, stripe)
     }
 
     #[must_use]

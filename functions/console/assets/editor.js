@@ -2,8 +2,11 @@
 'use strict';
 
 for (const area of document.querySelectorAll('textarea[data-editor]')) {
+  // As if typed, so that it can be undone.
+  const insert = (text) => document.execCommand('insertText', false, text);
+
   area.addEventListener('keydown', (event) => {
-    const { selectionStart: start, selectionEnd: end, value } = area;
+    const { selectionStart: start, value } = area;
     if (event.key === 'Escape') {
       // After Escape, Tab leaves the text area.
       area.dataset.leave = 'true';
@@ -11,17 +14,16 @@ for (const area of document.querySelectorAll('textarea[data-editor]')) {
     }
     if (event.key === 'Tab' && !event.shiftKey && area.dataset.leave !== 'true' && !event.ctrlKey && !event.altKey) {
       event.preventDefault();
-      area.setRangeText('  ', start, end, 'end');
+      insert('  ');
     } else if (event.key === 'Enter' && !event.isComposing) {
       event.preventDefault();
       const line = value.slice(value.lastIndexOf('\n', start - 1) + 1, start);
       const indent = line.match(/^ */)[0] + (/:\s*$/.test(line) ? '  ' : '');
-      area.setRangeText(`\n${indent}`, start, end, 'end');
+      insert(`\n${indent}`);
     } else {
       delete area.dataset.leave;
       return;
     }
-    area.dispatchEvent(new Event('input', { bubbles: true }));
   });
   area.addEventListener('blur', () => { delete area.dataset.leave; });
 

@@ -6,8 +6,8 @@ use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     http::{
-        HeaderMap, HeaderValue, Method, Request, StatusCode,
-        header::{CONTENT_TYPE, ETAG, HOST, IF_MATCH, LOCATION},
+        HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
+        header::{CONTENT_TYPE, ETAG, HOST, IF_MATCH, LOCATION, RETRY_AFTER},
     },
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -21,8 +21,7 @@ pub(crate) use views::*;
 /// The largest response: that of Lambda.
 const MAX_RESPONSE_BYTES: usize = 6 * 1024 * 1024;
 
-const IDEMPOTENCY_KEY: axum::http::HeaderName =
-    axum::http::HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[derive(Debug, Clone)]
 pub(crate) struct Client(Router);
@@ -63,6 +62,12 @@ pub(crate) struct Fault {
 pub(crate) type ApiResult<T = Reply> = Result<T, ApiProblem>;
 
 impl ApiProblem {
+    /// From the body of a response.
+    pub(crate) fn of(body: &[u8]) -> Self {
+        serde_json::from_slice(body)
+            .unwrap_or_else(|_| Self::unreadable("the error has no problem details"))
+    }
+
     fn unreadable(detail: &str) -> Self {
         Self {
             status: 500,
@@ -101,11 +106,9 @@ impl Client {
         *request.method_mut() = method;
         // A malformed path matches no route.
         *request.uri_mut() = path.parse().unwrap_or_default();
-        for name in [HOST.as_str(), "x-forwarded-proto"] {
-            let value = head
-                .header(name)
-                .and_then(|v| HeaderValue::from_str(v).ok());
-            if let (Some(value), Ok(name)) = (value, name.parse::<axum::http::HeaderName>()) {
+        for name in [HOST, HeaderName::from_static("x-forwarded-proto")] {
+            let value = head.header(name.as_str()).map(HeaderValue::from_str);
+            if let Some(Ok(value)) = value {
                 request.headers_mut().insert(name, value);
             }
         }
@@ -119,7 +122,7 @@ impl Client {
 }
 
 impl Call<'_> {
-    fn header(mut self, name: axum::http::HeaderName, value: &str) -> Self {
+    fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.request.headers_mut().insert(name, value);
         }
@@ -181,16 +184,11 @@ impl Call<'_> {
 }
 
 fn problem_of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ApiProblem {
-    let retry_after = headers.get("retry-after").and_then(|v| v.to_str().ok());
-    let retry_after = retry_after.and_then(|seconds| seconds.parse().ok());
-    // `/api/health` has another body.
-    let problem = serde_json::from_slice(body).unwrap_or_else(|_| ApiProblem {
-        status: status.as_u16(),
-        ..ApiProblem::unreadable("the error has no problem details")
-    });
+    let retry_after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
     ApiProblem {
-        retry_after,
-        ..problem
+        status: status.as_u16(),
+        retry_after: retry_after.and_then(|seconds| seconds.parse().ok()),
+        ..ApiProblem::of(body)
     }
 }
 
@@ -202,7 +200,7 @@ impl Reply {
         })
     }
 
-    fn text_header(&self, name: axum::http::HeaderName) -> &str {
+    fn text_header(&self, name: HeaderName) -> &str {
         let value = self.headers.get(name).and_then(|v| v.to_str().ok());
         value.unwrap_or_default()
     }

@@ -1,8 +1,8 @@
 //! Errors as pages. A handler returns a [`Failure`]; a layer that knows the visit renders it.
 
-use aias_platform::http::Problem;
+use aias_platform::http::{Problem, kinds};
 use axum::{
-    http::StatusCode,
+    http::{StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
 
@@ -25,11 +25,9 @@ impl Failure {
         Problem::forbidden("the form was not sent from this site, or is too old").into()
     }
 
+    /// `400`: a field of a form cannot be used.
     pub(crate) fn bad_request(detail: &str) -> Self {
-        let problem = Problem::invalid_member("", detail);
-        let mut failure = Self::from(problem);
-        failure.0.detail = Some(detail.to_owned());
-        failure
+        Problem::new(&kinds::INVALID_BODY).detail(detail).into()
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -38,13 +36,16 @@ impl Failure {
 
     /// The failure in a response, if it is one.
     pub(crate) fn take(mut response: Response) -> std::result::Result<Response, Self> {
-        if let Some(failure) = response.extensions_mut().remove::<Self>() {
-            return Err(failure);
-        }
-        match response.extensions_mut().remove::<Problem>() {
-            Some(problem) => Err(problem.into()),
-            None => Ok(response),
-        }
+        let extensions = response.extensions_mut();
+        let found = extensions.remove::<Self>();
+        let found = found.or_else(|| extensions.remove::<Problem>().map(Self::from));
+        let Some(mut failure) = found else {
+            return Ok(response);
+        };
+        let retry_after = response.headers().get(RETRY_AFTER);
+        let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        failure.0.retry_after = failure.0.retry_after.or(seconds);
+        Err(failure)
     }
 }
 
@@ -56,16 +57,7 @@ impl From<ApiProblem> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        let kind = problem.kind();
-        Self(ApiProblem {
-            status: kind.status,
-            code: kind.code.to_owned(),
-            title: kind.title.to_owned(),
-            detail: problem.shown_detail().map(str::to_owned),
-            request_id: String::new(),
-            errors: Vec::new(),
-            retry_after: None,
-        })
+        Self(ApiProblem::of(problem.body("", "").as_bytes()))
     }
 }
 

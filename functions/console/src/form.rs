@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     App,
     failure::Failure,
-    visit::{Browser, MAX_FORM_BYTES, Visitor, t},
+    visit::{Browser, Visitor, t},
 };
 
 /// An id in a path. Anything that could lead to another path of the API is not found.
@@ -62,6 +62,9 @@ pub(crate) fn json_value(browser: &Browser, label: &str, text: &str) -> Result<V
         Failure::bad_request(&t!(browser, "not-json", name = label, reason = reason))
     })
 }
+
+/// The largest form, in bytes: a definition of 256 KiB, percent-encoded.
+pub(crate) const MAX_FORM_BYTES: usize = 1024 * 1024;
 
 /// The field that has the session's token.
 pub(crate) const CSRF: &str = "csrf";

@@ -5,7 +5,10 @@
 )]
 
 use aias_domain::tenant::Role;
-use axum::{http::StatusCode, response::Response};
+use axum::{
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::Response,
+};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::{
@@ -141,15 +144,25 @@ pub(crate) fn failure(visit: &Visit, failure: &Failure) -> Response {
     if visit.head.header("hx-request").is_some() {
         return with_status(status, ui::problem(visit, &failure.0).into_html());
     }
-    page(visit, status, &title, explained(visit, failure))
+    with_retry(
+        failure,
+        page(visit, status, &title, explained(visit, failure)),
+    )
+}
+
+fn with_retry(failure: &Failure, mut response: Response) -> Response {
+    if let Some(seconds) = failure.0.retry_after {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 pub(crate) fn public_failure(browser: &Browser, failure: &Failure) -> Response {
     let title = ui::problem_title(browser, &failure.0);
-    public_page(
-        browser,
-        failure.status(),
-        &title,
-        explained(browser, failure),
+    let content = explained(browser, failure);
+    with_retry(
+        failure,
+        public_page(browser, failure.status(), &title, content),
     )
 }

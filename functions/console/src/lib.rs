@@ -15,6 +15,7 @@ mod cookies;
 mod docs;
 mod failure;
 mod form;
+mod layers;
 mod layout;
 mod localization;
 mod pages;
@@ -28,9 +29,12 @@ use std::sync::Arc;
 
 use aias_platform::{
     aws::SdkConfig,
+    blobs::Blobs,
     config::Env,
     http::{Api, service},
+    queue::Queue,
 };
+use aias_sandbox::Sandbox;
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -58,17 +62,25 @@ impl App {
     /// `CONSOLE_API_KEYS` (`true` by default; without an issuer, API keys are always accepted).
     #[must_use]
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
-        let load_api = || Api::load(aws, tenants, env);
+        let api = Api::load(aws, tenants, env);
+        let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
+        let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
+        let sandbox = Sandbox::of_this_binary;
+        let of_artifacts = artifacts::App::new(api.clone(), blobs.clone());
+        let of_runs = runs::App::new(api.clone(), blobs.clone(), queue.clone(), sandbox());
+        let of_workflows = workflows::App::new(api.clone(), blobs, queue, sandbox());
         let routes = OpenApiRouter::new()
-            .merge(artifacts::routes(artifacts::App::load(aws, tenants, env)))
-            .merge(billing::routes(billing::App::load(aws, tenants, env)))
+            .merge(artifacts::routes(of_artifacts))
+            .merge(billing::routes(billing::App::load(api.clone(), aws, env)))
             .merge(diagnostics::routes(diagnostics::App::load(
-                aws, tenants, env,
+                api.clone(),
+                aws,
+                env,
             )))
-            .merge(runs::routes(runs::App::load(aws, tenants, env)))
-            .merge(tenants::routes(load_api()))
-            .merge(webhook_endpoints::routes(load_api()))
-            .merge(workflows::routes(workflows::App::load(aws, tenants, env)));
+            .merge(runs::routes(of_runs))
+            .merge(tenants::routes(api.clone()))
+            .merge(webhook_endpoints::routes(api.clone()))
+            .merge(workflows::routes(of_workflows));
         let client_id = env
             .optional("OIDC_CLIENT_ID")
             .or_else(|| env.optional("OIDC_AUDIENCE"));
@@ -76,7 +88,7 @@ impl App {
             client_id: client_id.unwrap_or_default(),
             accepts_api_keys: env.parsed("CONSOLE_API_KEYS", true),
         };
-        Self::new(load_api(), routes, settings)
+        Self::new(api, routes, settings)
     }
 
     /// From the routes of the API functions.

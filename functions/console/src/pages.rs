@@ -37,8 +37,8 @@ use axum::{
 use crate::{
     App, assets, docs,
     failure::Failure,
+    layers::{browse, require_session},
     sign_in,
-    visit::{browse, require_session},
 };
 
 pub(crate) fn routes(app: Arc<App>) -> Router {

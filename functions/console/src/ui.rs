@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::{
-    client::{ApiProblem, ApiResult, RunError},
+    client::{ApiProblem, ApiResult, Fault, Page, RunError},
     form::CSRF,
     session::random_token,
     visit::{Browser, Visit, t},
@@ -211,25 +211,32 @@ pub(crate) fn problem(visit: &Browser, problem: &ApiProblem) -> Markup {
         div.problem role="alert" {
             p { strong { (problem_title(visit, problem)) } }
             @if let Some(detail) = &problem.detail { p { (text(detail)) } }
-            @if !problem.errors.is_empty() {
-                ul {
-                    @for fault in &problem.errors {
-                        li {
-                            @if let Some(line) = fault.line {
-                                a href=(format!("#line-{line}")) {
-                                    (t!(visit, "at-line", line = line, column = fault.column.unwrap_or(1)))
-                                } " "
-                            }
-                            @if !fault.pointer.is_empty() { code { (visible(&fault.pointer)) } " " }
-                            (text(&fault.detail))
-                        }
-                    }
-                }
-            }
+            (faults(visit, &problem.errors))
             p.note {
                 (advice(visit, problem)) " "
                 a href=(format!("/dashboard/docs/errors#{}-{}", problem.code, problem.status)) { code { (problem.code) } }
                 @if !problem.request_id.is_empty() { " · " (t!(visit, "request")) " " code { (visible(&problem.request_id)) } }
+            }
+        }
+    }
+}
+
+/// Faults of a body, or probable mistakes, each with a link to its line.
+pub(crate) fn faults(visit: &Browser, faults: &[Fault]) -> Markup {
+    html! {
+        @if !faults.is_empty() {
+            ul {
+                @for fault in faults {
+                    li {
+                        @if let Some(line) = fault.line {
+                            a href=(format!("#line-{line}")) {
+                                (t!(visit, "at-line", line = line, column = fault.column.unwrap_or(1)))
+                            } " "
+                        }
+                        @if !fault.pointer.is_empty() { code { (visible(&fault.pointer)) } " " }
+                        (text(&fault.detail))
+                    }
+                }
             }
         }
     }
@@ -326,24 +333,48 @@ pub(crate) fn confirmed(
     }
 }
 
-/// Links to the first and the next page of a list.
-pub(crate) fn pager(visit: &Browser, next_cursor: Option<&str>) -> Markup {
-    let query = visit.query();
-    let is_first = query.get("cursor").is_empty();
-    if is_first && next_cursor.is_none() {
-        return html! {};
-    }
-    let path = visit.path();
+/// A table that scrolls on its own where it is too wide.
+pub(crate) fn table(label: &str, heads: &[String], rows: &Markup) -> Markup {
     html! {
-        nav.pager aria-label=(t!(visit, "pages")) {
-            @if !is_first {
-                a href=(format!("{path}?{}", query.query_with(&[("cursor", "")]))) { (t!(visit, "first-page")) }
-            }
-            @if let Some(cursor) = next_cursor {
-                a rel="next" href=(format!("{path}?{}", query.query_with(&[("cursor", cursor)]))) { (t!(visit, "next-page")) }
+        div.wide tabindex="0" role="region" aria-label=(label) {
+            table {
+                thead { tr { @for head in heads { th scope="col" { (head) } } } }
+                tbody { (rows) }
             }
         }
     }
+}
+
+/// A page of a list, with links to its first and next page.
+pub(crate) fn list<T>(
+    visit: &Browser,
+    page: ApiResult<Page<T>>,
+    content: impl FnOnce(&[T]) -> Markup,
+) -> Markup {
+    list_at(visit, visit.path(), page, content)
+}
+
+/// As [`list`], for a part of the page at this path.
+pub(crate) fn list_at<T>(
+    visit: &Browser,
+    path: &str,
+    page: ApiResult<Page<T>>,
+    content: impl FnOnce(&[T]) -> Markup,
+) -> Markup {
+    let query = visit.query();
+    let is_first = query.get("cursor").is_empty();
+    let link = |cursor: &str| format!("{path}?{}", query.query_with(&[("cursor", cursor)]));
+    panel(visit, page, |page| {
+        html! {
+            (content(&page.data))
+            @if !is_first || page.next_cursor.is_some() {
+                nav.pager aria-label=(t!(visit, "pages")) {
+                    @if !is_first { a href=(link("")) { (t!(visit, "first-page")) } }
+                    @if let Some(cursor) = &page.next_cursor { a rel="next" href=(link(cursor)) { (t!(visit, "next-page")) } }
+                }
+            }
+        }
+    })
 }
 
 /// A choice of one value.

@@ -3,18 +3,14 @@
 use std::sync::Arc;
 
 use aias_domain::tenant::Role;
-use aias_platform::http::{Caller, Head, Identity, Problem};
+use aias_platform::http::{Caller, Head, Identity, Problem, response::etag_of};
 use axum::{
-    body::to_bytes,
-    extract::{FromRequestParts, Request, State},
+    extract::FromRequestParts,
     http::{
         HeaderValue, Method, StatusCode,
-        header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, LOCATION, SET_COOKIE,
-        },
+        header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION},
         request::Parts,
     },
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use jiff::Timestamp;
@@ -23,15 +19,12 @@ use serde_json::Value;
 
 use crate::{
     App,
-    client::{ApiResult, Call},
-    cookies::{cookie, delete_cookie},
-    failure::Failure,
+    client::{ApiResult, Call, Page},
     form::Fields,
     layout,
     localization::Language,
     preferences::Preferences,
-    session::{self, Credential, Session, random_token},
-    sign_in,
+    session::{Credential, Session},
 };
 
 /// A text of the page's language: `t!(visit, "sign-in")`, `t!(visit, "attempt", number = 3)`.
@@ -140,7 +133,8 @@ impl Visitor {
         }
     }
 
-    async fn caller(&self) -> Result<Option<Arc<Caller>>, Problem> {
+    /// The caller in the selected tenant. None for a person without one.
+    pub(crate) async fn caller(&self) -> Result<Option<Arc<Caller>>, Problem> {
         let auth = &self.app.api.auth;
         match &self.session.credential {
             Credential::ApiKey(key) => auth.key_caller(&self.head, key).await.map(Some),
@@ -180,6 +174,20 @@ impl Visit {
         self.call(Method::GET, path).get().await
     }
 
+    /// The page of a list that the query of this page names: with its cursor and these filters.
+    pub(crate) async fn list<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        filters: &[&str],
+    ) -> ApiResult<Page<T>> {
+        let query = self.query();
+        let names = filters.iter().chain(&["cursor"]);
+        let pairs: Vec<_> = names.map(|name| (*name, query.get(name))).collect();
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let query = Fields::default().query_with(&pairs);
+        self.get(&format!("{path}{separator}{query}")).await
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> ApiResult {
         self.call(Method::POST, path).json(body).send().await
     }
@@ -196,8 +204,7 @@ impl Visit {
     /// A part of a page that it polls. `304` if it has not changed.
     pub(crate) fn fragment(&self, content: Markup) -> Response {
         let text = content.into_string();
-        let digest = aias_domain::canonical::digest(text.replace(&self.nonce, "").as_bytes());
-        let tag = format!("\"{}\"", digest.get(7..39).unwrap_or_default());
+        let tag = etag_of(&text.replace(&self.nonce, ""));
         let known = [
             self.head.header(IF_NONE_MATCH.as_str()),
             self.head.header("hx-ptag"),
@@ -234,130 +241,6 @@ pub(crate) fn see_other(path: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
     if let Ok(path) = HeaderValue::from_str(path) {
         response.headers_mut().insert(LOCATION, path);
-    }
-    response
-}
-
-fn with_policy(mut response: Response, nonce: &str) -> Response {
-    let policy = format!(
-        "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self'; img-src 'self'; \
-         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
-         require-trusted-types-for 'script'; trusted-types htmx"
-    );
-    let headers = response.headers_mut();
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    let permissions = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
-    headers.insert("permissions-policy", HeaderValue::from_static(permissions));
-    let same_origin = HeaderValue::from_static("same-origin");
-    headers.insert("cross-origin-opener-policy", same_origin.clone());
-    // The CSRF check of old browsers and the way back after a sign-in need the path.
-    headers.insert("referrer-policy", same_origin);
-    response
-}
-
-/// The outermost layer: preferences, the policy, and errors as pages.
-pub(crate) async fn browse(mut request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let browser = Browser {
-        preferences: Preferences::of(&parts.headers),
-        head: Head::of(&parts),
-        nonce: random_token(),
-    };
-    request = Request::from_parts(parts, body);
-    request.extensions_mut().insert(browser.clone());
-    let response = next.run(request).await;
-    let response = match Failure::take(response) {
-        Ok(response) => response,
-        Err(failure) => layout::public_failure(&browser, &failure),
-    };
-    with_policy(response, &browser.nonce)
-}
-
-/// The largest form, in bytes: a definition of 256 KiB, percent-encoded.
-pub(crate) const MAX_FORM_BYTES: usize = 1024 * 1024;
-
-/// The layer of pages for people and programs that signed in.
-pub(crate) async fn require_session(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let Some(browser) = request.extensions().get::<Browser>().cloned() else {
-        return Problem::internal("no layer").into_response();
-    };
-    let keyring = match app.api.auth.keyring().await {
-        Ok(keyring) => keyring,
-        Err(problem) => return problem.into_response(),
-    };
-    let now = app.api.clock.now();
-    let found = cookie(request.headers(), session::COOKIE);
-    let opened = found.and_then(|text| Session::open(&keyring, text, now));
-    let Some(session) = opened else {
-        let had_session = found.is_some();
-        return ended(&app, &browser, request, had_session).await;
-    };
-    let renewed = session.renewed(now);
-    let visitor = Visitor {
-        browser: browser.clone(),
-        app: Arc::clone(&app),
-        // A page that seals the session again seals it as used now.
-        session: renewed.clone().unwrap_or(session),
-        now,
-    };
-    let caller = match visitor.caller().await {
-        Ok(caller) => caller,
-        // The key was deleted or has expired.
-        Err(problem) if problem.kind().status == 401 => {
-            return ended(&app, &browser, request, true).await;
-        }
-        Err(problem) => return problem.into_response(),
-    };
-    let visit = caller.map(|caller| Visit {
-        visitor: visitor.clone(),
-        caller,
-    });
-    if visit.is_none() && !browser.path().starts_with("/dashboard/tenants") {
-        return see_other("/dashboard/tenants");
-    }
-    request.extensions_mut().insert(visitor);
-    if let Some(visit) = &visit {
-        request.extensions_mut().insert(visit.clone());
-    }
-    let response = next.run(request).await;
-    let mut response = match (Failure::take(response), &visit) {
-        (Ok(response), _) => response,
-        (Err(failure), Some(visit)) => layout::failure(visit, &failure),
-        (Err(failure), None) => layout::public_failure(&browser, &failure),
-    };
-    if !response.headers().contains_key(SET_COOKIE)
-        && let Some(cookie) = renewed.and_then(|session| session.cookie(&keyring))
-    {
-        response.headers_mut().append(SET_COOKIE, cookie);
-    }
-    response
-}
-
-/// The response to a request without a session: the sign-in page, which then leads back. It keeps the
-/// fields of a form.
-async fn ended(app: &App, browser: &Browser, request: Request, had_session: bool) -> Response {
-    let method = request.method().clone();
-    let path = request.uri().path_and_query().map(ToString::to_string);
-    let path = path.unwrap_or_default();
-    let is_page = matches!(method, Method::GET | Method::HEAD);
-    let mut response = if is_page && browser.head.header("hx-request").is_none() {
-        see_other(&sign_in::path_to_return(&path))
-    } else if method == Method::POST {
-        let body = to_bytes(request.into_body(), MAX_FORM_BYTES).await;
-        let draft = body.map(|body| String::from_utf8_lossy(&body).into_owned());
-        sign_in::ended_page(app, browser, &path, &draft.unwrap_or_default())
-    } else {
-        sign_in::ended_fragment(browser)
-    };
-    if had_session {
-        let headers = response.headers_mut();
-        headers.append(SET_COOKIE, delete_cookie(session::COOKIE));
     }
     response
 }

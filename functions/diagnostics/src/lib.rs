@@ -40,14 +40,13 @@ pub struct App {
 }
 
 impl App {
-    /// From the settings of [`Api::load`], `BUCKET_NAME`, `RUNS_QUEUE_URL` and
-    /// `DEAD_LETTER_QUEUE_URL`.
+    /// From `BUCKET_NAME`, `RUNS_QUEUE_URL` and `DEAD_LETTER_QUEUE_URL`.
     #[must_use]
-    pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
+    pub fn load(api: Api, aws: &SdkConfig, env: &Env) -> Self {
         let blobs = Blobs::new(aws, env.text("BUCKET_NAME"));
         let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
         let dead_letters = Queue::new(aws, env.text("DEAD_LETTER_QUEUE_URL"));
-        Self::new(Api::load(aws, tenants, env), blobs, queue, dead_letters)
+        Self::new(api, blobs, queue, dead_letters)
     }
 
     #[must_use]

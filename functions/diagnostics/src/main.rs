@@ -9,7 +9,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let env = Env::of_process();
     let aws = aws::load(&env);
     let tenants = tenant_credentials::config(&aws, &env);
-    let app = App::load(&aws, &tenants, &env);
+    let app = App::load(http::Api::load(&aws, &tenants, &env), &aws, &env);
     env.finish()?;
     app.api.warm().await;
     http::run(http::service(routes(app))).await

@@ -6,23 +6,18 @@ use maud::{Markup, html};
 
 use super::members::roles;
 use crate::{
-    client::{ApiKey, Page, present_members},
+    client::{ApiKey, present_members},
     failure::Result,
-    form::{Fields, Form, Id},
+    form::{Form, Id},
     ui,
     visit::{Visit, see_other, t},
 };
 
 pub(crate) async fn page(visit: Visit) -> Response {
-    let query = visit.query();
-    let cursor = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
-    let keys = visit
-        .get::<Page<ApiKey>>(&visit.tenant_path(&format!("/api-keys?{cursor}")))
-        .await;
-    let next = keys.as_ref().ok().and_then(|page| page.next_cursor.clone());
+    let path = visit.tenant_path("/api-keys");
+    let keys = visit.list::<ApiKey>(&path, &[]).await;
     let content = html! {
-        (ui::panel(&visit, keys, |page| table(&visit, &page.data)))
-        (ui::pager(&visit, next.as_deref()))
+        (ui::list(&visit, keys, |own| table(&visit, own)))
         section {
             h2 { (t!(visit, "new-key")) }
             form method="post" action="/dashboard/api-keys" {
@@ -39,13 +34,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
 
 fn table(visit: &Visit, keys: &[ApiKey]) -> Markup {
     html! {
-        div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-api-keys")) {
-            table {
-                thead { tr {
-                    th scope="col" { (t!(visit, "name")) } th scope="col" { (t!(visit, "api-key-id")) } th scope="col" { (t!(visit, "role")) }
-                    th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "expires")) } th scope="col" { (t!(visit, "actions")) }
-                } }
-                tbody {
+        (ui::table(&t!(visit, "nav-api-keys"), &[t!(visit, "name"), t!(visit, "api-key-id"), t!(visit, "role"), t!(visit, "created"), t!(visit, "expires"), t!(visit, "actions")], &html! {
                     @for own in keys {
                         tr {
                             td { (ui::text(&own.name)) @if own.disabled_reason.is_some() { " (" (t!(visit, "disabled-by-plan")) ")" } }
@@ -56,9 +45,7 @@ fn table(visit: &Visit, keys: &[ApiKey]) -> Markup {
                             td { (ui::confirmed(visit, &format!("/dashboard/api-keys/{}/delete", own.id), &t!(visit, "delete"), &t!(visit, "delete-key-consequence"), &[])) }
                         }
                     }
-                }
-            }
-        }
+                }))
     }
 }
 

@@ -6,23 +6,17 @@ use maud::html;
 use serde_json::Value;
 
 use crate::{
-    client::{Artifact, Page},
+    client::Artifact,
     failure::Result,
-    form::{Fields, Id},
+    form::Id,
     ui,
     visit::{Visit, see_other, t},
 };
 
 pub(crate) async fn list(visit: Visit) -> Response {
     let query = visit.query();
-    let names = ["run_id", "workflow_id", "cursor"];
-    let pairs = names.map(|name| (name, query.get(name)));
-    let path = format!("/api/artifacts?{}", Fields::default().query_with(&pairs));
-    let artifacts = visit.get::<Page<Artifact>>(&path).await;
-    let next = artifacts
-        .as_ref()
-        .ok()
-        .and_then(|page| page.next_cursor.clone());
+    let names = ["run_id", "workflow_id"];
+    let artifacts = visit.list::<Artifact>("/api/artifacts", &names).await;
     let content = html! {
         form.filters method="get" {
             (ui::input("run_id", &t!(visit, "run-id"), query.get("run_id"), "text"))
@@ -30,30 +24,20 @@ pub(crate) async fn list(visit: Visit) -> Response {
             button { (t!(visit, "filter")) }
             a href="/dashboard/artifacts" { (t!(visit, "clear")) }
         }
-        (ui::panel(&visit, artifacts, |page| html! {
-            @if page.data.is_empty() { p { (t!(visit, "no-artifacts")) } }
+        (ui::list(&visit, artifacts, |all| html! {
+            @if all.is_empty() { p { (t!(visit, "no-artifacts")) } }
             @else {
-                div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-artifacts")) {
-                    table {
-                        thead { tr {
-                            th scope="col" { (t!(visit, "artifact")) } th scope="col" { (t!(visit, "name")) }
-                            th scope="col" { (t!(visit, "run")) } th scope="col" { (t!(visit, "workflow")) }
-                            th scope="col" { (t!(visit, "bytes")) } th scope="col" { (t!(visit, "created")) }
-                        } }
-                        tbody {
-                            @for own in &page.data {
+                (ui::table(&t!(visit, "nav-artifacts"), &[t!(visit, "artifact"), t!(visit, "name"), t!(visit, "run"), t!(visit, "workflow"), t!(visit, "bytes"), t!(visit, "created")], &html! {
+                            @for own in all {
                                 tr {
                                     td { (ui::link("artifacts", &own.id)) } td { (ui::text(&own.name)) }
                                     td { (ui::link("runs", &own.run_id)) } td { (ui::link("workflows", &own.workflow_id)) }
                                     td.number { (visit.language().number(own.size_bytes)) } td { (ui::time(&visit, &own.created_at)) }
                                 }
                             }
-                        }
-                    }
-                }
+                        }))
             }
         }))
-        (ui::pager(&visit, next.as_deref()))
     };
     visit.page(&t!(visit, "nav-artifacts"), content)
 }

@@ -4,25 +4,18 @@ use axum::response::Response;
 use maud::html;
 
 use crate::{
-    client::{AuditEntry, Page},
-    form::Fields,
+    client::AuditEntry,
     ui,
     visit::{Visit, t},
 };
 
 pub(crate) async fn page(visit: Visit) -> Response {
-    let query = visit.query();
-    let cursor = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
-    let path = visit.tenant_path(&format!("/audit-log?{cursor}"));
-    let entries = visit.get::<Page<AuditEntry>>(&path).await;
-    let next = entries
-        .as_ref()
-        .ok()
-        .and_then(|page| page.next_cursor.clone());
+    let path = visit.tenant_path("/audit-log");
+    let entries = visit.list::<AuditEntry>(&path, &[]).await;
     let content = html! {
-        (ui::panel(&visit, entries, |page| html! {
+        (ui::list(&visit, entries, |all| html! {
             ol.audit {
-                @for own in &page.data {
+                @for own in all {
                     li {
                         p {
                             (ui::time(&visit, &own.time)) " · " strong { (ui::text(&own.action)) } " · "
@@ -41,7 +34,6 @@ pub(crate) async fn page(visit: Visit) -> Response {
                 }
             }
         }))
-        (ui::pager(&visit, next.as_deref()))
     };
     visit.page(&t!(visit, "nav-audit-log"), content)
 }

@@ -89,10 +89,7 @@ fn bills(visit: &Visit, invoices: ApiResult<Page<Invoice>>) -> Markup {
             (ui::panel(visit, invoices, |page| html! {
                 @if page.data.is_empty() { p { (t!(visit, "no-invoices")) } }
                 @else {
-                    div.wide tabindex="0" role="region" aria-label=(t!(visit, "invoices")) {
-                        table {
-                            thead { tr { th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "status")) } th scope="col" { (t!(visit, "amount")) } th scope="col" { (t!(visit, "invoice")) } } }
-                            tbody {
+                    (ui::table(&t!(visit, "invoices"), &[t!(visit, "created"), t!(visit, "status"), t!(visit, "amount"), t!(visit, "invoice")], &html! {
                                 @for own in &page.data {
                                     tr {
                                         td { (ui::optional_time(visit, own.created_at.as_deref())) }
@@ -101,33 +98,38 @@ fn bills(visit: &Visit, invoices: ApiResult<Page<Invoice>>) -> Markup {
                                         td { @match &own.hosted_invoice_url { Some(url) if url.starts_with("https://") => a href=(url) rel="noreferrer" { (ui::text(&own.id)) }, _ => (ui::text(&own.id)) } }
                                     }
                                 }
-                            }
-                        }
-                    }
+                            }))
                 }
             }))
         }
     }
 }
 
+/// Currencies that Stripe does not count in hundredths (docs.stripe.com/currencies).
+const WHOLE: [&str; 16] = [
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
+    "xaf", "xof", "xpf",
+];
+const THOUSANDTHS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
+
 fn amount(own: &Invoice) -> String {
-    // Stripe's currencies without decimals.
-    let whole = [
-        "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
-        "xaf", "xof", "xpf",
-    ];
-    let (currency, amount) = (own.currency.to_lowercase(), own.amount_due);
-    let number = if whole.contains(&&*currency) {
-        amount.to_string()
-    } else {
-        format!(
-            "{}{}.{:02}",
-            if amount < 0 { "-" } else { "" },
-            amount.abs() / 100,
-            amount.abs() % 100
-        )
+    let currency = own.currency.to_lowercase();
+    let decimals = match &*currency {
+        whole if WHOLE.contains(&whole) => 0,
+        three if THOUSANDTHS.contains(&three) => 3,
+        _ => 2,
     };
-    format!("{number} {}", currency.to_uppercase())
+    let (sign, units) = (
+        if own.amount_due < 0 { "-" } else { "" },
+        own.amount_due.unsigned_abs(),
+    );
+    let divisor = 10_u64.pow(decimals);
+    let (whole, rest) = (units / divisor, units % divisor);
+    let fraction = match decimals {
+        0 => String::new(),
+        decimals => format!(".{rest:0width$}", width = decimals as usize),
+    };
+    format!("{sign}{whole}{fraction} {}", currency.to_uppercase())
 }
 
 /// Leads to a page of Stripe. It is a link, since the policy allows forms to this site only.
@@ -148,4 +150,27 @@ pub(crate) async fn act(visit: Visit, Path(action): Path<String>, Form(form): Fo
         p { a href="/dashboard/billing" { (t!(visit, "back")) } }
     };
     Ok(visit.page(&t!(visit, "change-plan"), content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amount_has_the_decimals_of_its_currency() {
+        let shown = |amount_due, currency: &str| {
+            amount(&Invoice {
+                id: "in_1".into(),
+                status: "open".into(),
+                amount_due,
+                currency: currency.into(),
+                created_at: None,
+                hosted_invoice_url: None,
+            })
+        };
+        assert_eq!(shown(2905, "usd"), "29.05 USD");
+        assert_eq!(shown(-5, "eur"), "-0.05 EUR");
+        assert_eq!(shown(500, "jpy"), "500 JPY");
+        assert_eq!(shown(1005, "kwd"), "1.005 KWD");
+    }
 }

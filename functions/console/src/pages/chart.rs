@@ -38,16 +38,11 @@ pub(crate) fn runs(visit: &Browser, counts: &RunCounts) -> Markup {
         }
         details {
             summary { (t!(visit, "chart-table")) }
-            div.wide tabindex="0" role="region" aria-label=(t!(visit, "chart-table")) {
-                table {
-                    thead { tr { th scope="col" { (t!(visit, "time")) } th scope="col" { (t!(visit, "nav-runs")) } th scope="col" { (ui::word(visit, "status", "faulted")) } } }
-                    tbody {
+            (ui::table(&t!(visit, "chart-table"), &[t!(visit, "time"), t!(visit, "nav-runs"), ui::word(visit, "status", "faulted")], &html! {
                         @for period in &counts.data {
                             tr { td { (ui::time(visit, &period.from)) } td.number { (visit.language().number(period.runs)) } td.number { (visit.language().number(period.faulted())) } }
                         }
-                    }
-                }
-            }
+                    }))
         }
     }
 }

@@ -16,19 +16,10 @@ use crate::{
 };
 
 pub(crate) async fn list(visit: Visit) -> Response {
-    let query = visit.query();
-    let page = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
-    let endpoints = visit
-        .get::<Page<Endpoint>>(&format!("/api/webhook-endpoints?{page}"))
-        .await;
-    let next = endpoints
-        .as_ref()
-        .ok()
-        .and_then(|page| page.next_cursor.clone());
+    let endpoints = visit.list::<Endpoint>("/api/webhook-endpoints", &[]).await;
     let content = html! {
         @if visit.can(Role::Admin) { p { a.button href="/dashboard/endpoints/new" { (t!(visit, "new-endpoint")) } } }
-        (ui::panel(&visit, endpoints, |page| table(&visit, &page.data)))
-        (ui::pager(&visit, next.as_deref()))
+        (ui::list(&visit, endpoints, |own| table(&visit, own)))
     };
     visit.page(&t!(visit, "nav-endpoints"), content)
 }
@@ -38,14 +29,7 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
         return html! { p { (t!(visit, "no-endpoints")) } };
     }
     html! {
-        div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-endpoints")) {
-            table {
-                thead { tr {
-                    th scope="col" { (t!(visit, "name")) } th scope="col" { (t!(visit, "provider")) }
-                    th scope="col" { (t!(visit, "workflow")) } th scope="col" { (t!(visit, "status")) }
-                    th scope="col" { (t!(visit, "created")) }
-                } }
-                tbody {
+        (ui::table(&t!(visit, "nav-endpoints"), &[t!(visit, "name"), t!(visit, "provider"), t!(visit, "workflow"), t!(visit, "status"), t!(visit, "created")], &html! {
                     @for own in endpoints {
                         tr {
                             td { a href=(format!("/dashboard/endpoints/{}", own.id)) { (ui::text(&own.name)) } }
@@ -55,9 +39,7 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
                             td { (ui::time(visit, &own.created_at)) }
                         }
                     }
-                }
-            }
-        }
+                }))
     }
 }
 
@@ -124,10 +106,7 @@ fn secrets(visit: &Visit, own: &Endpoint) -> Markup {
             @if !secrets.is_empty() {
                 section {
                     h2 { (t!(visit, kind)) }
-                    div.wide tabindex="0" role="region" aria-label=(t!(visit, kind)) {
-                        table {
-                            thead { tr { th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "last-used")) } th scope="col" { (t!(visit, "valid-until")) } } }
-                            tbody {
+                    (ui::table(&t!(visit, kind), &[t!(visit, "created"), t!(visit, "last-used"), t!(visit, "valid-until")], &html! {
                                 @for secret in secrets {
                                     tr {
                                         td { (ui::time(visit, &secret.created_at)) }
@@ -135,9 +114,7 @@ fn secrets(visit: &Visit, own: &Endpoint) -> Markup {
                                         td { (ui::optional_time(visit, secret.valid_until.as_deref())) }
                                     }
                                 }
-                            }
-                        }
-                    }
+                            }))
                 }
             }
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     client::{ApiResult, Invitation, Member, Page, present_members},
     failure::{Failure, Result},
-    form::{Fields, Form},
+    form::Form,
     ui,
     visit::{Visit, see_other, t},
 };
@@ -29,25 +29,18 @@ pub(crate) fn roles(visit: &Visit) -> Vec<(String, String)> {
 }
 
 pub(crate) async fn page(visit: Visit) -> Response {
-    let query = visit.query();
-    let cursor = Fields::default().query_with(&[("limit", "100"), ("cursor", query.get("cursor"))]);
-    let members = visit.tenant_path(&format!("/members?{cursor}"));
+    let members = visit.tenant_path("/members?limit=100");
     let invitations = visit.tenant_path("/invitations?limit=100");
     let is_admin = visit.can(Role::Admin);
-    let (members, invitations) = tokio::join!(visit.get::<Page<Member>>(&members), async {
+    let (members, invitations) = tokio::join!(visit.list::<Member>(&members, &[]), async {
         if is_admin {
             Some(visit.get::<Page<Invitation>>(&invitations).await)
         } else {
             None
         }
     });
-    let next = members
-        .as_ref()
-        .ok()
-        .and_then(|page| page.next_cursor.clone());
     let content = html! {
-        (ui::panel(&visit, members, |page| table(&visit, &page.data)))
-        (ui::pager(&visit, next.as_deref()))
+        (ui::list(&visit, members, |own| table(&visit, own)))
         @if let Some(invitations) = invitations { (invited(&visit, invitations)) }
     };
     visit.page(&t!(visit, "nav-members"), content)
@@ -59,34 +52,33 @@ fn encoded(id: &str) -> String {
 }
 
 fn table(visit: &Visit, members: &[Member]) -> Markup {
-    html! {
-        div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-members")) {
-            table {
-                thead { tr { th scope="col" { (t!(visit, "user")) } th scope="col" { (t!(visit, "role")) } th scope="col" { (t!(visit, "created")) } @if visit.can(Role::Admin) { th scope="col" { (t!(visit, "actions")) } } } }
-                tbody {
-                    @for own in members {
-                        tr {
-                            td { code { (ui::visible(&own.user_id)) } }
-                            td { (ui::word(visit, "role", &own.role)) @if own.disabled_reason.is_some() { " (" (t!(visit, "disabled-by-plan")) ")" } }
-                            td { (ui::time(visit, &own.created_at)) }
-                            @if visit.can(Role::Admin) {
-                                td {
-                                    @let path = format!("/dashboard/members/{}", encoded(&own.user_id));
-                                    form.inline method="post" action=(format!("{path}/role")) {
-                                        (ui::csrf(visit))
-                                        select name="role" aria-label=(t!(visit, "role-of", user = own.user_id.as_str())) {
-                                            @for (value, shown) in roles(visit) { option value=(value) selected[value == own.role] { (shown) } }
-                                        }
-                                        button { (t!(visit, "change-role")) }
-                                    }
-                                    (ui::confirmed(visit, &format!("{path}/remove"), &t!(visit, "remove"), &t!(visit, "remove-member-consequence"), &[]))
-                                }
-                            }
-                        }
-                    }
-                }
+    let can_change = visit.can(Role::Admin);
+    let mut heads = vec![t!(visit, "user"), t!(visit, "role"), t!(visit, "created")];
+    heads.extend(can_change.then(|| t!(visit, "actions")));
+    let rows = html! {
+        @for own in members {
+            tr {
+                td { code { (ui::visible(&own.user_id)) } }
+                td { (ui::word(visit, "role", &own.role)) @if own.disabled_reason.is_some() { " (" (t!(visit, "disabled-by-plan")) ")" } }
+                td { (ui::time(visit, &own.created_at)) }
+                @if can_change { td { (changes(visit, own)) } }
             }
         }
+    };
+    ui::table(&t!(visit, "nav-members"), &heads, &rows)
+}
+
+fn changes(visit: &Visit, own: &Member) -> Markup {
+    let path = format!("/dashboard/members/{}", encoded(&own.user_id));
+    html! {
+        form.inline method="post" action=(format!("{path}/role")) {
+            (ui::csrf(visit))
+            select name="role" aria-label=(t!(visit, "role-of", user = own.user_id.as_str())) {
+                @for (value, shown) in roles(visit) { option value=(value) selected[value == own.role] { (shown) } }
+            }
+            button { (t!(visit, "change-role")) }
+        }
+        (ui::confirmed(visit, &format!("{path}/remove"), &t!(visit, "remove"), &t!(visit, "remove-member-consequence"), &[]))
     }
 }
 

@@ -163,13 +163,7 @@ fn groups(visit: &Visit, errors: &Page<ErrorGroup>) -> Markup {
         return html! { p { (t!(visit, "no-errors")) } };
     }
     html! {
-        div.wide tabindex="0" role="region" aria-label=(t!(visit, "errors")) {
-            table {
-                thead { tr {
-                    th scope="col" { (t!(visit, "count")) } th scope="col" { (t!(visit, "error")) }
-                    th scope="col" { (t!(visit, "task")) } th scope="col" { (t!(visit, "last-run")) }
-                } }
-                tbody {
+        (ui::table(&t!(visit, "errors"), &[t!(visit, "count"), t!(visit, "error"), t!(visit, "task"), t!(visit, "last-run")], &html! {
                     @for group in errors.data.iter().take(20) {
                         tr {
                             td.number { (visit.language().number(group.count)) }
@@ -182,8 +176,6 @@ fn groups(visit: &Visit, errors: &Page<ErrorGroup>) -> Markup {
                             td { (ui::link("runs", &group.last_run_id)) " " (ui::time(visit, &group.last_at)) }
                         }
                     }
-                }
-            }
-        }
+                }))
     }
 }

@@ -71,14 +71,7 @@ pub(crate) fn log(visit: &Visit, run: &Run, entries: &Page<LogEntry>, level: &st
                 a href=(format!("/dashboard/runs/{}?level={own}", run.id)) aria-current=[(own == level).then_some("true")] { (ui::word(visit, "level", own)) }
             }
         }
-        div.wide tabindex="0" role="region" aria-label=(t!(visit, "log")) {
-            table.log {
-                thead { tr {
-                    th scope="col" { (t!(visit, "time")) } th scope="col" { (t!(visit, "level")) }
-                    th scope="col" { (t!(visit, "task")) } th scope="col" { (t!(visit, "message")) }
-                    th scope="col" { (t!(visit, "duration")) }
-                } }
-                tbody {
+        (ui::table(&t!(visit, "log"), &[t!(visit, "time"), t!(visit, "level"), t!(visit, "task"), t!(visit, "message"), t!(visit, "duration")], &html! {
                     @for entry in entries.data.iter().filter(shown) {
                         tr id=(format!("log-{}", entry.seq)) data-level=(entry.level) {
                             td { (ui::time(visit, &entry.time)) }
@@ -92,9 +85,7 @@ pub(crate) fn log(visit: &Visit, run: &Run, entries: &Page<LogEntry>, level: &st
                             td.number { (ui::duration(visit, Some(entry.duration_ms))) }
                         }
                     }
-                }
-            }
-        }
+                }))
         @if let Some(cursor) = &entries.next_cursor {
             @let next = visit.query().query_with(&[("cursor", cursor)]);
             nav.pager { a rel="next" href=(format!("/dashboard/runs/{}?{next}", run.id)) { (t!(visit, "next-page")) } }

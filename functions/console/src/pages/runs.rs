@@ -31,16 +31,6 @@ const FILTERS: [&str; 6] = [
     "to",
 ];
 
-async fn list(visit: &Visit, query: &Fields) -> ApiResult<Page<Run>> {
-    let mut pairs: Vec<(&str, &str)> = FILTERS
-        .iter()
-        .map(|name| (*name, query.get(name)))
-        .collect();
-    pairs.push(("cursor", query.get("cursor")));
-    let query = Fields::default().query_with(&pairs);
-    visit.get(&format!("/api/runs?{query}")).await
-}
-
 pub(crate) async fn page(visit: Visit) -> Response {
     let query = visit.query();
     // An id leads to its run.
@@ -48,7 +38,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
     if let Some(id) = Id::parse(id) {
         return crate::visit::see_other(&format!("/dashboard/runs/{id}"));
     }
-    let runs = list(&visit, &query).await;
+    let runs = visit.list::<Run>("/api/runs", &FILTERS).await;
     let content = html! {
         (filters(&visit, &query))
         (live(&visit, &query, runs))
@@ -58,7 +48,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
 
 pub(crate) async fn fragment(visit: Visit) -> Response {
     let query = visit.query();
-    let runs = list(&visit, &query).await;
+    let runs = visit.list::<Run>("/api/runs", &FILTERS).await;
     visit.fragment(live(&visit, &query, runs))
 }
 
@@ -66,34 +56,14 @@ pub(crate) async fn fragment(visit: Visit) -> Response {
 fn live(visit: &Visit, query: &Fields, runs: ApiResult<Page<Run>>) -> Markup {
     let is_live = query.get("cursor").is_empty();
     let path = format!("/dashboard/runs/list?{}", query.query_with(&[]));
-    let next = runs.as_ref().ok().and_then(|page| page.next_cursor.clone());
     let content = html! {
-        (ui::panel(visit, runs, |runs| selection(visit, &runs.data)))
-        (pager(visit, query, next.as_deref()))
+        (ui::list_at(visit, "/dashboard/runs", runs, |runs| selection(visit, runs)))
     };
     html! {
         @if is_live {
             div #runs hx-get=(path) hx-trigger="every 5s" hx-swap="outerMorph" hx-nonce=(visit.nonce) hx-ptag="none" { (content) }
         } @else {
             div #runs { (content) }
-        }
-    }
-}
-
-fn pager(visit: &Visit, query: &Fields, next_cursor: Option<&str>) -> Markup {
-    let path = |cursor: &str| {
-        format!(
-            "/dashboard/runs?{}",
-            query.query_with(&[("cursor", cursor)])
-        )
-    };
-    let is_first = query.get("cursor").is_empty();
-    html! {
-        @if !is_first || next_cursor.is_some() {
-            nav.pager aria-label=(t!(visit, "pages")) {
-                @if !is_first { a href=(path("")) { (t!(visit, "first-page")) } }
-                @if let Some(cursor) = next_cursor { a rel="next" href=(path(cursor)) { (t!(visit, "next-page")) } }
-            }
         }
     }
 }
@@ -140,33 +110,32 @@ pub(crate) fn table(visit: &Visit, runs: &[Run], has_boxes: bool) -> Markup {
     if runs.is_empty() {
         return html! { p { (t!(visit, "no-runs")) } };
     }
-    html! {
-        div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-runs")) {
-            table {
-                thead { tr {
-                    @if has_boxes { th scope="col" { span.visually-hidden { (t!(visit, "select")) } } }
-                    th scope="col" { (t!(visit, "run")) } th scope="col" { (t!(visit, "status")) }
-                    th scope="col" { (t!(visit, "workflow")) } th scope="col" { (t!(visit, "trigger")) }
-                    th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "duration")) }
-                } }
-                tbody {
-                    @for run in runs {
-                        tr id=(run.id) {
-                            @if has_boxes {
-                                td { input type="checkbox" name="run" value=(run.id) aria-label=(t!(visit, "select-run", id = run.id.as_str())); }
-                            }
-                            td { (ui::link("runs", &run.id)) }
-                            td { (ui::status(visit, &run.status)) @if let Some(error) = &run.error { " " (ui::text(&error.title)) } }
-                            td { (ui::link("workflows", &run.workflow_id)) @if let Some(version) = run.workflow_version { " v" (version) } }
-                            td { (trigger(visit, run)) }
-                            td { (ui::time(visit, &run.created_at)) }
-                            td.number { (ui::duration(visit, run.duration_ms)) }
-                        }
-                    }
+    let heads = [
+        t!(visit, "run"),
+        t!(visit, "status"),
+        t!(visit, "workflow"),
+        t!(visit, "trigger"),
+        t!(visit, "created"),
+        t!(visit, "duration"),
+    ];
+    let select = has_boxes.then(|| t!(visit, "select"));
+    let heads: Vec<String> = select.into_iter().chain(heads).collect();
+    let rows = html! {
+        @for run in runs {
+            tr id=(run.id) {
+                @if has_boxes {
+                    td { input type="checkbox" name="run" value=(run.id) aria-label=(t!(visit, "select-run", id = run.id.as_str())); }
                 }
+                td { (ui::link("runs", &run.id)) }
+                td { (ui::status(visit, &run.status)) @if let Some(error) = &run.error { " " (ui::text(&error.title)) } }
+                td { (ui::link("workflows", &run.workflow_id)) @if let Some(version) = run.workflow_version { " v" (version) } }
+                td { (trigger(visit, run)) }
+                td { (ui::time(visit, &run.created_at)) }
+                td.number { (ui::duration(visit, run.duration_ms)) }
             }
         }
-    }
+    };
+    ui::table(&t!(visit, "nav-runs"), &heads, &rows)
 }
 
 pub(crate) fn trigger(visit: &Visit, run: &Run) -> Markup {

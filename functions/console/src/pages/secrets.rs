@@ -19,10 +19,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
         (ui::panel(&visit, secrets, |page| html! {
             @if page.data.is_empty() { p { (t!(visit, "no-secrets")) } }
             @else {
-                div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-secrets")) {
-                    table {
-                        thead { tr { th scope="col" { (t!(visit, "name")) } th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "updated")) } th scope="col" { (t!(visit, "actions")) } } }
-                        tbody {
+                (ui::table(&t!(visit, "nav-secrets"), &[t!(visit, "name"), t!(visit, "created"), t!(visit, "updated"), t!(visit, "actions")], &html! {
                             @for own in &page.data {
                                 tr {
                                     td { code { (ui::visible(&own.name)) } }
@@ -30,9 +27,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
                                     td { (ui::confirmed(&visit, &format!("/dashboard/secrets/{}/delete", own.name), &t!(visit, "delete"), &t!(visit, "delete-secret-consequence"), &[])) }
                                 }
                             }
-                        }
-                    }
-                }
+                        }))
             }
         }))
         section {

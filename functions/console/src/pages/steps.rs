@@ -5,27 +5,19 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use crate::{
-    client::{Page, Step},
-    form::{Fields, Id},
+    client::Step,
+    form::Id,
     ui,
     visit::{Visit, t},
 };
 
 pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Response {
-    let query = visit.query();
-    let query = Fields::default().query_with(&[("limit", "25"), ("cursor", query.get("cursor"))]);
-    let steps = visit
-        .get::<Page<Step>>(&format!("/api/runs/{id}/steps?{query}"))
-        .await;
-    let next = steps
-        .as_ref()
-        .ok()
-        .and_then(|page| page.next_cursor.clone());
+    let path = format!("/api/runs/{id}/steps?limit=25");
+    let steps = visit.list::<Step>(&path, &[]).await;
     let content = html! {
         p { (ui::link("runs", &id)) }
         h2 { (t!(visit, "steps-of-run")) }
-        (ui::panel(&visit, steps, |steps| list(&visit, &steps.data)))
-        (ui::pager(&visit, next.as_deref()))
+        (ui::list(&visit, steps, |steps| list(&visit, steps)))
     };
     visit.page(&t!(visit, "steps"), content)
 }

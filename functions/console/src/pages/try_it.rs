@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::steps;
 use crate::{
-    client::{ApiProblem, ApiResult, DryRun, Page, Run, Workflow},
+    client::{ApiResult, DryRun, Page, Run, Workflow},
     failure::{Failure, Result},
     form::{Fields, Form, Id, json_value, version},
     ui,
@@ -105,25 +105,11 @@ fn result(visit: &Visit, tried: &DryRun) -> Markup {
         p role="status" { (ui::status(visit, &tried.status)) }
         @if let Some(error) = &tried.error { (ui::run_error(visit, error)) }
         @if let Some(output) = &tried.output { h3 { (t!(visit, "output")) } (ui::json(visit, output)) }
-        @if !tried.warnings.is_empty() {
-            (ui::problem(visit, &warnings(tried)))
-        }
+        @if !tried.warnings.is_empty() { h3 { (t!(visit, "status-warning")) } (ui::faults(visit, &tried.warnings)) }
         h3 { (t!(visit, "steps")) }
         (steps::list(visit, &tried.steps))
         details { summary { (t!(visit, "log")) }
             ul.log { @for entry in &tried.logs { li { (ui::word(visit, "level", &entry.level)) " " @if let Some(task) = &entry.task { code { (ui::visible(task)) } " " } (ui::text(&entry.message)) } } }
         }
-    }
-}
-
-fn warnings(tried: &DryRun) -> ApiProblem {
-    ApiProblem {
-        status: 200,
-        code: "warnings".to_owned(),
-        title: "Warnings".to_owned(),
-        detail: None,
-        request_id: String::new(),
-        errors: tried.warnings.clone(),
-        retry_after: None,
     }
 }

@@ -160,14 +160,7 @@ fn refused(visit: &Visit, problem: &ApiProblem, content: Markup) -> Response {
 fn warned(visit: &Visit, saved: &Workflow) -> Response {
     let content = html! {
         (ui::done(&t!(visit, "saved-with-warnings")))
-        ul {
-            @for warning in &saved.warnings {
-                li {
-                    @if let Some(line) = warning.line { (t!(visit, "at-line", line = line, column = warning.column.unwrap_or(1))) " " }
-                    code { (ui::visible(&warning.pointer)) } " " (ui::text(&warning.detail))
-                }
-            }
-        }
+        (ui::faults(visit, &saved.warnings))
         p { a href=(format!("/dashboard/workflows/{}", saved.head.id)) { (ui::text(&saved.head.name)) } }
     };
     visit.page(&t!(visit, "saved"), content)

@@ -10,25 +10,16 @@ use super::{picture, workflow_form};
 use crate::{
     client::{Page, RunAccepted, VersionHead, Workflow, WorkflowHead},
     failure::{Failure, Result},
-    form::{Fields, Form, Id, json_value, version},
+    form::{Form, Id, json_value, version},
     ui,
     visit::{Visit, see_other, t},
 };
 
 pub(crate) async fn list(visit: Visit) -> Response {
-    let query = visit.query();
-    let page = Fields::default().query_with(&[("cursor", query.get("cursor"))]);
-    let workflows = visit
-        .get::<Page<WorkflowHead>>(&format!("/api/workflows?{page}"))
-        .await;
-    let next = workflows
-        .as_ref()
-        .ok()
-        .and_then(|page| page.next_cursor.clone());
+    let workflows = visit.list::<WorkflowHead>("/api/workflows", &[]).await;
     let content = html! {
         @if visit.can(Role::Editor) { p { a.button href="/dashboard/workflows/new" { (t!(visit, "new-workflow")) } } }
-        (ui::panel(&visit, workflows, |page| table(&visit, &page.data)))
-        (ui::pager(&visit, next.as_deref()))
+        (ui::list(&visit, workflows, |own| table(&visit, own)))
     };
     visit.page(&t!(visit, "nav-workflows"), content)
 }
@@ -38,14 +29,7 @@ fn table(visit: &Visit, workflows: &[WorkflowHead]) -> Markup {
         return html! { p { (t!(visit, "no-workflows")) } };
     }
     html! {
-        div.wide tabindex="0" role="region" aria-label=(t!(visit, "nav-workflows")) {
-            table {
-                thead { tr {
-                    th scope="col" { (t!(visit, "name")) } th scope="col" { (t!(visit, "namespace")) }
-                    th scope="col" { (t!(visit, "version")) } th scope="col" { (t!(visit, "status")) }
-                    th scope="col" { (t!(visit, "updated")) }
-                } }
-                tbody {
+        (ui::table(&t!(visit, "nav-workflows"), &[t!(visit, "name"), t!(visit, "namespace"), t!(visit, "version"), t!(visit, "status"), t!(visit, "updated")], &html! {
                     @for own in workflows {
                         tr {
                             td { a href=(format!("/dashboard/workflows/{}", own.id)) { (ui::text(&own.name)) } }
@@ -55,9 +39,7 @@ fn table(visit: &Visit, workflows: &[WorkflowHead]) -> Markup {
                             td { (ui::time(visit, &own.updated_at)) }
                         }
                     }
-                }
-            }
-        }
+                }))
     }
 }
 
@@ -141,10 +123,7 @@ fn actions(visit: &Visit, own: &Workflow) -> Markup {
 
 fn history(visit: &Visit, own: &Workflow, versions: &Page<VersionHead>) -> Markup {
     html! {
-        div.wide tabindex="0" role="region" aria-label=(t!(visit, "versions")) {
-            table {
-                thead { tr { th scope="col" { (t!(visit, "version")) } th scope="col" { (t!(visit, "created")) } th scope="col" { (t!(visit, "digest")) } } }
-                tbody {
+        (ui::table(&t!(visit, "versions"), &[t!(visit, "version"), t!(visit, "created"), t!(visit, "digest")], &html! {
                     @for version in &versions.data {
                         tr {
                             td {
@@ -155,9 +134,7 @@ fn history(visit: &Visit, own: &Workflow, versions: &Page<VersionHead>) -> Marku
                             td { code { (ui::visible(version.digest.get(..19).unwrap_or(&version.digest))) "…" } }
                         }
                     }
-                }
-            }
-        }
+                }))
         @if versions.next_cursor.is_some() { p.note { (t!(visit, "newest-25")) } }
     }
 }

@@ -1,14 +1,17 @@
 //! The state that every function with authenticated routes has.
 
+use std::sync::Arc;
+
 use aws_config::SdkConfig;
 
 use super::{Auth, Issuer};
 use crate::{clock::Clock, config::Env, secrets::Keyrings, store::Store};
 
-#[derive(Debug)]
+/// Clones share the keyring, the issuer's keys and the counts of requests.
+#[derive(Debug, Clone)]
 pub struct Api {
     pub store: Store,
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     pub clock: Clock,
 }
 
@@ -45,7 +48,11 @@ impl Api {
     #[must_use]
     pub fn new(store: Store, keyrings: Keyrings, issuer: Option<Issuer>, clock: Clock) -> Self {
         let auth = Auth::new(store.clone(), keyrings, issuer, clock.clone());
-        Self { store, auth, clock }
+        Self {
+            store,
+            auth: Arc::new(auth),
+            clock,
+        }
     }
 
     /// Reads the keyring, so that no request waits for it. When that fails, the first request that

@@ -253,18 +253,13 @@ impl Problem {
         self.0.kind
     }
 
-    /// The explanation of this occurrence.
-    #[must_use]
-    pub fn shown_detail(&self) -> Option<&str> {
-        self.0.detail.as_deref()
-    }
-
     pub(super) fn cause(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.cause.as_deref().map(|cause| cause as _)
     }
 
     /// The body of the response to a request for `path`.
-    pub(super) fn body(&self, path: &str, request_id: &str) -> String {
+    #[must_use]
+    pub fn body(&self, path: &str, request_id: &str) -> String {
         let own = &*self.0;
         let mut body = Map::new();
         let kind = format!("https://aias.dev/problems/{}", own.kind.code);

@@ -107,7 +107,9 @@ impl<B> WithHeader for http::Response<B> {
     }
 }
 
-pub(super) fn etag_of(body: &str) -> String {
+/// The `ETag` of a body.
+#[must_use]
+pub fn etag_of(body: &str) -> String {
     let digest = canonical::digest(body.as_bytes());
     format!("\"{}\"", digest.get(7..39).unwrap_or_default())
 }
