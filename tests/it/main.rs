@@ -34,6 +34,7 @@ mod plan;
 mod run;
 mod sandbox;
 mod secrets;
+mod sign_in;
 mod signature;
 mod steps;
 mod store;
