@@ -200,6 +200,7 @@ members =
        *[other] { $count } Einträge
     }
 message = Meldung
+most-frequent-errors = Nur die häufigsten der neuesten Läufe werden gezeigt.
 name = Name
 name-differs = Der Name ist nicht der des Mandanten.
 name-to-confirm = Name des Mandanten zur Bestätigung

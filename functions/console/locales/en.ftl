@@ -200,6 +200,7 @@ members =
        *[other] { $count } members
     }
 message = Message
+most-frequent-errors = Only the most frequent ones of the newest runs are shown.
 name = Name
 name-differs = The name is not the tenant's.
 name-to-confirm = Name of the tenant, to confirm

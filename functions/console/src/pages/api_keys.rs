@@ -35,17 +35,17 @@ pub(crate) async fn page(visit: Visit) -> Response {
 fn table(visit: &Visit, keys: &[ApiKey]) -> Markup {
     html! {
         (ui::table(&t!(visit, "nav-api-keys"), &[t!(visit, "name"), t!(visit, "api-key-id"), t!(visit, "role"), t!(visit, "created"), t!(visit, "expires"), t!(visit, "actions")], &html! {
-                    @for own in keys {
-                        tr {
-                            td { (ui::text(&own.name)) @if own.disabled_reason.is_some() { " (" (t!(visit, "disabled-by-plan")) ")" } }
-                            td { code { (ui::visible(&own.id)) } }
-                            td { (ui::word(visit, "role", &own.role)) }
-                            td { (ui::time(visit, &own.created_at)) }
-                            td { (ui::optional_time(visit, own.expires_at.as_deref())) }
-                            td { (ui::confirmed(visit, &format!("/dashboard/api-keys/{}/delete", own.id), &t!(visit, "delete"), &t!(visit, "delete-key-consequence"), &[])) }
-                        }
-                    }
-                }))
+            @for own in keys {
+                tr {
+                    td { (ui::text(&own.name)) @if own.disabled_reason.is_some() { " (" (t!(visit, "disabled-by-plan")) ")" } }
+                    td { code { (ui::visible(&own.id)) } }
+                    td { (ui::word(visit, "role", &own.role)) }
+                    td { (ui::time(visit, &own.created_at)) }
+                    td { (ui::optional_time(visit, own.expires_at.as_deref())) }
+                    td { (ui::confirmed(visit, &format!("/dashboard/api-keys/{}/delete", own.id), &t!(visit, "delete"), &t!(visit, "delete-key-consequence"), &[])) }
+                }
+            }
+        }))
     }
 }
 

@@ -28,14 +28,14 @@ pub(crate) async fn list(visit: Visit) -> Response {
             @if all.is_empty() { p { (t!(visit, "no-artifacts")) } }
             @else {
                 (ui::table(&t!(visit, "nav-artifacts"), &[t!(visit, "artifact"), t!(visit, "name"), t!(visit, "run"), t!(visit, "workflow"), t!(visit, "bytes"), t!(visit, "created")], &html! {
-                            @for own in all {
-                                tr {
-                                    td { (ui::link("artifacts", &own.id)) } td { (ui::text(&own.name)) }
-                                    td { (ui::link("runs", &own.run_id)) } td { (ui::link("workflows", &own.workflow_id)) }
-                                    td.number { (visit.language().number(own.size_bytes)) } td { (ui::time(&visit, &own.created_at)) }
-                                }
-                            }
-                        }))
+                    @for own in all {
+                        tr {
+                            td { (ui::link("artifacts", &own.id)) } td { (ui::text(&own.name)) }
+                            td { (ui::link("runs", &own.run_id)) } td { (ui::link("workflows", &own.workflow_id)) }
+                            td.number { (visit.language().number(own.size_bytes)) } td { (ui::time(&visit, &own.created_at)) }
+                        }
+                    }
+                }))
             }
         }))
     };

@@ -26,7 +26,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
         },
         async {
             match is_owner {
-                true => Some(visit.get::<Page<Invoice>>("/api/billing/invoices").await),
+                true => Some(visit.list::<Invoice>("/api/billing/invoices", &[]).await),
                 false => None,
             }
         },
@@ -86,19 +86,19 @@ fn bills(visit: &Visit, invoices: ApiResult<Page<Invoice>>) -> Markup {
     html! {
         section {
             h2 { (t!(visit, "invoices")) }
-            (ui::panel(visit, invoices, |page| html! {
-                @if page.data.is_empty() { p { (t!(visit, "no-invoices")) } }
+            (ui::list(visit, invoices, |all| html! {
+                @if all.is_empty() { p { (t!(visit, "no-invoices")) } }
                 @else {
                     (ui::table(&t!(visit, "invoices"), &[t!(visit, "created"), t!(visit, "status"), t!(visit, "amount"), t!(visit, "invoice")], &html! {
-                                @for own in &page.data {
-                                    tr {
-                                        td { (ui::optional_time(visit, own.created_at.as_deref())) }
-                                        td { (ui::text(&own.status)) }
-                                        td.number { (amount(own)) }
-                                        td { @match &own.hosted_invoice_url { Some(url) if url.starts_with("https://") => a href=(url) rel="noreferrer" { (ui::text(&own.id)) }, _ => (ui::text(&own.id)) } }
-                                    }
-                                }
-                            }))
+                        @for own in all {
+                            tr {
+                                td { (ui::optional_time(visit, own.created_at.as_deref())) }
+                                td { (ui::text(&own.status)) }
+                                td.number { (amount(own)) }
+                                td { @match &own.hosted_invoice_url { Some(url) if url.starts_with("https://") => a href=(url) rel="noreferrer" { (ui::text(&own.id)) }, _ => (ui::text(&own.id)) } }
+                            }
+                        }
+                    }))
                 }
             }))
         }

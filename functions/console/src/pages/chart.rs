@@ -39,10 +39,10 @@ pub(crate) fn runs(visit: &Browser, counts: &RunCounts) -> Markup {
         details {
             summary { (t!(visit, "chart-table")) }
             (ui::table(&t!(visit, "chart-table"), &[t!(visit, "time"), t!(visit, "nav-runs"), ui::word(visit, "status", "faulted")], &html! {
-                        @for period in &counts.data {
-                            tr { td { (ui::time(visit, &period.from)) } td.number { (visit.language().number(period.runs)) } td.number { (visit.language().number(period.faulted())) } }
-                        }
-                    }))
+                @for period in &counts.data {
+                    tr { td { (ui::time(visit, &period.from)) } td.number { (visit.language().number(period.runs)) } td.number { (visit.language().number(period.faulted())) } }
+                }
+            }))
         }
     }
 }

@@ -30,16 +30,16 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
     }
     html! {
         (ui::table(&t!(visit, "nav-endpoints"), &[t!(visit, "name"), t!(visit, "provider"), t!(visit, "workflow"), t!(visit, "status"), t!(visit, "created")], &html! {
-                    @for own in endpoints {
-                        tr {
-                            td { a href=(format!("/dashboard/endpoints/{}", own.id)) { (ui::text(&own.name)) } }
-                            td { (ui::word(visit, "provider", &own.verification.scheme)) }
-                            td { (ui::link("workflows", &own.workflow_id)) }
-                            td { (ui::word(visit, "endpoint", &own.state)) }
-                            td { (ui::time(visit, &own.created_at)) }
-                        }
-                    }
-                }))
+            @for own in endpoints {
+                tr {
+                    td { a href=(format!("/dashboard/endpoints/{}", own.id)) { (ui::text(&own.name)) } }
+                    td { (ui::word(visit, "provider", &own.verification.scheme)) }
+                    td { (ui::link("workflows", &own.workflow_id)) }
+                    td { (ui::word(visit, "endpoint", &own.state)) }
+                    td { (ui::time(visit, &own.created_at)) }
+                }
+            }
+        }))
     }
 }
 
@@ -107,14 +107,14 @@ fn secrets(visit: &Visit, own: &Endpoint) -> Markup {
                 section {
                     h2 { (t!(visit, kind)) }
                     (ui::table(&t!(visit, kind), &[t!(visit, "created"), t!(visit, "last-used"), t!(visit, "valid-until")], &html! {
-                                @for secret in secrets {
-                                    tr {
-                                        td { (ui::time(visit, &secret.created_at)) }
-                                        td { (ui::optional_time(visit, secret.last_used_at.as_deref())) }
-                                        td { (ui::optional_time(visit, secret.valid_until.as_deref())) }
-                                    }
-                                }
-                            }))
+                        @for secret in secrets {
+                            tr {
+                                td { (ui::time(visit, &secret.created_at)) }
+                                td { (ui::optional_time(visit, secret.last_used_at.as_deref())) }
+                                td { (ui::optional_time(visit, secret.valid_until.as_deref())) }
+                            }
+                        }
+                    }))
                 }
             }
         }

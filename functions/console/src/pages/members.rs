@@ -87,6 +87,7 @@ fn invited(visit: &Visit, invitations: ApiResult<Page<Invitation>>) -> Markup {
         section {
             h2 { (t!(visit, "invitations")) }
             (ui::panel(visit, invitations, |page| html! {
+                @if page.next_cursor.is_some() { p.note { (t!(visit, "first-100")) } }
                 ul {
                     @for own in &page.data {
                         li {

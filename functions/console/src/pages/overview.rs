@@ -158,24 +158,28 @@ pub(crate) fn usage(visit: &Visit, limits: &Page<Entitlement>) -> Markup {
     }
 }
 
+/// The most groups of errors that are shown.
+const MAX_GROUPS: usize = 20;
+
 fn groups(visit: &Visit, errors: &Page<ErrorGroup>) -> Markup {
     if errors.data.is_empty() {
         return html! { p { (t!(visit, "no-errors")) } };
     }
     html! {
+        @if errors.data.len() > MAX_GROUPS || errors.next_cursor.is_some() { p.note { (t!(visit, "most-frequent-errors")) } }
         (ui::table(&t!(visit, "errors"), &[t!(visit, "count"), t!(visit, "error"), t!(visit, "task"), t!(visit, "last-run")], &html! {
-                    @for group in errors.data.iter().take(20) {
-                        tr {
-                            td.number { (visit.language().number(group.count)) }
-                            td {
-                                a href=(format!("/dashboard/runs?status=faulted&workflow_id={}", group.workflow_id)) { (ui::text(&group.title)) }
-                                " " code { (ui::visible(&group.code)) }
-                                @if let Some(message) = &group.message { br; (ui::text(ui::start_of(message, 300))) }
-                            }
-                            td { @if let Some(task) = &group.task { code { (ui::visible(task)) } } }
-                            td { (ui::link("runs", &group.last_run_id)) " " (ui::time(visit, &group.last_at)) }
-                        }
+            @for group in errors.data.iter().take(MAX_GROUPS) {
+                tr {
+                    td.number { (visit.language().number(group.count)) }
+                    td {
+                        a href=(format!("/dashboard/runs?status=faulted&workflow_id={}", group.workflow_id)) { (ui::text(&group.title)) }
+                        " " code { (ui::visible(&group.code)) }
+                        @if let Some(message) = &group.message { br; (ui::text(ui::start_of(message, 300))) }
                     }
-                }))
+                    td { @if let Some(task) = &group.task { code { (ui::visible(task)) } } }
+                    td { (ui::link("runs", &group.last_run_id)) " " (ui::time(visit, &group.last_at)) }
+                }
+            }
+        }))
     }
 }

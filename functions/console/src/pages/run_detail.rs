@@ -72,20 +72,20 @@ pub(crate) fn log(visit: &Visit, run: &Run, entries: &Page<LogEntry>, level: &st
             }
         }
         (ui::table(&t!(visit, "log"), &[t!(visit, "time"), t!(visit, "level"), t!(visit, "task"), t!(visit, "message"), t!(visit, "duration")], &html! {
-                    @for entry in entries.data.iter().filter(shown) {
-                        tr id=(format!("log-{}", entry.seq)) data-level=(entry.level) {
-                            td { (ui::time(visit, &entry.time)) }
-                            td { (ui::word(visit, "level", &entry.level)) }
-                            td { @if let Some(task) = &entry.task { code { (ui::visible(task)) } } }
-                            td {
-                                (ui::text(&entry.message))
-                                @if entry.attempt > 1 { " (" (t!(visit, "attempt", number = entry.attempt)) ")" }
-                                @if let Some(error) = &entry.error { br; (ui::text(&error.title)) @if let Some(detail) = &error.detail { ": " (ui::text(detail)) } }
-                            }
-                            td.number { (ui::duration(visit, Some(entry.duration_ms))) }
-                        }
+            @for entry in entries.data.iter().filter(shown) {
+                tr id=(format!("log-{}", entry.seq)) data-level=(entry.level) {
+                    td { (ui::time(visit, &entry.time)) }
+                    td { (ui::word(visit, "level", &entry.level)) }
+                    td { @if let Some(task) = &entry.task { code { (ui::visible(task)) } } }
+                    td {
+                        (ui::text(&entry.message))
+                        @if entry.attempt > 1 { " (" (t!(visit, "attempt", number = entry.attempt)) ")" }
+                        @if let Some(error) = &entry.error { br; (ui::text(&error.title)) @if let Some(detail) = &error.detail { ": " (ui::text(detail)) } }
                     }
-                }))
+                    td.number { (ui::duration(visit, Some(entry.duration_ms))) }
+                }
+            }
+        }))
         @if let Some(cursor) = &entries.next_cursor {
             @let next = visit.query().query_with(&[("cursor", cursor)]);
             nav.pager { a rel="next" href=(format!("/dashboard/runs/{}?{next}", run.id)) { (t!(visit, "next-page")) } }

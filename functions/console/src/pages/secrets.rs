@@ -20,14 +20,14 @@ pub(crate) async fn page(visit: Visit) -> Response {
             @if page.data.is_empty() { p { (t!(visit, "no-secrets")) } }
             @else {
                 (ui::table(&t!(visit, "nav-secrets"), &[t!(visit, "name"), t!(visit, "created"), t!(visit, "updated"), t!(visit, "actions")], &html! {
-                            @for own in &page.data {
-                                tr {
-                                    td { code { (ui::visible(&own.name)) } }
-                                    td { (ui::time(&visit, &own.created_at)) } td { (ui::time(&visit, &own.updated_at)) }
-                                    td { (ui::confirmed(&visit, &format!("/dashboard/secrets/{}/delete", own.name), &t!(visit, "delete"), &t!(visit, "delete-secret-consequence"), &[])) }
-                                }
-                            }
-                        }))
+                    @for own in &page.data {
+                        tr {
+                            td { code { (ui::visible(&own.name)) } }
+                            td { (ui::time(&visit, &own.created_at)) } td { (ui::time(&visit, &own.updated_at)) }
+                            td { (ui::confirmed(&visit, &format!("/dashboard/secrets/{}/delete", own.name), &t!(visit, "delete"), &t!(visit, "delete-secret-consequence"), &[])) }
+                        }
+                    }
+                }))
             }
         }))
         section {

@@ -30,16 +30,16 @@ fn table(visit: &Visit, workflows: &[WorkflowHead]) -> Markup {
     }
     html! {
         (ui::table(&t!(visit, "nav-workflows"), &[t!(visit, "name"), t!(visit, "namespace"), t!(visit, "version"), t!(visit, "status"), t!(visit, "updated")], &html! {
-                    @for own in workflows {
-                        tr {
-                            td { a href=(format!("/dashboard/workflows/{}", own.id)) { (ui::text(&own.name)) } }
-                            td { (ui::text(&own.namespace)) }
-                            td { (own.active_version) @if own.active_version != own.version { " / " (own.version) } }
-                            td { (enabled(visit, own)) }
-                            td { (ui::time(visit, &own.updated_at)) }
-                        }
-                    }
-                }))
+            @for own in workflows {
+                tr {
+                    td { a href=(format!("/dashboard/workflows/{}", own.id)) { (ui::text(&own.name)) } }
+                    td { (ui::text(&own.namespace)) }
+                    td { (own.active_version) @if own.active_version != own.version { " / " (own.version) } }
+                    td { (enabled(visit, own)) }
+                    td { (ui::time(visit, &own.updated_at)) }
+                }
+            }
+        }))
     }
 }
 
@@ -124,17 +124,17 @@ fn actions(visit: &Visit, own: &Workflow) -> Markup {
 fn history(visit: &Visit, own: &Workflow, versions: &Page<VersionHead>) -> Markup {
     html! {
         (ui::table(&t!(visit, "versions"), &[t!(visit, "version"), t!(visit, "created"), t!(visit, "digest")], &html! {
-                    @for version in &versions.data {
-                        tr {
-                            td {
-                                a href=(format!("/dashboard/workflows/{}/versions/{}", own.head.id, version.version)) { (version.version) }
-                                @if version.version == own.head.active_version { " (" (t!(visit, "active")) ")" }
-                            }
-                            td { (ui::time(visit, &version.created_at)) }
-                            td { code { (ui::visible(version.digest.get(..19).unwrap_or(&version.digest))) "…" } }
-                        }
+            @for version in &versions.data {
+                tr {
+                    td {
+                        a href=(format!("/dashboard/workflows/{}/versions/{}", own.head.id, version.version)) { (version.version) }
+                        @if version.version == own.head.active_version { " (" (t!(visit, "active")) ")" }
                     }
-                }))
+                    td { (ui::time(visit, &version.created_at)) }
+                    td { code { (ui::visible(version.digest.get(..19).unwrap_or(&version.digest))) "…" } }
+                }
+            }
+        }))
         @if versions.next_cursor.is_some() { p.note { (t!(visit, "newest-25")) } }
     }
 }
