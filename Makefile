@@ -9,10 +9,15 @@ TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run functions test unit watch check docs openapi vendor bench zips clean
+.PHONY: run deploy-local functions test unit watch check docs openapi vendor bench zips clean
 
+# AIAS in one process.
 run: functions $(VENV)/run.stamp
 	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) run
+
+# template.yaml, deployed to a local AWS.
+deploy-local: functions $(VENV)/run.stamp
+	@PORT=$(PORT) CLEAN=$(CLEAN) $(LOCAL) deploy_local
 
 functions:
 	@$(PYTHON) infra/local/build.py

@@ -1,4 +1,4 @@
-"""`python infra/local run|test|unit|watch|bench`: the commands of the Makefile."""
+"""`python infra/local run|deploy_local|test|unit|watch|bench`: the commands of the Makefile. Each imports what only it needs."""
 
 import json
 import os
@@ -8,12 +8,10 @@ import subprocess
 import sys
 import time
 
-import browser
-import contract
 import demo
-import rival
 from build import ROOT, Failed, build, say, target_folder
-from stack import LOCAL, Stack, free_ports
+from embedded import Embedded
+from processes import LOCAL, free_ports
 
 
 def on_signal(*_):
@@ -26,27 +24,43 @@ def on_signal(*_):
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run():
-    port, state = int(os.environ.get("PORT") or 4566), LOCAL / "run"
-    path = LOCAL / "demo.env"
+def serve_demo(stack, start, command, values):
+    """Serves a stack with the demo tenant until Ctrl-C."""
     if os.environ.get("CLEAN") == "1":
         say("deleting the data of earlier runs")
-        shutil.rmtree(state, ignore_errors=True)
-        path.unlink(missing_ok=True)
-    stack = Stack("aias", port, state)
+        shutil.rmtree(stack.state, ignore_errors=True)
+        values.unlink(missing_ok=True)
     try:
+        start()
+        say("creating the demo tenant")
+        demo.show(demo.make(stack, values), values, command)
+        while stack.process.poll() is None:
+            time.sleep(0.5)
+        raise Failed(f"{stack.process.args[0]} has stopped: its log is in {stack.state}")
+    finally:
+        stack.stop()
+
+
+def run():
+    """Serves AIAS in one process."""
+    embedded = Embedded(int(os.environ.get("PORT") or 4566), LOCAL / "run")
+    serve_demo(embedded, embedded.start, "make run", LOCAL / "demo.env")
+
+
+def deploy_local():
+    """Deploys the template to a local AWS."""
+    from stack import Stack
+
+    stack = Stack("aias", int(os.environ.get("PORT") or 4566), LOCAL / "deployed")
+
+    def start():
         say("starting the local AWS")
         stack.start()
         say("deploying template.yaml")
         stack.deploy()
         stack.wait_healthy()
-        say("creating the demo tenant")
-        demo.show(demo.make(stack, path), path)
-        while stack.process.poll() is None:
-            time.sleep(0.5)
-        raise Failed(f"the local AWS has stopped: its log is {state / 'emulator.log'}")
-    finally:
-        stack.stop()
+
+    serve_demo(stack, start, "make deploy-local", LOCAL / "deployed.env")
 
 
 def nextest():
@@ -62,16 +76,22 @@ def nextest():
     return [str(own / "bin" / "cargo-nextest"), "nextest"]
 
 
-def test():
-    """Runs all tests with one deployed stack. The output ends with that of the test runner.
+# Tests of the console that need what only the deployed stack has: IAM, and API Gateway.
+DEPLOYED_PAGES = "leads_somewhere or dependencies or first_run or plan_is_bought or signs_in"
 
-    With arguments, only those tests run, without the comparison of the API with its description, and
-    without the tests of the console in a browser.
+
+def test():
+    """Runs all tests with AIAS in one process and with a deployed stack. The output ends with that of the test runner.
+
+    With arguments, only those tests run, with the deployed stack, without the comparison of the API with its description, and without
+    the tests of the console in a browser.
     """
+    from stack import Stack
+
     build(["--workspace"])
     runner = nextest()
     if not sys.argv[2:]:
-        contract.check(LOCAL / "contract")
+        test_embedded(runner)
     state = LOCAL / "test"
     shutil.rmtree(state, ignore_errors=True)
     stack = Stack("aias-test", free_ports(), state)
@@ -91,17 +111,47 @@ def test():
             "stripe_webhook_secret": stack.stripe_webhook_secret,
             **stack.outputs,
         }
-        file = state / "stack.json"
-        file.write_text(json.dumps(described))
-        if not sys.argv[2:] and browser.check(described) != 0:
-            raise Failed("the console does not work in Chromium: the failures are above")
-        environment = {**os.environ, "AIAS_STACK": str(file)}
-        code = subprocess.run([*runner, "run", "--workspace", *sys.argv[2:]], cwd=ROOT, env=environment).returncode
+        if not sys.argv[2:]:
+            test_console(described, ["-k", DEPLOYED_PAGES])
+        code = run_tests(runner, described, state, sys.argv[2:])
     finally:
         stack.stop()
     if code == 0:
         shutil.rmtree(state, ignore_errors=True)
     return code
+
+
+def test_embedded(runner):
+    """The tests from outside, with AIAS in one process."""
+    import contract
+
+    state = LOCAL / "test-embedded"
+    shutil.rmtree(state, ignore_errors=True)
+    embedded = Embedded(free_ports(), state)
+    try:
+        say("starting AIAS in one process for the tests")
+        embedded.start()
+        contract.check(embedded, demo.make(embedded, state / "demo.env")["AIAS_API_KEY"], state / "schemathesis.log")
+        test_console(embedded.described(), [])
+        if run_tests(runner, embedded.described(), state, ["--profile", "embedded"]) != 0:
+            raise Failed("AIAS in one process does not do what the tests expect: the failures are above")
+    finally:
+        embedded.stop()
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def test_console(described, arguments):
+    import browser
+
+    if browser.check(described, arguments) != 0:
+        raise Failed("the console does not work in Chromium: the failures are above")
+
+
+def run_tests(runner, described, state, arguments):
+    file = state / "stack.json"
+    file.write_text(json.dumps(described))
+    environment = {**os.environ, "AIAS_STACK": str(file)}
+    return subprocess.run([*runner, "run", "--workspace", *arguments], cwd=ROOT, env=environment).returncode
 
 
 def unit():
@@ -112,8 +162,10 @@ def unit():
 
 def watch():
     """Runs the local services, and the functions with `cargo lambda watch` on the same routes."""
+    from stack import Stack
+
     port = int(os.environ.get("PORT") or 4566)
-    stack = Stack("aias", port, LOCAL / "run")
+    stack = Stack("aias", port, LOCAL / "deployed")
     build()
     watcher = None
     try:
@@ -156,6 +208,9 @@ def watch():
 
 def bench():
     """Measures all figures of docs/benchmarks.md with release binaries."""
+    import rival
+    from stack import Stack
+
     build()
     functions = sorted(folder.name for folder in (ROOT / "functions").iterdir() if folder.is_dir())
     say("building the functions for release (the first time takes a quarter of an hour)")
@@ -210,7 +265,7 @@ if __name__ == "__main__":
     # Also if the parent shell ignores these signals.
     for number in SIGNALS:
         signal.signal(number, on_signal)
-    commands = {"run": run, "test": test, "unit": unit, "watch": watch, "bench": bench}
+    commands = {"run": run, "deploy_local": deploy_local, "test": test, "unit": unit, "watch": watch, "bench": bench}
     try:
         sys.exit(commands[sys.argv[1]]())
     except Failed as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [
     *(f"--package={folder.name}" for folder in sorted((ROOT / "functions").iterdir())),
+    "--package=aias",
     "--package=local-features",
     "--package=stripe-mock",
 ]

@@ -10,7 +10,6 @@ import urllib.request
 from pathlib import Path
 
 from build import Failed
-from stack import Stack
 
 WORKFLOW = """\
 document: {dsl: '1.0.3', namespace: demo, name: order-total, version: '1.0.0'}
@@ -70,7 +69,7 @@ def still_good(values, stack):
     return True
 
 
-def subscribe(stack: Stack, own):
+def subscribe(stack, own):
     """Buys the business plan with a checkout, which causes Stripe events."""
     back = f"{stack.url}/api/health"
     request = {"plan": "business", "success_url": back, "cancel_url": back}
@@ -81,7 +80,7 @@ def subscribe(stack: Stack, own):
         raise Failed(f"the demo tenant bought the plan business, but has {plan}")
 
 
-def make(stack: Stack, path: Path):
+def make(stack, path: Path):
     """The values of the demo: those of an earlier start if its tenant still exists."""
     values = read(path)
     if still_good(values, stack):
@@ -136,7 +135,7 @@ def signed_headers(secret: str, body: str):
     }
 
 
-def show(values, path: Path):
+def show(values, path: Path, clean: str):
     headers = signed_headers(values["AIAS_SIGNED_WEBHOOK_SECRET"], BODY)
     signed = " ".join(f"-H '{name}: {value}'" for name, value in headers.items())
     bearer = f"-H 'authorization: Bearer {values['AIAS_API_KEY']}'"
@@ -157,5 +156,5 @@ AIAS runs at {values['AIAS_URL']} (settings: {path})
   Get a token of another person (any subject), here or at {values['AIAS_OIDC_ISSUER']}:
     curl -s {values['AIAS_OIDC_TOKEN_URL']} -d '{{"sub": "alice"}}'
 
-Ctrl-C stops it; the data is kept. `make run CLEAN=1` deletes it.
+Ctrl-C stops it; the data is kept. `{clean} CLEAN=1` deletes it.
 """, flush=True)

@@ -1,6 +1,5 @@
 """The deployed stack on this machine: emulator, issuer, packages, CloudFormation."""
 
-import ctypes
 import hashlib
 import json
 import os
@@ -8,7 +7,6 @@ import platform
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,40 +19,12 @@ from secrets import token_hex
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from build import ROOT, Failed, say, target_folder
+from build import ROOT, Failed, target_folder
 from issuer import AUDIENCE, Issuer
+from processes import OFFSETS, end_with_parent, is_free, start_stripe
 
-LOCAL = ROOT / ".local"
-# The ports of the local AWS, the OIDC issuer and the Stripe mock. `make watch` uses the one in between.
-OFFSETS = (0, 1, 3)
 STRIPE_API_KEY = "sk_test_local"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-
-
-def is_free(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_ports():
-    """The first port of a range in which all ports of a stack are free."""
-    for port in range(21000, 29000, 4):
-        if all(is_free(port + offset) for offset in OFFSETS):
-            return port
-    raise Failed("no free port between 21000 and 29000: stop the programs that use them")
-
-
-def end_with_parent():
-    """Ends the emulator when this process ends, for whatever reason (Linux)."""
-    try:
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-    except (AttributeError, OSError):
-        pass
 
 
 class Stack:
@@ -240,22 +210,7 @@ class Stack:
             kept = f"whsec_{token_hex(32)}"
             manager.put_secret_value(SecretId=arn, SecretString=json.dumps({"current": kept}))
         self.stripe_webhook_secret = kept
-        settings = {
-            "port": self.port + 3,
-            "api_key": STRIPE_API_KEY,
-            "webhook_url": f"{self.url}/api/stripe/webhook",
-            "webhook_secret": self.stripe_webhook_secret,
-        }
-        self.stripe = subprocess.Popen(
-            [str(target_folder() / "stripe-mock")],
-            stdin=subprocess.PIPE,
-            stdout=self.log,
-            stderr=self.log,
-            preexec_fn=end_with_parent,
-            start_new_session=True,
-        )
-        self.stripe.stdin.write(json.dumps(settings).encode() + b"\n")
-        self.stripe.stdin.close()
+        self.stripe = start_stripe(self, STRIPE_API_KEY)
 
     def _stack(self, cloudformation):
         try:

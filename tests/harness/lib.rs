@@ -14,6 +14,7 @@ pub mod bench;
 pub mod client;
 pub mod cloud;
 pub mod contract;
+pub mod embedded;
 pub mod errors;
 pub mod figures;
 pub mod hosts;

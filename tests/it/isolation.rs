@@ -177,6 +177,7 @@ fn objects_of_other_tenant_are_not_found() {
         for client in [&other.with(other.credential.clone()), &person] {
             let client = Client {
                 stack: client.stack,
+                url: client.url.clone(),
                 tenant: own.owner.tenant.clone(),
                 credential: client.credential.clone(),
             };

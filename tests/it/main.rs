@@ -17,6 +17,7 @@ mod counted_limits;
 mod crash;
 mod dry_run;
 mod effects;
+mod embedded;
 mod endpoints;
 mod engine;
 mod errors;

@@ -57,38 +57,28 @@ pub struct Settings {
     pub accepts_api_keys: bool,
 }
 
+impl Settings {
+    /// From `OIDC_CLIENT_ID`, `OIDC_AUDIENCE` and `CONSOLE_API_KEYS`.
+    #[must_use]
+    pub fn load(env: &Env) -> Self {
+        let client_id = env
+            .optional("OIDC_CLIENT_ID")
+            .or_else(|| env.optional("OIDC_AUDIENCE"));
+        Self {
+            client_id: client_id.unwrap_or_default(),
+            accepts_api_keys: env.parsed("CONSOLE_API_KEYS", true),
+        }
+    }
+}
+
 impl App {
     /// From the settings of the API functions, `OIDC_CLIENT_ID` (the audience by default) and
     /// `CONSOLE_API_KEYS` (`true` by default; without an issuer, API keys are always accepted).
     #[must_use]
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
         let api = Api::load(aws, tenants, env);
-        let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
-        let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
-        let sandbox = Sandbox::of_this_binary;
-        let of_artifacts = artifacts::App::new(api.clone(), blobs.clone());
-        let of_runs = runs::App::new(api.clone(), blobs.clone(), queue.clone(), sandbox());
-        let of_workflows = workflows::App::new(api.clone(), blobs, queue, sandbox());
-        let routes = OpenApiRouter::new()
-            .merge(artifacts::routes(of_artifacts))
-            .merge(billing::routes(billing::App::load(api.clone(), aws, env)))
-            .merge(diagnostics::routes(diagnostics::App::load(
-                api.clone(),
-                aws,
-                env,
-            )))
-            .merge(runs::routes(of_runs))
-            .merge(tenants::routes(api.clone()))
-            .merge(webhook_endpoints::routes(api.clone()))
-            .merge(workflows::routes(of_workflows));
-        let client_id = env
-            .optional("OIDC_CLIENT_ID")
-            .or_else(|| env.optional("OIDC_AUDIENCE"));
-        let settings = Settings {
-            client_id: client_id.unwrap_or_default(),
-            accepts_api_keys: env.parsed("CONSOLE_API_KEYS", true),
-        };
-        Self::new(api, routes, settings)
+        let routes = api_routes(&api, aws, tenants, env);
+        Self::new(api, routes, Settings::load(env))
     }
 
     /// From the routes of the API functions.
@@ -106,7 +96,35 @@ impl App {
     }
 }
 
+/// The routes of all API functions, except those that providers and Stripe call.
+#[must_use]
+pub fn api_routes(api: &Api, aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> OpenApiRouter {
+    let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
+    let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
+    let sandbox = Sandbox::of_this_binary;
+    let of_artifacts = artifacts::App::new(api.clone(), blobs.clone());
+    let of_runs = runs::App::new(api.clone(), blobs.clone(), queue.clone(), sandbox());
+    let of_workflows = workflows::App::new(api.clone(), blobs, queue, sandbox());
+    OpenApiRouter::new()
+        .merge(artifacts::routes(of_artifacts))
+        .merge(billing::routes(billing::App::load(api.clone(), aws, env)))
+        .merge(diagnostics::routes(diagnostics::App::load(
+            api.clone(),
+            aws,
+            env,
+        )))
+        .merge(runs::routes(of_runs))
+        .merge(tenants::routes(api.clone()))
+        .merge(webhook_endpoints::routes(api.clone()))
+        .merge(workflows::routes(of_workflows))
+}
+
+/// The routes of the console.
+pub fn routes(app: App) -> OpenApiRouter {
+    OpenApiRouter::from(pages::routes(Arc::new(app)))
+}
+
 /// A service of all pages.
 pub fn router(app: App) -> Router {
-    service(OpenApiRouter::from(pages::routes(Arc::new(app))))
+    service(routes(app))
 }

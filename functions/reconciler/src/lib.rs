@@ -40,6 +40,7 @@ use aias_platform::{
 use serde::Deserialize;
 
 pub use enterprise::{Enterprise, EnterpriseError};
+pub use pending::resend_pending;
 
 #[derive(Debug)]
 pub struct App {
@@ -113,7 +114,7 @@ pub async fn handle(app: &App, event: Event) -> Result<SqsBatchResponse, Enterpr
         Event::Schedule(_) => {
             wake::send_wakeups(app).await;
             scheduled_tasks::run_all(app).await;
-            pending::resend_pending(app).await;
+            resend_pending(app, pending::RESEND_AFTER).await;
             Ok(SqsBatchResponse::default())
         }
     }

@@ -13,15 +13,16 @@ use jiff::{SignedDuration, Timestamp};
 use crate::App;
 
 /// How long a run may be pending before its message is sent again.
-const RESEND_AFTER: SignedDuration = SignedDuration::from_mins(2);
+pub(crate) const RESEND_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// How far back a pass reads.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(2);
 /// The most pages of runs that a pass reads for one tenant.
 const MAX_PAGES: usize = 100;
 const PAGE: usize = 100;
 
-/// Sends the message of every run that is pending for too long.
-pub(crate) async fn resend_pending(app: &App) {
+/// Sends the message of every run that is pending for longer than `age`: two minutes while other
+/// processes may still send it, none if there is no other process.
+pub async fn resend_pending(app: &App, age: SignedDuration) {
     let now = app.clock.now();
     let mut tenants = Vec::new();
     let mut seen = HashSet::new();
@@ -35,7 +36,7 @@ pub(crate) async fn resend_pending(app: &App) {
     }
     let mut resent = 0;
     for tenant in &tenants {
-        match Box::pin(of_tenant(app, *tenant, now)).await {
+        match Box::pin(of_tenant(app, *tenant, now, age)).await {
             Ok(count) => resent += count,
             Err(error) => {
                 let tenant_id = tenant.tenant_id;
@@ -50,11 +51,16 @@ pub(crate) async fn resend_pending(app: &App) {
     );
 }
 
-async fn of_tenant(app: &App, tenant: ActiveTenant, now: Timestamp) -> Result<usize, Error> {
+async fn of_tenant(
+    app: &App,
+    tenant: ActiveTenant,
+    now: Timestamp,
+    age: SignedDuration,
+) -> Result<usize, Error> {
     let store = app.intake.store.tenant(tenant.proof);
     let filter = RunFilter {
         status: Some(Status::Pending),
-        to: Some(now - RESEND_AFTER),
+        to: Some(now - age),
         ..RunFilter::default()
     };
     let (mut after, mut resent) = (None, 0);

@@ -8,6 +8,7 @@ use aws_config::{
     retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::{client::Client, config::Env};
 
@@ -16,17 +17,31 @@ use crate::{client::Client, config::Env};
 /// searches profiles, containers and instance metadata, and adds half a megabyte to the binary.
 #[must_use]
 pub fn load(env: &Env) -> SdkConfig {
+    let credentials = EnvironmentVariableCredentialsProvider::new();
+    load_with(
+        env,
+        SharedCredentialsProvider::new(credentials),
+        Client::new().shared(),
+    )
+}
+
+/// As [`load`], with these credentials, and an HTTP client that leads to other services than AWS.
+#[must_use]
+pub fn load_with(
+    env: &Env,
+    credentials: SharedCredentialsProvider,
+    client: SharedHttpClient,
+) -> SdkConfig {
     // API Gateway waits at most 30 s for a response, and many providers only 5 to 10 s.
     let timeouts = TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))
         .build();
-    let credentials = EnvironmentVariableCredentialsProvider::new();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(env.text("AWS_REGION")))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(Client::new().shared())
+        .credentials_provider(credentials)
+        .http_client(client)
         .retry_config(RetryConfig::standard().with_max_attempts(3))
         .timeout_config(timeouts);
     config.set_endpoint_url(env.optional("AWS_ENDPOINT_URL"));

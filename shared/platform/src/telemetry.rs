@@ -10,8 +10,13 @@ use crate::config::Env;
 /// Writes JSON lines to standard output, each with the name of the function and the fields of its
 /// spans. `LOG_LEVEL` is a filter such as `info`.
 pub fn init(function: &'static str) {
+    init_with(function, &Env::of_process());
+}
+
+/// As [`init`], with other variables.
+pub fn init_with(function: &'static str, env: &Env) {
     let info = Targets::new().with_default(LevelFilter::INFO);
-    let filter = quiet(Env::of_process().parsed("LOG_LEVEL", info));
+    let filter = quiet(env.parsed("LOG_LEVEL", info));
     let lines = json_subscriber::layer()
         .flatten_event(true)
         .with_current_span(false)

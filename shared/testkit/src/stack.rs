@@ -53,6 +53,12 @@ impl Stack {
         self.text(name)
     }
 
+    /// The file with the log of AIAS in one process; none of a deployed stack.
+    #[must_use]
+    pub fn function_log(&self) -> Option<&str> {
+        self.0.get("function_log").and_then(Value::as_str)
+    }
+
     /// The Python interpreter with the packages of the tests.
     #[must_use]
     pub fn interpreter(&self) -> &str {

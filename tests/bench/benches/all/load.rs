@@ -3,6 +3,8 @@
 
 use std::{
     collections::HashMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::PathBuf,
     sync::{
         Mutex,
@@ -81,23 +83,17 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
     thread::scope(|scope| {
         for _ in 0..clients {
             scope.spawn(|| {
-                let agent = ureq::Agent::config_builder().http_status_as_error(false);
-                let agent = agent.build().new_agent();
+                let mut connection = None;
                 while started_at.elapsed() < posting {
                     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
                     let (at, sent) = (now_ms(), Instant::now());
                     let id = format!("load-{}-{number}", std::process::id());
-                    let request = agent.post(system.webhook());
-                    let request = request.header("content-type", "application/json");
-                    let request = request.header("idempotency-key", id);
                     // An event without `202` is not accepted.
-                    let Ok(mut response) = request.send(body_of(number)) else {
+                    let body = body_of(number);
+                    let Some((202, text)) = post(&mut connection, system.webhook(), &id, &body)
+                    else {
                         continue;
                     };
-                    if response.status() != 202 {
-                        continue;
-                    }
-                    let text = response.body_mut().read_to_string().unwrap();
                     let took = sent.elapsed().as_secs_f64() * 1e3;
                     answered.lock().unwrap().push(took);
                     let name = system.name_of(number, &text);
@@ -125,6 +121,49 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
         answered: half_and_most(&mut answered),
         done: half_and_most(&mut done),
     }
+}
+
+/// Posts an event on a connection that is kept, and returns status and body; none if the
+/// connection fails. Written out, because a client that computes much would be measured as well.
+fn post(
+    connection: &mut Option<BufReader<TcpStream>>,
+    url: &str,
+    id: &str,
+    body: &str,
+) -> Option<(u16, String)> {
+    let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
+    let mut stream = match connection.take() {
+        Some(stream) => stream,
+        None => {
+            let stream = TcpStream::connect(host).ok()?;
+            stream.set_nodelay(true).ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).ok()?;
+            BufReader::new(stream)
+        }
+    };
+    let request = format!(
+        "POST /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+         idempotency-key: {id}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.get_mut().write_all(request.as_bytes()).ok()?;
+    let (mut status, mut length) = (0, 0);
+    for number in 0.. {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let line = line.trim_end().to_ascii_lowercase();
+        if number == 0 {
+            status = line.split(' ').nth(1)?.parse().ok()?;
+        } else if line.is_empty() {
+            break;
+        } else if let Some(text) = line.strip_prefix("content-length:") {
+            length = text.trim().parse().ok()?;
+        }
+    }
+    let mut text = vec![0; length];
+    stream.read_exact(&mut text).ok()?;
+    *connection = Some(stream);
+    Some((status, String::from_utf8(text).ok()?))
 }
 
 /// When each event was completed, in milliseconds; waits up to [`PATIENCE`] for all of them.

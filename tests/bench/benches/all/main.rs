@@ -69,7 +69,7 @@ async fn main() {
         println!("{}", report::line_of(&row));
         rows.push(row);
     }
-    if chosen.is_some() {
+    if chosen.as_ref().is_some_and(|word| word != "load") {
         return;
     }
     let mut loads = Vec::new();
@@ -93,6 +93,9 @@ async fn main() {
             webhook,
             file,
         }));
+    }
+    if chosen.is_some() {
+        return;
     }
     report::write(&root, &rows, &loads, started_at.elapsed());
 }

@@ -1,0 +1,158 @@
+//! `aias create-tenant` and `aias set-enterprise`: what operators do on AWS by signing in or by
+//! invoking the reconciler. Both work while a process serves the folder.
+
+use std::path::{Path, PathBuf};
+
+use aias_platform::http::{Api, Identity, service};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    http::Method,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::{
+    data_folder::DataFolder,
+    disk_sync::Durability,
+    installation::{Installation, OpenError},
+    settings::Settings,
+};
+
+/// What `aias create-tenant` is started with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CreateTenantOptions {
+    /// The folder of all data, after its first start.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// The name of the tenant.
+    #[arg(long)]
+    pub name: String,
+    /// The subject (`sub`) of its owner at the OIDC issuer, if there is one.
+    #[arg(long, default_value = "operator")]
+    pub owner: String,
+}
+
+/// What `aias set-enterprise` is started with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SetEnterpriseOptions {
+    /// The folder of all data, after its first start.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// The id of the tenant.
+    #[arg(long)]
+    pub tenant: String,
+    /// The limits that differ from those of the plan, as JSON; `null` removes the plan.
+    #[arg(long, default_value = "{}")]
+    pub limits: String,
+}
+
+/// Why an operator's command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the owner must be 1 to 255 ASCII characters without spaces")]
+    Owner,
+    #[error("--limits is no JSON with known limits")]
+    Limits(#[source] serde_json::Error),
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Enterprise(#[from] reconciler::EnterpriseError),
+}
+
+async fn open(data: &Path) -> Result<Installation, OpenError> {
+    let folder = DataFolder::open_shared(data)?;
+    let settings = Settings::default();
+    // No URL is part of what these commands write.
+    Installation::open(&folder, &settings, "http://localhost", Durability::Power).await
+}
+
+/// Creates a tenant with an API key of its owner, and returns both as JSON.
+///
+/// # Errors
+///
+/// When the folder cannot be used, or the API refuses the name.
+pub async fn create_tenant(options: CreateTenantOptions) -> Result<String, OperateError> {
+    let open = open(&options.data).await?;
+    let owner = options.owner.parse().map_err(|_| OperateError::Owner)?;
+    let identity = Identity::User(owner);
+    let router = service(tenants::routes(Api::load(
+        &open.aws,
+        &open.tenants,
+        &open.env,
+    )));
+    let tenant = post(
+        &router,
+        &identity,
+        "/api/tenants",
+        "",
+        &json!({"name": options.name}),
+    )
+    .await?;
+    let id = tenant["id"].as_str().unwrap_or_default();
+    let key = json!({"name": "operator", "role": "owner"});
+    let key = post(
+        &router,
+        &identity,
+        &format!("/api/tenants/{id}/api-keys"),
+        id,
+        &key,
+    )
+    .await?;
+    Ok(json!({"tenant_id": id, "api_key": key["key"]}).to_string())
+}
+
+async fn post(
+    router: &Router,
+    identity: &Identity,
+    path: &str,
+    tenant: &str,
+    body: &Value,
+) -> Result<Value, OperateError> {
+    let refused = |why: String| OperateError::Refused(why);
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header("content-type", "application/json")
+        .extension(identity.clone());
+    if !tenant.is_empty() {
+        request = request.header("x-tenant-id", tenant);
+    }
+    let request = request.body(Body::from(body.to_string()));
+    let request = request.map_err(|error| refused(error.to_string()))?;
+    let response = router
+        .clone()
+        .oneshot(request)
+        .await
+        .unwrap_or_else(|never| match never {});
+    let status = response.status();
+    let body = to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap_or_default();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if status.is_success() {
+        return Ok(body);
+    }
+    let detail = body["errors"][0]["detail"]
+        .as_str()
+        .or_else(|| body["detail"].as_str());
+    Err(refused(detail.unwrap_or("the API refused it").to_owned()))
+}
+
+/// Sets or removes a tenant's enterprise plan.
+///
+/// # Errors
+///
+/// When the folder cannot be used, or the tenant does not exist.
+pub async fn set_enterprise(options: SetEnterpriseOptions) -> Result<(), OperateError> {
+    let limits: Value = serde_json::from_str(&options.limits).map_err(OperateError::Limits)?;
+    let event = json!({"enterprise": {"tenant_id": options.tenant, "limits": limits}});
+    let event = serde_json::from_value(event).map_err(OperateError::Limits)?;
+    let open = open(&options.data).await?;
+    let app = reconciler::App::load(&open.aws, &open.env);
+    reconciler::handle(&app, reconciler::Event::Enterprise(event)).await?;
+    Ok(())
+}
