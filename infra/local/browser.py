@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from build import ROOT, Failed, say
-from stack import LOCAL
+from processes import LOCAL
 
 # The tests compare screenshots, so the font is always this one.
 PACKAGES = ("chromium", "fonts-dejavu-core")
