@@ -215,9 +215,9 @@ def bench():
     functions = sorted(folder.name for folder in (ROOT / "functions").iterdir() if folder.is_dir())
     say("building the functions for release (the first time takes a quarter of an hour)")
     # The no-op is built separately: together, the functions would get the features of its libraries.
-    for names in (functions, ["aias-bench"]):
+    for profile, names in (("release", functions), ("release", ["aias-bench"]), ("embedded", ["aias"])):
         packages = [argument for name in names for argument in ("-p", name)]
-        if subprocess.run(["cargo", "build", "--release", "--bins", *packages], cwd=ROOT).returncode != 0:
+        if subprocess.run(["cargo", "build", "--profile", profile, "--bins", *packages], cwd=ROOT).returncode != 0:
             raise Failed("the functions do not build: the compiler's message is above")
     state = LOCAL / "bench"
     shutil.rmtree(state, ignore_errors=True)
@@ -233,32 +233,51 @@ def bench():
                     file.write(line)
             if printing.returncode != 0:
                 raise Failed(f"the benchmark of {package} failed: its output is above")
-    port, beside = free_ports(), None
-    stack = Stack("aias-bench", port, state, "release")
+    loads, rivals, stack = [], [], None
+    embedded = Embedded(free_ports(), state / "embedded", "embedded")
     try:
+        say("starting AIAS in one process")
+        embedded.start()
+        loads.append({"name": "AIAS, one process", "pids": [embedded.process.pid], **signed_endpoint(embedded)})
+        command = [embedded.program, "set-enterprise", "--data", str(embedded.state / "data"), "--tenant"]
+        subprocess.run([*command, demo.read(embedded.state / "demo.env")["AIAS_TENANT_ID"]], check=True)
+        port = free_ports()
+        stack = Stack("aias-bench", port, state / "deployed", "release")
         say("deploying template.yaml with release binaries")
         stack.start()
         stack.deploy()
         stack.wait_healthy()
+        loads.append({"name": "AIAS, local AWS", **signed_endpoint(stack)})
+        # The port that `make watch` uses, and those after all others.
+        rivals.append(rival.NodeRed(LOCAL / "rival", state / "node-red", port + 2))
+        rivals.append(rival.Restate(LOCAL / "rival", state / "restate", port + 4))
         environment = {
             **os.environ,
-            **demo.make(stack, state / "demo.env"),
             "AIAS_RELEASE": str(target_folder("release")),
             "AIAS_ENGINE_FIGURES": str(figures),
+            "AIAS_LOADS": json.dumps(loads + [load for each in rivals for load in each.loads()]),
         }
-        # The port that `make watch` uses.
-        beside = rival.Rival(LOCAL / "rival", state / "rival", port + 2)
-        environment |= beside.environment()
         # In the profile of the tests, which is built already: only the functions are measured.
         command = ["cargo", "bench", "--profile", "dev", "-p", "aias-bench"]
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
     finally:
-        if beside:
-            beside.stop()
-        stack.stop()
+        for started in (*rivals, stack, embedded):
+            if started:
+                started.stop()
     if code == 0:
         shutil.rmtree(state, ignore_errors=True)
     return code
+
+
+def signed_endpoint(stack):
+    """The endpoint and the tenant of the demo, for the benchmark."""
+    values = demo.make(stack, stack.state / "demo.env")
+    return {
+        "url": values["AIAS_URL"],
+        "key": values["AIAS_API_KEY"],
+        "webhook": values["AIAS_SIGNED_WEBHOOK_URL"],
+        "secret": values["AIAS_SIGNED_WEBHOOK_SECRET"],
+    }
 
 
 if __name__ == "__main__":

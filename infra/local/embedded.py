@@ -14,8 +14,9 @@ from processes import OFFSETS, end_with_parent, is_free, start_stripe
 
 
 class Embedded:
-    def __init__(self, port: int, state: Path, options=()):
-        self.port, self.state, self.options = port, state, options
+    def __init__(self, port: int, state: Path, profile: str = "debug"):
+        self.port, self.state = port, state
+        self.program = str(target_folder(profile) / "aias")
         self.url = f"http://127.0.0.1:{port}"
         self.stripe_url = f"http://127.0.0.1:{port + 3}/"
         self.process = self.issuer = self.stripe = self.stripe_webhook_secret = None
@@ -30,9 +31,9 @@ class Embedded:
         # JSON is YAML.
         config.write_text(json.dumps(self.settings(), indent=2))
         self.log = (self.state / "aias.log").open("ab")
-        command = [str(target_folder() / "aias"), "serve", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]
+        command = [self.program, "serve", "--listen", f"127.0.0.1:{self.port}", "--config", str(config)]
         self.process = subprocess.Popen(
-            [*command, "--data", str(self.state / "data"), *self.options],
+            [*command, "--data", str(self.state / "data")],
             stdout=self.log,
             stderr=self.log,
             preexec_fn=end_with_parent,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 
@@ -53,10 +54,12 @@ class Tenant:
 
     def run(self, workflow, body, status="completed"):
         accepted = self.call("POST", f"/api/workflows/{workflow}/execute", {"input": {"body": body}})
-        for _ in range(100):
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
             run = self.call("GET", f"/api/runs/{accepted['run_id']}")
             if run["status"] == status:
                 return run["id"]
+            time.sleep(0.05)
         raise AssertionError(f"the run is {run['status']}")
 
 

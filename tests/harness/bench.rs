@@ -240,12 +240,22 @@ impl Bench {
     /// As [`Bench::executor`], with another keyring.
     #[must_use]
     pub fn executor_with(&self, keyrings: Keyrings) -> executor::App {
+        self.executor_of(sandbox(), keyrings)
+    }
+
+    /// As [`Bench::executor`], with another sandbox.
+    #[must_use]
+    pub fn executor_in(&self, sandbox: Sandbox) -> executor::App {
+        self.executor_of(sandbox, Keyrings::constant(Self::keyring()))
+    }
+
+    fn executor_of(&self, sandbox: Sandbox, keyrings: Keyrings) -> executor::App {
         let loopback = "127.0.0.0/8".parse().unwrap();
         executor::App::new(
             self.intake(),
             loopback,
             keyrings,
-            sandbox(),
+            sandbox,
             self.clock.clone(),
         )
     }

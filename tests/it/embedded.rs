@@ -429,6 +429,33 @@ fn random_text(length: usize) -> String {
     text
 }
 
+/// Requests a URL without checking the certificate, which the test has made.
+const GET: &str = r"
+import ssl, sys, urllib.request
+answer = urllib.request.urlopen(sys.argv[1], context=ssl._create_unverified_context())
+print(answer.status, answer.read().decode())
+";
+
+#[test]
+fn certificate_of_the_settings_is_used() {
+    let folder = Folder::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.0.join("cert.pem"), folder.0.join("key.pem"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let settings = json!({"TlsCertificate": certificate, "TlsKey": key});
+    fs::write(folder.0.join("aias.yaml"), settings.to_string()).unwrap();
+    let process = Embedded::start_command(&folder, &mut Command::new(program()), &[]);
+    assert!(
+        process.url.starts_with("https://127.0.0.1:"),
+        "{}",
+        process.url
+    );
+    let url = format!("{}/api/health", process.url);
+    let answer = aias_testkit::stack::get().python(GET, &[&url]);
+    assert!(answer.starts_with("200 {\"status\":\"ok\""), "{answer}");
+}
+
 #[test]
 fn metrics_count_requests_and_messages() {
     let folder = Folder::new();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aias_domain::run::Status;
+use aias_sandbox::Sandbox;
 use aias_tests::{
     bench::{Bench, WORKFLOW, json_of},
     client::{Client, definition, send},
@@ -108,6 +109,19 @@ fn endless_run_is_faulted_and_others_complete() {
         "{run}"
     );
     assert_eq!(client.ended(&execute(&good))["status"], "completed");
+}
+
+#[tokio::test]
+async fn run_without_an_engine_is_executed_by_another_executor() {
+    let bench = Bench::new().await;
+    bench.post(&bench.ingest(), "evt_1", r#"{"id": 1}"#).await;
+    let messages = bench.messages().await;
+    let missing = Sandbox::new("/nowhere".into());
+    let without = bench.executor_in(missing);
+    let response = bench.deliver(&without, &messages, 1).await;
+    assert_eq!(response.batch_item_failures.len(), 1);
+    bench.deliver(&bench.executor(), &messages, 2).await;
+    assert_eq!(bench.runs().await[0].status, Status::Completed);
 }
 
 #[tokio::test]

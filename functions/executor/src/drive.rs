@@ -10,7 +10,7 @@ use aias_platform::{
     outbound::CALL_TIMEOUT,
     run_log::RunLog,
 };
-use aias_sandbox::{Computation, Report};
+use aias_sandbox::{Computation, Report, is_not_started};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
@@ -76,7 +76,13 @@ pub(crate) async fn drive<'a>(
                 // Not requested.
                 Report::StepData(_) => {}
                 Report::Emitted(number, event) => emitted(execution, number, event),
-                Report::Ended(outcome) => return Ok(DriveOutcome::Ended(*outcome)),
+                Report::Ended(outcome) => {
+                    if outcome.as_ref().as_ref().is_err_and(is_not_started) {
+                        // This executor lacks something; another one may have it.
+                        return Err(Error::EngineNotStarted);
+                    }
+                    return Ok(DriveOutcome::Ended(*outcome));
+                }
                 Report::PendingEffects(requested) => {
                     left = left.saturating_sub(since.elapsed());
                     // While this run waits, another may use the core.

@@ -24,6 +24,8 @@ pub(crate) enum Error {
     Secrets(#[from] secrets::Error),
     #[error("the run does not exist yet")]
     NoRunYet,
+    #[error("the engine cannot be started")]
+    EngineNotStarted,
     #[error("not enough time left in this invocation to run")]
     NotEnoughTime,
     #[error("another executor is executing the run")]

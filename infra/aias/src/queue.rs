@@ -35,6 +35,9 @@ pub(crate) const MAX_RECEIVES: u32 = 5;
 const MAX_DELAY: Duration = Duration::from_secs(900);
 /// When a failed message is received again; four times longer at each time.
 const REDELIVER_AFTER: Duration = Duration::from_secs(1);
+/// The most messages that wait. More are refused, so that a backlog does not use up the memory; their
+/// events are answered `503`, and providers retry.
+const MAX_WAITING: usize = 1_000_000;
 /// How many messages are read or deleted by one request.
 const PAGE: usize = 25;
 
@@ -45,6 +48,8 @@ pub enum QueueError {
     Table(u16),
     #[error("a message of the table is malformed")]
     Malformed,
+    #[error("{MAX_WAITING} messages wait already")]
+    Full,
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +110,12 @@ pub(crate) struct Depth {
     pub in_flight: usize,
     pub delayed: usize,
     pub dead: usize,
+}
+
+impl Depth {
+    fn waiting(self) -> usize {
+        self.ready + self.delayed
+    }
 }
 
 /// The runs queue and its dead letters.
@@ -188,6 +199,9 @@ impl Queue {
         if delay.is_zero() && self.state().bodies.contains(body) {
             // The message that waits is received after this, so it sees all that this one would.
             return Ok(self.new_id());
+        }
+        if self.depth().waiting() >= MAX_WAITING {
+            return Err(QueueError::Full);
         }
         let id = self.new_id();
         let sent_at_ms = self.clock.now().as_millisecond();

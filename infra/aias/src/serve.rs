@@ -16,7 +16,13 @@ use aias_platform::{
     sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage},
     telemetry,
 };
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+    routing::get,
+};
 use axum_server::{
     Handle,
     accept::NoDelayAcceptor,
@@ -39,6 +45,7 @@ use crate::{
     metrics::Metrics,
     services::Services,
     settings::{Settings, SettingsError, names},
+    table::Table,
 };
 
 /// The time limit of a batch, as `ExecutorTimeoutSeconds`.
@@ -135,9 +142,12 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     // The process may have died between writing a run and its message.
     reconciler::resend_pending(&reconciler, SignedDuration::ZERO).await;
 
+    // Nobody sees what a webhook writes before its response, so one sync is enough for all of it.
+    let webhooks = webhook_ingest::routes(ingest)
+        .layer(from_fn_with_state(services.table.clone(), confirm_at_end));
     let routes = api_routes
         .merge(console::routes(pages))
-        .merge(webhook_ingest::routes(ingest))
+        .merge(webhooks)
         .merge(stripe_events::routes(stripe));
     let downloads = Arc::new(Downloads {
         services: Arc::clone(&services),
@@ -198,6 +208,10 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     services.table.sync.confirm().await;
     tracing::info!(event = "stopped", finished);
     Ok(())
+}
+
+async fn confirm_at_end(State(table): State<Table>, request: Request, next: Next) -> Response {
+    table.confirming_at_end(next.run(request)).await
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {

@@ -38,6 +38,11 @@ impl std::fmt::Debug for Table {
     }
 }
 
+tokio::task_local! {
+    /// Set while the writes of a task are confirmed together, later.
+    static CONFIRMED_LATER: ();
+}
+
 /// A response of the table.
 #[derive(Debug)]
 pub(crate) struct TableResponse {
@@ -126,10 +131,19 @@ impl Table {
     /// since its caller may act on a write of somebody else that it has seen.
     pub(crate) async fn respond(&self, operation: &str, body: &[u8]) -> TableResponse {
         let response = self.respond_unconfirmed(operation, body);
-        if is_write(operation) {
+        if is_write(operation) && CONFIRMED_LATER.try_with(|()| ()).is_err() {
             self.sync.confirm().await;
         }
         response
+    }
+
+    /// Runs a future whose writes are confirmed together, once it has ended: for a future that shows
+    /// nothing to others before. A loss of power keeps a prefix of all writes, so what it wrote
+    /// remains consistent, as if the process had died between two of its writes.
+    pub(crate) async fn confirming_at_end<F: Future>(&self, work: F) -> F::Output {
+        let output = CONFIRMED_LATER.scope((), work).await;
+        self.sync.confirm().await;
+        output
     }
 
     fn dispatch(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
@@ -298,7 +312,13 @@ mod tests {
         let writes = (0..100).map(|number| {
             let (table, copies) = (table.clone(), Arc::clone(&copies));
             tokio::spawn(async move {
-                let response = table.respond("PutItem", &put(number)).await;
+                let body = put(number);
+                let writing = table.respond("PutItem", &body);
+                let response = if number % 2 == 0 {
+                    writing.await
+                } else {
+                    table.confirming_at_end(writing).await
+                };
                 assert_eq!(response.status, 200);
                 (number, copies.load(Ordering::SeqCst))
             })

@@ -90,6 +90,16 @@ pub enum ChildFailure {
     NotStarted,
 }
 
+/// The code of the error of a run whose child cannot be started.
+const NOT_STARTED: &str = "engine-missing";
+
+/// Whether a computation ended because its child cannot be started, for example without free
+/// descriptors. The run is not the cause, and may succeed later.
+#[must_use]
+pub fn is_not_started(error: &RunError) -> bool {
+    error.code == NOT_STARTED
+}
+
 impl From<ChildFailure> for RunError {
     fn from(lost: ChildFailure) -> Self {
         let (code, title, status) = match lost {
@@ -101,7 +111,7 @@ impl From<ChildFailure> for RunError {
                 ("engine-failed", "The engine failed", 500)
             }
             ChildFailure::TooLarge => ("journal-too-large", "The journal is too large", 500),
-            ChildFailure::NotStarted => ("engine-missing", "The engine cannot be started", 500),
+            ChildFailure::NotStarted => (NOT_STARTED, "The engine cannot be started", 500),
         };
         Self {
             status,

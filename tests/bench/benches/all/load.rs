@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::PathBuf,
@@ -15,8 +16,12 @@ use std::{
 };
 
 use aias_tests::measured::body_of;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
+use sha2::Sha256;
 
 use crate::functions::percentile;
 
@@ -33,23 +38,27 @@ pub(crate) struct Load {
     /// Milliseconds until the `202`, and until the artifact: p50 and p99.
     pub(crate) answered: (f64, f64),
     pub(crate) done: (f64, f64),
+    /// Milliseconds of CPU time an event, and MB of memory at the end; 0 if unknown.
+    pub(crate) cpu_ms: f64,
+    pub(crate) memory_mb: f64,
 }
 
-/// The measured system.
-#[derive(Debug)]
-pub(crate) enum System {
-    /// The demo tenant of a deployed stack.
-    Aias {
-        url: String,
-        key: String,
-        webhook: String,
-    },
-    /// Another product, which appends a line of JSON with `order` and time to a file per event.
-    Rival {
-        name: String,
-        webhook: String,
-        file: PathBuf,
-    },
+/// A measured system.
+#[derive(Debug, Deserialize)]
+pub(crate) struct System {
+    name: String,
+    /// The URL to which events are posted.
+    webhook: String,
+    /// The secret of Standard Webhooks, with which events are signed.
+    secret: Option<String>,
+    /// The processes whose CPU time and memory are measured, with their children.
+    #[serde(default)]
+    pids: Vec<u32>,
+    /// A tenant of AIAS, whose runs are read.
+    url: Option<String>,
+    key: Option<String>,
+    /// Of another product: a file with a line of JSON with `order` and time for each event.
+    file: Option<PathBuf>,
 }
 
 const CLIENTS: [usize; 4] = [1, 8, 32, 128];
@@ -79,6 +88,7 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let posted = Mutex::new(HashMap::new());
     let answered = Mutex::new(Vec::new());
+    let (cpu_before, _) = system.usage();
     let (started_at, began_ms) = (Instant::now(), now_ms());
     thread::scope(|scope| {
         for _ in 0..clients {
@@ -90,7 +100,8 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
                     let id = format!("load-{}-{number}", std::process::id());
                     // An event without `202` is not accepted.
                     let body = body_of(number);
-                    let Some((202, text)) = post(&mut connection, system.webhook(), &id, &body)
+                    let headers = system.headers(&id, &body);
+                    let Some((202, text)) = post(&mut connection, &system.webhook, &headers, &body)
                     else {
                         continue;
                     };
@@ -106,20 +117,20 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
     let mut answered = answered.into_inner().unwrap();
     assert!(!posted.is_empty(), "no event was accepted: {system:?}");
     let ended = await_all(system, &posted, began_ms);
+    let (cpu, memory_mb) = system.usage();
     let mut done: Vec<f64> = ended.iter().map(|(name, at)| at - posted[name]).collect();
     let last = ended.values().copied().fold(began_ms, f64::max);
     let half_and_most = |all: &mut [f64]| (percentile(all, 0.5), percentile(all, 0.99));
     Load {
-        of: match system {
-            System::Aias { .. } => "AIAS".to_owned(),
-            System::Rival { name, .. } => name.clone(),
-        },
+        of: system.name.clone(),
         clients,
         posted: posted.len(),
         lost: posted.len() - ended.len(),
         rate: ended.len() as f64 / (last - began_ms) * 1e3,
         answered: half_and_most(&mut answered),
         done: half_and_most(&mut done),
+        cpu_ms: (cpu - cpu_before) / posted.len() as f64,
+        memory_mb,
     }
 }
 
@@ -128,7 +139,7 @@ fn one(system: &System, clients: usize, posting: Duration) -> Load {
 fn post(
     connection: &mut Option<BufReader<TcpStream>>,
     url: &str,
-    id: &str,
+    headers: &str,
     body: &str,
 ) -> Option<(u16, String)> {
     let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
@@ -143,7 +154,7 @@ fn post(
     };
     let request = format!(
         "POST /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
-         idempotency-key: {id}\r\ncontent-length: {}\r\n\r\n{body}",
+         {headers}content-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.get_mut().write_all(request.as_bytes()).ok()?;
@@ -174,10 +185,7 @@ fn await_all(
 ) -> HashMap<String, f64> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let mut ended = match system {
-            System::Aias { url, key, .. } => completed(url, key, began_ms),
-            System::Rival { file, .. } => written(file),
-        };
+        let mut ended = system.ended(began_ms);
         ended.retain(|name, _| posted.contains_key(name));
         if ended.len() == posted.len() || Instant::now() > deadline {
             return ended;
@@ -187,21 +195,75 @@ fn await_all(
 }
 
 impl System {
-    fn webhook(&self) -> &str {
-        match self {
-            Self::Aias { webhook, .. } | Self::Rival { webhook, .. } => webhook,
+    /// The name by which a completed event is recognised.
+    fn name_of(&self, number: usize, answer: &str) -> String {
+        if self.file.is_some() {
+            return format!("ord_{number:08}");
+        }
+        let parsed: Value = serde_json::from_str(answer).unwrap();
+        parsed["run_id"].as_str().unwrap().to_owned()
+    }
+
+    /// When each event since a time was completed.
+    fn ended(&self, began_ms: f64) -> HashMap<String, f64> {
+        match (&self.file, &self.url, &self.key) {
+            (Some(file), ..) => written(file),
+            (None, Some(url), Some(key)) => completed(url, key, began_ms),
+            (None, ..) => panic!("{} has neither a file nor a tenant", self.name),
         }
     }
 
-    /// The name by which a completed event is recognised.
-    fn name_of(&self, number: usize, answer: &str) -> String {
-        match self {
-            Self::Aias { .. } => {
-                let parsed: Value = serde_json::from_str(answer).unwrap();
-                parsed["run_id"].as_str().unwrap().to_owned()
+    /// The headers of an event: its id and, if there is a secret, its signature.
+    fn headers(&self, id: &str, body: &str) -> String {
+        let Some(secret) = &self.secret else {
+            return format!("idempotency-key: {id}\r\n");
+        };
+        let key = STANDARD
+            .decode(secret.trim_start_matches("whsec_"))
+            .unwrap();
+        let now = (now_ms() / 1e3) as u64;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+        mac.update(format!("{id}.{now}.{body}").as_bytes());
+        let signature = STANDARD.encode(mac.finalize().into_bytes());
+        format!(
+            "webhook-id: {id}\r\nwebhook-timestamp: {now}\r\nwebhook-signature: v1,{signature}\r\n"
+        )
+    }
+
+    /// The CPU time of the processes and their children in milliseconds, and their memory in MB.
+    fn usage(&self) -> (f64, f64) {
+        let (mut cpu, mut memory, mut left) = (0.0, 0.0, self.pids.clone());
+        while let Some(pid) = left.pop() {
+            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+            let stat = read("stat").unwrap_or_default();
+            // The name of the program may contain spaces.
+            let fields: Vec<&str> = stat
+                .rsplit(") ")
+                .next()
+                .unwrap_or_default()
+                .split(' ')
+                .collect();
+            let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok());
+            // utime, stime, and those of ended children, in hundredths of a second.
+            cpu += (11..15).filter_map(ticks).sum::<f64>() * 10.0;
+            let status = read("status").unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kb = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
+            memory += kb.unwrap_or_default() / 1e3;
+            let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+                continue;
+            };
+            for thread in threads.flatten() {
+                let children = fs::read_to_string(thread.path().join("children"));
+                let children = children.unwrap_or_default();
+                left.extend(
+                    children
+                        .split_whitespace()
+                        .filter_map(|id| id.parse::<u32>().ok()),
+                );
             }
-            Self::Rival { .. } => format!("ord_{number:08}"),
         }
+        (cpu, memory)
     }
 }
 
@@ -230,7 +292,7 @@ fn completed(url: &str, key: &str, began_ms: f64) -> HashMap<String, f64> {
 
 /// The lines of the other product's file.
 fn written(file: &PathBuf) -> HashMap<String, f64> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = fs::read_to_string(file).unwrap_or_default();
     let line = |line: &str| {
         let parsed: Value = serde_json::from_str(line).ok()?;
         Some((parsed["order"].as_str()?.to_owned(), parsed["at"].as_f64()?))

@@ -73,26 +73,11 @@ async fn main() {
         return;
     }
     let mut loads = Vec::new();
-    if let (Some(url), Some(key), Some(webhook)) = (
-        setting("AIAS_URL"),
-        setting("AIAS_API_KEY"),
-        setting("AIAS_WEBHOOK_URL"),
-    ) {
-        loads.extend(load::all(&load::System::Aias { url, key, webhook }));
+    if let Some(systems) = setting("AIAS_LOADS") {
+        let systems: Vec<load::System> = serde_json::from_str(&systems).unwrap();
+        loads.extend(systems.iter().flat_map(load::all));
     } else {
-        println!("skipped: the deployed stack under load; `make bench` deploys one");
-    }
-    if let (Some(name), Some(webhook), Some(file)) = (
-        setting("RIVAL_NAME"),
-        setting("RIVAL_URL"),
-        setting("RIVAL_FILE"),
-    ) {
-        let file = PathBuf::from(file);
-        loads.extend(load::all(&load::System::Rival {
-            name,
-            webhook,
-            file,
-        }));
+        println!("skipped: systems under load; `make bench` starts them");
     }
     if chosen.is_some() {
         return;

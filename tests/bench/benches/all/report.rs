@@ -363,22 +363,23 @@ fn throughput(page: &mut String, loads: &[Load]) {
     }
     writeln!(
         page,
-        "## End to end, on the local stack
+        "## End to end
 
-The deployed template with release binaries on the local AWS, which is one Python process and what is measured more than AIAS is. Each
-client posts for ten seconds, the next event when the last was answered; *done* is from the POST to the artifact. Node-RED has the same
-workflow in one process and appends its output to a file. It responds `202` before anything is kept: what it holds when it dies is lost,
-a repeated event is done twice, and nothing is signed, counted, limited or logged. So its rows say what an HTTP server on this machine
-can do; a durable service is not to be compared with it by them alone.
+Each client posts an event of 1 KiB for ten seconds, the next one when the last was answered; *done* is from the POST to the artifact. Events
+of AIAS are signed and verified, deduplicated, admitted and logged. *One process* is `aias serve` with its default durability: `202` after
+the event is synced to the disk. *Local AWS* is the deployed template with release binaries on a local AWS, a single Python process that
+limits these figures more than AIAS does. Node-RED runs the same workflow in one process and appends its output to a file. It responds `202`
+before anything is durable: events in memory are lost in a crash, duplicates run twice, and nothing is verified, counted, limited or logged.
+Its rows show what an HTTP server can do on this machine, not what a durable service can.
 
-| of | clients | events | lost | events/s to the artifact | 202 p50, ms | p99, ms | done p50, ms | p99, ms |
-|---|---|---|---|---|---|---|---|---|"
+| of | clients | events | lost | events/s to the artifact | 202 p50, ms | p99, ms | done p50, ms | p99, ms | CPU, ms an event | memory, MB |
+|---|---|---|---|---|---|---|---|---|---|---|"
     )
     .unwrap();
     for load in loads {
         writeln!(
             page,
-            "| {} | {} | {} | {} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} |",
+            "| {} | {} | {} | {} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} | {:.0} |",
             load.of,
             load.clients,
             load.posted,
@@ -387,7 +388,9 @@ can do; a durable service is not to be compared with it by them alone.
             load.answered.0,
             load.answered.1,
             load.done.0,
-            load.done.1
+            load.done.1,
+            load.cpu_ms,
+            load.memory_mb
         )
         .unwrap();
     }
