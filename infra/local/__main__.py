@@ -239,7 +239,7 @@ def bench():
         say("starting AIAS in one process")
         embedded.start()
         loads.append({"name": "AIAS, one process", "pids": [embedded.process.pid], **signed_endpoint(embedded)})
-        command = [embedded.program, "set-enterprise", "--data", str(embedded.state / "data"), "--tenant"]
+        command = [embedded.program, "set-enterprise", "--data", str(embedded.data), "--tenant"]
         subprocess.run([*command, demo.read(embedded.state / "demo.env")["AIAS_TENANT_ID"]], check=True)
         port = free_ports()
         stack = Stack("aias-bench", port, state / "deployed", "release")

@@ -7,7 +7,6 @@ import platform
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -20,20 +19,17 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from build import ROOT, Failed, target_folder
-from issuer import AUDIENCE, Issuer
-from processes import OFFSETS, end_with_parent, is_free, start_stripe
+from issuer import AUDIENCE
+from processes import LocalStack
 
 STRIPE_API_KEY = "sk_test_local"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
 
-class Stack:
+class Stack(LocalStack):
     def __init__(self, name: str, port: int, state: Path, profile: str = "debug"):
-        self.name, self.port, self.state, self.profile = name, port, state, profile
-        self.url = f"http://127.0.0.1:{port}"
-        self.process = self.issuer = self.stripe = None
-        self.stripe_url = f"http://127.0.0.1:{port + 3}/"
-        self.stripe_webhook_secret = None
+        super().__init__(port, state, "emulator.log")
+        self.name, self.profile = name, profile
         self.outputs = {}
 
     def client(self, service):
@@ -41,11 +37,7 @@ class Stack:
         return boto3.client(service, endpoint_url=self.url, config=config, **CREDENTIALS)
 
     def start(self):
-        for port in (self.port + offset for offset in OFFSETS):
-            if not is_free(port):
-                raise Failed(f"port {port} is in use: stop the program that uses it, or choose another port with PORT=…")
-        self.state.mkdir(parents=True, exist_ok=True)
-        self.log = (self.state / "emulator.log").open("ab")
+        self.prepare()
         temporary = self.state / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -67,39 +59,11 @@ class Stack:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("emulator.py"))],
-            env=environment,
-            stdout=self.log,
-            stderr=self.log,
-            preexec_fn=end_with_parent,
-            # In a session of its own, so that Ctrl-C only reaches this process, which then stops it.
-            start_new_session=True,
-        )
-        self.issuer = Issuer(self.port + 1, self.state / "issuer")
-        for _ in range(300):
-            if self.process.poll() is not None:
-                raise Failed(f"the local AWS stopped at its start: its log is {self.state / 'emulator.log'}")
-            try:
-                urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2).close()
-                return
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                time.sleep(0.1)
-        raise Failed(f"the local AWS did not respond within 30 s: its log is {self.state / 'emulator.log'}")
+        command = [sys.executable, str(Path(__file__).with_name("emulator.py"))]
+        self.launch("the local AWS", command, environment, "/_ministack/health")
 
     def stop(self):
-        if self.issuer:
-            self.issuer.stop()
-        if self.stripe:
-            self.stripe.kill()
-            self.stripe.wait()
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        super().stop()
         if self.process:
             try:
                 # The functions that it started.
@@ -210,7 +174,7 @@ class Stack:
             kept = f"whsec_{token_hex(32)}"
             manager.put_secret_value(SecretId=arn, SecretString=json.dumps({"current": kept}))
         self.stripe_webhook_secret = kept
-        self.stripe = start_stripe(self, STRIPE_API_KEY)
+        self.start_stripe(STRIPE_API_KEY)
 
     def _stack(self, cloudformation):
         try:

@@ -95,6 +95,10 @@ impl Bench {
     /// A bench, with S3 and SQS of the deployed stack.
     pub async fn new() -> Self {
         let stack = stack::get();
+        assert!(
+            stack.function_log().is_none(),
+            "this test needs the local AWS: exclude it from the profile `embedded` in .config/nextest.toml"
+        );
         let aws = stack.url().to_owned();
         let config = aws::config(&aws, &Wire::default());
         let name = format!("bench-{:032x}", aias_platform::clock::random_id());

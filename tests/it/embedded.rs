@@ -129,7 +129,7 @@ fn download_url_is_valid_as_it_was_signed_only() {
 }
 
 /// Posts from several clients until `stop`, and collects the ids of the accepted events.
-fn load(url: &str, round: usize, stop: &Arc<AtomicBool>) -> Vec<thread::JoinHandle<Vec<String>>> {
+fn load(url: &str, round: u64, stop: &Arc<AtomicBool>) -> Vec<thread::JoinHandle<Vec<String>>> {
     (0..4)
         .map(|client| {
             let (url, stop) = (url.to_owned(), Arc::clone(stop));
@@ -155,6 +155,9 @@ fn load(url: &str, round: usize, stop: &Arc<AtomicBool>) -> Vec<thread::JoinHand
         .collect()
 }
 
+/// How often the process is killed with each durability.
+const KILLS: u64 = 4;
+
 #[test]
 fn killed_process_loses_and_doubles_nothing() {
     for durability in ["power", "process"] {
@@ -164,10 +167,10 @@ fn killed_process_loses_and_doubles_nothing() {
         let (mut client, url) = tenant(&process.url);
         let path = url.strip_prefix(&process.url).unwrap().to_owned();
         let mut accepted = Vec::new();
-        for round in 0..4 {
+        for round in 0..KILLS {
             let stop = Arc::new(AtomicBool::new(false));
             let clients = load(&format!("{}{path}", process.url), round, &stop);
-            thread::sleep(Duration::from_millis(300 + 137 * round as u64));
+            thread::sleep(Duration::from_millis(200 + 137 * (round % 5)));
             process.kill();
             for client in clients {
                 accepted.extend(client.join().unwrap());
@@ -175,6 +178,7 @@ fn killed_process_loses_and_doubles_nothing() {
             process = Embedded::start(&folder, &options);
             client.url.clone_from(&process.url);
         }
+        println!("{durability}: {} accepted events", accepted.len());
         assert!(accepted.len() > 40, "{}", accepted.len());
         let runs = ended_runs(&client);
         for id in &accepted {
