@@ -16,6 +16,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use axum::{
+    Router,
     body::Body,
     extract::{Path, RawQuery, State},
     http::{
@@ -23,6 +24,7 @@ use axum::{
         header::{CONTENT_DISPOSITION, CONTENT_TYPE},
     },
     response::Response,
+    routing::get,
 };
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use subtle::ConstantTimeEq as _;
@@ -40,9 +42,20 @@ pub(crate) struct Downloads {
     pub public_url: String,
 }
 
+/// The route of download URLs.
+pub(crate) fn downloads(services: &Arc<Services>, public_url: &str) -> Router {
+    let state = Arc::new(Downloads {
+        services: Arc::clone(services),
+        public_url: public_url.to_owned(),
+    });
+    Router::new()
+        .route(&format!("/{}/{{*key}}", names::BUCKET), get(get_object))
+        .with_state(state)
+}
+
 /// Serves an object to the holder of a URL. A wrong and an expired signature are the same `404`, as
 /// is an object that does not exist.
-pub(crate) async fn get_object(
+async fn get_object(
     State(downloads): State<Arc<Downloads>>,
     Path(key): Path<String>,
     uri: Uri,

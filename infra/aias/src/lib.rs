@@ -27,6 +27,7 @@ mod serve;
 mod services;
 mod settings;
 mod table;
+mod work;
 
 pub use backup::{CopyError, CopyOptions, copy};
 pub use operate::{

@@ -1,0 +1,192 @@
+//! What runs without a request: the runs of the queue, dead letters, the reconciler, retention.
+
+use std::{
+    num::NonZero,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use aias_platform::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::{JoinSet, spawn_blocking},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{services::Services, settings::Settings};
+
+/// The time limit of a batch, as `ExecutorTimeoutSeconds`.
+const BATCH_TIME: Duration = Duration::from_secs(60);
+/// How long messages are gathered.
+const GATHER_FOR: Duration = Duration::from_millis(5);
+/// How often the reconciler runs, as in `template.yaml`.
+const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+/// How often expired items and objects are deleted.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+/// How often dead letters that could not be handled are tried again, as in `template.yaml`.
+const DEAD_LETTERS_EVERY: Duration = Duration::from_secs(900);
+
+/// The tasks that work, and what they need.
+#[derive(Clone)]
+pub(crate) struct Work {
+    services: Arc<Services>,
+    executor: Arc<executor::App>,
+    reconciler: Arc<reconciler::App>,
+    concurrency: usize,
+    /// One permit for each concurrent batch.
+    batches: Arc<Semaphore>,
+    /// Notified when a batch has ended.
+    ended: Arc<Notify>,
+}
+
+/// Started tasks.
+pub(crate) struct Working {
+    work: Work,
+    tasks: JoinSet<()>,
+}
+
+impl Work {
+    /// Starts all tasks.
+    pub(crate) fn start(
+        services: Arc<Services>,
+        executor: Arc<executor::App>,
+        reconciler: Arc<reconciler::App>,
+        settings: &Settings,
+    ) -> Working {
+        let work = Self {
+            services,
+            executor,
+            reconciler,
+            concurrency: settings.executor_concurrency,
+            batches: Arc::new(Semaphore::new(settings.executor_concurrency)),
+            ended: Arc::default(),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(execute_runs(work.clone()));
+        tasks.spawn(reconcile(Arc::clone(&work.reconciler)));
+        tasks.spawn(retry_dead_letters(work.clone()));
+        tasks.spawn(expire(Arc::clone(&work.services), settings.retention_days));
+        Working { work, tasks }
+    }
+}
+
+impl Working {
+    /// Starts nothing new, and waits for the current batches. Whether they ended in time.
+    pub(crate) async fn stop(mut self, within: Duration) -> bool {
+        self.tasks.abort_all();
+        let all = u32::try_from(self.work.concurrency).unwrap_or(u32::MAX);
+        let finished = timeout(within, self.work.batches.acquire_many(all)).await;
+        finished.is_ok()
+    }
+}
+
+/// Executes the runs of the queue. While every core has a batch, messages are gathered: the runs of
+/// a batch share the reads of their workflow and tenant.
+async fn execute_runs(work: Work) {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    while let Ok(permit) = Arc::clone(&work.batches).acquire_owned().await {
+        let others = work.concurrency - work.batches.available_permits() - 1;
+        if others >= cores {
+            // Batches that wait for calls do not delay others for long.
+            let _ = timeout(GATHER_FOR, work.ended.notified()).await;
+        }
+        let event = work.services.queue.receive().await;
+        let work = work.clone();
+        tokio::spawn(async move {
+            let ids: Vec<Arc<str>> = ids_of(&event);
+            let executor = Arc::clone(&work.executor);
+            let deadline = SystemTime::now() + BATCH_TIME;
+            let batch =
+                tokio::spawn(async move { executor::handle(&executor, event, deadline).await });
+            let response = match batch.await {
+                Ok(response) => response,
+                Err(error) => {
+                    tracing::error!(event = "batch_failed", %error);
+                    failed(&ids)
+                }
+            };
+            let dead = work.services.queue.settle(&ids, &response).await;
+            if !dead.is_empty() {
+                handle_dead_letters(&work, dead).await;
+            }
+            drop(permit);
+            work.ended.notify_one();
+        });
+    }
+}
+
+fn ids_of(event: &SqsEvent) -> Vec<Arc<str>> {
+    let ids = event
+        .records
+        .iter()
+        .filter_map(|record| record.message_id.as_deref());
+    ids.map(Arc::from).collect()
+}
+
+/// The response of a batch of which nothing is known.
+fn failed(ids: &[Arc<str>]) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    response.set_failures(ids.iter().map(|id| id.to_string()));
+    response
+}
+
+async fn handle_dead_letters(work: &Work, records: Vec<SqsMessage>) {
+    let mut event = SqsEvent::default();
+    event.records = records;
+    let ids = ids_of(&event);
+    let handled = reconciler::handle(&work.reconciler, reconciler::Event::Dead(event)).await;
+    let Ok(response) = handled else { return };
+    for id in ids {
+        let is_failed = |failure: &BatchItemFailure| *failure.item_identifier == *id;
+        if !response.batch_item_failures.iter().any(is_failed) {
+            work.services.queue.delete_dead(&id).await;
+        }
+    }
+}
+
+async fn retry_dead_letters(work: Work) {
+    loop {
+        sleep(DEAD_LETTERS_EVERY).await;
+        let dead = work.services.queue.dead_letters();
+        if !dead.is_empty() {
+            handle_dead_letters(&work, dead).await;
+        }
+    }
+}
+
+/// Runs the reconciler each minute, one pass at a time.
+async fn reconcile(app: Arc<reconciler::App>) {
+    let mut ticks = interval(RECONCILE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let schedule = reconciler::Schedule {
+            detail_type: "Scheduled Event".to_owned(),
+        };
+        // Only operators' events are refused.
+        let _ = reconciler::handle(&app, reconciler::Event::Schedule(schedule)).await;
+    }
+}
+
+/// Deletes what the table's time to live and the bucket's lifecycle rule delete on AWS.
+async fn expire(services: Arc<Services>, retention_days: u32) {
+    let age = Duration::from_secs(u64::from(retention_days) * 86_400);
+    loop {
+        sleep(EXPIRE_EVERY).await;
+        let (table, objects) = (services.table.clone(), services.objects.clone());
+        let deleted =
+            spawn_blocking(move || (table.delete_expired(), objects.delete_older(age))).await;
+        match deleted {
+            Ok((Ok(items), Ok(objects))) => {
+                tracing::info!(event = "expired_deleted", items, objects);
+            }
+            Ok((items, objects)) => {
+                let error = items.err().map(|error| error.to_string());
+                let error = error.or_else(|| objects.err().map(|error| error.to_string()));
+                tracing::error!(event = "expired_not_deleted", error);
+            }
+            Err(error) => tracing::error!(event = "expired_not_deleted", %error),
+        }
+    }
+}
