@@ -1,7 +1,7 @@
 //! All of AIAS in one process, durable on one disk.
 //!
 //! The functions' libraries run unchanged: all routers in one server, the executor, the reconciler.
-//! Where the SDK would open a connection to AWS, [`services`] answers in this process.
+//! Where the SDK would open a connection to AWS, `services` answers in this process.
 //!
 //! ```text
 //! request ─▶ front ─▶ routers of all functions ─▶ SDK ─▶ services ┬ table (SQLite) ─▶ disk_sync

@@ -72,9 +72,10 @@ impl Work {
 }
 
 impl Working {
-    /// Starts nothing new, and waits for the current batches. Whether they ended in time.
+    /// Starts nothing new, and waits for the current batches. Whether they ended in time. Afterwards
+    /// no task uses the table, so that SQLite closes it.
     pub(crate) async fn stop(mut self, within: Duration) -> bool {
-        self.tasks.abort_all();
+        self.tasks.shutdown().await;
         let all = u32::try_from(self.work.concurrency).unwrap_or(u32::MAX);
         let finished = timeout(within, self.work.batches.acquire_many(all)).await;
         finished.is_ok()
