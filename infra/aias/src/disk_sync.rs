@@ -71,7 +71,8 @@ impl DiskSync {
         let handle = {
             let (written, syncs) = (Arc::clone(&written), Arc::clone(&syncs));
             let builder = thread::Builder::new().name("disk-sync".to_owned());
-            builder.spawn(move || sync_forever(sync, &written, &syncs, &sender))?
+            builder
+                .spawn(move || end_process(&sync_until_error(sync, &written, &syncs, &sender)))?
         };
         Ok(Self {
             written,
@@ -94,12 +95,10 @@ impl DiskSync {
             return;
         }
         thread.unpark();
-        // The thread lives as long as the process.
-        let _ = self
-            .synced
-            .clone()
-            .wait_for(|synced| *synced >= target)
-            .await;
+        let mut synced = self.synced.clone();
+        if synced.wait_for(|synced| *synced >= target).await.is_err() {
+            end_process(&io::Error::other("the thread that syncs has ended"));
+        }
     }
 
     /// How often the log was synced.
@@ -109,12 +108,14 @@ impl DiskSync {
     }
 }
 
-fn sync_forever(
+/// Syncs as long as there are unsynced writes, again and again. Returns the error of a failed sync, of
+/// which it confirms nothing.
+fn sync_until_error(
     sync: impl Fn() -> io::Result<()>,
     written: &AtomicU64,
     syncs: &AtomicU64,
     synced: &watch::Sender<u64>,
-) {
+) -> io::Error {
     loop {
         let target = written.load(Ordering::Acquire);
         if *synced.borrow() >= target {
@@ -122,12 +123,61 @@ fn sync_forever(
             continue;
         }
         if let Err(error) = sync() {
-            // The kernel may have dropped the pages that it could not write, so a second sync would
-            // confirm what is lost. The next start reads what is on the disk.
-            tracing::error!(event = "disk_sync_failed", %error);
-            process::exit(74);
+            return error;
         }
         syncs.fetch_add(1, Ordering::Relaxed);
         synced.send_replace(target);
+    }
+}
+
+/// Ends the process after a failed sync. The kernel may have dropped the pages that it could not write,
+/// so a second sync would confirm what is lost. The next start reads what is on the disk.
+fn end_process(error: &io::Error) -> ! {
+    tracing::error!(event = "disk_sync_failed", %error);
+    process::exit(74);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_sync_confirms_nothing() {
+        let (sender, synced) = watch::channel(0);
+        let fails = || Err(io::Error::other("the disk is gone"));
+        let error = sync_until_error(fails, &AtomicU64::new(1), &AtomicU64::new(0), &sender);
+        assert_eq!(error.to_string(), "the disk is gone");
+        assert_eq!(*synced.borrow(), 0);
+    }
+
+    #[tokio::test]
+    async fn write_waits_for_a_sync_that_began_after_it() {
+        let (started, starts) = std::sync::mpsc::channel();
+        let (finish, finishes) = std::sync::mpsc::channel();
+        let sync = DiskSync::with(move || {
+            started.send(()).unwrap();
+            finishes.recv().map_err(io::Error::other)
+        });
+        let sync = Arc::new(sync.unwrap());
+        let confirm = || {
+            sync.count_write();
+            let sync = Arc::clone(&sync);
+            tokio::spawn(async move { sync.confirm().await })
+        };
+        let first = confirm();
+        tokio::task::yield_now().await;
+        starts.recv().unwrap();
+        // The first sync may have begun before this write.
+        let second = confirm();
+        tokio::task::yield_now().await;
+        finish.send(()).unwrap();
+        first.await.unwrap();
+        starts.recv().unwrap();
+        assert!(!second.is_finished());
+        finish.send(()).unwrap();
+        second.await.unwrap();
+        assert_eq!(sync.syncs(), 2);
+        // Nothing is left to sync.
+        sync.confirm().await;
     }
 }

@@ -1,6 +1,12 @@
 //! DynamoDB in this process: `dynoxide` on a SQLite file.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    process,
+    sync::Arc,
+};
 
 use dynoxide::{Database, DynoxideError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -63,13 +69,8 @@ impl Table {
         let name = file.display().to_string();
         let of_database = |error| TableError::Database(name.clone(), error);
         let database = Database::new(&name).map_err(of_database)?;
-        match durability {
-            // Sets `synchronous=NORMAL`, for which `DiskSync` is made.
-            Durability::Power => database.disable_bulk_loading(),
-            // Sets `synchronous=OFF`.
-            Durability::Process => database.enable_bulk_loading(),
-        }
-        .map_err(of_database)?;
+        // Sets `synchronous=NORMAL`, for which `DiskSync` is made: a loss of power never damages the file.
+        database.disable_bulk_loading().map_err(of_database)?;
         for definition in [definition(), queues_definition()] {
             let exists = database
                 .get_table_metadata(definition["TableName"].as_str().unwrap_or_default())
@@ -108,13 +109,20 @@ impl Table {
 
     /// Responds to a request without waiting until its write survives: for writes that may be lost.
     pub(crate) fn respond_unconfirmed(&self, operation: &str, body: &[u8]) -> TableResponse {
-        match self.dispatch(operation, body) {
-            Ok(body) => {
-                if is_write(operation) {
-                    self.sync.count_write();
-                }
-                TableResponse { status: 200, body }
-            }
+        let result = catch_unwind(AssertUnwindSafe(|| self.dispatch(operation, body)));
+        let result = result.unwrap_or_else(|_| {
+            // The lock of the database stays poisoned, so that every later request would fail. The next
+            // start reads what is on the disk.
+            tracing::error!(event = "table_panicked", operation);
+            process::exit(70);
+        });
+        if is_write(operation) {
+            // Also a refused one: its caller may act on a write that it has seen, and whose own call
+            // does not count it before the next instruction.
+            self.sync.count_write();
+        }
+        match result {
+            Ok(body) => TableResponse { status: 200, body },
             Err(error) => {
                 if error.status_code() >= 500 {
                     tracing::error!(event = "table_failed", operation, %error);
@@ -127,8 +135,8 @@ impl Table {
         }
     }
 
-    /// Responds to a request of the SDK. A write is answered once it survives. So is a refused one,
-    /// since its caller may act on a write of somebody else that it has seen.
+    /// Responds to a request of the SDK. A write is answered once it survives, a refused one once the
+    /// write survives that refused it.
     pub(crate) async fn respond(&self, operation: &str, body: &[u8]) -> TableResponse {
         let response = self.respond_unconfirmed(operation, body);
         if is_write(operation) && CONFIRMED_LATER.try_with(|()| ()).is_err() {
@@ -280,6 +288,23 @@ mod tests {
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).unwrap();
         folder
+    }
+
+    #[tokio::test]
+    async fn refused_write_waits_for_the_write_that_refused_it() {
+        let folder = folder();
+        let mut table = Table::open(&folder.join("table.sqlite"), Durability::Power).unwrap();
+        table.sync = Arc::new(DiskSync::with(|| Ok(())).unwrap());
+        let mut request: Value = serde_json::from_slice(&put(1)).unwrap();
+        request["ConditionExpression"] = "attribute_not_exists(PK)".into();
+        let request = request.to_string();
+        // A write of another task that is in the file, and not counted yet.
+        let other = table.dispatch("PutItem", request.as_bytes());
+        other.unwrap();
+        let refused = table.respond("PutItem", request.as_bytes()).await;
+        assert_eq!(refused.status, 400);
+        assert_eq!(table.sync.syncs(), 1);
+        fs::remove_dir_all(folder).unwrap();
     }
 
     /// A loss of power leaves what the last finished sync had before it: the test keeps that as a
