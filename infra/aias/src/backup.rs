@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use crate::data_folder::{
-    FolderError, check_format, objects_of, secrets_of, sync_folder, table_of,
+    FolderError, check_format, create_private_folder, objects_of, secrets_of, sync_folder, table_of,
 };
 
 /// What `aias backup` and `aias restore` are started with.
@@ -38,9 +38,9 @@ pub enum CopyError {
 }
 
 /// Copies a folder consistently, also while a process serves it: the table as of one moment, then
-/// the objects. An object is written before the item that names it and deleted long after the item
-/// has expired, so the copy has all objects that its items name. The copy gets its name once it is
-/// complete, and its table is checked.
+/// the objects. An object is written before the item that names it and deleted by age alone, so the
+/// copy has all objects that its items name. The copy gets its name once it is complete, and its table
+/// is checked.
 ///
 /// # Errors
 ///
@@ -60,7 +60,7 @@ pub fn copy(options: &CopyOptions) -> Result<(), CopyError> {
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(failed(&unfinished))?;
     }
-    fs::create_dir_all(&unfinished).map_err(failed(&unfinished))?;
+    create_private_folder(&unfinished).map_err(failed(&unfinished))?;
     copy_table(&table_of(from), &table_of(&unfinished))?;
     copy_files(&objects_of(from), &objects_of(&unfinished)).map_err(failed(&objects_of(from)))?;
     for file in [secrets_of(from), from.join("format")] {

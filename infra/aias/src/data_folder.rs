@@ -50,11 +50,7 @@ impl DataFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
         let name = path.display().to_string();
         let failed = |error| FolderError::Io(name.clone(), error);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
+        create_private_folder(path).map_err(failed)?;
         let is_empty = fs::read_dir(path).map_err(failed)?.next().is_none();
         let format = path.join("format");
         if !is_empty && !format.exists() && !path.join("lock").exists() {
@@ -142,6 +138,11 @@ pub(crate) fn secrets_of(path: &Path) -> PathBuf {
 
 pub(crate) fn objects_of(path: &Path) -> PathBuf {
     path.join("objects")
+}
+
+/// Creates a folder, unless it exists, that other users cannot read.
+pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Makes the entries of a folder survive a loss of power.

@@ -8,6 +8,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -36,12 +37,18 @@ pub(crate) enum ObjectError {
 pub(crate) struct Objects {
     folder: PathBuf,
     durability: Durability,
+    /// Held while folders are created: a folder that others see survives.
+    creating: Arc<Mutex<()>>,
 }
 
 impl Objects {
     #[must_use]
     pub(crate) fn new(folder: PathBuf, durability: Durability) -> Self {
-        Self { folder, durability }
+        Self {
+            folder,
+            durability,
+            creating: Arc::default(),
+        }
     }
 
     /// The file of a key: segments of letters, digits, `_`, `-`, and `.` within a segment.
@@ -59,18 +66,21 @@ impl Objects {
         Ok(self.folder.join(key))
     }
 
-    /// Writes an object unless it exists.
+    /// Writes an object unless it exists. One that exists is kept from now on as long as a new one:
+    /// inputs with the same content share an object.
     ///
     /// # Errors
     ///
     /// When it exists, or the disk fails.
     pub(crate) fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), ObjectError> {
         let file = self.file(key)?;
-        if file.exists() {
-            return Err(ObjectError::Exists);
-        }
         let folder = file.parent().ok_or(ObjectError::Key)?;
         self.create_folders(folder)?;
+        if renew(&file)? {
+            // Another call may have given it its name and not have made that survive yet.
+            self.sync_folder(folder)?;
+            return Err(ObjectError::Exists);
+        }
         let temporary = folder.join(format!(".{}", Ulid::from_parts(0, random_id())));
         let written = self
             .write(&temporary, bytes)
@@ -80,10 +90,14 @@ impl Objects {
             let _ = fs::remove_file(&temporary);
         }
         written?;
-        if self.durability == Durability::Power {
-            sync_folder(folder)?;
+        Ok(self.sync_folder(folder)?)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        match self.durability {
+            Durability::Power => sync_folder(folder),
+            Durability::Process => Ok(()),
         }
-        Ok(())
     }
 
     fn write(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -97,15 +111,14 @@ impl Objects {
 
     /// Creates the missing folders of an object, which must survive as well.
     fn create_folders(&self, folder: &Path) -> io::Result<()> {
+        let _creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
         let missing: Vec<&Path> = folder
             .ancestors()
             .take_while(|path| !path.exists())
             .collect();
         fs::create_dir_all(folder)?;
-        if self.durability == Durability::Power {
-            for parent in missing.iter().filter_map(|path| path.parent()) {
-                sync_folder(parent)?;
-            }
+        for parent in missing.iter().filter_map(|path| path.parent()) {
+            self.sync_folder(parent)?;
         }
         Ok(())
     }
@@ -155,6 +168,15 @@ impl Objects {
     }
 }
 
+/// Sets the age of a file to zero. Whether it exists.
+fn renew(file: &Path) -> io::Result<bool> {
+    match File::options().append(true).open(file) {
+        Ok(found) => found.set_modified(SystemTime::now()).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// How deep the folders of objects are.
 const MAX_DEPTH: usize = 4;
 
@@ -183,4 +205,80 @@ fn delete_older_in(folder: &Path, before: SystemTime) -> io::Result<u64> {
         }
     }
     Ok(deleted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects() -> (Objects, PathBuf) {
+        let folder = std::env::temp_dir().join(format!("aias-objects-{:x}", random_id()));
+        fs::create_dir(&folder).unwrap();
+        (Objects::new(folder.clone(), Durability::Power), folder)
+    }
+
+    #[test]
+    fn object_is_written_once_and_read_in_parts() {
+        let (objects, folder) = objects();
+        objects.put_new("ten_1/inputs/ab", b"content").unwrap();
+        let again = objects.put_new("ten_1/inputs/ab", b"other");
+        assert!(matches!(again, Err(ObjectError::Exists)));
+        assert_eq!(objects.get("ten_1/inputs/ab", None).unwrap(), b"content");
+        assert_eq!(
+            objects.get("ten_1/inputs/ab", Some((0, 2))).unwrap(),
+            b"con"
+        );
+        assert_eq!(
+            objects.get("ten_1/inputs/ab", Some((4, 99))).unwrap(),
+            b"ent"
+        );
+        let beyond = objects.get("ten_1/inputs/ab", Some((7, 9)));
+        assert!(matches!(beyond, Err(ObjectError::Range)));
+        let missing = objects.get("ten_1/inputs/cd", None);
+        assert!(matches!(missing, Err(ObjectError::Missing)));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn key_cannot_leave_the_folder() {
+        let (objects, folder) = objects();
+        for key in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a/.hidden",
+            "a\0b",
+            "a b",
+        ] {
+            assert!(
+                matches!(objects.get(key, None), Err(ObjectError::Key)),
+                "{key:?}"
+            );
+            assert!(
+                matches!(objects.put_new(key, b""), Err(ObjectError::Key)),
+                "{key:?}"
+            );
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn old_objects_are_deleted_unless_they_were_written_again() {
+        let (objects, folder) = objects();
+        let day = Duration::from_secs(86_400);
+        for key in ["ten_1/inputs/old", "ten_1/inputs/again", "ten_2/inputs/old"] {
+            objects.put_new(key, b"").unwrap();
+            let file = File::options().append(true).open(folder.join(key)).unwrap();
+            file.set_modified(SystemTime::now() - 10 * day).unwrap();
+        }
+        let again = objects.put_new("ten_1/inputs/again", b"");
+        assert!(matches!(again, Err(ObjectError::Exists)));
+        assert_eq!(objects.delete_older(11 * day).unwrap(), 0);
+        assert_eq!(objects.delete_older(9 * day).unwrap(), 2);
+        assert_eq!(objects.get("ten_1/inputs/again", None).unwrap(), b"");
+        assert!(!folder.join("ten_2").exists());
+        fs::remove_dir_all(folder).unwrap();
+    }
 }
