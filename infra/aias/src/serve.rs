@@ -26,7 +26,6 @@ use axum_server::{
     accept::NoDelayAcceptor,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
-use jiff::SignedDuration;
 use tokio::signal::unix::{SignalKind, signal};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -116,8 +115,6 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let functions = Functions::load(&aws, &tenants, &env, &services.table);
     env.finish()?;
     functions.executor.warm().await;
-    // The process may have died between writing a run and its message.
-    reconciler::resend_pending(&functions.reconciler, SignedDuration::ZERO).await;
 
     let front = Arc::new(Front::new(
         &settings,
