@@ -26,9 +26,10 @@ use axum::{
     response::Response,
     routing::get,
 };
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{civil::DateTime, tz::TimeZone};
 use subtle::ConstantTimeEq as _;
 use tokio::task::spawn_blocking;
+use url::form_urlencoded;
 
 use crate::{objects::ObjectError, services::Services, settings::names};
 
@@ -83,42 +84,40 @@ async fn get_object(
 
 /// The `Content-Disposition` of a URL whose signature is valid at this time.
 fn checked(url: &str, query: &str, credentials: &Credentials, now: SystemTime) -> Option<String> {
-    let (mut signed, mut parameters) = (Vec::new(), HashMap::new());
-    for part in query.split('&') {
-        let (name, _) = part.split_once('=')?;
-        if !name.starts_with("X-Amz-") {
-            signed.push(part);
-        }
-    }
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        parameters.insert(name.into_owned(), value.into_owned());
-    }
-    let at: DateTime = DateTime::strptime("%Y%m%dT%H%M%SZ", parameters.get("X-Amz-Date")?).ok()?;
-    let at: Timestamp = at.to_zoned(TimeZone::UTC).ok()?.timestamp();
-    let at = SystemTime::from(at);
-    let seconds = parameters
-        .get("X-Amz-Expires")?
-        .parse()
-        .ok()
-        .filter(|s| *s <= MAX_EXPIRES)?;
+    let parameters: HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).collect();
+    let parameter = |name: &str| parameters.get(name).map(AsRef::as_ref);
+    let at = DateTime::strptime("%Y%m%dT%H%M%SZ", parameter("X-Amz-Date")?).ok()?;
+    let at = SystemTime::from(at.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let seconds: u64 = parameter("X-Amz-Expires")?.parse().ok()?;
     let expires = Duration::from_secs(seconds);
-    if now > at + expires {
+    if seconds > MAX_EXPIRES || now > at + expires {
         return None;
     }
-    let token = parameters.get("X-Amz-Security-Token").cloned();
-    let identity = Credentials::new(
-        credentials.access_key_id(),
-        credentials.secret_access_key(),
-        token,
-        None,
-        "aias",
-    )
-    .into();
+    let token = parameter("X-Amz-Security-Token");
+    let (id, secret) = (credentials.access_key_id(), credentials.secret_access_key());
+    let signer = Credentials::new(id, secret, token.map(str::to_owned), None, "aias");
+    // The signer adds its own parameters.
+    let parts = query.split('&').filter(|part| !part.starts_with("X-Amz-"));
+    let url = format!("{url}?{}", parts.collect::<Vec<_>>().join("&"));
+    let expected = signature(url, signer, at, expires)?;
+    let given = parameter("X-Amz-Signature")?;
+    let is_valid: bool = expected.as_bytes().ct_eq(given.as_bytes()).into();
+    is_valid.then(|| parameter("response-content-disposition").map(str::to_owned))?
+}
+
+/// The signature of a download URL of S3, made at this time.
+fn signature(
+    url: String,
+    signer: Credentials,
+    at: SystemTime,
+    expires: Duration,
+) -> Option<String> {
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(expires);
+    let identity = signer.into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(names::REGION)
@@ -128,15 +127,45 @@ fn checked(url: &str, query: &str, credentials: &Credentials, now: SystemTime) -
         .build()
         .ok()?
         .into();
-    let url = format!("{url}?{}", signed.join("&"));
-    let request = SignableRequest::new(
-        "GET",
-        url,
-        std::iter::empty(),
-        SignableBody::UnsignedPayload,
-    );
-    let (_, expected) = sign(request.ok()?, &params).ok()?.into_parts();
-    let given = parameters.get("X-Amz-Signature")?;
-    let is_valid: bool = expected.as_bytes().ct_eq(given.as_bytes()).into();
-    is_valid.then(|| parameters.remove("response-content-disposition"))?
+    let (no_headers, no_body) = (std::iter::empty(), SignableBody::UnsignedPayload);
+    let request = SignableRequest::new("GET", url, no_headers, no_body).ok()?;
+    Some(sign(request, &params).ok()?.signature().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn url_ends_after_its_time() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        let credentials =
+            |token: &str| Credentials::new("id", "secret", Some(token.to_owned()), None, "test");
+        let url = "http://127.0.0.1:4566/aias-objects/ten_1/artifacts/a";
+        let own = "response-content-disposition=attachment&x-id=GetObject";
+        let seconds = Duration::from_secs(300);
+        let made = signature(format!("{url}?{own}"), credentials("t"), at, seconds).unwrap();
+        let date = Timestamp::try_from(at).unwrap().strftime("%Y%m%dT%H%M%SZ");
+        let query = format!(
+            "{own}&X-Amz-Date={date}&X-Amz-Expires=300&X-Amz-Security-Token=t&X-Amz-Signature={made}"
+        );
+        let valid = |query: &str, after: u64| {
+            checked(
+                url,
+                query,
+                &credentials("ignored"),
+                at + Duration::from_secs(after),
+            )
+        };
+        assert_eq!(valid(&query, 0).as_deref(), Some("attachment"));
+        assert_eq!(valid(&query, 300).as_deref(), Some("attachment"));
+        assert_eq!(valid(&query, 301), None);
+        assert_eq!(
+            valid(&query.replace("Expires=300", "Expires=900"), 301),
+            None
+        );
+        assert_eq!(valid(own, 0), None);
+    }
 }

@@ -375,3 +375,125 @@ fn message_of(item: &Value) -> Option<(Message, i64)> {
     };
     Some((message, number("visible_at_ms")?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use aias_platform::sqs::receive_count;
+
+    use super::*;
+    use crate::disk_sync::Durability;
+
+    fn file() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("aias-queue-{:x}", random_id()));
+        std::fs::create_dir(&folder).unwrap();
+        folder.join("table.sqlite")
+    }
+
+    async fn open(file: &std::path::Path) -> Queue {
+        let table = Table::open(file, Durability::Process).unwrap();
+        Queue::open(table, Clock::system()).await.unwrap()
+    }
+
+    /// The bodies and receive counts of the next batch.
+    async fn next(queue: &Queue) -> (Vec<Arc<str>>, Vec<(String, u32)>) {
+        let event = queue.receive().await;
+        let ids = event.records.iter();
+        let ids = ids.map(|record| record.message_id.as_deref().unwrap().into());
+        let bodies = event.records.iter();
+        let bodies = bodies.map(|record| (record.body.clone().unwrap(), receive_count(record)));
+        (ids.collect(), bodies.collect())
+    }
+
+    fn failing(ids: &[Arc<str>]) -> SqsBatchResponse {
+        let mut response = SqsBatchResponse::default();
+        response.set_failures(ids.iter().map(ToString::to_string));
+        response
+    }
+
+    fn body(name: &str, receives: u32) -> (String, u32) {
+        (name.to_owned(), receives)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_message_is_received_again_and_then_dead() {
+        let file = file();
+        let queue = open(&file).await;
+        queue.send("good", Duration::ZERO).await.unwrap();
+        queue.send("bad", Duration::ZERO).await.unwrap();
+        let (ids, bodies) = next(&queue).await;
+        assert_eq!(bodies, [body("good", 1), body("bad", 1)]);
+        assert!(queue.settle(&ids, &failing(&ids[1..])).await.is_empty());
+        for receives in 2..=MAX_RECEIVES {
+            let began = Instant::now();
+            let (ids, bodies) = next(&queue).await;
+            assert_eq!(bodies, [body("bad", receives)]);
+            assert_eq!(began.elapsed().as_secs(), 4_u64.pow(receives - 2));
+            let dead = queue.settle(&ids, &failing(&ids)).await;
+            assert_eq!(dead.len(), usize::from(receives == MAX_RECEIVES));
+        }
+        let dead = queue.dead_letters();
+        assert_eq!(dead[0].body.as_deref(), Some("bad"));
+        // It survives until it is handled.
+        assert_eq!(open(&file).await.depth().ready, 1);
+        queue
+            .delete_dead(dead[0].message_id.as_deref().unwrap())
+            .await;
+        assert_eq!(queue.depth().dead, 0);
+        assert_eq!(open(&file).await.depth().ready, 0);
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_survive_and_count_as_received() {
+        let file = file();
+        let queue = open(&file).await;
+        queue.send("now", Duration::ZERO).await.unwrap();
+        queue.send("later", Duration::from_secs(60)).await.unwrap();
+        let (_, bodies) = next(&queue).await;
+        assert_eq!(bodies, [body("now", 1)]);
+        // The process ends before it has handled the first one.
+        drop(queue);
+        let queue = open(&file).await;
+        let (ids, bodies) = next(&queue).await;
+        assert_eq!(bodies, [body("now", 2)]);
+        queue.settle(&ids, &SqsBatchResponse::default()).await;
+        let began = Instant::now();
+        assert_eq!(next(&queue).await.1, [body("later", 2)]);
+        assert!((58..=60).contains(&began.elapsed().as_secs()));
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn message_is_not_stored_twice_while_it_waits() {
+        let file = file();
+        let queue = open(&file).await;
+        for _ in 0..3 {
+            queue.send("run", Duration::ZERO).await.unwrap();
+        }
+        assert_eq!(queue.depth().ready, 1);
+        let (ids, _) = next(&queue).await;
+        // The one that is handled may have read an older state.
+        queue.send("run", Duration::ZERO).await.unwrap();
+        assert_eq!((queue.depth().ready, queue.depth().in_flight), (1, 1));
+        queue.settle(&ids, &SqsBatchResponse::default()).await;
+        assert_eq!(next(&queue).await.1, [body("run", 1)]);
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn batch_has_at_most_ten_messages() {
+        let file = file();
+        let queue = open(&file).await;
+        for number in 0..12 {
+            queue
+                .send(&number.to_string(), Duration::ZERO)
+                .await
+                .unwrap();
+        }
+        assert_eq!(next(&queue).await.0.len(), BATCH);
+        assert_eq!(next(&queue).await.0.len(), 2);
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+}
