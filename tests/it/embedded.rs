@@ -1,19 +1,14 @@
-//! All of AIAS in one process: `aias serve`, `aias backup`, `aias restore`.
+//! All of AIAS in one process: what it serves, and what it refuses to start with.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, OpenOptions},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aias_tests::{
@@ -24,76 +19,23 @@ use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// A tenant of the process, and the URL of an endpoint whose runs return their input's body.
-fn tenant(url: &str) -> (Client, String) {
-    let client = Client::at(url);
-    let workflow = client.workflow(&json!([{"echo": {"set": "${ .body }"}}]));
-    let endpoint = client.endpoint(&workflow, &json!({"scheme": "none"}));
-    let url = endpoint["url"].as_str().unwrap().to_owned();
-    (client, url)
-}
-
-/// Posts an event with an id; none if the process does not respond.
-fn post(url: &str, id: &str, body: &str) -> Option<u16> {
-    let agent = ureq::Agent::new_with_config(
-        ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(10)))
-            .build(),
-    );
-    let request = agent
-        .post(url)
-        .header(JSON.0, JSON.1)
-        .header("idempotency-key", id);
-    let mut response = request.send(body).ok()?;
-    let status = response.status().as_u16();
-    response.body_mut().read_to_vec().ok()?;
-    Some(status)
-}
-
-/// All runs of a tenant by their event id, once all of them have ended.
-fn ended_runs(client: &Client) -> BTreeMap<String, Vec<Value>> {
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        let (mut runs, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let page = client
-                .get(&format!("/api/runs?limit=100{cursor}"))
-                .expect(200)
-                .json();
-            runs.extend(page["data"].as_array().unwrap().clone());
-            let Some(next) = page["next_cursor"].as_str() else {
-                break;
-            };
-            cursor = format!("&cursor={next}");
-        }
-        if runs.iter().all(|run| !run["ended_at"].is_null()) {
-            let mut by_event: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-            for run in runs {
-                let id = run["trigger"]["event_id"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned();
-                by_event.entry(id).or_default().push(run);
-            }
-            return by_event;
-        }
-        assert!(Instant::now() < until, "some runs have not ended");
-        thread::sleep(Duration::from_millis(200));
-    }
+/// Posts an event, and returns its completed run.
+fn completed(client: &Client, url: &str, body: &str) -> Value {
+    let answer = send("POST", url, &[JSON], body.as_bytes()).expect(202);
+    let run = client.ended(&answer.text("run_id"));
+    assert_eq!(run["status"], "completed", "{run}");
+    run
 }
 
 #[test]
 fn webhook_becomes_an_artifact_in_one_process() {
     let folder = Folder::new();
     let process = Embedded::start(&folder, &[]);
-    let (client, url) = tenant(&process.url);
+    let (client, url) = process.tenant();
     // Larger than an artifact in an item, so it is a file.
     let large = json!({"text": "x".repeat(100_000)}).to_string();
     for body in [r#"{"small":1}"#, &large] {
-        let answer = send("POST", &url, &[JSON], body.as_bytes()).expect(202);
-        let run = client.ended(&answer.text("run_id"));
-        assert_eq!(run["status"], "completed", "{run}");
+        let run = completed(&client, &url, body);
         assert_eq!(client.download(&run), body.as_bytes());
     }
     assert_eq!(process.stop(), Some(0));
@@ -103,10 +45,9 @@ fn webhook_becomes_an_artifact_in_one_process() {
 fn download_url_is_valid_as_it_was_signed_only() {
     let folder = Folder::new();
     let process = Embedded::start(&folder, &[]);
-    let (client, url) = tenant(&process.url);
+    let (client, url) = process.tenant();
     let body = json!({"text": "x".repeat(10_000)}).to_string();
-    let answer = send("POST", &url, &[JSON], body.as_bytes()).expect(202);
-    let run = client.ended(&answer.text("run_id"));
+    let run = completed(&client, &url, &body);
     let artifact = run["artifacts"][0]["id"].as_str().unwrap();
     let path = format!("/api/artifacts/{artifact}/download");
     let signed = client.get(&path).expect(302).header("location").to_owned();
@@ -126,184 +67,6 @@ fn download_url_is_valid_as_it_was_signed_only() {
     }
     let unsigned = signed.split('?').next().unwrap();
     send("GET", unsigned, &[], b"").expect(404);
-}
-
-/// Posts from several clients until `stop`, and collects the ids of the accepted events.
-fn load(url: &str, round: u64, stop: &Arc<AtomicBool>) -> Vec<thread::JoinHandle<Vec<String>>> {
-    (0..4)
-        .map(|client| {
-            let (url, stop) = (url.to_owned(), Arc::clone(stop));
-            thread::spawn(move || {
-                let mut accepted = Vec::new();
-                for number in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let id = format!("{round}-{client}-{number}");
-                    let body = json!({"id": id}).to_string();
-                    match post(&url, &id, &body) {
-                        Some(202 | 200) => accepted.push(id),
-                        // The plan's rate: 20 events a second.
-                        Some(429) => thread::sleep(Duration::from_millis(20)),
-                        Some(status) => panic!("status {status}"),
-                        None => break,
-                    }
-                }
-                accepted
-            })
-        })
-        .collect()
-}
-
-/// How often the process is killed with each durability.
-const KILLS: u64 = 4;
-
-#[test]
-fn killed_process_loses_and_doubles_nothing() {
-    for durability in ["power", "process"] {
-        let folder = Folder::new();
-        let options = ["--durability", durability];
-        let mut process = Embedded::start(&folder, &options);
-        let (mut client, url) = tenant(&process.url);
-        let path = url.strip_prefix(&process.url).unwrap().to_owned();
-        let mut accepted = Vec::new();
-        for round in 0..KILLS {
-            let stop = Arc::new(AtomicBool::new(false));
-            let clients = load(&format!("{}{path}", process.url), round, &stop);
-            thread::sleep(Duration::from_millis(200 + 137 * (round % 5)));
-            process.kill();
-            for client in clients {
-                accepted.extend(client.join().unwrap());
-            }
-            process = Embedded::start(&folder, &options);
-            client.url.clone_from(&process.url);
-        }
-        println!("{durability}: {} accepted events", accepted.len());
-        assert!(accepted.len() > 40, "{}", accepted.len());
-        let runs = ended_runs(&client);
-        for id in &accepted {
-            let found = runs.get(id).map_or(0, Vec::len);
-            assert_eq!(found, 1, "runs of {id}");
-        }
-        for (id, all) in runs {
-            for run in all {
-                assert_eq!(run["status"], "completed", "{id}: {run}");
-                assert_eq!(
-                    run["artifacts"].as_array().map(Vec::len),
-                    Some(1),
-                    "{id}: {run}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn waiting_run_continues_after_a_kill() {
-    let folder = Folder::new();
-    let process = Embedded::start(&folder, &[]);
-    let mut client = Client::at(&process.url);
-    let workflow = client.workflow(&json!([
-        {"pause": {"wait": {"seconds": 4}}},
-        {"done": {"set": {"waited": true}}},
-    ]));
-    let path = format!("/api/workflows/{workflow}/execute");
-    let run = client
-        .post(&path, &json!({"input": {}}))
-        .expect(202)
-        .text("run_id");
-    let until = Instant::now() + Duration::from_secs(10);
-    while client.get(&format!("/api/runs/{run}")).json()["status"] != "waiting" {
-        assert!(Instant::now() < until, "the run does not wait");
-        thread::sleep(Duration::from_millis(20));
-    }
-    process.kill();
-    let process = Embedded::start(&folder, &[]);
-    client.url.clone_from(&process.url);
-    assert_eq!(client.ended(&run)["status"], "completed");
-}
-
-#[test]
-fn stopping_finishes_what_is_under_way() {
-    let folder = Folder::new();
-    let process = Embedded::start(&folder, &[]);
-    let (mut client, url) = tenant(&process.url);
-    let answer = send("POST", &url, &[JSON], b"{}")
-        .expect(202)
-        .text("run_id");
-    // A request whose body comes late.
-    let host = process.url.strip_prefix("http://").unwrap();
-    let mut slow = TcpStream::connect(host).unwrap();
-    let path = url.strip_prefix(&process.url).unwrap();
-    write!(slow, "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n").unwrap();
-    slow.flush().unwrap();
-    thread::sleep(Duration::from_millis(100));
-    let stopping = thread::spawn(move || process.stop());
-    thread::sleep(Duration::from_millis(200));
-    slow.write_all(b"{}").unwrap();
-    let mut response = String::new();
-    slow.read_to_string(&mut response).unwrap();
-    assert!(response.starts_with("HTTP/1.1 202"), "{response}");
-    assert_eq!(stopping.join().unwrap(), Some(0));
-    let process = Embedded::start(&folder, &[]);
-    client.url.clone_from(&process.url);
-    assert_eq!(client.ended(&answer)["status"], "completed");
-    let runs = ended_runs(&client);
-    assert_eq!(runs.values().map(Vec::len).sum::<usize>(), 2);
-}
-
-#[test]
-fn backup_of_a_running_process_is_complete() {
-    let folder = Folder::new();
-    let process = Embedded::start(&folder, &[]);
-    let (mut client, url) = tenant(&process.url);
-    let stop = Arc::new(AtomicBool::new(false));
-    let clients = load(&url, 0, &stop);
-    // Some artifacts are files.
-    for number in 0..3 {
-        let body = json!({"number": number, "text": "x".repeat(10_000)}).to_string();
-        let _ = post(&url, &format!("large-{number}"), &body);
-    }
-    thread::sleep(Duration::from_millis(500));
-    let backup = folder.0.join("backup");
-    let (data, copy) = (folder.data(), backup.display().to_string());
-    let from = data.display().to_string();
-    let output = aias(&["backup", "--from", &from, "--to", &copy]);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let before: Vec<String> = ended_before(&client);
-    stop.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.join().unwrap();
-    }
-    process.kill();
-    fs::remove_dir_all(&data).unwrap();
-    let output = aias(&["restore", "--from", &copy, "--to", &from]);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let process = Embedded::start(&folder, &[]);
-    client.url.clone_from(&process.url);
-    let runs = ended_runs(&client);
-    assert!(!runs.is_empty());
-    for run in runs.values().flatten() {
-        assert_eq!(run["status"], "completed", "{run}");
-        let _ = client.download(run);
-    }
-    // What the backup has is a state that the process had.
-    assert!(runs.values().flatten().count() <= before.len() + 200);
-    assert!(error_of(&["backup", "--from", &from, "--to", &copy]).contains("exists"));
-}
-
-fn ended_before(client: &Client) -> Vec<String> {
-    let page = client.get("/api/runs?limit=100").expect(200).json();
-    let runs = page["data"].as_array().unwrap();
-    runs.iter().map(|run| run["id"].to_string()).collect()
 }
 
 #[test]
@@ -381,58 +144,6 @@ fn unusable_settings_are_refused_with_their_name() {
     assert!(error.contains("missing.yaml"), "{error}");
 }
 
-/// A full disk, as a limit on the size of files: SQLite sees the same failed writes.
-#[test]
-fn full_disk_refuses_events_and_keeps_the_accepted_ones() {
-    let folder = Folder::new();
-    let process = Embedded::start(&folder, &[]);
-    let (mut client, url) = tenant(&process.url);
-    let path = url.strip_prefix(&process.url).unwrap().to_owned();
-    assert_eq!(process.stop(), Some(0));
-    let mut limited = Command::new("bash");
-    // In KiB. The signal would end the process.
-    limited
-        .args(["-c", "trap '' XFSZ; ulimit -f 600; exec \"$0\" \"$@\""])
-        .arg(program());
-    let process = Embedded::start_command(&folder, &mut limited, &[]);
-    let body = json!({"text": random_text(30_000)}).to_string();
-    let (mut accepted, mut refused) = (Vec::new(), 0);
-    for number in 0..200 {
-        let id = format!("event-{number}");
-        match post(&format!("{}{path}", process.url), &id, &body) {
-            Some(202) => accepted.push(id),
-            Some(503) => refused += 1,
-            Some(429) => thread::sleep(Duration::from_millis(100)),
-            other => panic!("{other:?}"),
-        }
-        if refused >= 2 {
-            break;
-        }
-    }
-    assert!(
-        refused >= 2 && !accepted.is_empty(),
-        "{refused} {}",
-        accepted.len()
-    );
-    process.kill();
-    let process = Embedded::start(&folder, &[]);
-    client.url.clone_from(&process.url);
-    let runs = ended_runs(&client);
-    for id in accepted {
-        assert_eq!(runs.get(&id).map_or(0, Vec::len), 1, "{id}");
-        assert_eq!(runs[&id][0]["status"], "completed", "{}", runs[&id][0]);
-    }
-}
-
-/// Text that does not compress.
-fn random_text(length: usize) -> String {
-    let mut text = String::new();
-    while text.len() < length {
-        text += &format!("{:032x}", aias_platform::clock::random_id());
-    }
-    text
-}
-
 /// Requests a URL without checking the certificate, which the test has made.
 const GET: &str = r"
 import ssl, sys, urllib.request
@@ -467,11 +178,8 @@ fn metrics_count_requests_and_messages() {
     let address = probe.local_addr().unwrap().to_string();
     drop(probe);
     let process = Embedded::start(&folder, &["--metrics-listen", &address]);
-    let (client, url) = tenant(&process.url);
-    let run = send("POST", &url, &[JSON], b"{}")
-        .expect(202)
-        .text("run_id");
-    assert_eq!(client.ended(&run)["status"], "completed");
+    let (client, url) = process.tenant();
+    completed(&client, &url, "{}");
     let text = send("GET", &format!("http://{address}/metrics"), &[], b"")
         .expect(200)
         .body;
@@ -568,4 +276,30 @@ fn operator_creates_a_tenant_beside_the_process() {
     };
     assert!(refused(tenant, "{\"speed\": 1}").contains("--limits"));
     assert!(refused("ten_01JD3V4ZK8QW5R7T9X1B3C5D7F", "{}").contains("no tenant"));
+}
+
+#[test]
+fn too_many_requests_at_once_are_refused() {
+    let folder = Folder::new();
+    fs::write(folder.0.join("aias.yaml"), "MaxRequests: 1\n").unwrap();
+    let process = Embedded::start_command(&folder, &mut Command::new(program()), &[]);
+    let host = process.url.strip_prefix("http://").unwrap();
+    let health = format!("{}/api/health", process.url);
+    send("GET", &health, &[], b"").expect(200);
+    // A request whose body is not complete.
+    let mut slow = TcpStream::connect(host).unwrap();
+    write!(
+        slow,
+        "POST /api/stripe/webhook HTTP/1.1\r\nhost: {host}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{"
+    )
+    .unwrap();
+    thread::sleep(Duration::from_millis(200));
+    let refused = send("GET", &health, &[], b"").expect(503);
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(refused.json()["code"], "unavailable");
+    // The process lives, and accepts requests again once the other has ended.
+    send("GET", &format!("{}/livez", process.url), &[], b"").expect(200);
+    slow.write_all(b"}").unwrap();
+    slow.read_to_end(&mut Vec::new()).unwrap();
+    send("GET", &health, &[], b"").expect(200);
 }

@@ -16,6 +16,7 @@ mod console;
 mod counted_limits;
 mod crash;
 mod dry_run;
+mod durability;
 mod effects;
 mod embedded;
 mod endpoints;

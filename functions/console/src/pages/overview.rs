@@ -52,8 +52,8 @@ pub(crate) async fn page(visit: Visit) -> Response {
     visit.page(&t!(visit, "nav-overview"), content)
 }
 
-/// Whether a list has an item. One that cannot be read counts as if it had, so that nobody is told to
-/// create what exists.
+/// Whether a list has an item. A list that cannot be read counts as having one: the checklist must not
+/// ask for something that may exist already.
 fn has_any<T>(list: &ApiResult<Page<T>>) -> bool {
     list.as_ref().map_or(true, |page| !page.data.is_empty())
 }
