@@ -456,6 +456,7 @@ mod tests {
         // The process ends before it has handled the first one.
         drop(queue);
         let queue = open(&file).await;
+        assert_eq!((queue.depth().ready, queue.depth().delayed), (1, 1));
         let (ids, bodies) = next(&queue).await;
         assert_eq!(bodies, [body("now", 2)]);
         queue.settle(&ids, &SqsBatchResponse::default()).await;
