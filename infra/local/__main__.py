@@ -248,9 +248,9 @@ def bench():
         stack.deploy()
         stack.wait_healthy()
         loads.append({"name": "AIAS, local AWS", **signed_endpoint(stack)})
-        # The port that `make watch` uses, and those after all others.
+        # The port that `make watch` uses.
         rivals.append(rival.NodeRed(LOCAL / "rival", state / "node-red", port + 2))
-        rivals.append(rival.Restate(LOCAL / "rival", state / "restate", port + 4))
+        rivals.append(rival.Restate(LOCAL / "rival", state / "restate", free_ports()))
         environment = {
             **os.environ,
             "AIAS_RELEASE": str(target_folder("release")),

@@ -37,7 +37,7 @@ def free_ports():
 
 
 def end_with_parent():
-    """Ends the emulator when this process ends, for whatever reason (Linux)."""
+    """Ends a child when this process ends, for whatever reason (Linux)."""
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
     except (AttributeError, OSError):
