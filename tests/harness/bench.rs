@@ -34,6 +34,7 @@ use aias_sandbox::Sandbox;
 use aias_testkit::{aws, dynamodb, stack, wire::Wire};
 use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
+use reconciler::PassTimes;
 use serde_json::{Value, json};
 use stripe_mock::StripeMock;
 use utoipa_axum::router::OpenApiRouter;
@@ -266,12 +267,15 @@ impl Bench {
 
     #[must_use]
     pub fn reconciler(&self) -> reconciler::App {
-        reconciler::App::new(
-            self.intake(),
-            self.stripe(),
-            self.clock.clone(),
-            Duration::ZERO,
-        )
+        self.reconciler_with(PassTimes {
+            resuming: Duration::ZERO,
+            ..PassTimes::default()
+        })
+    }
+
+    #[must_use]
+    pub fn reconciler_with(&self, times: PassTimes) -> reconciler::App {
+        reconciler::App::new(self.intake(), self.stripe(), self.clock.clone(), times)
     }
 
     /// The routes of a function that authenticates with `api`.

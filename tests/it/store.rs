@@ -14,8 +14,8 @@ use aias_domain::{
 use aias_platform::{
     runs::{SerializedInput, new_run},
     store::{
-        Error, Gate, Input, Listing, Proof, RunFilter, Store, TenantStore, TransactionError,
-        plan_entry,
+        Error, Gate, Input, Listing, Progress, Proof, RunFilter, Store, Sweep, TenantStore,
+        TransactionError, plan_entry,
     },
 };
 use aias_testkit::{aws, dynamodb, wire::Wire};
@@ -330,24 +330,63 @@ async fn workflow_list_excludes_versions() {
 }
 
 #[tokio::test]
-async fn active_tenants_are_found_by_hour() {
+async fn active_tenants_are_found_in_their_shard() {
     let store = store().await;
-    let first = with_tenant(&store).await;
-    let second = with_tenant(&store).await;
+    let (first, second) = (with_tenant(&store).await, with_tenant(&store).await);
     let (gate, limits) = (Gate::default(), PlanName::Free.limits());
-    let later = now() + SignedDuration::from_hours(1);
+    let later = now() + SignedDuration::from_hours(5);
     for (own, at) in [(&first, now()), (&second, now()), (&second, later)] {
         gate.admit(own, &limits, at).await.unwrap();
     }
-    let ids = |tenants: Vec<aias_platform::store::ActiveTenant>| {
-        tenants.iter().map(|t| t.tenant_id).collect::<Vec<_>>()
+    let since = async |from| {
+        let mut found = Vec::new();
+        for (shard, position) in (0_u8..).zip(Sweep::new(later).shards) {
+            let mut position = position.unwrap();
+            loop {
+                let page = store.next_tenants(shard, &mut position, (from, later));
+                let page = page.await.unwrap();
+                if page.is_empty() {
+                    break;
+                }
+                for tenant in page {
+                    found.push(tenant.tenant_id);
+                    position.pass(tenant);
+                }
+            }
+        }
+        found.sort_unstable();
+        found
     };
-    assert_eq!(
-        ids(store.active_tenants(now()).await.unwrap()),
-        [first.tenant_id()]
-    );
-    let later = store.active_tenants(later).await.unwrap();
-    assert_eq!(ids(later), [second.tenant_id()]);
+    let mut both = vec![first.tenant_id(), second.tenant_id()];
+    both.sort_unstable();
+    assert_eq!(since(now()).await, both);
+    assert_eq!(since(later).await, [second.tenant_id()]);
+}
+
+/// A dead pass's lease expires, and its late end does not overwrite the progress of its successor.
+#[tokio::test]
+async fn one_pass_of_the_reconciler_runs_at_a_time() {
+    let store = store().await;
+    let (start, length) = (now(), SignedDuration::from_secs(300));
+    let begin = async |at: Timestamp, alone| {
+        let lease = store.begin_pass(at, at + length, alone).await;
+        lease.unwrap()
+    };
+    let dead = begin(start, false).await.unwrap();
+    assert_eq!(dead.progress, None);
+    assert!(begin(start, false).await.is_none());
+    let next = begin(start + length, false).await.unwrap();
+    let progress = |until| Progress {
+        checked_until: until,
+        sweep: Some(Sweep::new(until)),
+    };
+    store.end_pass(dead, &progress(start)).await.unwrap();
+    let after = start + length;
+    assert!(begin(after, false).await.is_none());
+    store.end_pass(next, &progress(after)).await.unwrap();
+    let third = begin(after, false).await.unwrap();
+    assert_eq!(third.progress, Some(progress(after)));
+    assert!(begin(after, true).await.is_some());
 }
 
 #[tokio::test]

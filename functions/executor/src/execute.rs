@@ -97,7 +97,7 @@ async fn work<'a>(
         return Ok(MessageOutcome::NoRun);
     };
     let limits = tenant.limits(app.clock.now());
-    let mut execution = Execution::new(app, store, stored, limits, deadline);
+    let mut execution = Execution::new(app, store, stored, limits, message.refusals, deadline);
     if execution.waits_longer() {
         // The executor that left it waiting may have died before scheduling the wake-up.
         execution.schedule().await?;
@@ -126,7 +126,10 @@ async fn work<'a>(
     if execution.lacks_time() {
         return execution.pass_on().await;
     }
-    if receive_count(record) > 1 && execution.stored.run.status != Status::Waiting {
+    let was_refused = message.refusals > 0;
+    let is_redelivered =
+        receive_count(record) > 1 && execution.stored.run.status != Status::Waiting;
+    if was_refused || is_redelivered {
         match execution.stored.run.clone().start(version, app.clock.now()) {
             Ok(run) => {
                 if !execution.claim(run).await? {

@@ -16,7 +16,7 @@ use aias_domain::{
 use aias_engine::journal::{Effect, Request};
 use aias_platform::{
     blobs::Object,
-    clock::new_secret_nonce,
+    clock::{new_secret_nonce, random},
     queue::RunMessage,
     run_log::RunLog,
     runs::notify_parent,
@@ -34,8 +34,18 @@ use crate::{
     subflow,
 };
 
-/// When the run is tried again after the plan did not allow another running run.
-const RETRY_AT_CAPACITY_AFTER: Duration = Duration::from_secs(5);
+/// When the run is tried again after the plan did not allow another running run for the first time.
+/// Each further time the delay is doubled, to the longest.
+const FIRST_CAPACITY_DELAY: Duration = Duration::from_secs(5);
+const LONGEST_CAPACITY_DELAY: Duration = Duration::from_mins(5);
+
+/// The delay after `refusals` earlier ones, with up to a quarter less, so that runs that were
+/// refused together do not return together.
+fn capacity_delay(refusals: u32) -> Duration {
+    let delay = FIRST_CAPACITY_DELAY.saturating_mul(1 << refusals.min(16));
+    let [jitter] = random::<1>();
+    delay.min(LONGEST_CAPACITY_DELAY) * (1024 - u32::from(jitter)) / 1024
+}
 
 /// The time reserved for the writes at the end of a run.
 pub(crate) const WRITES: Duration = Duration::from_secs(9);
@@ -58,6 +68,8 @@ pub(crate) struct Execution<'a> {
     pub(crate) stored: StoredRun,
     pub(crate) limits: Limits,
     pub(crate) claimed: bool,
+    /// How many times the plan did not allow the run before.
+    refusals: u32,
     /// The number of journal entries, and their size in bytes of JSON.
     pub(crate) journal: usize,
     pub(crate) journal_bytes: usize,
@@ -73,6 +85,7 @@ impl<'a> Execution<'a> {
         store: &'a TenantStore<'a>,
         run: StoredRun,
         limits: Limits,
+        refusals: u32,
         deadline: SystemTime,
     ) -> Self {
         Self {
@@ -81,6 +94,7 @@ impl<'a> Execution<'a> {
             stored: run,
             limits,
             claimed: false,
+            refusals,
             journal: 0,
             journal_bytes: 0,
             events: Vec::new(),
@@ -96,14 +110,11 @@ impl<'a> Execution<'a> {
             version: self.stored.version,
             ..self.stored.clone()
         };
-        if !self
-            .store
-            .start_run(&next, self.limits.concurrent_runs)
-            .await?
-        {
+        let limit = self.limits.concurrent_runs;
+        let Some(written) = self.store.start_run(next, limit).await? else {
             return Ok(false);
-        }
-        self.set_written(next);
+        };
+        self.set_written(written);
         self.claimed = true;
         Ok(true)
     }
@@ -132,20 +143,18 @@ impl<'a> Execution<'a> {
 
     /// Leaves the run to a later message, because the plan does not allow another running run.
     pub(crate) async fn wait_for_capacity(&self) -> Result<MessageOutcome, Error> {
-        self.app
-            .queue
-            .send_later(&self.message(), RETRY_AT_CAPACITY_AFTER)
-            .await?;
+        let message = RunMessage {
+            refusals: self.refusals.saturating_add(1),
+            ..self.message()
+        };
+        let delay = capacity_delay(self.refusals);
+        self.app.queue.send_later(&message, delay).await?;
         Ok(MessageOutcome::AtCapacity)
     }
 
     fn message(&self) -> RunMessage {
         let run = &self.stored.run;
-        RunMessage {
-            tenant_id: self.store.tenant_id(),
-            run_id: run.id,
-            workflow_id: run.workflow_id,
-        }
+        RunMessage::new(self.store.tenant_id(), run.id, run.workflow_id)
     }
 
     /// Faults a run that cannot be started.

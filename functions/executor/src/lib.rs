@@ -11,6 +11,10 @@
 //! a call, takes longer, or is redelivered is claimed first: it is written as `running`, with its
 //! version and its log.
 //!
+//! A run that the plan does not allow as another `running` one is left to a later message. From
+//! then on it is claimed before it is computed, and its messages are sent ever later, up to five
+//! minutes.
+//!
 //! If the process dies between two calls, the message is redelivered:
 //!
 //! | died after | remains | the next delivery |

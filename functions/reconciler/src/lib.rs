@@ -1,9 +1,11 @@
 //! Recovers work that other functions did not finish.
 //!
+//! One pass runs at a time: it takes a lease, which expires if the process dies.
+//!
 //! * **Each minute, pending runs:** the message of a run that is pending for two minutes is sent
-//!   again, since the process that should have sent it may have died. Only tenants with an accepted
-//!   run in this hour or the previous one are checked, so idle tenants cost nothing; the runs of
-//!   the last two hours are read.
+//!   again, since the process that should have sent it may have died. Each run is checked once:
+//!   the runs since the last check, of the tenants that had an accepted run since then. While
+//!   messages wait in the queue, which explains why runs are pending, the check is postponed.
 //! * **Each minute, scheduled tasks:** a changed plan is applied; suspended runs are resumed,
 //!   oldest first, at the event rate of the plan; completed runs are metered. Tasks that were
 //!   missed during an outage are found for a week.
@@ -35,24 +37,45 @@ use aias_platform::{
     runs::Intake,
     secrets::Secret,
     sqs::{self, SqsBatchResponse, SqsEvent},
-    store::Store,
+    store::{Progress, Store},
+    telemetry::ErrorChain,
 };
+use jiff::SignedDuration;
 use serde::Deserialize;
 
 pub use enterprise::{Enterprise, EnterpriseError};
-pub use pending::resend_pending;
 
 #[derive(Debug)]
 pub struct App {
     intake: Intake,
     stripe: Stripe,
     clock: Clock,
-    /// How long one pass resumes the suspended runs of a tenant.
-    resume_for: Duration,
+    times: PassTimes,
 }
 
-/// The passes start every minute.
-const RESUME_FOR: Duration = Duration::from_secs(45);
+/// How long the parts of a pass may take.
+#[derive(Debug, Clone, Copy)]
+pub struct PassTimes {
+    /// Resuming suspended runs.
+    pub resuming: Duration,
+    /// Everything; a check of pending runs that is not complete by then is continued by the next
+    /// pass.
+    pub checking: SignedDuration,
+}
+
+impl Default for PassTimes {
+    fn default() -> Self {
+        Self {
+            resuming: Duration::from_secs(45),
+            checking: SignedDuration::from_secs(240),
+        }
+    }
+}
+
+/// How long a pass may take; the function's timeout.
+const PASS: SignedDuration = SignedDuration::from_secs(300);
+/// How far back the first pass of an installation checks.
+const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
 
 impl App {
     /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL`, `STRIPE_API_KEY_ARN` and
@@ -66,16 +89,16 @@ impl App {
         );
         let key = Secret::new(aws, env.text("STRIPE_API_KEY_ARN"));
         let stripe = Stripe::new(&env.text("STRIPE_API_URL"), key);
-        Self::new(intake, stripe, Clock::system(), RESUME_FOR)
+        Self::new(intake, stripe, Clock::system(), PassTimes::default())
     }
 
     #[must_use]
-    pub fn new(intake: Intake, stripe: Stripe, clock: Clock, resume_for: Duration) -> Self {
+    pub fn new(intake: Intake, stripe: Stripe, clock: Clock, times: PassTimes) -> Self {
         Self {
             intake,
             stripe,
             clock,
-            resume_for,
+            times,
         }
     }
 }
@@ -112,10 +135,50 @@ pub async fn handle(app: &App, event: Event) -> Result<SqsBatchResponse, Enterpr
             Ok(SqsBatchResponse::default())
         }
         Event::Schedule(_) => {
-            wake::send_wakeups(app).await;
-            scheduled_tasks::run_all(app).await;
-            resend_pending(app, pending::RESEND_AFTER).await;
+            pass(app, pending::RESEND_AFTER, false).await;
             Ok(SqsBatchResponse::default())
         }
+    }
+}
+
+/// Runs the first pass of a process that is alone, which also sends the messages of runs that were
+/// just created: no other process sends them.
+pub async fn start(app: &App) {
+    pass(app, SignedDuration::ZERO, true).await;
+}
+
+/// One pass, unless another one is under way. Runs that are pending for `age` are sent again.
+async fn pass(app: &App, age: SignedDuration, alone: bool) {
+    let (store, now) = (&app.intake.store, app.clock.now());
+    let lease = match store.begin_pass(now, now + PASS, alone).await {
+        Ok(Some(lease)) => lease,
+        Ok(None) => {
+            tracing::info!(event = "pass_under_way");
+            return;
+        }
+        Err(error) => {
+            tracing::error!(event = "pass_failed", error = %ErrorChain(&error));
+            return;
+        }
+    };
+    let mut progress = lease.progress.clone().unwrap_or(Progress {
+        checked_until: now - FIRST_LOOK_BACK,
+        sweep: None,
+    });
+    match store
+        .due_work(now, wake::AHEAD, progress.checked_until)
+        .await
+    {
+        Ok(due) => {
+            wake::send_wakeups(app, due.wakes).await;
+            scheduled_tasks::run_all(app, due.tasks).await;
+        }
+        Err(error) => {
+            tracing::error!(event = "due_work_unreadable", error = %ErrorChain(&error));
+        }
+    }
+    pending::resend(app, &mut progress, age, now + app.times.checking).await;
+    if let Err(error) = store.end_pass(lease, &progress).await {
+        tracing::error!(event = "pass_failed", error = %ErrorChain(&error));
     }
 }

@@ -2,6 +2,7 @@
 
 use aias_platform::{
     apply_plan::apply_plan,
+    clock::random,
     store::{ScheduledTask, Task},
     telemetry::ErrorChain,
 };
@@ -13,16 +14,13 @@ use crate::{App, meter, resume};
 /// How many tenants are processed concurrently.
 const AT_ONCE: usize = 32;
 
-/// Runs all due tasks. A failure affects only one tenant.
-pub(crate) async fn run_all(app: &App) {
-    let all = match app.intake.store.scheduled_tasks(app.clock.now()).await {
-        Ok(all) => all,
-        Err(error) => {
-            tracing::error!(event = "scheduled_tasks_unreadable", error = %ErrorChain(&error));
-            return;
-        }
-    };
-    let until = app.clock.now() + app.resume_for;
+/// Runs all due tasks. A failure affects only one tenant. Each pass starts with another tenant,
+/// since a pass may end before the last one.
+pub(crate) async fn run_all(app: &App, mut all: Vec<ScheduledTask>) {
+    let first = usize::from(u16::from_be_bytes(random::<2>()));
+    let first = first.checked_rem(all.len()).unwrap_or_default();
+    all.rotate_left(first);
+    let until = app.clock.now() + app.times.resuming;
     // A change of plan first, since the other tasks depend on the plan.
     for task in [Task::ApplyPlan, Task::Resume, Task::Meter] {
         let due = all.iter().filter(|due| due.task == task).copied();

@@ -9,21 +9,14 @@ use jiff::SignedDuration;
 use crate::{App, error::Error};
 
 /// The longest delay of an SQS message.
-const AHEAD: SignedDuration = SignedDuration::from_mins(15);
+pub(crate) const AHEAD: SignedDuration = SignedDuration::from_mins(15);
 
 /// How many runs are processed concurrently.
 const AT_ONCE: usize = 32;
 
 /// Sends the message of each run that continues within the longest delay. A failure affects only
 /// one run.
-pub(crate) async fn send_wakeups(app: &App) {
-    let wakes = match app.intake.store.wakes(app.clock.now(), AHEAD).await {
-        Ok(wakes) => wakes,
-        Err(error) => {
-            tracing::error!(event = "wakes_unreadable", error = %ErrorChain(&error));
-            return;
-        }
-    };
+pub(crate) async fn send_wakeups(app: &App, wakes: Vec<Wake>) {
     stream::iter(wakes)
         .for_each_concurrent(AT_ONCE, |wake| async move {
             if let Err(error) = one(app, wake).await {
@@ -38,11 +31,7 @@ pub(crate) async fn send_wakeups(app: &App) {
 /// sent twice, which is harmless.
 async fn one(app: &App, wake: Wake) -> Result<(), Error> {
     let store = app.intake.store.tenant(wake.proof);
-    let message = RunMessage {
-        tenant_id: store.tenant_id(),
-        run_id: wake.run_id,
-        workflow_id: wake.workflow_id,
-    };
+    let message = RunMessage::new(store.tenant_id(), wake.run_id, wake.workflow_id);
     // The wait ends within the second that the item has.
     let delay = wake.at.duration_since(app.clock.now()).as_secs() + 1;
     let delay = Duration::from_secs(u64::try_from(delay).unwrap_or_default().min(900));

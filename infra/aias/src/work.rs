@@ -8,7 +8,6 @@ use std::{
 };
 
 use aias_platform::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use jiff::SignedDuration;
 use tokio::{
     sync::{Notify, Semaphore},
     task::{JoinSet, spawn_blocking},
@@ -160,7 +159,7 @@ async fn retry_dead_letters(work: Work) {
 /// Runs the reconciler each minute, one pass at a time. At the start it also sends the message of every
 /// pending run: the process may have died between writing a run and its message.
 async fn reconcile(app: Arc<reconciler::App>) {
-    reconciler::resend_pending(&app, SignedDuration::ZERO).await;
+    reconciler::start(&app).await;
     let mut ticks = interval(RECONCILE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -21,6 +21,31 @@ pub struct RunMessage {
     pub run_id: RunId,
     /// The run's workflow, so that the executor can load both concurrently.
     pub workflow_id: WorkflowId,
+    /// How many times in sequence the plan did not allow another running run. Such a run is
+    /// computed only after it was written as `running`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refusals: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde calls"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl RunMessage {
+    /// The first message of a run.
+    #[must_use]
+    pub fn new(tenant_id: TenantId, run_id: RunId, workflow_id: WorkflowId) -> Self {
+        Self {
+            tenant_id,
+            run_id,
+            workflow_id,
+            refusals: 0,
+        }
+    }
 }
 
 /// A message received from the queue, which proves its tenant: only functions of this installation
@@ -97,6 +122,8 @@ impl Queue {
             .send_message()
             .queue_url(&self.url)
             .message_body(text)
+            // Of a standard queue: a tenant with many messages does not delay those of others.
+            .message_group_id(message.tenant_id.to_string())
             .set_delay_seconds(seconds)
             .send()
             .await

@@ -247,11 +247,7 @@ impl Intake {
 }
 
 fn message_of(store: &TenantStore<'_>, run: &StoredRun) -> RunMessage {
-    RunMessage {
-        tenant_id: store.tenant_id(),
-        run_id: run.run.id,
-        workflow_id: run.run.workflow_id,
-    }
+    RunMessage::new(store.tenant_id(), run.run.id, run.run.workflow_id)
 }
 
 /// Sends the message of the run that waits for this one, if this one has ended. Idempotent.
@@ -268,11 +264,7 @@ pub async fn notify_parent(
     let Some((run_id, workflow_id)) = waiting.filter(|_| run.status.is_terminal()) else {
         return Ok(());
     };
-    let message = RunMessage {
-        tenant_id: store.tenant_id(),
-        run_id,
-        workflow_id,
-    };
+    let message = RunMessage::new(store.tenant_id(), run_id, workflow_id);
     queue.send(&message).await
 }
 
@@ -282,6 +274,7 @@ pub fn new_run(run: Run, input: Input, retention_days: u32) -> StoredRun {
     let expires_at = expiry(run.created_at, retention_days);
     StoredRun {
         was: run.status,
+        running_shard: 0,
         run,
         version: 1,
         input,

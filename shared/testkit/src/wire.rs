@@ -1,7 +1,10 @@
 //! The connection between the SDK and AWS. It counts calls and write units, and can fail from any
 //! call on, as if the process died.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use aias_platform::client::Client;
 use aws_smithy_runtime_api::client::{
@@ -29,6 +32,7 @@ pub enum Side {
 struct State {
     calls: Vec<String>,
     write_units: f64,
+    writes: BTreeMap<String, u64>,
     in_flight: usize,
     rounds: usize,
     break_at: Option<(usize, Side)>,
@@ -87,6 +91,13 @@ impl Wire {
         self.state().write_units
     }
 
+    /// The items written so far to each partition key of the table. An item of a transaction counts
+    /// twice, as DynamoDB charges it.
+    #[must_use]
+    pub fn writes_by_partition(&self) -> BTreeMap<String, u64> {
+        self.state().writes.clone()
+    }
+
     /// The number of sequential rounds: concurrent calls are one round.
     #[must_use]
     pub fn rounds(&self) -> usize {
@@ -104,6 +115,30 @@ fn name_of(request: &HttpRequest) -> String {
             .replace("DynamoDB_20120810", "DynamoDB")
             .replace("AmazonSQS", "SQS"),
         None => format!("S3.{}", request.method()),
+    }
+}
+
+fn written_partitions(name: &str, request: &HttpRequest) -> Vec<(String, u64)> {
+    let body = request.body().bytes().unwrap_or_default();
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let partition = |write: &Value| {
+        let key = write.get("Item").or_else(|| write.get("Key"))?;
+        Some(key["PK"]["S"].as_str()?.to_owned())
+    };
+    match name {
+        "DynamoDB.PutItem" | "DynamoDB.UpdateItem" | "DynamoDB.DeleteItem" => {
+            Vec::from_iter(partition(&body).map(|partition| (partition, 1)))
+        }
+        "DynamoDB.TransactWriteItems" => {
+            let items = body["TransactItems"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let writes = items.iter().filter_map(Value::as_object).flatten();
+            let partitions = writes.filter_map(|(_, write)| partition(write));
+            partitions.map(|partition| (partition, 2)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -136,6 +171,9 @@ impl HttpConnector for Connection {
         let (number, break_at) = {
             let mut state = self.wire.state();
             state.calls.push(name.clone());
+            for (partition, count) in written_partitions(&name, &request) {
+                *state.writes.entry(partition).or_default() += count;
+            }
             state.rounds += usize::from(state.in_flight == 0);
             state.in_flight += 1;
             (state.calls.len() - 1, state.break_at)

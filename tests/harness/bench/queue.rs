@@ -36,6 +36,11 @@ impl Bench {
         }
     }
 
+    /// The number of waiting messages.
+    pub async fn queue_depth(&self) -> u64 {
+        self.queue().depth().await.unwrap().messages
+    }
+
     /// Delivers messages to the executor, with the given receive count.
     pub async fn deliver(
         &self,

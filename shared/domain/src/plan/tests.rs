@@ -1,5 +1,9 @@
 use super::*;
-use crate::{id::TenantId, name::Name, tenant::Tenant};
+use crate::{
+    id::{RUN_SHARDS, TenantId},
+    name::Name,
+    tenant::Tenant,
+};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -128,4 +132,17 @@ fn month_boundaries() {
     let now = at("2026-12-31T23:59:59.999Z");
     assert_eq!(month_start(now), at("2026-12-01T00:00:00Z"));
     assert_eq!(month_end(now), at("2027-01-01T00:00:00Z"));
+}
+
+#[test]
+fn partitions_of_runs_carry_the_widest_plan() {
+    const WRITE_UNITS: u64 = 1_000;
+    const WRITE_UNITS_OF_RUN: u64 = 3;
+    for plan in PlanName::ALL {
+        let events = plan.limits().events_per_second;
+        assert!(
+            events * WRITE_UNITS_OF_RUN <= u64::from(RUN_SHARDS) * WRITE_UNITS,
+            "{plan:?}"
+        );
+    }
 }

@@ -328,7 +328,10 @@ impl TenantStore<'_> {
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":room", number(room))
             .expression_attribute_values(":window", number(window.number))
-            .expression_attribute_values(":hour", AttributeValue::S(keys::active_hour(place.at)))
+            .expression_attribute_values(
+                ":hour",
+                AttributeValue::S(keys::active_hour(self.tenant, place.at)),
+            )
             .return_values(ReturnValue::UpdatedNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Indexes);

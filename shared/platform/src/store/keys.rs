@@ -24,7 +24,7 @@
 //! | run → its replay | `TENANT#<ten>#RUN#<run>` | `REPLAY#<run of the replay>` |
 //! | end of a long wait | `TENANT#<ten>#RUN#<run>` | `WAKE#<seconds since 1970, 12 digits>#<wf>` |
 //! | subscription | `TENANT#<ten>` | `SUBSCRIPTION` |
-//! | runs in the phase `running`, counted | `TENANT#<ten>` | `RUNNING` |
+//! | runs in the phase `running`, counted, shard s | `TENANT#<ten>#RUNNING#<s>` | `RUNNING` |
 //! | what is to be done at a time | `TENANT#<ten>` | `DUE#<task>` |
 //! | run that is held back | `TENANT#<ten>#SUSPENDED` | `RUN#<run>` |
 //! | how far completed runs were reported | `TENANT#<ten>` | `METER` |
@@ -32,12 +32,13 @@
 //! | payment provider's customer → tenant | `STRIPE#<cus>` | `CUSTOMER` |
 //! | payment provider's event that was applied | `STRIPE_EVENT#<evt>` | `EVENT` |
 //! | user → tenant | `USER#<sub>` | `TENANT#<ten>` |
+//! | lease and progress of the reconciler | `RECONCILER` | `PASS` |
 //! | response to a user's `Idempotency-Key` | `USER#<sub>` | `IDEMPOTENCY#<hash>` |
 //!
 //! | index | its key | from |
 //! |---|---|---|
-//! | `active` | `active_hour` = `ACTIVE#<yyyy-mm-ddThh>` | admission counters |
-//! | `active` | `active_hour` = `DUE#<yyyy-mm-ddThh>` | what is to be done at a time, ends of long waits |
+//! | `active` | `active_hour` = `ACTIVE#<yyyy-mm-ddThh>#<s>` | admission counters |
+//! | `active` | `active_hour` = `DUE#<yyyy-mm-ddThh>#<s>` | what is to be done at a time, ends of long waits |
 //!
 //! Keys are append-only: another shape is another row, and the old row stays reserved. Reserved by
 //! the design: `ARTIFACT#`.
@@ -45,12 +46,12 @@
 use std::collections::HashMap;
 
 use aias_domain::{
-    id::{AuditId, EndpointId, InvitationId, KeyId, RunId, TenantId, WorkflowId},
+    id::{AuditId, EndpointId, INDEX_SHARDS, InvitationId, KeyId, RunId, TenantId, WorkflowId},
     secret::SecretName,
     tenant::UserId,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 use super::scheduled_tasks::Task;
 
@@ -245,14 +246,60 @@ pub(crate) fn usage(tenant: TenantId, at: Timestamp, shard: u8) -> Key {
     }
 }
 
-/// The index key of tenants with an accepted run in the hour of `at`.
-pub(crate) fn active_hour(at: Timestamp) -> String {
-    format!("ACTIVE#{}", hour(at))
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// The index key of a tenant with an accepted run at `at`. The hours of tenants begin at different
+/// times, so that those with steady events do not all change their index key at once.
+pub(crate) fn active_hour(tenant: TenantId, at: Timestamp) -> String {
+    let (shards, spread) = (u16::from(INDEX_SHARDS), tenant.spread());
+    let offset = SignedDuration::from_secs((spread / shards).into());
+    active_key(at + offset, spread % shards)
 }
 
-/// The index key of tasks scheduled for the hour of `at`.
-pub(crate) fn task_hour(at: Timestamp) -> String {
-    format!("DUE#{}", hour(at))
+fn active_key(at: Timestamp, shard: u16) -> String {
+    format!("ACTIVE#{}#{shard}", hour(at))
+}
+
+/// The index keys of the tenants of a shard whose last accepted run was between `from` and `to`,
+/// oldest first.
+pub(crate) fn active_hours(
+    shard: u8,
+    from: Timestamp,
+    to: Timestamp,
+) -> impl Iterator<Item = String> {
+    // The longest offset is more than an hour.
+    let last = (to + HOUR * 2).as_second().div_euclid(3600);
+    let first = from.as_second().div_euclid(3600);
+    (first..=last).filter_map(move |number| {
+        let at = Timestamp::from_second(number * 3600).ok()?;
+        Some(active_key(at, shard.into()))
+    })
+}
+
+/// The index key of a tenant's task scheduled for the hour of `at`.
+pub(crate) fn task_hour(tenant: TenantId, at: Timestamp) -> String {
+    due_key(at, tenant.spread() % u16::from(INDEX_SHARDS))
+}
+
+/// The index key of a run that continues in the hour of `at`.
+pub(crate) fn wake_hour(run: RunId, at: Timestamp) -> String {
+    due_key(at, (run.shard() % INDEX_SHARDS).into())
+}
+
+fn due_key(at: Timestamp, shard: u16) -> String {
+    format!("DUE#{}#{shard}", hour(at))
+}
+
+/// The index keys of everything that is due in the hour of `at`.
+pub(crate) fn due_hours(at: Timestamp) -> impl Iterator<Item = String> {
+    (0..INDEX_SHARDS).map(move |shard| due_key(at, shard.into()))
+}
+
+pub(crate) fn reconciler_pass() -> Key {
+    Key {
+        pk: "RECONCILER".to_owned(),
+        sk: "PASS".to_owned(),
+    }
 }
 
 fn hour(at: Timestamp) -> String {
@@ -273,8 +320,11 @@ pub(crate) fn meter(tenant: TenantId) -> Key {
     at_home(tenant, "METER".to_owned())
 }
 
-pub(crate) fn running(tenant: TenantId) -> Key {
-    at_home(tenant, "RUNNING".to_owned())
+pub(crate) fn running(tenant: TenantId, shard: u8) -> Key {
+    Key {
+        pk: format!("TENANT#{tenant}#RUNNING#{shard}"),
+        sk: "RUNNING".to_owned(),
+    }
 }
 
 pub(crate) fn suspended(tenant: TenantId, run: RunId) -> Key {
@@ -451,7 +501,7 @@ mod tests {
             user_tenant(&sub, ten),
             user_idempotency(&sub, "h"),
             subscription(ten),
-            running(ten),
+            running(ten, 3),
             meter(ten),
             scheduled_task(ten, Task::ApplyPlan),
             scheduled_task(ten, Task::Resume),
@@ -487,7 +537,7 @@ mod tests {
         USER#auth0|x | TENANT#ten_01M8073Z600000000000000001
         USER#auth0|x | IDEMPOTENCY#h
         TENANT#ten_01M8073Z600000000000000001 | SUBSCRIPTION
-        TENANT#ten_01M8073Z600000000000000001 | RUNNING
+        TENANT#ten_01M8073Z600000000000000001#RUNNING#3 | RUNNING
         TENANT#ten_01M8073Z600000000000000001 | METER
         TENANT#ten_01M8073Z600000000000000001 | DUE#SETTLE
         TENANT#ten_01M8073Z600000000000000001 | DUE#RESUME
@@ -497,12 +547,29 @@ mod tests {
         STRIPE#cus_1 | CUSTOMER
         STRIPE_EVENT#evt_1 | EVENT
         ");
-        assert_eq!(active_hour(at), "ACTIVE#2026-11-21T23");
-        assert_eq!(task_hour(at), "DUE#2026-11-21T23");
+        assert_eq!(active_hour(ten, at), "ACTIVE#2026-11-21T23#1");
+        assert_eq!(task_hour(ten, at), "DUE#2026-11-21T23#1");
+        assert_eq!(wake_hour(run_id, at), "DUE#2026-11-21T23#4");
+        assert_eq!(due_hours(at).nth(4).unwrap(), "DUE#2026-11-21T23#4");
         assert_eq!(tenant_of(&usage(ten, at, 0).pk), Some(ten));
         assert_eq!(tenant_of("USER#x"), None);
         let woken = wake(ten, run_id, wf, at);
         assert_eq!(wake_of(&woken.pk, &woken.sk), Some((ten, run_id, wf, at)));
         assert_eq!(wake_of(&woken.pk, "DUE#SETTLE"), None);
+    }
+
+    #[test]
+    fn active_tenant_is_found_in_its_shard() {
+        let at: Timestamp = "2026-11-21T23:30:00Z".parse().unwrap();
+        let mut hours = std::collections::BTreeSet::new();
+        for n in 0..500 {
+            let tenant = TenantId::new(at, n * 131);
+            let own = active_hour(tenant, at);
+            let shard = own.rsplit('#').next().unwrap().parse().unwrap();
+            assert!(active_hours(shard, at, at).any(|key| key == own), "{own}");
+            hours.insert(own);
+        }
+        // In each shard, hours begin at different times.
+        assert!(hours.len() > usize::from(INDEX_SHARDS), "{hours:?}");
     }
 }

@@ -17,11 +17,14 @@ use super::{
 };
 
 /// A tenant with an accepted run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveTenant {
     /// For the reconciler only.
     pub proof: Proof,
     pub tenant_id: TenantId,
+    /// The partition key by which the index is ordered. A tenant has several if its runs are
+    /// counted in shards.
+    pub(super) position: String,
 }
 
 impl Store {
@@ -109,27 +112,49 @@ impl Store {
         }))
     }
 
-    /// The tenants whose last accepted run was in the hour of `at`.
+    /// Up to 100 tenants of an index key, ordered by partition key, after `after`.
     ///
     /// # Errors
+    ///
     /// When the table is unavailable.
-    pub async fn active_tenants(&self, at: Timestamp) -> Result<Vec<ActiveTenant>, Error> {
-        let items = self.of_hour(keys::active_hour(at)).await?;
+    pub(super) async fn active_tenants(
+        &self,
+        hour: &str,
+        after: &str,
+    ) -> Result<Vec<ActiveTenant>, Error> {
+        let response = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(ACTIVE_INDEX)
+            .key_condition_expression("active_hour = :hour AND PK > :after")
+            .expression_attribute_values(":hour", AttributeValue::S(hour.to_owned()))
+            .expression_attribute_values(":after", AttributeValue::S(after.to_owned()))
+            .limit(ACTIVE_PAGE)
+            .send()
+            .await
+            .map_err(super::classify)?;
         let tenant = |item: &Item| {
-            let tenant_id = keys::tenant_of(string_of(item, PK)?)?;
+            let position = string_of(item, PK)?.to_owned();
+            let tenant_id = keys::tenant_of(&position)?;
             Some(ActiveTenant {
                 proof: Proof::new(tenant_id),
                 tenant_id,
+                position,
             })
         };
+        let items = response.items.unwrap_or_default();
         Ok(items.iter().filter_map(tenant).collect())
     }
 
-    /// All keys that the index has for an hour.
-    pub(super) async fn of_hour(&self, hour: String) -> Result<Vec<Item>, Error> {
-        let (mut items, mut start) = (Vec::new(), None);
-        // Bounded: a page has 1 MiB, about 10,000 keys.
-        for _ in 0..200 {
+    /// What `read` finds in the keys of an index key, of which there may be millions.
+    pub(super) async fn of_hour<T>(
+        &self,
+        hour: String,
+        read: impl Fn(&Item) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let (mut found, mut start) = (Vec::new(), None);
+        loop {
             let response = self
                 .client
                 .query()
@@ -141,12 +166,13 @@ impl Store {
                 .send()
                 .await
                 .map_err(super::classify)?;
-            items.extend(response.items.unwrap_or_default());
+            found.extend(response.items.unwrap_or_default().iter().filter_map(&read));
             start = response.last_evaluated_key;
             if start.is_none() {
-                break;
+                return Ok(found);
             }
         }
-        Ok(items)
     }
 }
+
+const ACTIVE_PAGE: i32 = 100;

@@ -5,7 +5,7 @@
 use aias_domain::{
     id::{RunId, TenantId},
     log::Entry,
-    run::{Run, Trigger},
+    run::{Run, Status, Trigger},
 };
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ pub(super) const ARTIFACTS: &str = "artifacts";
 const RUN: &str = "run";
 const INPUT: &str = "input";
 const INPUT_KEY: &str = "input_key";
+const RUNNING_SHARD: &str = "running_shard";
 
 /// The largest decompressed attribute, in bytes; an item has at most 400 KB.
 const MAX_DECOMPRESSED: usize = 4 * 1024 * 1024;
@@ -84,6 +85,9 @@ pub(super) fn run_item(tenant: TenantId, stored: &StoredRun) -> Result<Item, Err
     if let Trigger::Webhook { endpoint_id, .. } = &run.trigger {
         item.insert(ENDPOINT.to_owned(), text(&endpoint_id.to_string()));
     }
+    if run.status == Status::Running {
+        item.insert(RUNNING_SHARD.to_owned(), number(stored.running_shard));
+    }
     if !run.artifacts.is_empty() {
         let count = u64::try_from(run.artifacts.len()).unwrap_or(u64::MAX);
         item.insert(ARTIFACTS.to_owned(), number(count));
@@ -114,8 +118,10 @@ pub(super) fn run_of(mut item: Item) -> Result<StoredRun, Error> {
     let expires_at = expires
         .and_then(|s| Timestamp::from_second(s).ok())
         .unwrap_or(Timestamp::MAX);
+    let running_shard = number_of(&item, RUNNING_SHARD).and_then(|shard| u8::try_from(shard).ok());
     Ok(StoredRun {
         was: run.status,
+        running_shard: running_shard.unwrap_or_default(),
         run: Run {
             id,
             created_at: id.created_at(),
@@ -196,6 +202,7 @@ mod tests {
         };
         StoredRun {
             was: run.status,
+            running_shard: 0,
             run,
             version: 1,
             input: Input::Inline(compress(b"{}").unwrap()),
@@ -226,7 +233,16 @@ mod tests {
             log: Vec::new(),
             ..whole.clone()
         };
-        for run in [whole, bare] {
+        let running = StoredRun {
+            was: Status::Running,
+            running_shard: 15,
+            run: Run {
+                status: Status::Running,
+                ..whole.run.clone()
+            },
+            ..whole.clone()
+        };
+        for run in [whole, bare, running] {
             assert_eq!(run_of(run_item(tenant(), &run).unwrap()).unwrap(), run);
         }
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{
     Error, Idempotency, TenantStore,
     compression::{compress, decompress},
-    items::{EXPIRES_AT, KIND, PutResult, RangeQuery, number, number_of},
+    items::{EXPIRES_AT, KIND, PutResult, RangeQuery, number},
     keys,
     run_item::{run_id_of, run_item, run_of},
     transaction::Transaction,
@@ -78,6 +78,8 @@ pub struct StoredRun {
     pub expires_at: Timestamp,
     /// The status as read or written last. Transitions from and to `running` are counted.
     pub was: Status,
+    /// The shard in which the run is counted while it is `running`.
+    pub running_shard: u8,
 }
 
 impl TenantStore<'_> {
@@ -157,8 +159,8 @@ impl TenantStore<'_> {
         found.map(run_of).transpose()
     }
 
-    /// Writes a changed run. If it leaves the phase `running`, the count of running runs is
-    /// decremented in the same transaction.
+    /// Writes a changed run. If it leaves the phase `running`, the count in its shard is decremented
+    /// in the same transaction.
     ///
     /// # Errors
     ///
@@ -170,43 +172,9 @@ impl TenantStore<'_> {
         }
         Transaction::new(self.store)
             .replace(item, run.version)
-            .stop_running(&keys::running(self.tenant))
+            .stop_running(&keys::running(self.tenant, run.running_shard))
             .commit()
             .await
             .map_err(TransactionError::into_error)
-    }
-
-    /// Writes a run that enters the phase `running`, if fewer than `limit` runs are in it. Returns
-    /// whether it was written. A run that is already counted is not counted again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] when it has changed since it was read.
-    pub async fn start_run(&self, run: &StoredRun, limit: u64) -> Result<bool, Error> {
-        if run.was == Status::Running {
-            return self.save_run(run).await.map(|()| true);
-        }
-        let started = Transaction::new(self.store)
-            .replace(run_item(self.tenant, run)?, run.version)
-            .start_running(&keys::running(self.tenant), limit)
-            .commit()
-            .await;
-        match started {
-            Ok(()) => Ok(true),
-            Err(TransactionError::ConcurrencyLimit) => Ok(false),
-            Err(refused) => Err(refused.into_error()),
-        }
-    }
-
-    /// The number of runs in the phase `running`.
-    ///
-    /// # Errors
-    ///
-    /// When the table is unavailable.
-    pub async fn running(&self) -> Result<u64, Error> {
-        let found = self.store.item(&keys::running(self.tenant), true).await?;
-        Ok(found
-            .and_then(|item| number_of(&item, "running"))
-            .unwrap_or_default())
     }
 }

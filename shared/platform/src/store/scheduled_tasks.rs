@@ -8,9 +8,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Error, Proof, Store, TenantStore, classify,
+    Error, Proof, Store, TenantStore, Wake, classify,
     items::{Item, KIND, number, number_of, string_of},
     keys::{self, PK, SK},
+    wakes,
 };
 use crate::clock::random;
 
@@ -67,7 +68,7 @@ pub(super) fn item(tenant: TenantId, task: Task, at: Timestamp) -> Item {
     item.insert(REVISION.to_owned(), revision());
     item.insert(
         "active_hour".to_owned(),
-        AttributeValue::S(keys::task_hour(at)),
+        AttributeValue::S(keys::task_hour(tenant, at)),
     );
     item
 }
@@ -192,40 +193,71 @@ impl TenantStore<'_> {
 }
 
 /// How many hours back each pass reads, and how many the passes in the first minutes of an hour
-/// read, to find tasks missed during an outage.
-const LOOK_BACK: i64 = 2;
+/// read, to find what was missed during an outage or fails for days.
+const LOOK_BACK: i64 = 1;
 const LONG_LOOK_BACK: i64 = 24 * 7;
 
-/// How many hours are read concurrently.
-const AT_ONCE: usize = 16;
+/// How many index keys are read concurrently.
+const AT_ONCE: usize = 32;
+
+/// What is due.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DueWork {
+    /// The item of a task has its exact time.
+    pub tasks: Vec<ScheduledTask>,
+    pub wakes: Vec<Wake>,
+}
+
+enum Due {
+    Task(ScheduledTask),
+    Wake(Wake),
+}
 
 impl Store {
-    /// Tasks of all tenants that may be due. The task's item has the exact time.
+    /// The tasks of all tenants that may be due, and the wake-ups scheduled until `ahead` from now,
+    /// including those in the past. `since` is the start of the last complete pass: after an
+    /// outage, everything since then is read.
     ///
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn scheduled_tasks(&self, now: Timestamp) -> Result<Vec<ScheduledTask>, Error> {
-        let found = items_of_hours(self, now).await?;
-        Ok(found.iter().filter_map(scheduled_task_of).collect())
+    pub async fn due_work(
+        &self,
+        now: Timestamp,
+        ahead: SignedDuration,
+        since: Timestamp,
+    ) -> Result<DueWork, Error> {
+        let minute = now.as_second().rem_euclid(3600) / 60;
+        let back = if minute < 2 {
+            LONG_LOOK_BACK
+        } else {
+            LOOK_BACK
+        };
+        let hour = |at: Timestamp| at.as_second().div_euclid(3600);
+        let first = (hour(now) - back).min(hour(since));
+        let keys = (first..=hour(now + ahead))
+            .filter_map(|number| Timestamp::from_second(number * 3600).ok())
+            .flat_map(keys::due_hours);
+        let mut found = stream::iter(keys)
+            .map(|key| self.of_hour(key, due))
+            .buffered(AT_ONCE);
+        let mut work = DueWork::default();
+        while let Some(of_key) = found.try_next().await? {
+            for due in of_key {
+                match due {
+                    Due::Task(task) => work.tasks.push(task),
+                    Due::Wake(wake) if wake.at <= now + ahead => work.wakes.push(wake),
+                    Due::Wake(_) => {}
+                }
+            }
+        }
+        Ok(work)
     }
 }
 
-/// The keys of the items scheduled in the hours up to now.
-pub(super) async fn items_of_hours(store: &Store, now: Timestamp) -> Result<Vec<Item>, Error> {
-    let minute = now.as_second().rem_euclid(3600) / 60;
-    let hours = if minute < 2 {
-        LONG_LOOK_BACK
-    } else {
-        LOOK_BACK
-    };
-    let keys = (0..=hours).map(|hour| keys::task_hour(now - SignedDuration::from_hours(hour)));
-    let found: Vec<Vec<Item>> = stream::iter(keys)
-        .map(|hour| store.of_hour(hour))
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok(found.into_iter().flatten().collect())
+fn due(item: &Item) -> Option<Due> {
+    let task = scheduled_task_of(item).map(Due::Task);
+    task.or_else(|| wakes::wake_of(item).map(Due::Wake))
 }
 
 fn scheduled_task_of(item: &Item) -> Option<ScheduledTask> {

@@ -3,13 +3,12 @@
 
 use aias_domain::id::{RunId, WorkflowId};
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
-    Error, Proof, Store, TenantStore,
+    Error, Proof, TenantStore,
     items::{EXPIRES_AT, Item, KIND, number, string_of},
     keys::{self, PK, SK},
-    scheduled_tasks,
 };
 
 /// A run that continues at a time.
@@ -40,7 +39,7 @@ impl TenantStore<'_> {
         item.insert(KIND.to_owned(), AttributeValue::S("wake".to_owned()));
         item.insert(
             "active_hour".to_owned(),
-            AttributeValue::S(keys::task_hour(at)),
+            AttributeValue::S(keys::wake_hour(run, at)),
         );
         item.insert(EXPIRES_AT.to_owned(), number(expires_at.as_second()));
         self.store.create(item).await.map(|_| ())
@@ -65,23 +64,8 @@ impl TenantStore<'_> {
     }
 }
 
-impl Store {
-    /// The wake-ups scheduled until `ahead` from now, including those in the past.
-    ///
-    /// # Errors
-    ///
-    /// When the table is unavailable.
-    pub async fn wakes(&self, now: Timestamp, ahead: SignedDuration) -> Result<Vec<Wake>, Error> {
-        let mut found = scheduled_tasks::items_of_hours(self, now).await?;
-        if keys::task_hour(now + ahead) != keys::task_hour(now) {
-            found.extend(self.of_hour(keys::task_hour(now + ahead)).await?);
-        }
-        let wakes = found.iter().filter_map(wake_of);
-        Ok(wakes.filter(|wake| wake.at <= now + ahead).collect())
-    }
-}
-
-fn wake_of(item: &Item) -> Option<Wake> {
+/// The wake-up of an item of the index.
+pub(super) fn wake_of(item: &Item) -> Option<Wake> {
     let (tenant, run_id, workflow_id, at) =
         keys::wake_of(string_of(item, PK)?, string_of(item, SK)?)?;
     Some(Wake {

@@ -7,7 +7,10 @@
 //! and environments of `executor` process them. A refused event is sent again by its provider a
 //! minute later.
 
-use aias_domain::{id::RUN_SHARDS, plan::PlanName};
+use aias_domain::{
+    id::{INDEX_SHARDS, RUN_SHARDS},
+    plan::PlanName,
+};
 
 /// The documented default quotas of an account.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +145,14 @@ pub(crate) fn simulate(
         Tenants::One => f64::from(RUN_SHARDS) * quotas.partition,
         Tenants::Million => f64::INFINITY,
     };
+    // A tenant's first event of an hour is written to the index of active tenants. Hours of tenants
+    // begin at different times.
+    let first_events = match tenants {
+        Tenants::One => 1.0 / 3_600.0,
+        Tenants::Million => 1_000_000.0 / 3_600.0,
+    };
+    let first_share = f64::min(first_events / rate, 1.0);
+    let index = f64::from(INDEX_SHARDS) * quotas.partition / first_share;
     let plan = match tenants {
         Tenants::One => PlanName::Enterprise.limits().events_per_second as f64,
         Tenants::Million => f64::INFINITY,
@@ -176,6 +187,7 @@ pub(crate) fn simulate(
                 quotas.table / service.units * STEP,
                 "write units a second of the table",
             ),
+            (index * STEP, "the index of active tenants"),
             (
                 partitions / OWN_UNITS * STEP,
                 "the partitions of one tenant's runs",

@@ -1,0 +1,98 @@
+//! The limit of running runs: what a run that it does not allow costs, and which keys carry it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aias_domain::{
+    canonical::digest,
+    id::{RunId, WorkflowId},
+    plan::PlanName,
+    run::{Run, Trigger},
+};
+use aias_platform::{
+    clock::random_id,
+    runs::new_run,
+    store::{Gate, Input},
+};
+use aias_tests::bench::{TENANT, WORKFLOW};
+use serde_json::{Value, json};
+
+use crate::effects::{define, execute, furnished, get, output_of};
+
+#[tokio::test]
+async fn run_at_capacity_is_not_computed_again() {
+    let (bench, _, url) = furnished().await;
+    bench.enterprise(&json!({"concurrent_runs": 1})).await;
+    let shard = format!("TENANT#{TENANT}#RUNNING#0");
+    bench.set_number((&shard, "RUNNING"), "running", 1).await;
+    let tasks = json!([{"a": get(&format!("{url}/echo"))}, {"b": {"set": {"done": true}}}]);
+    let workflow = define(&bench, "calls", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    let executor = bench.executor();
+    bench.deliver(&executor, &bench.messages().await, 1).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let refused = bench.messages().await;
+    let refusals =
+        |message: &String| serde_json::from_str::<Value>(message).unwrap()["refusals"].clone();
+    assert_eq!(refused.iter().map(refusals).collect::<Vec<_>>(), [1]);
+
+    bench.wire.reset();
+    bench.deliver(&executor, &refused, 1).await;
+    let mut calls = bench.wire.calls();
+    calls.sort_unstable();
+    let expected = [
+        "DynamoDB.GetItem",
+        "DynamoDB.GetItem",
+        "DynamoDB.GetItem",
+        "DynamoDB.TransactWriteItems",
+        "SQS.SendMessage",
+    ];
+    assert_eq!(calls, expected);
+
+    bench.set_number((&shard, "RUNNING"), "running", 0).await;
+    bench.deliver(&executor, &refused, 1).await;
+    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    let store = bench.store();
+    assert_eq!(bench.tenant(&store).running().await.unwrap(), 0);
+}
+
+/// One tenant with the widest plan: no key of its runs carries more than twice its share.
+#[tokio::test]
+async fn thousand_runs_are_spread_over_partitions() {
+    const RUNS: u64 = 1_000;
+    let (bench, _, _) = furnished().await;
+    let (store, now, limits) = (bench.store(), bench.now(), PlanName::Enterprise.limits());
+    let (own, gate) = (bench.tenant(&store), Gate::default());
+    let input = Input::inline(b"{}").unwrap().unwrap();
+    let workflow: WorkflowId = WORKFLOW.parse().unwrap();
+    bench.wire.reset();
+    for _ in 0..RUNS {
+        gate.admit(&own, &limits, now).await.unwrap();
+        let id = RunId::new(now, random_id());
+        let run = Run::pending(id, workflow, None, Trigger::Api, digest(b"{}"));
+        own.create_run(&new_run(run, input.clone(), 30))
+            .await
+            .unwrap();
+        let mut run = own.run(id).await.unwrap().unwrap();
+        run.run = run.run.start(1, now).unwrap();
+        let started = own.start_run(run, limits.concurrent_runs).await.unwrap();
+        let mut run = own.run(started.unwrap().run.id).await.unwrap().unwrap();
+        run.run = run.run.complete(String::new(), Vec::new(), now).unwrap();
+        own.save_run(&run).await.unwrap();
+    }
+    let mut kinds: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (partition, writes) in bench.wire.writes_by_partition() {
+        let kind = partition.split('#').nth(2).unwrap_or_default().to_owned();
+        kinds.entry(kind).or_default().push(writes);
+    }
+    for (kind, partitions, writes) in [("RUNNING", 16, 4), ("RUNS", 32, 5), ("USAGE", 16, 1)] {
+        let found = kinds.remove(kind).unwrap();
+        assert_eq!(found.iter().sum::<u64>(), RUNS * writes, "{kind}");
+        let share = RUNS * writes / partitions;
+        assert!(
+            found.iter().all(|count| *count < share * 2),
+            "{kind}: {found:?}"
+        );
+    }
+    assert!(kinds.is_empty(), "{kinds:?}");
+    assert_eq!(own.running().await.unwrap(), 0);
+}
