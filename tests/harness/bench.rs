@@ -430,6 +430,12 @@ impl Bench {
         self.invoke_reconciler(&event).await.unwrap();
     }
 
+    /// Ends the lease of a pass that died.
+    pub async fn expire_lease(&self) {
+        let key = ("RECONCILER", "PASS");
+        self.set_number(key, "leased_until", 0).await;
+    }
+
     /// Sets the enterprise plan with these limits, as an operator.
     pub async fn enterprise(&self, limits: &Value) {
         let event = json!({"enterprise": {"tenant_id": TENANT, "limits": limits}});

@@ -52,7 +52,7 @@ async fn run_at_capacity_is_not_computed_again() {
     bench.deliver(&executor, &refused, 1).await;
     assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
     let store = bench.store();
-    assert_eq!(bench.tenant(&store).running().await.unwrap(), 0);
+    assert_eq!(bench.tenant(&store).running(1).await.unwrap(), 0);
 }
 
 /// One tenant with the widest plan: no key of its runs carries more than twice its share.
@@ -94,5 +94,5 @@ async fn thousand_runs_are_spread_over_partitions() {
         );
     }
     assert!(kinds.is_empty(), "{kinds:?}");
-    assert_eq!(own.running().await.unwrap(), 0);
+    assert_eq!(own.running(limits.concurrent_runs).await.unwrap(), 0);
 }

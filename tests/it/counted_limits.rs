@@ -267,7 +267,10 @@ async fn every_plan_is_exact_under_concurrency() {
         let mut read = own.run(one.items[0].id).await.unwrap().unwrap();
         read.run = read.run.cancel(now).unwrap();
         own.save_run(&read).await.unwrap();
-        assert_eq!(own.running().await.unwrap(), limits.concurrent_runs - 1);
+        assert_eq!(
+            own.running(limits.concurrent_runs).await.unwrap(),
+            limits.concurrent_runs - 1
+        );
     }
 }
 

@@ -392,7 +392,7 @@ async fn long_run_waits_for_capacity() {
             .all(|run| run.status == Status::Completed)
     );
     let store = bench.store();
-    assert_eq!(bench.tenant(&store).running().await.unwrap(), 0);
+    assert_eq!(bench.tenant(&store).running(5).await.unwrap(), 0);
 }
 
 #[test]

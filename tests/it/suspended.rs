@@ -165,10 +165,11 @@ async fn crash_while_resuming_suspended_runs_loses_none() {
         assert_eq!(flood(&bench, 0, 3).await, ["202 suspended"; 3]);
         bench.enterprise(&json!({"runs_per_month": 100})).await;
         bench.wire.reset();
-        bench.wire.break_at(number, Side::After);
+        bench.wire.break_beside_queries_at(number, Side::After);
         bench.wake().await;
         let broken = bench.wire.is_broken();
         bench.wire.reset();
+        bench.expire_lease().await;
         bench.wake().await;
         // A message may be sent twice, but a run is executed once.
         let messages = bench.messages().await;

@@ -102,7 +102,11 @@ pub(crate) enum EntitlementOrList {
 )]
 pub(crate) async fn check_entitlements(ctx: Viewer<App, Parameters<FeatureQuery>>) -> Result {
     let (store, limits, now) = (ctx.store(), &ctx.caller.limits, ctx.now);
-    let (usage, counts, running) = tokio::join!(store.usage(now), store.counts(), store.running());
+    let (usage, counts, running) = tokio::join!(
+        store.usage(now),
+        store.counts(),
+        store.running(limits.concurrent_runs)
+    );
     let (usage, counts, running) = (usage?, counts?, running?);
     let turn = || Some(timestamp::format(plan::month_end(now)));
     let monthly = |feature, limit, used| Entitlement {

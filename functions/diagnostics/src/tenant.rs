@@ -110,7 +110,7 @@ pub(crate) async fn get_diagnostics(ctx: Admin<App>) -> Result {
         app.dead_letters.depth(),
         store.run_counts(day_ago, ctx.now),
         store.runs(&filter, MAX_FAULTED, None, (day_ago, ctx.now)),
-        store.running(),
+        store.running(ctx.caller.limits.concurrent_runs),
         store.counts(),
     );
     let (counts, faulted) = (counts?, faulted?.items);

@@ -37,7 +37,7 @@ use aias_platform::{
     runs::Intake,
     secrets::Secret,
     sqs::{self, SqsBatchResponse, SqsEvent},
-    store::{Progress, Store},
+    store::{DueWork, Progress, Store},
     telemetry::ErrorChain,
 };
 use jiff::SignedDuration;
@@ -58,8 +58,7 @@ pub struct App {
 pub struct PassTimes {
     /// Resuming suspended runs.
     pub resuming: Duration,
-    /// Everything; a check of pending runs that is not complete by then is continued by the next
-    /// pass.
+    /// Checking pending runs; what is not complete by then is continued by the next pass.
     pub checking: SignedDuration,
 }
 
@@ -67,7 +66,7 @@ impl Default for PassTimes {
     fn default() -> Self {
         Self {
             resuming: Duration::from_secs(45),
-            checking: SignedDuration::from_secs(240),
+            checking: SignedDuration::from_secs(200),
         }
     }
 }
@@ -75,7 +74,7 @@ impl Default for PassTimes {
 /// How long a pass may take; the function's timeout.
 const PASS: SignedDuration = SignedDuration::from_secs(300);
 /// How far back the first pass of an installation checks.
-const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
+const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_hours(2);
 
 impl App {
     /// From `TABLE_NAME`, `BUCKET_NAME`, `RUNS_QUEUE_URL`, `STRIPE_API_KEY_ARN` and
@@ -165,19 +164,15 @@ async fn pass(app: &App, age: SignedDuration, alone: bool) {
         checked_until: now - FIRST_LOOK_BACK,
         sweep: None,
     });
-    match store
-        .due_work(now, wake::AHEAD, progress.checked_until)
-        .await
-    {
-        Ok(due) => {
-            wake::send_wakeups(app, due.wakes).await;
-            scheduled_tasks::run_all(app, due.tasks).await;
-        }
-        Err(error) => {
-            tracing::error!(event = "due_work_unreadable", error = %ErrorChain(&error));
-        }
-    }
+    let due = store.due_work(now, wake::AHEAD, progress.checked_until);
+    let DueWork { tasks, wakes } = due.await.unwrap_or_else(|error| {
+        tracing::error!(event = "due_work_unreadable", error = %ErrorChain(&error));
+        DueWork::default()
+    });
+    wake::send_wakeups(app, wakes).await;
+    // Before the tasks: a run that one of them resumes was not pending for long.
     pending::resend(app, &mut progress, age, now + app.times.checking).await;
+    scheduled_tasks::run_all(app, tasks).await;
     if let Err(error) = store.end_pass(lease, &progress).await {
         tracing::error!(event = "pass_failed", error = %ErrorChain(&error));
     }

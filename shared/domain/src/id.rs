@@ -161,9 +161,9 @@ impl TenantId {
     }
 }
 
-/// Number of partitions of the index `active` for an hour. All tenants share them: they take 16,000
+/// Number of partitions of the index `active` for an hour. All tenants share them: they take 8,000
 /// tenants a second that have their first run of an hour.
-pub const INDEX_SHARDS: u8 = 16;
+pub const INDEX_SHARDS: u8 = 8;
 
 /// Number of partitions for the runs of one tenant on one day. A partition has 1,000 write units a
 /// second and a run takes three, so they carry 10,666 events a second of one tenant: more than any

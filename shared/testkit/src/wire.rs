@@ -36,6 +36,10 @@ struct State {
     in_flight: usize,
     rounds: usize,
     break_at: Option<(usize, Side)>,
+    /// Whether queries have no number.
+    skips_queries: bool,
+    /// The calls that have a number.
+    numbered: usize,
 }
 
 /// The connection. Clones share their state.
@@ -65,6 +69,14 @@ impl Wire {
         self.state().break_at = Some((number, side));
     }
 
+    /// As [`Wire::break_at`], but queries have no number: a death before a query equals one before
+    /// the next call.
+    pub fn break_beside_queries_at(&self, number: usize, side: Side) {
+        let mut state = self.state();
+        state.break_at = Some((number, side));
+        state.skips_queries = true;
+    }
+
     fn done(&self) {
         let mut state = self.state();
         state.in_flight = state.in_flight.saturating_sub(1);
@@ -76,7 +88,7 @@ impl Wire {
         let state = self.state();
         state
             .break_at
-            .is_some_and(|(number, _)| state.calls.len() > number)
+            .is_some_and(|(number, _)| state.numbered > number)
     }
 
     /// The names of the calls so far, such as `DynamoDB.PutItem`.
@@ -176,7 +188,13 @@ impl HttpConnector for Connection {
             }
             state.rounds += usize::from(state.in_flight == 0);
             state.in_flight += 1;
-            (state.calls.len() - 1, state.break_at)
+            let is_skipped = state.skips_queries && name == "DynamoDB.Query";
+            let number = state.numbered;
+            state.numbered += usize::from(!is_skipped);
+            let break_at = state.break_at;
+            // A skipped call fails only if an earlier call failed.
+            let break_at = break_at.filter(|(at, _)| !is_skipped || number > *at);
+            (number, break_at)
         };
         if break_at.is_some_and(|(at, side)| number > at || (number == at && side == Side::Before))
         {

@@ -95,13 +95,14 @@ impl TenantStore<'_> {
         .await
     }
 
-    /// The number of runs in the phase `running`.
+    /// The number of runs in the phase `running` that count toward `limit`.
     ///
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn running(&self) -> Result<u64, Error> {
-        Ok(self.running_by_shard(MAX_SHARDS).await?.iter().sum())
+    pub async fn running(&self, limit: u64) -> Result<u64, Error> {
+        let counts = self.running_by_shard(shards(limit)).await?;
+        Ok(counts.iter().sum())
     }
 }
 

@@ -192,10 +192,11 @@ impl TenantStore<'_> {
     }
 }
 
-/// How many hours back each pass reads, and how many the passes in the first minutes of an hour
-/// read, to find what was missed during an outage or fails for days.
+/// How many hours back each pass reads, the passes in the first minutes of an hour, and those in the
+/// first minutes of a day, to find what fails for hours or days.
 const LOOK_BACK: i64 = 1;
-const LONG_LOOK_BACK: i64 = 24 * 7;
+const HOURLY_LOOK_BACK: i64 = 24;
+const DAILY_LOOK_BACK: i64 = 24 * 7;
 
 /// How many index keys are read concurrently.
 const AT_ONCE: usize = 32;
@@ -227,11 +228,11 @@ impl Store {
         ahead: SignedDuration,
         since: Timestamp,
     ) -> Result<DueWork, Error> {
-        let minute = now.as_second().rem_euclid(3600) / 60;
-        let back = if minute < 2 {
-            LONG_LOOK_BACK
-        } else {
-            LOOK_BACK
+        let minute = now.as_second().rem_euclid(24 * 3600) / 60;
+        let back = match (minute / 60, minute % 60) {
+            (0, ..2) => DAILY_LOOK_BACK,
+            (_, ..2) => HOURLY_LOOK_BACK,
+            _ => LOOK_BACK,
         };
         let hour = |at: Timestamp| at.as_second().div_euclid(3600);
         let first = (hour(now) - back).min(hour(since));
