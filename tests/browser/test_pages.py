@@ -129,7 +129,7 @@ def test_pages_are_accessible(browser, tenant, width):
 
 
 # Text of the pages that is not in the locale files: names, ids, values and words of the API.
-DATA = "bdi, code, pre, time, option, .number, .status, .tree, .brand, article, textarea, nav.levels, td.number, svg .kind, svg .task, dd, summary"
+DATA = "bdi, code, pre, time, option, .number, .status, .tree, .brand, article, textarea, nav.levels, td.number, svg .kind, svg .task, dd, summary, [lang=en]"
 
 
 def test_no_text_is_forgotten_in_the_locale_files(browser, tenant):

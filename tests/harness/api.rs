@@ -124,6 +124,7 @@ pub fn document() -> Value {
         "tags": [
             {"name": "webhooks", "description": "Receiving webhooks."},
             {"name": "webhook-endpoints", "description": "URLs that providers post to, and how requests are verified."},
+            {"name": "sources", "description": "The catalogue of providers, and a check of recorded requests."},
             {"name": "workflows", "description": "Definitions, their versions, and executing them."},
             {"name": "runs", "description": "What happened to an event, step by step."},
             {"name": "artifacts", "description": "The outputs of runs."},

@@ -40,6 +40,7 @@ mod sandbox;
 mod secrets;
 mod sign_in;
 mod signature;
+mod sources;
 mod steps;
 mod store;
 mod stripe;

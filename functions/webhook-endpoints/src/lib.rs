@@ -1,7 +1,9 @@
-//! Webhook endpoints: creating, changing and deleting them, and rotating their secrets.
+//! Webhook endpoints: creating, changing and deleting them, and rotating their secrets; and the
+//! catalogue of sources.
 
 mod rotate;
 mod secret;
+mod sources;
 mod verification;
 mod view;
 
@@ -37,6 +39,9 @@ pub fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(get_endpoint, change_endpoint, delete_endpoint))
         .routes(routes!(rotate::rotate_secret))
         .routes(routes!(rotate::set_signing_secret))
+        .routes(routes!(sources::list_sources))
+        .routes(routes!(sources::get_source))
+        .routes(routes!(sources::check_source))
         .in_named_tenant(&api)
         .with_state(api)
 }

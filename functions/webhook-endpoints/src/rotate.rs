@@ -193,10 +193,10 @@ fn new_signing_secret(
 ) -> Result<NewSigningSecret> {
     let (tenant, id) = (ctx.caller.tenant.id, endpoint.id);
     let scheme = endpoint.verification.scheme().map_err(Problem::internal)?;
-    let signature = scheme
-        .signature
-        .ok_or_else(|| Problem::new(&kinds::NO_SIGNING_SECRET))?;
-    let (text, _) = signing_secret(signature.origin, signature.key, secret)
+    if !scheme.is_signed() {
+        return Err(Problem::new(&kinds::NO_SIGNING_SECRET));
+    }
+    let (text, _) = signing_secret(&scheme.secret, secret)
         .map_err(|detail| Problem::invalid_member("/secret", detail))?;
     let token = match endpoint.signing_secrets.first() {
         None => None,

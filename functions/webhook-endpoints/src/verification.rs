@@ -1,13 +1,15 @@
 //! The `verification` member of requests: a scheme, its options and its secret.
 
 use aias_domain::verification::{
-    Algorithm, Encoding, Handshake, HmacOptions, KeyForm, SecretOrigin, Verification, key_bytes,
+    Algorithm, Encoding, Handshake, HmacOptions, KeyForm, Scheme, SecretOrigin, SecretRule,
+    Verification, key_bytes,
 };
 use aias_platform::{
-    clock::random_secret,
+    clock::{random, random_secret, random_whsec},
     http::{Problem, Result},
     signing::SigningSecret,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -15,14 +17,13 @@ use utoipa::ToSchema;
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct VerificationInput {
-    /// `none`, `hmac`, `standard-webhooks` or a provider: `github`, `stripe`, `slack`, `shopify`,
-    /// `meta`. `none` by default.
+    /// `none`, `hmac`, `custom`, or the name of a source (`GET /api/sources`). `none` by default.
     #[schema(example = "github")]
     scheme: Option<String>,
     /// The signing secret. Some providers create it, and it can be set later; otherwise AIAS
     /// generates one by default.
     secret: Option<String>,
-    /// For `meta`: the token that the provider sends when it validates the URL.
+    /// For `meta` and `whatsapp`: the token that the provider sends when it validates the URL.
     verify_token: Option<String>,
     /// For `hmac`: the header that has the signature.
     header: Option<String>,
@@ -34,6 +35,8 @@ pub(crate) struct VerificationInput {
     prefix: Option<String>,
     /// For `hmac`: the header that has the event id.
     event_id_header: Option<String>,
+    /// For `custom`: how requests are signed.
+    custom: Option<Box<Scheme>>,
 }
 
 /// A checked verification, as it is stored.
@@ -57,10 +60,18 @@ impl VerificationInput {
         self.scheme.as_deref() == Some(name)
     }
 
-    /// Checks the settings, and generates a secret if the provider does not. If the provider does,
-    /// and `may_be_pending`, it may be missing.
-    pub(crate) fn read(self, may_be_pending: bool) -> Result<ValidVerification> {
-        let verification = Verification {
+    /// The scheme and the secret, for the check of a recorded request.
+    pub(crate) fn for_check(self) -> Result<(Scheme, String)> {
+        let secret = self.secret.clone().unwrap_or_default();
+        let verification = self.verification();
+        let scheme = verification
+            .scheme()
+            .map_err(|e| fault(&e.member(), e.to_string()))?;
+        Ok((scheme, secret))
+    }
+
+    fn verification(self) -> Verification {
+        Verification {
             scheme: self.scheme.unwrap_or_else(|| "none".to_owned()),
             hmac: HmacOptions {
                 header: self.header,
@@ -69,45 +80,58 @@ impl VerificationInput {
                 prefix: self.prefix,
                 event_id_header: self.event_id_header,
             },
-        };
+            custom: self.custom,
+        }
+    }
+
+    /// Checks the settings, and generates a secret if the provider does not. If the provider does,
+    /// and `may_be_pending`, it may be missing.
+    pub(crate) fn read(self, may_be_pending: bool) -> Result<ValidVerification> {
+        let (secret, verify_token) = (self.secret.clone(), self.verify_token.clone());
+        let verification = self.verification();
         let scheme = verification
             .scheme()
-            .map_err(|e| fault(e.member(), e.to_string()))?;
-        let Some(signature) = &scheme.signature else {
-            return match (self.secret, self.verify_token) {
+            .map_err(|e| fault(&e.member(), e.to_string()))?;
+        if !scheme.is_signed() {
+            let name = &verification.scheme;
+            return match (secret, verify_token) {
                 (None, None) => Ok(ValidVerification {
                     verification,
                     secret: None,
                     made: None,
                 }),
-                (Some(_), _) => Err(fault("secret", "the scheme `none` has no secret")),
-                (None, Some(_)) => Err(fault("verify_token", "the scheme `none` has no token")),
+                (Some(_), _) => Err(fault(
+                    "secret",
+                    format!("the scheme `{name}` has no secret"),
+                )),
+                (None, Some(_)) => Err(fault(
+                    "verify_token",
+                    format!("the scheme `{name}` has no token"),
+                )),
             };
-        };
-        let verify_token = match (scheme.handshake, self.verify_token) {
-            (Handshake::HubChallenge, None) => {
+        }
+        let verify_token = match (scheme.has(Handshake::HubChallenge), verify_token) {
+            (true, None) => {
                 return Err(fault(
                     "verify_token",
                     "choose a token; the provider sends it when it validates the URL",
                 ));
             }
-            (Handshake::HubChallenge, Some(token)) if (1..=MAX_TOKEN).contains(&token.len()) => {
-                Some(token)
-            }
-            (Handshake::HubChallenge, Some(_)) => {
+            (true, Some(token)) if (1..=MAX_TOKEN).contains(&token.len()) => Some(token),
+            (true, Some(_)) => {
                 return Err(fault(
                     "verify_token",
                     format!("a token must have 1 to {MAX_TOKEN} characters"),
                 ));
             }
-            (_, Some(_)) => return Err(fault("verify_token", "this scheme has no token")),
-            (_, None) => None,
+            (false, Some(_)) => return Err(fault("verify_token", "this scheme has no token")),
+            (false, None) => None,
         };
         // The secret of a provider that validates the URL first is known before.
         let waits = may_be_pending
-            && self.secret.is_none()
+            && secret.is_none()
             && verify_token.is_none()
-            && signature.origin == SecretOrigin::Provider;
+            && scheme.secret.origin != SecretOrigin::Chosen;
         if waits {
             return Ok(ValidVerification {
                 verification,
@@ -115,8 +139,8 @@ impl VerificationInput {
                 made: None,
             });
         }
-        let (text, made) = signing_secret(signature.origin, signature.key, self.secret)
-            .map_err(|detail| fault("secret", detail))?;
+        let (text, made) =
+            signing_secret(&scheme.secret, secret).map_err(|detail| fault("secret", detail))?;
         Ok(ValidVerification {
             verification,
             secret: Some(SigningSecret::new(text, verify_token)),
@@ -127,25 +151,42 @@ impl VerificationInput {
 
 /// A signing secret, and the same string again if AIAS generated it.
 pub(crate) fn signing_secret(
-    origin: SecretOrigin,
-    form: KeyForm,
+    rule: &SecretRule,
     secret: Option<String>,
 ) -> std::result::Result<(String, Option<String>), &'static str> {
-    match (secret, origin) {
-        (Some(text), _) if key_bytes(form, &text).is_some() => Ok((text, None)),
-        (Some(_), _) => Err(match form {
-            KeyForm::Text => "a secret must have 1 to 512 characters",
-            KeyForm::Whsec => "a secret must be `whsec_` and the base64 of 24 to 64 bytes",
-        }),
-        (None, SecretOrigin::Provider) => {
-            Err("required: copy the secret from the provider's settings")
+    if let Some(text) = secret {
+        return match key_bytes(rule.form, &text) {
+            Some(_) => Ok((text, None)),
+            None => Err(expected(rule.form)),
+        };
+    }
+    let made = match (rule.origin, rule.form) {
+        (SecretOrigin::Handshake, _) => {
+            return Err("required: the provider sends it in its handshake");
         }
-        (None, SecretOrigin::Chosen) => {
-            let text = match form {
-                KeyForm::Text => random_secret(),
-                KeyForm::Whsec => aias_platform::clock::random_whsec(),
-            };
-            Ok((text.clone(), Some(text)))
+        (SecretOrigin::Provider, _) | (_, KeyForm::Ed25519Public | KeyForm::P256Public) => {
+            return Err("required: copy the secret from the provider's settings");
+        }
+        (SecretOrigin::Chosen, KeyForm::Text) => random_secret(),
+        (SecretOrigin::Chosen, KeyForm::Whsec) => random_whsec(),
+        (SecretOrigin::Chosen, KeyForm::UserPassword) => format!("aias:{}", random_secret()),
+        (SecretOrigin::Chosen, KeyForm::Base64) => STANDARD.encode(random::<32>()),
+        (SecretOrigin::Chosen, KeyForm::Hex) => hex::encode(random::<32>()),
+    };
+    Ok((made.clone(), Some(made)))
+}
+
+/// What a secret must be.
+fn expected(form: KeyForm) -> &'static str {
+    match form {
+        KeyForm::Text => "a secret must have 1 to 512 characters",
+        KeyForm::Whsec => "a secret must be `whsec_` and the base64 of 24 to 64 bytes",
+        KeyForm::Base64 => "a secret must be base64, of at most 512 characters",
+        KeyForm::Hex => "a secret must be hex, of at most 512 characters",
+        KeyForm::UserPassword => "a secret must be a user name, a colon and a password",
+        KeyForm::Ed25519Public => "a secret must be an Ed25519 public key in hex, 64 characters",
+        KeyForm::P256Public => {
+            "a secret must be a P-256 public key, as base64 of its DER or as PEM"
         }
     }
 }

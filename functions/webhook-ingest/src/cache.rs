@@ -160,11 +160,8 @@ impl App {
                 continue;
             }
             let opened = SigningSecret::open(&keyring, tenant, endpoint.id, &sealed.value)?;
-            let form = scheme.signature.as_ref().map(|signature| signature.key);
-            keys.extend(
-                form.and_then(|form| key_bytes(form, opened.secret()))
-                    .map(|key| (index, key)),
-            );
+            let key = key_bytes(scheme.secret.form, opened.secret());
+            keys.extend(key.map(|key| (index, key)));
             verify_tokens.extend(opened.verify_token().map(str::to_owned));
         }
         let ready = Arc::new(ReadyEndpoint {

@@ -7,23 +7,36 @@ use aias_domain::{
     id::RunId,
     plan,
     run::{Run, Status, Trigger},
-    verification::{self, Handshake},
+    verification::{self, ProviderResponse, Values, signed_handshake},
 };
 use aias_platform::{
     clock::random_id,
-    http::{Fault, Head, Problem, Response, Result, WithHeader as _, kinds, response},
+    http::{Fault, Problem, Response, Result, WithHeader as _, kinds, response},
     runs::{SerializedInput, expiry, new_run},
     store::{Admission, Claim, ClaimResult, StoredRun, Task, TenantStore},
 };
-use axum::http::{StatusCode, header::LOCATION};
+use axum::http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, LOCATION},
+};
 use jiff::Timestamp;
 use tracing::{Span, field::display};
 
-use crate::{App, WebhookAccepted, cache::ReadyEndpoint, rate_limit};
+use crate::{App, WebhookAccepted, cache::ReadyEndpoint, handshake, rate_limit};
 
 /// Verifies an event, stores it and sends the message of its run.
-pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: &[u8]) -> Result {
-    let endpoint = &ready.found.endpoint.value;
+pub(crate) async fn ingest(
+    app: &App,
+    ready: &ReadyEndpoint,
+    request: &event::Request<'_>,
+) -> Result {
+    let (endpoint, body) = (&ready.found.endpoint.value, request.body);
+    if body.len() > ready.limits.body_bytes {
+        return Err(Problem::too_large(ready.limits.body_bytes));
+    }
+    if let Some(response) = handshake::answer(app, ready, request).await? {
+        return Ok(response);
+    }
     match endpoint.state() {
         EndpointState::Active => {}
         EndpointState::Disabled => return Err(disabled(endpoint.disabled_status)),
@@ -33,19 +46,23 @@ pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: 
             return Err(problem.retry_after(RETRY_AFTER_SECONDS));
         }
     }
-    if body.len() > ready.limits.body_bytes {
-        return Err(Problem::too_large(ready.limits.body_bytes));
-    }
     let now = app.clock.now();
-    let own = event::Request {
-        headers: head.headers().collect(),
-        query: head.query(),
-        body,
-    };
-    let signing = check_signature(ready, &own, now)?;
-    let body = event::read_body(&own).map_err(refuse)?;
+    let values = Values::new(request);
+    let signing = check_signature(ready, &values, now)?;
+    let body = event::read_body(request).map_err(refuse)?;
     let body = event::unwrap_payload(&ready.scheme, body).map_err(refuse)?;
-    if event::is_ping(&ready.scheme, &own) {
+    if let Some(answer) = signing
+        .and_then(|index| ready.keys.get(index))
+        .and_then(|(_, key)| signed_handshake(&ready.scheme, &values, key))
+    {
+        return handshake::respond(answer);
+    }
+    if ready
+        .scheme
+        .ping
+        .as_ref()
+        .is_some_and(|ping| ping.holds(&values))
+    {
         if endpoint.must_record_ping(now) {
             let store = app.intake.store.tenant(ready.found.proof);
             // Best effort: the provider only wants a response.
@@ -53,18 +70,13 @@ pub(crate) async fn ingest(app: &App, ready: &ReadyEndpoint, head: &Head, body: 
         }
         return Ok(response::plain("pong".to_owned()));
     }
-    if ready.scheme.handshake == Handshake::SlackChallenge
-        && let Some(challenge) = event::slack_challenge(&body)
-    {
-        return Ok(response::plain(challenge.0));
-    }
     let event = Event {
         app,
         ready,
         store: &app.intake.store.tenant(ready.found.proof),
-        request: &own,
-        id: event::event_id(&ready.scheme, &own, &body).map_err(refuse)?,
-        signing,
+        request,
+        id: event::event_id(&ready.scheme, &values).map_err(refuse)?,
+        signing: signing.and_then(|index| ready.keys.get(index).map(|(place, _)| *place)),
         now,
     };
     event.ingest(body).await
@@ -82,18 +94,18 @@ fn disabled(status: DisabledStatus) -> Problem {
     }
 }
 
+/// The index of the key that signed the request; none if the scheme has no signatures.
 fn check_signature(
     ready: &ReadyEndpoint,
-    own: &event::Request<'_>,
+    values: &Values<'_>,
     now: Timestamp,
 ) -> Result<Option<usize>> {
-    let Some(signature) = &ready.scheme.signature else {
+    if !ready.scheme.is_signed() {
         return Ok(None);
-    };
+    }
     let keys: Vec<Vec<u8>> = ready.keys.iter().map(|(_, key)| key.clone()).collect();
-    let verified = verification::verify(signature, &keys, |name| own.header(name), own.body, now);
-    match verified {
-        Ok(index) => Ok(ready.keys.get(index).map(|(place, _)| *place)),
+    match verification::verify(&ready.scheme, &keys, values, now) {
+        Ok(index) => Ok(Some(index)),
         Err(refusal) => {
             let endpoint_id = ready.found.endpoint.value.id;
             tracing::info!(event = "signature_refused", code = "signature-refused", %endpoint_id, reason = %refusal);
@@ -149,7 +161,7 @@ impl Event<'_> {
             ClaimResult::Duplicate { run_id, .. } => {
                 if let Some(found) = self.store.run(run_id).await? {
                     self.revert(admitted).await;
-                    return duplicate(self.app, self.store, &found).await;
+                    return self.duplicate(&found).await;
                 }
                 run_id
             }
@@ -231,11 +243,11 @@ impl Event<'_> {
             // Retained as long as it may be suspended, and then for another retention period.
             run.expires_at = expiry(plan::month_end(self.now), limits.retention_days);
             intake.suspend(self.store, &run, self.now).await?;
-            accepted(run_id, Status::Suspended)?
+            self.respond(StatusCode::ACCEPTED, run_id, Status::Suspended)?
         } else {
             let run = new_run(run, input, limits.retention_days);
             intake.create_run(self.store, &run).await?;
-            accepted(run_id, Status::Pending)?
+            self.respond(StatusCode::ACCEPTED, run_id, Status::Pending)?
         };
         let rate = rate_limit::headers(limits, left, self.now);
         response.headers_mut().extend(rate);
@@ -248,37 +260,59 @@ impl Event<'_> {
             let _ = self.store.revert_admission(place).await;
         }
     }
-}
 
-/// The response to a duplicate. The process that accepted the first delivery may have died before
-/// it sent the message, so it is sent again.
-async fn duplicate(app: &App, store: &TenantStore<'_>, found: &StoredRun) -> Result {
-    let run = &found.run;
-    match run.status {
-        Status::Pending => app.intake.enqueue(store, found).await?,
-        Status::Suspended => {
-            let turn = plan::month_end(app.clock.now());
-            store.schedule_task(Task::Resume, turn).await?;
+    /// The response to a duplicate. The process that accepted the first delivery may have died
+    /// before it sent the message, so it is sent again.
+    async fn duplicate(&self, found: &StoredRun) -> Result {
+        let (run, store) = (&found.run, self.store);
+        match run.status {
+            Status::Pending => self.app.intake.enqueue(store, found).await?,
+            Status::Suspended => {
+                let turn = plan::month_end(self.app.clock.now());
+                store.schedule_task(Task::Resume, turn).await?;
+            }
+            Status::Running
+            | Status::Waiting
+            | Status::Cancelled
+            | Status::Faulted
+            | Status::Completed => {}
         }
-        Status::Running
-        | Status::Waiting
-        | Status::Cancelled
-        | Status::Faulted
-        | Status::Completed => {}
+        self.respond(StatusCode::OK, run.id, run.status)
     }
-    respond(StatusCode::OK, run.id, run.status)
-}
 
-fn accepted(run_id: RunId, status: Status) -> Result<Response> {
-    respond(StatusCode::ACCEPTED, run_id, status)
-}
+    /// The response in the form that the provider wants.
+    fn respond(&self, code: StatusCode, run_id: RunId, status: Status) -> Result {
+        Span::current().record("run_id", display(run_id));
+        let view = WebhookAccepted {
+            run_id,
+            status,
+            duplicate: code == StatusCode::OK,
+        };
+        let mut response = response::json(code, &view)?;
+        if let Some(wanted) = &self.ready.scheme.response {
+            self.adapt(&mut response, wanted)?;
+        }
+        Ok(response.with(LOCATION, format!("/api/runs/{run_id}")))
+    }
 
-fn respond(code: StatusCode, run_id: RunId, status: Status) -> Result {
-    Span::current().record("run_id", display(run_id));
-    let view = WebhookAccepted {
-        run_id,
-        status,
-        duplicate: code == StatusCode::OK,
-    };
-    Ok(response::json(code, &view)?.with(LOCATION, format!("/api/runs/{run_id}")))
+    fn adapt(&self, response: &mut Response, wanted: &ProviderResponse) -> Result<()> {
+        *response.status_mut() = StatusCode::from_u16(wanted.status).map_err(Problem::internal)?;
+        if let Some(body) = &wanted.body {
+            body.clone_into(response.body_mut());
+        }
+        if let Some(content_type) = &wanted.content_type {
+            let value = HeaderValue::from_str(content_type).map_err(Problem::internal)?;
+            response.headers_mut().insert(CONTENT_TYPE, value);
+        }
+        if wanted.status == 204 {
+            response.body_mut().clear();
+            response.headers_mut().remove(CONTENT_TYPE);
+        }
+        let repeated = wanted.repeats_header.as_deref().and_then(|name| {
+            let value = HeaderValue::from_str(self.request.header(name)?).ok()?;
+            Some((HeaderName::try_from(name).ok()?, value))
+        });
+        response.headers_mut().extend(repeated);
+        Ok(())
+    }
 }

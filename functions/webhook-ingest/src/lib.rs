@@ -30,7 +30,10 @@ mod rate_limit;
 
 use std::sync::Arc;
 
-use aias_domain::id::{RunId, TenantId};
+use aias_domain::{
+    event::Request,
+    id::{RunId, TenantId},
+};
 use aias_platform::{
     blobs::Blobs,
     clock::Clock,
@@ -95,7 +98,11 @@ impl App {
 #[must_use]
 pub fn routes(app: App) -> OpenApiRouter {
     OpenApiRouter::new()
-        .routes(routes!(receive_webhook, answer_challenge))
+        .routes(routes!(
+            receive_webhook,
+            answer_handshake,
+            answer_permission_request
+        ))
         .with_state(Arc::new(app))
 }
 
@@ -155,13 +162,15 @@ async fn receive_webhook(
     RawBody(body): RawBody,
 ) -> Result {
     let endpoint = find(&app, &tenant, &secret).await?;
-    let refused = match ingest_event::ingest(&app, &endpoint, &head, &body).await {
+    let url = url_of(&head);
+    let request = request_of(&head, &url, &body);
+    let refused = match ingest_event::ingest(&app, &endpoint, &request).await {
         Err(problem) if may_be_outdated(&problem) => problem,
         result => return result,
     };
     let tenant = endpoint.found.tenant.id;
     match app.reread_endpoint(tenant, &secret).await? {
-        Some(newer) => ingest_event::ingest(&app, &newer, &head, &body).await,
+        Some(newer) => ingest_event::ingest(&app, &newer, &request).await,
         None => Err(refused),
     }
 }
@@ -178,7 +187,25 @@ fn may_be_outdated(problem: &Problem) -> bool {
     refusals.contains(&problem.kind())
 }
 
-/// Respond to the challenge by which a provider validates the URL
+/// The URL that was called, with its query.
+fn url_of(head: &Head) -> String {
+    let path = head.uri.path_and_query().map_or("/", |own| own.as_str());
+    format!("{}{path}", head.base_url())
+}
+
+fn request_of<'a>(head: &'a Head, url: &'a str, body: &'a [u8]) -> Request<'a> {
+    Request {
+        method: head.method.as_str(),
+        url,
+        headers: head.headers().collect(),
+        query: head.query(),
+        body,
+    }
+}
+
+/// Respond to the handshake by which a provider validates the URL
+///
+/// Also `HEAD`. Which query parameters and headers are read depends on the endpoint's source.
 #[utoipa::path(
     get,
     path = "/api/webhooks/{tenant_id}/{secret}",
@@ -190,21 +217,56 @@ fn may_be_outdated(problem: &Problem) -> bool {
         ("hub.mode" = Option<String>, Query),
         ("hub.verify_token" = Option<String>, Query),
         ("hub.challenge" = Option<String>, Query),
+        ("challenge" = Option<String>, Query),
+        ("challengeCode" = Option<String>, Query),
+        ("crc_token" = Option<String>, Query),
+        ("validationToken" = Option<String>, Query),
     ),
     responses((
-        status = 200, description = "The challenge", body = String, content_type = "text/plain",
+        status = 200, description = "The answer that the provider wants",
+        content((String = "text/plain"), (serde_json::Value = "application/json")),
     )),
     extensions(("x-problems" = json!([
         "bad-challenge", "bad-signature", "method-not-allowed", "not-found",
     ]))),
 )]
-async fn answer_challenge(
+async fn answer_handshake(
     State(app): State<Arc<App>>,
     Path((tenant, secret)): Path<(String, String)>,
     head: Head,
 ) -> Result {
     let endpoint = find(&app, &tenant, &secret).await?;
-    handshake::answer(&endpoint, head.query())
+    let url = url_of(&head);
+    let answered = handshake::answer(&app, &endpoint, &request_of(&head, &url, &[])).await?;
+    answered.ok_or_else(|| Problem::method_not_allowed("POST"))
+}
+
+/// Respond to the permission request of a `CloudEvents` sender
+#[utoipa::path(
+    options,
+    path = "/api/webhooks/{tenant_id}/{secret}",
+    tag = "webhooks",
+    security(()),
+    params(
+        ("tenant_id" = TenantId, Path),
+        ("secret" = String, Path, pattern = "^[A-Za-z0-9_-]{43}$", description = "The path secret"),
+        ("webhook-request-origin" = Option<String>, Header),
+        ("webhook-request-rate" = Option<String>, Header),
+    ),
+    responses((
+        status = 200, description = "The sender may send events", body = String, content_type = "text/plain",
+        headers(("webhook-allowed-origin" = String), ("webhook-allowed-rate" = String)),
+    )),
+    extensions(("x-problems" = json!([
+        "bad-challenge", "bad-signature", "method-not-allowed", "not-found",
+    ]))),
+)]
+async fn answer_permission_request(
+    state: State<Arc<App>>,
+    path: Path<(String, String)>,
+    head: Head,
+) -> Result {
+    answer_handshake(state, path, head).await
 }
 
 /// The endpoint of a URL. An unknown tenant and an unknown secret are the same `404`.

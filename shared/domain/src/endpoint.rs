@@ -110,7 +110,7 @@ impl Endpoint {
     pub fn state(&self) -> EndpointState {
         if !self.is_enabled() {
             EndpointState::Disabled
-        } else if self.verification.is_signed() && self.signing_secrets.is_empty() {
+        } else if self.signing_secrets.is_empty() && self.verification.is_signed() {
             EndpointState::PendingSecret
         } else {
             EndpointState::Active

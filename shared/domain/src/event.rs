@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     id::EndpointId,
     json,
-    verification::{EventIdSource, Scheme, TimestampSource},
+    verification::{Scheme, Values},
 };
 
 /// The longest event id, in characters. A longer one is refused rather than cut.
@@ -19,6 +19,10 @@ pub const MAX_FIELDS: usize = 1_000;
 /// The parts of an HTTP request that these rules read.
 #[derive(Debug)]
 pub struct Request<'a> {
+    /// In upper case.
+    pub method: &'a str,
+    /// The URL that was called, with its query.
+    pub url: &'a str,
     /// Lower-case names; each name at most once.
     pub headers: Vec<(&'a str, &'a str)>,
     /// Without the `?`.
@@ -37,7 +41,9 @@ impl<'a> Request<'a> {
             .map(|(_, v)| *v)
     }
 
-    fn media_type(&self) -> String {
+    /// The media type of the body, without parameters, in lower case.
+    #[must_use]
+    pub fn media_type(&self) -> String {
         let value = self.header("content-type").unwrap_or_default();
         let media_type = value.split(';').next().unwrap_or_default();
         media_type.trim().to_ascii_lowercase()
@@ -98,7 +104,7 @@ pub fn read_body(request: &Request<'_>) -> Result<Body, EventError> {
 ///
 /// When the field is not JSON.
 pub fn unwrap_payload(scheme: &Scheme, body: Body) -> Result<Body, EventError> {
-    let Some(field) = scheme.payload_field else {
+    let Some(field) = &scheme.payload_field else {
         return Ok(body);
     };
     match &body {
@@ -108,14 +114,6 @@ pub fn unwrap_payload(scheme: &Scheme, body: Body) -> Result<Body, EventError> {
         },
         Body::Value(_) | Body::Text(_) | Body::Base64(_) => Ok(body),
     }
-}
-
-/// Whether an event is a test that the provider sends when an endpoint is set up.
-#[must_use]
-pub fn is_ping(scheme: &Scheme, request: &Request<'_>) -> bool {
-    scheme
-        .ping
-        .is_some_and(|(name, value)| request.header(name) == Some(value))
 }
 
 /// Parses `name=value` pairs. A repeated name has an array of values.
@@ -142,30 +140,25 @@ fn parameters(text: &str) -> Result<Map<String, Value>, EventError> {
 /// # Errors
 ///
 /// When the id is empty or too long.
-pub fn event_id(
-    scheme: &Scheme,
-    request: &Request<'_>,
-    body: &Body,
-) -> Result<Option<String>, EventError> {
-    let own = match &scheme.event_id {
-        EventIdSource::None => None,
-        EventIdSource::Header(name) => request.header(name).map(str::to_owned),
-        EventIdSource::Body(pointer) => match body {
-            Body::Value(value) => value.pointer(pointer).and_then(|id| match id {
-                Value::String(id) => Some(id.clone()),
-                Value::Number(id) => Some(id.to_string()),
-                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-            }),
-            Body::Text(_) | Body::Base64(_) => None,
-        },
-    };
-    let id = own.or_else(|| request.header("idempotency-key").map(str::to_owned));
-    match id {
+pub fn event_id(scheme: &Scheme, values: &Values<'_>) -> Result<Option<String>, EventError> {
+    let own = scheme.event_id.iter().find_map(|text| text.text(values));
+    let key = || values.request.header("idempotency-key").map(str::to_owned);
+    match own.or_else(key) {
         Some(id) if id.is_empty() || id.chars().count() > MAX_EVENT_ID => {
             Err(EventError::BadEventId)
         }
         id => Ok(id),
     }
+}
+
+/// The longest event type, in characters. A longer one counts as none.
+const MAX_EVENT_TYPE: usize = 255;
+
+/// The type of the event, if the scheme knows where it is.
+#[must_use]
+pub fn event_type(scheme: &Scheme, values: &Values<'_>) -> Option<String> {
+    let own = scheme.event_type.iter().find_map(|text| text.text(values));
+    own.filter(|text| (1..=MAX_EVENT_TYPE).contains(&text.chars().count()))
 }
 
 /// The workflow's input, without credentials and signatures.
@@ -184,10 +177,10 @@ pub fn workflow_input(
     if request.headers.len() > MAX_FIELDS {
         return Err(EventError::TooManyFields);
     }
-    let signature = scheme.signature.as_ref();
+    let proving: Vec<&str> = scheme.proving_headers().collect();
     let withheld = |name: &str| {
         matches!(name, "authorization" | "cookie" | "proxy-authorization")
-            || signature.is_some_and(|s| s.header == name || is_stamp(s.timestamp, name))
+            || proving.contains(&name)
     };
     let mut headers = Map::new();
     for (name, value) in &request.headers {
@@ -220,48 +213,6 @@ pub fn workflow_input(
     Ok(Value::Object(input))
 }
 
-fn is_stamp(source: Option<TimestampSource>, name: &str) -> bool {
-    match source {
-        Some(TimestampSource::Header(header)) => header == name,
-        Some(TimestampSource::Field(_)) | None => false,
-    }
-}
-
-/// A challenge that a provider sends to validate a URL, to be sent back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Challenge(pub String);
-
-/// The longest challenge that is sent back, in bytes.
-const MAX_CHALLENGE: usize = 1024;
-
-/// The challenge of a Slack `url_verification` request.
-#[must_use]
-pub fn slack_challenge(body: &Body) -> Option<Challenge> {
-    let Body::Value(Value::Object(members)) = body else {
-        return None;
-    };
-    (members.get("type")? == "url_verification")
-        .then(|| members.get("challenge")?.as_str())
-        .flatten()
-        .filter(|challenge| challenge.len() <= MAX_CHALLENGE)
-        .map(|challenge| Challenge(challenge.to_owned()))
-}
-
-/// The verify token and the challenge of a `hub.mode=subscribe` request.
-#[must_use]
-pub fn hub_challenge(query: &str) -> Option<(String, Challenge)> {
-    let query = parameters(query).ok()?;
-    let get = |name: &str| query.get(name)?.as_str();
-    if get("hub.mode")? != "subscribe" {
-        return None;
-    }
-    let challenge = get("hub.challenge").filter(|c| c.len() <= MAX_CHALLENGE)?;
-    Some((
-        get("hub.verify_token")?.to_owned(),
-        Challenge(challenge.to_owned()),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +221,8 @@ mod tests {
 
     fn request<'a>(content_type: &'a str, body: &'a [u8]) -> Request<'a> {
         Request {
+            method: "POST",
+            url: "https://aias.example/hook",
             headers: vec![("content-type", content_type), ("idempotency-key", "k1")],
             query: "a=1&b=2&b=3",
             body,
@@ -277,12 +230,7 @@ mod tests {
     }
 
     fn scheme(name: &str) -> Scheme {
-        Verification {
-            scheme: name.into(),
-            ..Verification::none()
-        }
-        .scheme()
-        .unwrap()
+        Verification::named(name).scheme().unwrap()
     }
 
     #[test]
@@ -321,28 +269,19 @@ mod tests {
 
     #[test]
     fn provider_event_id_takes_precedence() {
-        let body = Body::Value(json!({"id": "evt_1"}));
-        let mut request = request("application/json", b"");
-        assert_eq!(
-            event_id(&scheme("stripe"), &request, &body),
-            Ok(Some("evt_1".into()))
-        );
-        assert_eq!(
-            event_id(&scheme("github"), &request, &body),
-            Ok(Some("k1".into()))
-        );
-        request.headers.push(("x-github-delivery", "d1"));
-        assert_eq!(
-            event_id(&scheme("github"), &request, &body),
-            Ok(Some("d1".into()))
-        );
-        request.headers[1].1 = "";
-        assert_eq!(
-            event_id(&scheme("none"), &request, &body),
-            Err(EventError::BadEventId)
-        );
-        request.headers.remove(1);
-        assert_eq!(event_id(&scheme("none"), &request, &body), Ok(None));
+        let id = |name: &str, headers: &[(&'static str, &'static str)]| {
+            let mut request = request("application/json", br#"{"id": "evt_1"}"#);
+            request.headers = headers.to_vec();
+            event_id(&scheme(name), &Values::new(&request))
+        };
+        let key = ("idempotency-key", "k1");
+        assert_eq!(id("stripe", &[key]), Ok(Some("evt_1".into())));
+        assert_eq!(id("github", &[key]), Ok(Some("k1".into())));
+        let delivery = ("x-github-delivery", "d1");
+        assert_eq!(id("github", &[key, delivery]), Ok(Some("d1".into())));
+        let empty = [("idempotency-key", "")];
+        assert_eq!(id("none", &empty), Err(EventError::BadEventId));
+        assert_eq!(id("none", &[]), Ok(None));
     }
 
     #[test]
@@ -375,31 +314,6 @@ mod tests {
                 "query": {"a": "1", "b": ["2", "3"]}, "content_type": "text/plain", "body": "hi",
                 "endpoint_id": EndpointId::new(at, 0).to_string(),
             })
-        );
-    }
-
-    #[test]
-    fn challenges_are_recognised_and_limited() {
-        let slack = |v| slack_challenge(&Body::Value(v));
-        assert_eq!(
-            slack(json!({"type": "url_verification", "challenge": "c"})),
-            Some(Challenge("c".into()))
-        );
-        assert_eq!(
-            slack(json!({"type": "event_callback", "challenge": "c"})),
-            None
-        );
-        assert_eq!(
-            slack(json!({"type": "url_verification", "challenge": "c".repeat(1025)})),
-            None
-        );
-        assert_eq!(
-            hub_challenge("hub.mode=subscribe&hub.challenge=42&hub.verify_token=t"),
-            Some(("t".into(), Challenge("42".into())))
-        );
-        assert_eq!(
-            hub_challenge("hub.mode=unsubscribe&hub.challenge=42&hub.verify_token=t"),
-            None
         );
     }
 }

@@ -1,21 +1,26 @@
-//! How webhook requests are verified. A scheme is a value: `schemes::ROWS` has a row per provider,
-//! `hmac` is a row that the endpoint's owner fills in, and one function verifies all of them over
-//! the raw bytes.
-//!
-//! Sources: Standard Webhooks 1.0 (standardwebhooks.com), "Validating webhook deliveries"
-//! (docs.github.com), "Verify webhook signatures" (docs.stripe.com), "Verifying requests from
-//! Slack" (docs.slack.dev), "Verify webhook deliveries" (shopify.dev), "Getting started with
-//! webhooks" (developers.facebook.com).
+//! How webhook requests are verified. A scheme is a value, of the catalogue or written by the owner
+//! of an endpoint, and one function verifies all of them over the raw bytes.
 
-mod schemes;
+pub mod catalogue;
+mod explain;
+mod handshake;
+mod place;
+mod scheme;
 mod settings;
+mod template;
 mod verify;
 
-pub use schemes::{
-    Algorithm, Carrier, Encoding, EventIdSource, Handshake, KeyForm, Part, Scheme, SecretOrigin,
-    Signature, TimestampSource, scheme_names,
+pub use explain::{Explanation, FormExplanation, explain};
+pub use handshake::{
+    Answer, Handshake, HandshakeOutcome, HandshakeSecrets, signed_handshake, unsigned_handshake,
 };
-pub use settings::{ConfigError, HmacOptions, Verification};
+pub use place::{Place, Values};
+pub use scheme::{
+    Condition, Encoding, KeyForm, Method, ProviderResponse, Scheme, SecretOrigin, SecretRule,
+    Signature, SignedTimestamp, TimeUnit,
+};
+pub use settings::{Algorithm, ConfigError, HmacOptions, Verification, scheme_names};
+pub use template::Template;
 pub use verify::{Refusal, TOLERANCE_SECONDS, digest, key_bytes, verify};
 
 #[cfg(test)]

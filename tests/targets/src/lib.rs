@@ -10,7 +10,7 @@ use aias_domain::{
     canonical, event,
     id::RunId,
     json,
-    verification::{self, Handshake, HmacOptions, Scheme, Verification},
+    verification::{self, HandshakeSecrets, HmacOptions, Scheme, Values, Verification},
 };
 use aias_engine::{
     Program,
@@ -112,30 +112,28 @@ fn request_of(bytes: &[u8]) -> (Vec<(&str, &str)>, &[u8]) {
 
 fn schemes() -> Vec<Scheme> {
     let names = verification::scheme_names();
-    let of = |scheme: &&str| {
+    let of = |name: &&str| {
         let hmac = HmacOptions {
-            header: Some("x-signature".to_owned()),
+            header: (*name == "hmac").then(|| "x-signature".to_owned()),
             ..HmacOptions::default()
         };
-        Verification {
-            scheme: (*scheme).to_owned(),
-            hmac: if *scheme == "hmac" {
-                hmac
-            } else {
-                HmacOptions::default()
-            },
-        }
-        .scheme()
-        .ok()
+        let own = Verification {
+            hmac,
+            ..Verification::named(name)
+        };
+        own.scheme().ok()
     };
     names.iter().filter_map(of).collect()
 }
 
 static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(schemes);
 
-/// A webhook with a scheme selected by the first byte. It must be refused, since it is not signed.
+const METHODS: [&str; 4] = ["POST", "GET", "HEAD", "OPTIONS"];
+
+/// A webhook with a scheme and a method selected by the first two bytes. It must be refused, since
+/// it is not signed.
 pub fn verification(bytes: &[u8]) {
-    let Some((first, rest)) = bytes.split_first() else {
+    let [first, second, rest @ ..] = bytes else {
         return;
     };
     let Some(scheme) = SCHEMES.get(usize::from(*first) % SCHEMES.len()) else {
@@ -143,17 +141,23 @@ pub fn verification(bytes: &[u8]) {
     };
     let (headers, body) = request_of(rest);
     let request = event::Request {
+        method: METHODS[usize::from(*second) % METHODS.len()],
+        url: "https://hooks.example.com/x?a=b",
         headers,
-        query: "",
+        query: "a=b",
         body,
     };
-    let now = Timestamp::UNIX_EPOCH;
-    if let Some(signature) = &scheme.signature {
-        let keys = [vec![7; 32], vec![8; 32]];
-        let header = |name: &str| request.header(name);
-        let verified = verification::verify(signature, &keys, header, body, now);
+    let values = Values::new(&request);
+    let keys = [vec![7; 32], vec![8; 32]];
+    if scheme.is_signed() {
+        let verified = verification::verify(scheme, &keys, &values, Timestamp::UNIX_EPOCH);
         assert!(verified.is_err(), "a forged signature was accepted");
     }
+    let secrets = HandshakeSecrets {
+        keys: &keys,
+        verify_tokens: &[],
+    };
+    let _ = verification::unsigned_handshake(scheme, &values, secrets);
     take(scheme, &request);
 }
 
@@ -162,10 +166,12 @@ fn take(scheme: &Scheme, request: &event::Request<'_>) {
     let Ok(body) = event::read_body(request) else {
         return;
     };
-    if scheme.handshake == Handshake::SlackChallenge {
-        let _ = event::slack_challenge(&body);
-    }
-    let _ = event::event_id(scheme, request, &body);
+    let values = Values::new(request);
+    let _ = verification::signed_handshake(scheme, &values, &[7; 32]);
+    let _ = (
+        event::event_id(scheme, &values),
+        event::event_type(scheme, &values),
+    );
     let Ok(endpoint) = "whe_01JD3V4ZK8QW5R7T9X1B3C5D7F".parse() else {
         return;
     };
@@ -181,8 +187,9 @@ pub fn form(bytes: &[u8]) {
     let Ok(query) = std::str::from_utf8(bytes) else {
         return;
     };
-    let _ = event::hub_challenge(query);
     let request = event::Request {
+        method: "POST",
+        url: "https://hooks.example.com/x",
         headers: vec![("content-type", "application/x-www-form-urlencoded")],
         query,
         body: bytes,

@@ -1,6 +1,6 @@
 //! The forms of webhook endpoints: first the provider, then the fields that it needs.
 
-use aias_domain::verification::{SecretOrigin, Verification, scheme_names};
+use aias_domain::verification::{Handshake, SecretOrigin, Verification, catalogue, scheme_names};
 use aias_platform::http::Path;
 use axum::{
     http::{Method, StatusCode},
@@ -19,26 +19,36 @@ use crate::{
 
 /// Whether the provider creates the signing secret.
 fn provider_makes_secret(scheme: &str) -> bool {
-    let own = Verification {
-        scheme: scheme.to_owned(),
-        ..Verification::none()
-    };
-    let signature = own.scheme().ok().and_then(|own| own.signature);
-    signature.is_some_and(|own| own.origin == SecretOrigin::Provider)
+    let own = Verification::named(scheme).scheme();
+    own.is_ok_and(|own| own.secret.origin != SecretOrigin::Chosen)
 }
 
 /// The body of an event as the provider sends it, for a test event.
-pub(crate) fn sample(scheme: &str) -> &'static str {
-    match scheme {
-        "github" => "{\"action\": \"opened\", \"repository\": {\"full_name\": \"octo/example\"}}",
-        "stripe" => {
-            "{\"id\": \"evt_test\", \"type\": \"invoice.paid\", \"data\": {\"object\": {}}}"
-        }
-        "slack" => {
-            "{\"type\": \"event_callback\", \"event\": {\"type\": \"app_mention\", \"text\": \"hi\"}}"
-        }
-        "shopify" => "{\"id\": 1, \"line_items\": [{\"price\": \"42.50\", \"quantity\": 3}]}",
-        _ => "{\"id\": \"test\"}",
+pub(crate) fn sample(scheme: &str) -> String {
+    match catalogue::guide(scheme).map(|guide| guide.sample) {
+        Some(Value::String(text)) => text,
+        Some(sample) => serde_json::to_string_pretty(&sample).unwrap_or_default(),
+        None => "{\"id\": \"test\"}".to_owned(),
+    }
+}
+
+/// The name of a provider.
+pub(crate) fn title(visit: &Visit, scheme: &str) -> String {
+    match catalogue::guide(scheme) {
+        Some(guide) => guide.title,
+        None => ui::word(visit, "provider", scheme),
+    }
+}
+
+/// The steps to take at the provider, and what its signature does not prove.
+fn steps(visit: &Visit, scheme: &str) -> Markup {
+    let Some(guide) = catalogue::guide(scheme) else {
+        return html! {};
+    };
+    html! {
+        ol.steps-at-provider lang="en" { @for step in &guide.steps { li { (step) } } }
+        @if let Some(caution) = &guide.caution { p.caution lang="en" { (caution) } }
+        p { a href=(guide.docs) rel="noreferrer" { (t!(visit, "provider-docs")) } }
     }
 }
 
@@ -51,8 +61,8 @@ pub(crate) async fn new(visit: Visit) -> Response {
         html! {
             p { (t!(visit, "choose-provider")) }
             ul.cards {
-                @for name in scheme_names() {
-                    li { a href=(format!("/dashboard/endpoints/new?provider={name}")) { (ui::word(&visit, "provider", name)) } }
+                @for name in scheme_names().into_iter().filter(|name| *name != "custom") {
+                    li { a href=(format!("/dashboard/endpoints/new?provider={name}")) { bdi { (title(&visit, name)) } } }
                 }
             }
         }
@@ -69,11 +79,14 @@ async fn fields(
     let workflows = visit
         .get::<Page<WorkflowHead>>("/api/workflows?limit=100")
         .await;
-    let steps = format!("steps-{provider}");
+    let has_token = Verification::named(provider)
+        .scheme()
+        .is_ok_and(|own| own.has(Handshake::HubChallenge));
+    let is_signed = provider == "hmac" || Verification::named(provider).is_signed();
     html! {
         @if let Some(problem) = refused { (ui::problem(visit, problem)) }
-        p { strong { (ui::word(visit, "provider", provider)) } " · " a href="/dashboard/endpoints/new" { (t!(visit, "other-provider")) } }
-        @if visit.language().has(&steps) { p.steps-at-provider { (visit.language().text(&steps, &[])) } }
+        p { strong { bdi { (title(visit, provider)) } } " · " a href="/dashboard/endpoints/new" { (t!(visit, "other-provider")) } }
+        (steps(visit, provider))
         form method="post" action="/dashboard/endpoints/new" {
             (ui::csrf(visit)) (ui::once())
             input type="hidden" name="scheme" value=(provider);
@@ -86,8 +99,8 @@ async fn fields(
                 (ui::input("prefix", &t!(visit, "signature-prefix"), form.raw("prefix"), "text"))
                 (ui::input("event_id_header", &t!(visit, "event-id-header"), form.raw("event_id_header"), "text"))
             }
-            @if provider == "meta" { (ui::input("verify_token", &t!(visit, "verify-token"), form.raw("verify_token"), "text")) }
-            @if provider != "none" {
+            @if has_token { (ui::input("verify_token", &t!(visit, "verify-token"), form.raw("verify_token"), "text")) }
+            @if is_signed {
                 (ui::input("secret", &t!(visit, if provider_makes_secret(provider) { "secret-of-provider" } else { "secret-optional" }), "", "password"))
             }
             button { (t!(visit, "create-endpoint")) }
@@ -154,11 +167,10 @@ fn refused(visit: &Visit, problem: &ApiProblem, content: Markup) -> Response {
 pub(crate) fn revealed(visit: &Visit, made: &Endpoint, title: &str) -> Response {
     let secret = made.verification.secret.as_deref();
     let rotated = made.secret.as_deref().filter(|_| made.url.is_none());
-    let steps = format!("steps-{}", made.verification.scheme);
     let content = html! {
         @if let Some(url) = &made.url { (ui::shown_once(visit, &t!(visit, "url"), url)) }
         @if let Some(secret) = secret.or(rotated) { (ui::shown_once(visit, &t!(visit, "signing-secret"), secret)) }
-        @if visit.language().has(&steps) { p.steps-at-provider { (visit.language().text(&steps, &[])) } }
+        (steps(visit, &made.verification.scheme))
         p { a.button href=(format!("/dashboard/endpoints/{}", made.id)) { (t!(visit, "to-endpoint")) } }
     };
     visit.page(title, content)

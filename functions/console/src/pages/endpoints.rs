@@ -33,7 +33,7 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
             @for own in endpoints {
                 tr {
                     td { a href=(format!("/dashboard/endpoints/{}", own.id)) { (ui::text(&own.name)) } }
-                    td { (ui::word(visit, "provider", &own.verification.scheme)) }
+                    td { (endpoint_form::title(visit, &own.verification.scheme)) }
                     td { (ui::link("workflows", &own.workflow_id)) }
                     td { (ui::word(visit, "endpoint", &own.state)) }
                     td { (ui::time(visit, &own.created_at)) }
@@ -83,7 +83,7 @@ fn facts(visit: &Visit, own: &Endpoint) -> Markup {
                 @if own.disabled_reason.is_some() { " (" (t!(visit, "disabled-by-plan")) ")" }
                 @if !own.enabled { " · HTTP " (own.disabled_status) }
             }
-            dt { (t!(visit, "provider")) } dd { (ui::word(visit, "provider", &own.verification.scheme)) }
+            dt { (t!(visit, "provider")) } dd { (endpoint_form::title(visit, &own.verification.scheme)) }
             @if own.verification.scheme == "none" { dt { (t!(visit, "verification")) } dd { strong { (t!(visit, "unverified")) } } }
             @if let Some(header) = &own.verification.header {
                 dt { (t!(visit, "signature-header")) } dd { code { (ui::visible(header)) } @if let Some(prefix) = &own.verification.prefix { " " code { (ui::visible(prefix)) } } }

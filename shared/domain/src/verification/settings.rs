@@ -1,20 +1,26 @@
 //! The verification settings of an endpoint.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::schemes::{
-    Algorithm, Carrier, Encoding, EventIdSource, Handshake, KeyForm, Part, ROWS, Row, Scheme,
-    SecretOrigin, Signature, scheme_names,
+use super::{
+    catalogue,
+    place::{Place, is_token},
+    scheme::{Encoding, Method, Scheme, SecretRule, Signature},
+    template::Template,
 };
 
 /// The verification settings of an endpoint, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
-    /// The name of the scheme.
+    /// `none`, `hmac`, `custom`, or the name of a source.
     pub scheme: String,
     /// Only for `hmac`.
     #[serde(flatten)]
     pub hmac: HmacOptions,
+    /// Only for `custom`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Box<Scheme>>,
 }
 
 /// The columns that the owner of an `hmac` endpoint fills in.
@@ -37,6 +43,16 @@ pub struct HmacOptions {
     pub event_id_header: Option<String>,
 }
 
+/// The hash function of the HMAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// For providers that offer nothing better.
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
 /// Why a [`Verification`] is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -44,8 +60,12 @@ pub enum ConfigError {
     UnknownScheme,
     #[error("the scheme `hmac` needs `header`, the name of the header that has the signature")]
     HeaderMissing,
-    #[error("only the scheme `hmac` has this member")]
-    NotForScheme(&'static str),
+    #[error("the scheme `custom` needs `custom`, an object that describes the signature")]
+    CustomMissing,
+    #[error("{0}: {1}")]
+    Custom(&'static str, String),
+    #[error("only the scheme `{1}` has this member")]
+    NotForScheme(&'static str, &'static str),
     #[error("not a header name (RFC 9110 token, at most 64 characters)")]
     BadHeader(&'static str),
     #[error("a prefix has at most 32 visible ASCII characters")]
@@ -55,29 +75,46 @@ pub enum ConfigError {
 impl ConfigError {
     /// The member of the verification object that is wrong.
     #[must_use]
-    pub fn member(&self) -> &'static str {
+    pub fn member(&self) -> String {
         match self {
-            Self::UnknownScheme => "scheme",
-            Self::HeaderMissing => "header",
-            Self::NotForScheme(member) | Self::BadHeader(member) => member,
-            Self::BadPrefix => "prefix",
+            Self::UnknownScheme => "scheme".to_owned(),
+            Self::HeaderMissing => "header".to_owned(),
+            Self::CustomMissing => "custom".to_owned(),
+            Self::Custom(member, _) => format!("custom/{member}"),
+            Self::NotForScheme(member, _) | Self::BadHeader(member) => (*member).to_owned(),
+            Self::BadPrefix => "prefix".to_owned(),
         }
     }
 }
 
+/// The names of all schemes.
+#[must_use]
+pub fn scheme_names() -> Vec<&'static str> {
+    let mut names = vec!["none", "hmac", "custom"];
+    names.extend(catalogue::names());
+    names
+}
+
 impl Verification {
-    /// Whether the scheme has signatures.
+    /// Whether requests are verified.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        self.scheme != "none"
+        self.scheme().is_ok_and(|own| own.is_signed())
     }
 
     /// The scheme `none`.
     #[must_use]
     pub fn none() -> Self {
+        Self::named("none")
+    }
+
+    /// A scheme without settings of its own.
+    #[must_use]
+    pub fn named(scheme: &str) -> Self {
         Self {
-            scheme: "none".to_owned(),
+            scheme: scheme.to_owned(),
             hmac: HmacOptions::default(),
+            custom: None,
         }
     }
 
@@ -87,25 +124,26 @@ impl Verification {
     ///
     /// When the scheme is unknown, or a setting does not belong to it.
     pub fn scheme(&self) -> Result<Scheme, ConfigError> {
-        if self.scheme == "hmac" {
-            return self.hmac.scheme();
+        if self.scheme != "hmac"
+            && let Some(member) = self.hmac.first_set()
+        {
+            return Err(ConfigError::NotForScheme(member, "hmac"));
         }
-        if let Some(member) = self.hmac.first_set() {
-            return Err(ConfigError::NotForScheme(member));
+        if self.scheme != "custom" && self.custom.is_some() {
+            return Err(ConfigError::NotForScheme("custom", "custom"));
         }
-        if self.scheme == "none" {
-            return Ok(Scheme {
-                signature: None,
-                event_id: EventIdSource::None,
-                handshake: Handshake::None,
-                ping: None,
-                payload_field: None,
-            });
+        match self.scheme.as_str() {
+            "none" => Ok(Scheme::default()),
+            "hmac" => self.hmac.scheme(),
+            "custom" => {
+                let custom = self.custom.as_deref().ok_or(ConfigError::CustomMissing)?;
+                match custom.fault() {
+                    Some((member, reason)) => Err(ConfigError::Custom(member, reason)),
+                    None => Ok(custom.clone()),
+                }
+            }
+            name => catalogue::scheme(name).ok_or(ConfigError::UnknownScheme),
         }
-        ROWS.iter()
-            .find(|row| row.name == self.scheme)
-            .map(Row::scheme)
-            .ok_or(ConfigError::UnknownScheme)
     }
 }
 
@@ -128,32 +166,34 @@ impl HmacOptions {
         if prefix.len() > 32 || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(ConfigError::BadPrefix);
         }
+        let method = match self.algorithm {
+            Some(Algorithm::Sha1) => Method::HmacSha1,
+            Some(Algorithm::Sha512) => Method::HmacSha512,
+            None | Some(Algorithm::Sha256) => Method::HmacSha256,
+        };
+        let event_id = match self.event_id_header.as_deref() {
+            None => Vec::new(),
+            Some(name) => {
+                let name = header_name(name, "event_id_header")?;
+                let template = Template::try_from(format!("{{header:{name}}}"));
+                vec![template.map_err(|_| ConfigError::BadHeader("event_id_header"))?]
+            }
+        };
         Ok(Scheme {
-            signature: Some(Signature {
-                header: header_name(header, "header")?,
+            signatures: vec![Signature {
                 prefix,
-                algorithm: self.algorithm.unwrap_or(Algorithm::Sha256),
-                encoding: self.encoding.unwrap_or(Encoding::Hex),
-                carrier: Carrier::Whole,
-                signed: &[Part::Body],
-                timestamp: None,
-                key: KeyForm::Text,
-                origin: SecretOrigin::Chosen,
-            }),
-            event_id: match self.event_id_header.as_deref() {
-                None => EventIdSource::None,
-                Some(name) => EventIdSource::Header(header_name(name, "event_id_header")?),
-            },
-            handshake: Handshake::None,
-            ping: None,
-            payload_field: None,
+                encoding: self.encoding.unwrap_or_default(),
+                ..Signature::new(method, Place::Header(header_name(header, "header")?))
+            }],
+            secret: SecretRule::default(),
+            event_id,
+            ..Scheme::default()
         })
     }
 }
 
 fn header_name(text: &str, member: &'static str) -> Result<String, ConfigError> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if (1..=64).contains(&text.len()) && text.bytes().all(token) {
+    if text.len() <= 64 && is_token(text) {
         Ok(text.to_ascii_lowercase())
     } else {
         Err(ConfigError::BadHeader(member))

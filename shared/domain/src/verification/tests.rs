@@ -1,266 +1,586 @@
-//! A known answer for each row, and requests that must be refused.
+//! Known answers for each source of the catalogue, and requests that must be refused.
+
+use std::{collections::BTreeMap, fs, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
+use serde::Deserialize;
 
-use super::{schemes::ROWS, *};
+use super::*;
+use crate::event::Request;
 
-fn scheme(name: &str) -> Signature {
-    let verification = Verification {
-        scheme: name.into(),
-        ..Verification::none()
-    };
-    verification.scheme().unwrap().signature.unwrap()
-}
-
-/// A request from the provider's documentation, or made with another implementation of the scheme.
+/// A request that the provider's library, its documentation or another implementation of the scheme
+/// made.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct KnownAnswer {
-    scheme: &'static str,
-    secret: &'static str,
-    headers: &'static [(&'static str, &'static str)],
-    body: &'static str,
+    #[serde(rename = "made_with")]
+    _made_with: String,
+    secret: String,
+    headers: BTreeMap<String, String>,
+    body: String,
     at: i64,
+    #[serde(default = "hook_url")]
+    url: String,
 }
 
-const KNOWN: [KnownAnswer; 6] = [
-    // The example of standardwebhooks.com's reference libraries.
-    KnownAnswer {
-        scheme: "standard-webhooks",
-        secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        headers: &[
-            ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
-            ("webhook-timestamp", "1614265330"),
-            (
-                "webhook-signature",
-                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-            ),
-        ],
-        body: r#"{"test": 2432232314}"#,
-        at: 1_614_265_330,
-    },
-    // The example of docs.github.com.
-    KnownAnswer {
-        scheme: "github",
-        secret: "It's a Secret to Everybody",
-        headers: &[(
-            "x-hub-signature-256",
-            "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
-        )],
-        body: "Hello, World!",
-        at: 0,
-    },
-    // Made with OpenSSL: printf '1700000000.{"id":"evt_1"}' | openssl dgst -sha256 -hmac whsec_test
-    KnownAnswer {
-        scheme: "stripe",
-        secret: "whsec_test",
-        headers: &[(
-            "stripe-signature",
-            "t=1700000000,v1=c89214b5b5da833daed6f0b8c5bb6bd58cea9022bd80ccc78230f3942d632925,v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39",
-        )],
-        body: r#"{"id":"evt_1"}"#,
-        at: 1_700_000_000,
-    },
-    // The example of docs.slack.dev.
-    KnownAnswer {
-        scheme: "slack",
-        secret: "8f742231b10e8888abcd99yyyzzz85a5",
-        headers: &[
-            ("x-slack-request-timestamp", "1531420618"),
-            (
-                "x-slack-signature",
-                "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
-            ),
-        ],
-        body: "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c",
-        at: 1_531_420_618,
-    },
-    // Made with OpenSSL: printf '{"id":1}' | openssl dgst -sha256 -hmac hush -binary | base64
-    KnownAnswer {
-        scheme: "shopify",
-        secret: "hush",
-        headers: &[(
-            "x-shopify-hmac-sha256",
-            "VnKUjZsLuN5iZWjn5EntcBVCF9kMN43LglzCE1/GSeY=",
-        )],
-        body: r#"{"id":1}"#,
-        at: 0,
-    },
-    // Made with OpenSSL: printf '{"object":"page"}' | openssl dgst -sha256 -hmac app-secret
-    KnownAnswer {
-        scheme: "meta",
-        secret: "app-secret",
-        headers: &[(
-            "x-hub-signature-256",
-            "sha256=ae958d6f00b134dd32b95a9a76bedaaeb068c0949769358355023f7d1a0c580b",
-        )],
-        body: r#"{"object":"page"}"#,
-        at: 0,
-    },
-];
-
-fn check(known: &KnownAnswer, secret: &str, body: &str, at: i64) -> Result<usize, Refusal> {
-    let signature = scheme(known.scheme);
-    let keys = [vec![7; 32], key_bytes(signature.key, secret).unwrap()];
-    let header = |name: &str| {
-        known
-            .headers
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, v)| *v)
-    };
-    verify(
-        &signature,
-        &keys,
-        header,
-        body.as_bytes(),
-        Timestamp::from_second(at).unwrap(),
-    )
+fn hook_url() -> String {
+    "https://hooks.example.com/api/webhooks/ten_1/secret".to_owned()
 }
 
-#[test]
-fn every_scheme_has_known_answer() {
-    let mut named: Vec<&str> = KNOWN.iter().map(|known| known.scheme).collect();
-    named.sort_unstable();
-    let mut rows: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-    rows.sort_unstable();
-    assert_eq!(named, rows);
-    for known in &KNOWN {
-        assert_eq!(
-            check(known, known.secret, known.body, known.at),
-            Ok(1),
-            "{}",
-            known.scheme
-        );
+#[derive(Deserialize)]
+struct SourceFile {
+    #[serde(default)]
+    known: Vec<KnownAnswer>,
+}
+
+fn known(name: &str) -> Vec<KnownAnswer> {
+    let file = format!("{}/sources/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(Path::new(&file)).unwrap();
+    let file: SourceFile = serde_saphyr::from_str(&text).unwrap();
+    file.known
+}
+
+fn scheme(name: &str) -> Scheme {
+    Verification::named(name).scheme().unwrap()
+}
+
+impl KnownAnswer {
+    fn check(&self, scheme: &Scheme) -> Result<usize, Refusal> {
+        let keys: Vec<_> = key_bytes(scheme.secret.form, &self.secret)
+            .into_iter()
+            .collect();
+        self.check_with(scheme, &keys, self.body.as_bytes())
     }
-}
 
-#[test]
-fn changed_body_or_secret_is_refused() {
-    for known in &KNOWN {
-        let body = format!("{} ", known.body);
-        assert_eq!(
-            check(known, known.secret, &body, known.at),
-            Err(Refusal::Mismatch)
-        );
-        let secret = match scheme(known.scheme).key {
-            KeyForm::Text => "another secret",
-            KeyForm::Whsec => "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    fn check_with(&self, scheme: &Scheme, keys: &[Vec<u8>], body: &[u8]) -> Result<usize, Refusal> {
+        let headers = self.headers.iter();
+        let request = Request {
+            method: "POST",
+            url: &self.url,
+            headers: headers.map(|(n, v)| (n.as_str(), v.as_str())).collect(),
+            query: self.url.split_once('?').map_or("", |(_, query)| query),
+            body,
         };
-        assert_eq!(
-            check(known, secret, known.body, known.at),
-            Err(Refusal::Mismatch)
-        );
+        let at = Timestamp::from_second(self.at).unwrap();
+        verify(scheme, keys, &Values::new(&request), at)
+    }
+
+    fn with_header(&self, name: &str, value: &str) -> Self {
+        let mut changed = self.clone();
+        changed.headers.insert(name.to_owned(), value.to_owned());
+        changed
+    }
+
+    fn at(&self, at: i64) -> Self {
+        Self { at, ..self.clone() }
     }
 }
 
-#[test]
-fn signed_timestamp_tolerance_is_five_minutes() {
-    for known in KNOWN
-        .iter()
-        .filter(|k| scheme(k.scheme).timestamp.is_some())
-    {
-        for offset in [-TOLERANCE_SECONDS, TOLERANCE_SECONDS] {
-            assert_eq!(
-                check(known, known.secret, known.body, known.at + offset),
-                Ok(1)
-            );
-            let past = offset + offset.signum();
-            assert_eq!(
-                check(known, known.secret, known.body, known.at + past),
-                Err(Refusal::Stale)
-            );
+/// Each known answer of each signed source.
+fn each(mut check: impl FnMut(&str, &Scheme, &KnownAnswer)) {
+    let mut count = 0;
+    for name in catalogue::names() {
+        let own = scheme(name);
+        let answers = known(name);
+        assert_eq!(own.is_signed(), !answers.is_empty(), "{name}");
+        for answer in &answers {
+            check(name, &own, answer);
+            count += 1;
+        }
+    }
+    assert!(count >= 80, "{count}");
+}
+
+/// The form of signature that a known answer has.
+fn form_of<'a>(own: &'a Scheme, answer: &KnownAnswer) -> &'a Signature {
+    let verifies = |signature: &&Signature| {
+        let alone = Scheme {
+            signatures: vec![(*signature).clone()],
+            ..own.clone()
+        };
+        answer.check(&alone).is_ok()
+    };
+    own.signatures.iter().find(verifies).unwrap()
+}
+
+/// Whether the body is signed as a whole.
+fn signs_body(signature: &Signature) -> bool {
+    match signature.method {
+        Method::Token => false,
+        Method::JwsBodySha256 => true,
+        Method::HmacSha1
+        | Method::HmacSha256
+        | Method::HmacSha512
+        | Method::Ed25519
+        | Method::EcdsaP256Sha256 => {
+            let signed = String::from(signature.signed.clone());
+            signed.contains("{body}") || signed.contains("{form}")
         }
     }
 }
 
 #[test]
-fn malformed_signature_is_refused() {
-    let now = Timestamp::from_second(1_700_000_000).unwrap();
-    for name in ["stripe", "github", "shopify", "standard-webhooks", "slack"] {
-        let signature = scheme(name);
-        let with = |value: Option<&'static str>| {
-            let header = move |n: &str| if n == "webhook-id" { Some("m") } else { value };
-            verify(&signature, &[b"k".to_vec()], header, b"", now)
+fn known_answers_verify() {
+    each(|name, own, answer| {
+        assert_eq!(answer.check(own), Ok(0), "{name}");
+        let key = key_bytes(own.secret.form, &answer.secret).unwrap();
+        let keys = [vec![7; 65], key];
+        let found = answer.check_with(own, &keys, answer.body.as_bytes());
+        assert_eq!(found, Ok(1), "{name}: the second key");
+    });
+}
+
+#[test]
+fn changed_body_is_refused() {
+    each(|name, own, answer| {
+        if !signs_body(form_of(own, answer)) {
+            return;
+        }
+        let key = key_bytes(own.secret.form, &answer.secret).unwrap();
+        let keys = std::slice::from_ref(&key);
+        for index in 0..answer.body.len() {
+            let mut body = answer.body.clone().into_bytes();
+            body[index] ^= 1;
+            let found = answer.check_with(own, keys, &body);
+            assert!(found.is_err(), "{name}: byte {index}");
+        }
+        let longer = [answer.body.as_bytes(), b" "].concat();
+        assert!(answer.check_with(own, keys, &longer).is_err(), "{name}");
+        assert!(answer.check_with(own, keys, b"").is_err(), "{name}");
+    });
+}
+
+#[test]
+fn changed_signature_is_refused() {
+    each(|name, own, answer| {
+        let form = form_of(own, answer);
+        let Place::Header(header) = &form.at else {
+            return;
         };
-        assert_eq!(with(None), Err(Refusal::Missing), "{name}");
-        for junk in [
-            "",
-            ",",
-            "v1",
-            "t=,v1=",
-            "sha256=zz",
-            "v1,%%%",
-            "=====",
-            "t=x,v1=zz",
-        ] {
-            assert!(with(Some(junk)).is_err(), "{name} {junk}");
+        let value = &answer.headers[header];
+        let refused = |changed: &str, what: &str| {
+            let found = answer.with_header(header, changed).check(own);
+            assert!(found.is_err(), "{name}: {what}");
+        };
+        let last = value.len() - 1;
+        for index in [last, last / 2 + value.len() / 3] {
+            let index = index
+                .min(last)
+                .saturating_sub(usize::from(value.ends_with("==")) * 2);
+            let mut changed = value.clone().into_bytes();
+            changed[index] = if changed[index] == b'0' { b'1' } else { b'0' };
+            refused(&String::from_utf8(changed).unwrap(), "one character");
+        }
+        refused("", "empty");
+        refused(&form.prefix, "only the prefix");
+        refused(&value[..value.len() / 2], "half");
+        let has_prefix = |own: &Signature| !own.prefix.is_empty();
+        if own.signatures.iter().all(has_prefix) {
+            refused(value.strip_prefix(&form.prefix).unwrap(), "no prefix");
+        }
+        let other_encoding = match form.encoding {
+            Encoding::Hex => hex::decode(value.trim_start_matches(&form.prefix))
+                .map(|bytes| STANDARD.encode(bytes)),
+            Encoding::Base64 | Encoding::Base64url => Ok(hex::encode(
+                STANDARD
+                    .decode(value.trim_start_matches(&form.prefix))
+                    .unwrap_or_default(),
+            )),
+            Encoding::Text => Ok(value.to_ascii_uppercase()),
+        };
+        if let Ok(other) = other_encoding {
+            refused(&format!("{}{other}", form.prefix), "another encoding");
+        }
+    });
+}
+
+#[test]
+fn request_without_signature_or_key_is_refused() {
+    each(|name, own, answer| {
+        let bare = KnownAnswer {
+            headers: BTreeMap::new(),
+            body: "{}".to_owned(),
+            ..answer.clone()
+        };
+        assert!(
+            matches!(bare.check(own), Err(Refusal::Missing(_))),
+            "{name}"
+        );
+        let body = answer.body.as_bytes();
+        assert!(answer.check_with(own, &[], body).is_err(), "{name}: no key");
+        let others = [vec![], vec![0], vec![7; 32], vec![7; 65]];
+        assert!(
+            answer.check_with(own, &others, body).is_err(),
+            "{name}: other keys"
+        );
+        assert_eq!(key_bytes(own.secret.form, ""), None, "{name}");
+        for length in [1, answer.secret.len() - 1] {
+            let other = KnownAnswer {
+                secret: answer.secret[..length].to_owned(),
+                ..answer.clone()
+            };
+            assert!(other.check(own).is_err(), "{name}: a shorter secret");
+        }
+    });
+}
+
+#[test]
+fn old_and_future_timestamps_are_refused() {
+    let mut count = 0;
+    each(|name, own, answer| {
+        let Some(rule) = &form_of(own, answer).timestamp else {
+            return;
+        };
+        count += 1;
+        let tolerance = i64::from(rule.tolerance_seconds);
+        for distance in [-tolerance, tolerance] {
+            let late = answer.at(answer.at + distance);
+            assert_eq!(late.check(own), Ok(0), "{name}: {distance}");
+        }
+        for distance in [-tolerance - 1, tolerance + 1] {
+            let late = answer.at(answer.at + distance);
+            assert_eq!(late.check(own), Err(Refusal::Stale(distance)), "{name}");
+        }
+        if let Place::Header(header) = &rule.at {
+            for stamp in ["", "0", "x", "9999999999999999999"] {
+                let changed = answer.with_header(header, stamp);
+                assert!(changed.check(own).is_err(), "{name}: {stamp}");
+            }
+            let mut without = answer.clone();
+            without.headers.remove(header);
+            assert!(without.check(own).is_err(), "{name}: no timestamp");
+        }
+    });
+    assert!(count >= 20, "{count}");
+}
+
+/// A signature of another source's secret is not accepted because a scheme has several forms.
+#[test]
+fn signed_parts_besides_the_body_are_checked() {
+    let refused = |name: &str, change: &dyn Fn(&mut KnownAnswer)| {
+        let mut changed = known(name).remove(0);
+        change(&mut changed);
+        assert!(changed.check(&scheme(name)).is_err(), "{name}");
+    };
+    for name in ["twilio", "square", "hubspot", "trello", "mandrill"] {
+        refused(name, &|own| own.url = own.url.replace("ten_1", "ten_2"));
+    }
+    for (name, header) in [
+        ("svix", "svix-id"),
+        ("twitch", "twitch-eventsub-message-id"),
+    ] {
+        refused(name, &|own| {
+            own.headers.insert(header.to_owned(), "other".to_owned());
+        });
+    }
+    // A body that is no form has to be signed by its hash.
+    let form = "application/x-www-form-urlencoded";
+    refused("twilio", &|own| {
+        own.headers
+            .insert("content-type".into(), "text/plain".into());
+    });
+    let mut json = known("twilio").remove(1);
+    json.headers.insert("content-type".into(), form.into());
+    assert!(json.check(&scheme("twilio")).is_err());
+    // Only the first item would be signed.
+    refused("adyen", &|own| {
+        let mut body: serde_json::Value = serde_json::from_str(&own.body).unwrap();
+        let items = body["notificationItems"].as_array_mut().unwrap();
+        items.push(items[0].clone());
+        own.body = body.to_string();
+    });
+    refused("adyen", &|own| own.body = own.body.replace("1130", "9130"));
+    refused("microsoft-graph", &|own| {
+        own.body = own.body.replacen(&own.secret, "other", 1);
+    });
+}
+
+#[test]
+fn every_source_has_a_guide() {
+    let names: Vec<_> = catalogue::names().collect();
+    assert!(names.len() >= 60, "{}", names.len());
+    for name in names {
+        let guide = catalogue::guide(name).unwrap_or_else(|| panic!("{name}"));
+        assert!(guide.docs.starts_with("https://"), "{name}");
+        assert!(!guide.steps.is_empty(), "{name}");
+        let own = scheme(name);
+        if !own.is_signed() {
+            assert!(guide.caution.unwrap().contains("not verified"), "{name}");
         }
     }
-    let stripe = scheme("stripe");
-    let header = |_: &str| Some("v1=00,t=soon");
-    assert_eq!(
-        verify(&stripe, &[b"k".to_vec()], header, b"", now),
-        Err(Refusal::Mismatch)
-    );
-    assert_eq!(
-        verify(&stripe, &[b"k".to_vec()], |_: &str| Some("v1=00"), b"", now),
-        Err(Refusal::BadTimestamp)
-    );
-    assert_eq!(
-        verify(&stripe, &[], header, b"", now),
-        Err(Refusal::Mismatch)
-    );
+    assert_eq!(catalogue::scheme("nobody"), None);
 }
 
 #[test]
-fn hmac_options_define_scheme() {
-    let mut verification: Verification = serde_json::from_str(
-        r#"{"scheme":"hmac","header":"X-Sig","algorithm":"sha512","encoding":"base64","prefix":"h=","event_id_header":"X-Id"}"#,
-    )
-    .unwrap();
-    let scheme = verification.scheme().unwrap();
-    assert_eq!(scheme.event_id, EventIdSource::Header("x-id".into()));
-    let signature = scheme.signature.unwrap();
-    let value = format!(
-        "h={}",
-        STANDARD.encode(digest(Algorithm::Sha512, b"k", &[b"body"]))
-    );
-    let header = |name: &str| (name == "x-sig").then_some(value.as_str());
-    assert_eq!(
-        verify(
-            &signature,
-            &[b"k".to_vec()],
-            header,
-            b"body",
-            Timestamp::UNIX_EPOCH
-        ),
-        Ok(0)
-    );
+fn places_and_templates_are_checked() {
+    for text in [
+        "",
+        "x",
+        "header:",
+        "header:a b",
+        "body:x",
+        "cookie:x",
+        "query:{a}",
+    ] {
+        assert!(Place::try_from(text.to_owned()).is_err(), "{text}");
+    }
+    for text in ["{", "{body", "{nothing}", "{header:}"] {
+        assert!(Template::try_from(text.to_owned()).is_err(), "{text}");
+    }
+    let text = "v0:{timestamp}:{body}{header:x-a?}";
+    let template = Template::try_from(text.to_owned()).unwrap();
+    assert_eq!(String::from(template), text);
+}
 
-    verification.hmac.header = Some("a b".into());
-    assert_eq!(verification.scheme(), Err(ConfigError::BadHeader("header")));
-    verification.hmac.header = None;
-    assert_eq!(verification.scheme(), Err(ConfigError::HeaderMissing));
-    verification.scheme = "github".into();
-    assert_eq!(
-        verification.scheme(),
-        Err(ConfigError::NotForScheme("algorithm"))
-    );
-    verification = Verification {
-        scheme: "morse".into(),
-        ..Verification::none()
+/// The scheme of an own provider is the same as one of the catalogue.
+#[test]
+fn custom_scheme_verifies() {
+    let custom = |text: &str| Verification {
+        custom: Some(Box::new(serde_json::from_str(text).unwrap())),
+        ..Verification::named("custom")
     };
-    assert_eq!(verification.scheme(), Err(ConfigError::UnknownScheme));
+    let zoom = custom(
+        r#"{"signatures": [{"method": "hmac-sha256", "at": "header:X-ZM-Signature", "prefix": "v0=",
+            "signed": "v0:{timestamp}:{body}", "timestamp": {"at": "header:x-zm-request-timestamp"}}]}"#,
+    );
+    let answer = known("zoom").remove(0);
+    assert_eq!(answer.check(&zoom.scheme().unwrap()), Ok(0));
+    let unsigned = custom(r#"{"event_id": ["{body:/id}"]}"#);
+    let fault = unsigned.scheme().unwrap_err();
+    assert_eq!(fault.member(), "custom/signatures");
+    assert_eq!(
+        Verification::named("custom").scheme(),
+        Err(ConfigError::CustomMissing)
+    );
+    let other = Verification {
+        custom: zoom.custom,
+        ..Verification::named("github")
+    };
+    assert!(other.scheme().is_err());
 }
 
 #[test]
-fn secret_must_match_scheme() {
-    assert_eq!(key_bytes(KeyForm::Text, ""), None);
-    assert_eq!(key_bytes(KeyForm::Text, &"x".repeat(513)), None);
-    assert_eq!(key_bytes(KeyForm::Whsec, "whsec_%%"), None);
-    assert_eq!(key_bytes(KeyForm::Whsec, "whsec_AAAA"), None);
+fn hmac_scheme_has_options() {
+    let own = Verification {
+        hmac: HmacOptions {
+            header: Some("X-Sig".to_owned()),
+            algorithm: Some(Algorithm::Sha512),
+            encoding: Some(Encoding::Base64),
+            prefix: Some("sha512=".to_owned()),
+            event_id_header: Some("X-Id".to_owned()),
+        },
+        ..Verification::named("hmac")
+    };
+    let scheme = own.scheme().unwrap();
+    let mac = STANDARD.encode(digest(Algorithm::Sha512, b"s", &[b"body"]));
+    let answer = KnownAnswer {
+        _made_with: String::new(),
+        secret: "s".to_owned(),
+        headers: [("x-sig".to_owned(), format!("sha512={mac}"))].into(),
+        body: "body".to_owned(),
+        at: 0,
+        url: hook_url(),
+    };
+    assert_eq!(answer.check(&scheme), Ok(0));
     assert_eq!(
-        key_bytes(KeyForm::Whsec, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
-        None
+        Verification::named("hmac").scheme(),
+        Err(ConfigError::HeaderMissing)
     );
+}
+
+mod handshakes {
+    use super::*;
+
+    fn outcome(
+        name: &str,
+        method: &str,
+        query: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Option<HandshakeOutcome> {
+        let request = Request {
+            method,
+            url: "https://hooks.example.com/x",
+            headers: headers.to_vec(),
+            query,
+            body: body.as_bytes(),
+        };
+        let secrets = HandshakeSecrets {
+            keys: &[b"key".to_vec()],
+            verify_tokens: &["token".to_owned()],
+        };
+        unsigned_handshake(&scheme(name), &Values::new(&request), secrets)
+    }
+
+    fn body_of(outcome: Option<HandshakeOutcome>) -> String {
+        match outcome {
+            Some(HandshakeOutcome::Answer(answer)) => answer.body,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn challenges_are_answered() {
+        let get = |name, query| body_of(outcome(name, "GET", query, &[], ""));
+        let hub = "hub.mode=subscribe&hub.challenge=42&hub.verify_token=token";
+        assert_eq!(get("meta", hub), "42");
+        // printf abc | openssl dgst -sha256 -hmac key
+        let mac = "9c196e32dc0175f86f4b1cb89289d6619de6bee699e4c378e68309ed97a1a6ab";
+        assert_eq!(
+            get("linkedin", "challengeCode=abc"),
+            format!(r#"{{"challengeCode":"abc","challengeResponse":"{mac}"}}"#)
+        );
+        let base64 = STANDARD.encode(hex::decode(mac).unwrap());
+        assert_eq!(
+            get("x", "crc_token=abc"),
+            format!(r#"{{"response_token":"sha256={base64}"}}"#)
+        );
+        assert_eq!(get("dropbox", "challenge=a%26b"), "a&b");
+        assert_eq!(get("mailchimp", ""), "ok");
+        let token = outcome("microsoft-graph", "POST", "validationToken=a+b", &[], "");
+        assert_eq!(body_of(token), "a b");
+        let okta = [("x-okta-verification-challenge", "c")];
+        assert_eq!(
+            body_of(outcome("okta", "GET", "", &okta, "")),
+            r#"{"verification":"c"}"#
+        );
+        let echo = r#"{"challenge":"c"}"#;
+        assert_eq!(body_of(outcome("monday", "POST", "", &[], echo)), echo);
+        for name in ["trello", "intercom", "mandrill"] {
+            assert_eq!(body_of(outcome(name, "HEAD", "", &[], "")), "");
+        }
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let ping = outcome("woocommerce", "POST", "", &form, "webhook_id=12");
+        assert_eq!(body_of(ping), "pong");
+        assert_eq!(
+            outcome("woocommerce", "POST", "", &form, "webhook_id=12&a=1"),
+            None
+        );
+    }
+
+    #[test]
+    fn headers_of_handshakes_are_repeated() {
+        let headers = |outcome| match outcome {
+            Some(HandshakeOutcome::Answer(answer) | HandshakeOutcome::SetSecret(_, answer)) => {
+                answer.headers
+            }
+            other => panic!("{other:?}"),
+        };
+        let origin = [
+            ("webhook-request-origin", "example.com"),
+            ("webhook-request-rate", "120"),
+        ];
+        let allowed = headers(outcome("cloudevents", "OPTIONS", "", &origin, ""));
+        assert!(allowed.contains(&("webhook-allowed-origin", "example.com".to_owned())));
+        assert!(allowed.contains(&("webhook-allowed-rate", "120".to_owned())));
+        let adobe = [("x-adobesign-clientid", "key")];
+        let repeated = headers(outcome("adobe-sign", "GET", "", &adobe, ""));
+        assert_eq!(repeated, [("x-adobesign-clientid", "key".to_owned())]);
+        let other = [("x-adobesign-clientid", "other")];
+        assert_eq!(
+            outcome("adobe-sign", "GET", "", &other, ""),
+            Some(HandshakeOutcome::Refused)
+        );
+    }
+
+    #[test]
+    fn handshake_sets_a_secret_once() {
+        let asana = [("x-hook-secret", "new")];
+        assert_eq!(
+            outcome("asana", "POST", "", &asana, ""),
+            Some(HandshakeOutcome::Refused)
+        );
+        let request = Request {
+            method: "POST",
+            url: "",
+            headers: asana.to_vec(),
+            query: "",
+            body: b"",
+        };
+        let none = HandshakeSecrets {
+            keys: &[],
+            verify_tokens: &[],
+        };
+        let first = unsigned_handshake(&scheme("asana"), &Values::new(&request), none);
+        assert!(matches!(first, Some(HandshakeOutcome::SetSecret(secret, _)) if secret == "new"));
+    }
+
+    /// Whoever knows the URL must not get the signature of a body by a challenge.
+    #[test]
+    fn challenge_does_not_sign_a_body() {
+        for body in [r#"{"id":1}"#, "v0:1:{}", "", "a b", &"a".repeat(129)] {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .append_pair("crc_token", body)
+                .append_pair("challengeCode", body)
+                .finish();
+            for name in ["x", "linkedin"] {
+                let found = outcome(name, "GET", &query, &[], "");
+                assert!(
+                    matches!(found, Some(HandshakeOutcome::Malformed(_))),
+                    "{body}"
+                );
+            }
+        }
+        let long = format!("challenge={}", "a".repeat(2_049));
+        let found = outcome("dropbox", "GET", &long, &[], "");
+        assert!(matches!(found, Some(HandshakeOutcome::Malformed(_))));
+        let hub = "hub.mode=subscribe&hub.challenge=42&hub.verify_token=other";
+        assert_eq!(
+            outcome("meta", "GET", hub, &[], ""),
+            Some(HandshakeOutcome::Refused)
+        );
+    }
+
+    #[test]
+    fn signed_handshakes_are_answered() {
+        let answer = |name: &str, headers: &[(&str, &str)], body: &str| {
+            let request = Request {
+                method: "POST",
+                url: "",
+                headers: headers.to_vec(),
+                query: "",
+                body: body.as_bytes(),
+            };
+            signed_handshake(&scheme(name), &Values::new(&request), b"key")
+        };
+        let slack = r#"{"type": "url_verification", "challenge": "c"}"#;
+        assert_eq!(answer("slack", &[], slack).unwrap().body, "c");
+        assert_eq!(
+            answer(
+                "slack",
+                &[],
+                r#"{"type": "event_callback", "challenge": "c"}"#
+            ),
+            None
+        );
+        assert_eq!(answer("github", &[], slack), None);
+        let twitch = [(
+            "twitch-eventsub-message-type",
+            "webhook_callback_verification",
+        )];
+        assert_eq!(
+            answer("twitch", &twitch, r#"{"challenge": "c"}"#)
+                .unwrap()
+                .body,
+            "c"
+        );
+        let zoom = r#"{"event": "endpoint.url_validation", "payload": {"plainToken": "abc"}}"#;
+        let mac = "9c196e32dc0175f86f4b1cb89289d6619de6bee699e4c378e68309ed97a1a6ab";
+        assert_eq!(
+            answer("zoom", &[], zoom).unwrap().body,
+            format!(r#"{{"plainToken":"abc","encryptedToken":"{mac}"}}"#)
+        );
+        let forged = zoom.replace("abc", "v0:1:{}");
+        assert_eq!(answer("zoom", &[], &forged), None);
+        assert_eq!(
+            answer("discord", &[], r#"{"type": 1}"#).unwrap().body,
+            r#"{"type":1}"#
+        );
+        assert_eq!(
+            answer("discord", &[], r#"{"type": 0}"#).unwrap().status,
+            204
+        );
+        assert_eq!(answer("discord", &[], r#"{"type": 1, "event": {}}"#), None);
+    }
 }
