@@ -144,8 +144,16 @@ struct WebhookAccepted {
             links(("run" = (operation_id = "get_run", parameters(("id" = "$response.body#/run_id"))))),
         ),
         (
-            status = 200, description = "The event is a duplicate, or the body is the challenge or the test event of a provider",
-            content((WebhookAccepted = "application/json"), (String = "text/plain")),
+            status = 200, description = "The event is a duplicate (`run_id`, `status`, `duplicate`), its provider wants this status, or the request was a handshake or a test event",
+            content(
+                (serde_json::Value = "application/json"),
+                (String = "text/plain"),
+                (String = "text/xml"),
+            ),
+            headers(("location" = String)),
+        ),
+        (
+            status = 204, description = "The event is stored, and its provider wants this status",
             headers(("location" = String)),
         ),
     ),

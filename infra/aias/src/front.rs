@@ -23,6 +23,7 @@ use axum::{
 };
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
 use tower_http::{cors::CorsLayer, timeout::TimeoutLayer};
 use ulid::Ulid;
 
@@ -131,7 +132,11 @@ pub(crate) fn layered(front: &Arc<Front>, inner: Router, settings: &Settings) ->
     let router = if settings.allowed_origins.is_empty() {
         inner
     } else {
-        inner.layer(cors)
+        let without_cors = inner.clone();
+        // Chosen before a route is: a request is routed once.
+        Router::new()
+            .fallback_service(inner.layer(cors))
+            .layer(from_fn_with_state(without_cors, past_cors))
     };
     let state = Arc::clone(front);
     router
@@ -145,6 +150,17 @@ pub(crate) fn layered(front: &Arc<Front>, inner: Router, settings: &Settings) ->
                 .route("/livez", get(async || "ok\n"))
                 .route("/readyz", get(async move || readiness(&state))),
         )
+}
+
+/// An `OPTIONS` that is no preflight request of a browser, such as that of a `CloudEvents` sender.
+async fn past_cors(State(without_cors): State<Router>, request: Request, next: Next) -> Response {
+    let is_preflight = request
+        .headers()
+        .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !is_preflight {
+        return without_cors.oneshot(request).await.into_response();
+    }
+    next.run(request).await
 }
 
 fn readiness(front: &Front) -> Response {
