@@ -42,9 +42,10 @@ check: $(VENV)/run.stamp $(TOOLS)/stamp
 	$(TOOLS)/bin/cfn-lint template.yaml
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(TOOLS)/bin/sam validate --lint --template template.yaml
 
-# docs/openapi.json and docs/errors.md, from the code. Tests fail when they are stale.
+# docs/openapi.json, docs/errors.md and docs/sources.md, from the code. Tests fail when they are stale.
 docs: openapi
 	"$${CARGO_TARGET_DIR:-target}/debug/errors" > docs/errors.md
+	"$${CARGO_TARGET_DIR:-target}/debug/sources" > docs/sources.md
 
 openapi:
 	cargo build --quiet --workspace --bins

@@ -36,7 +36,7 @@ const ASSETS: [(&str, &str, &str, &[&str]); 4] = [
 ];
 
 /// The pages for users: file below `docs/`, and its name in the console.
-const PAGES: [(&str, &str); 14] = [
+const PAGES: [(&str, &str); 15] = [
     ("guides/README.md", "guides"),
     ("guides/first-workflow.md", "first-workflow"),
     ("guides/github.md", "github"),
@@ -49,6 +49,7 @@ const PAGES: [(&str, &str); 14] = [
     ("guides/testing.md", "testing"),
     ("guides/aws.md", "aws"),
     ("using.md", "using"),
+    ("sources.md", "sources"),
     ("engine.md", "engine"),
     ("errors.md", "errors"),
 ];

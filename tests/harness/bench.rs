@@ -90,6 +90,8 @@ pub struct Bench {
     aws: String,
     queue: String,
     bucket: String,
+    /// Whether the SDK retries, as in production. Without, a count of calls is exact.
+    pub retries: bool,
 }
 
 impl Bench {
@@ -121,6 +123,7 @@ impl Bench {
             aws,
             queue,
             bucket: name,
+            retries: false,
         };
         bench.furnish().await;
         bench
@@ -137,13 +140,19 @@ impl Bench {
             aws: url.to_owned(),
             queue: format!("{url}/000000000000/runs"),
             bucket: "aias".to_owned(),
+            retries: false,
         };
         bench.furnish().await;
         bench
     }
 
     fn config(&self, endpoint: &str) -> SdkConfig {
-        aws::config(endpoint, &self.wire)
+        let config = aws::config(endpoint, &self.wire);
+        if self.retries {
+            aws::retrying(&config)
+        } else {
+            config
+        }
     }
 
     #[must_use]
@@ -368,6 +377,8 @@ impl Bench {
             workflow_version: None,
             disabled_status: Default::default(),
             last_ping_at: None,
+            refusing_since: None,
+            event_types: Vec::new(),
             workflow_id: WORKFLOW.parse().unwrap(),
             enabled: true,
             disabled_by_plan: false,

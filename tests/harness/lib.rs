@@ -20,4 +20,5 @@ pub mod figures;
 pub mod hosts;
 pub mod lambda;
 pub mod measured;
+pub mod sources;
 pub mod zips;

@@ -127,3 +127,37 @@ async fn crash_while_starting_child_creates_one_child() {
         }
     }
 }
+
+/// The answer of any call of the child is lost, though the call took effect, and the SDK repeats it.
+#[tokio::test]
+async fn parent_continues_when_the_answer_of_a_write_is_lost() {
+    for number in 0.. {
+        let (mut bench, ..) = furnished().await;
+        bench.retries = true;
+        define(&bench, "child", json!([{"a": {"set": {"n": 4}}}])).await;
+        let run = json!({"workflow": {"namespace": "test", "name": "child", "version": "latest"}});
+        let workflow = define(&bench, "parent", json!([{"a": {"run": run}}])).await;
+        let id = execute(&bench, &workflow, json!({})).await;
+        let parent = bench.messages().await;
+        bench.deliver(&bench.executor(), &parent, 1).await;
+        let child = bench.messages().await;
+        assert_eq!(child.len(), 1);
+        bench.wire.reset();
+        bench.wire.lose_answer_of(number);
+        let reported = bench.deliver(&bench.executor(), &child, 1).await;
+        let was_lost = bench.wire.has_lost_answer();
+        bench.wire.reset();
+        let failed = aias_tests::bench::failed_of(&reported, &child);
+        bench.deliver(&bench.executor(), &failed, 2).await;
+        settle(&bench).await;
+        assert_eq!(
+            output_of(&bench, &id).await,
+            json!({"n": 4}),
+            "call {number}"
+        );
+        if !was_lost {
+            assert!(number > 5, "{number}");
+            break;
+        }
+    }
+}

@@ -57,6 +57,8 @@ async fn endpoint(
         workflow_version: None,
         disabled_status: Default::default(),
         last_ping_at: None,
+        refusing_since: None,
+        event_types: Vec::new(),
         enabled: true,
         disabled_by_plan: false,
         verification: Verification::none(),

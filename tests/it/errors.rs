@@ -32,6 +32,14 @@ fn checked_in_page_is_current() {
 }
 
 #[test]
+fn page_of_sources_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sources.md");
+    let text = fs::read_to_string(path).unwrap();
+    let is_current = text == aias_tests::sources::page();
+    assert!(is_current, "docs/sources.md is stale: run `make docs`");
+}
+
+#[test]
 fn every_code_of_a_run_error_is_documented() {
     let code = code();
     let known: Vec<_> = run_codes().collect();

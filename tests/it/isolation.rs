@@ -86,6 +86,7 @@ impl Furnished {
             .replace("{user_id}", "bob")
             .replace("{key_id}", &self.key)
             .replace("{invitation_id}", "inv_01JD3V4ZK8QW5R7T9X1B3C5D7F")
+            .replace("sources/{name}", "sources/github")
             .replace("{name}", "token")
     }
 
@@ -138,6 +139,9 @@ fn objects_of_other_tenant_are_not_found() {
             "/api/secrets/{name}" if method == "PUT" => {
                 assert_eq!(response.status, 400, "{method} {route}");
             }
+            // The catalogue is the same for everybody.
+            "/api/sources" | "/api/sources/{name}" => assert_eq!(response.status, 200, "{route}"),
+            "/api/sources/check" => assert_eq!(response.status, 400, "{route}"),
             _ if route.contains('{') => assert_eq!(response.status, 404, "{method} {route}"),
             "/api/workflows/execute" => assert_eq!(response.status, 404, "{method} {route}"),
             "/api/webhook-endpoints" | "/api/workflows" | "/api/workflows/test"

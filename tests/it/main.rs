@@ -16,6 +16,7 @@ mod conformance;
 mod console;
 mod counted_limits;
 mod crash;
+mod deliveries;
 mod dry_run;
 mod durability;
 mod effects;

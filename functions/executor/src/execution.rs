@@ -445,7 +445,11 @@ impl<'a> Execution<'a> {
                 Ok(MessageOutcome::Ended(ended))
             }
             Err(store::Error::Conflict) => match self.store.run(self.stored.run.id).await? {
-                Some(found) if found.run.status.is_terminal() => Ok(MessageOutcome::AlreadyEnded),
+                // Perhaps by this very write, whose answer was lost.
+                Some(found) if found.run.status.is_terminal() => {
+                    notify_parent(&self.app.queue, self.store, &found.run).await?;
+                    Ok(MessageOutcome::AlreadyEnded)
+                }
                 _ => Err(store::Error::Conflict.into()),
             },
             Err(error) => Err(error.into()),

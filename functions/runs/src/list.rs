@@ -30,6 +30,10 @@ pub(crate) struct RunQuery {
     /// the last seven days is found at once; without, the runs are read one after the other.
     #[param(max_length = 255)]
     event_id: Option<String>,
+    /// Only the runs of events with this type, as in `trigger.event_type`. The runs are read one after
+    /// the other.
+    #[param(max_length = 255)]
+    event_type: Option<String>,
     /// Only the runs with this status.
     status: Option<Status>,
     /// Only the runs created at this time or later: RFC 3339, or a date, which is its first instant
@@ -61,6 +65,7 @@ pub(crate) async fn list_runs(ctx: Viewer<App, List<RunQuery>>) -> Result {
         to: query.to.map(|time| time.0),
         with_artifacts: false,
         event_id: query.event_id.clone(),
+        event_type: query.event_type.clone(),
     };
     let store = ctx.store();
     let fetch = async |listing: Listing| {

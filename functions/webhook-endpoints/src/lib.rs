@@ -1,6 +1,7 @@
 //! Webhook endpoints: creating, changing and deleting them, and rotating their secrets; and the
 //! catalogue of sources.
 
+mod deliveries;
 mod rotate;
 mod secret;
 mod sources;
@@ -10,7 +11,7 @@ mod view;
 use std::sync::Arc;
 
 use aias_domain::{
-    endpoint::{DisabledStatus, Endpoint, EndpointSecret},
+    endpoint::{DisabledStatus, Endpoint, EndpointSecret, MAX_EVENT_TYPE_PATTERN, MAX_EVENT_TYPES},
     id::{EndpointId, WorkflowId},
     name::Name,
 };
@@ -39,6 +40,7 @@ pub fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(get_endpoint, change_endpoint, delete_endpoint))
         .routes(routes!(rotate::rotate_secret))
         .routes(routes!(rotate::set_signing_secret))
+        .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(sources::list_sources))
         .routes(routes!(sources::get_source))
         .routes(routes!(sources::check_source))
@@ -104,9 +106,28 @@ struct EndpointInput {
     /// providers stop sending for good, or `503`.
     #[schema(value_type = Option<u16>, example = 503)]
     disabled_status: Option<DisabledStatus>,
+    /// The event types that run, with `*` for any text; by default all. Events of other types are
+    /// answered like accepted ones, and are not run.
+    #[schema(max_items = 50, example = json!(["push", "pull_request*"]))]
+    event_types: Option<Vec<String>>,
 }
 
 impl RequestBody for EndpointInput {}
+
+/// Checks the patterns of event types.
+fn checked_types(types: Vec<String>) -> Result<Vec<String>> {
+    let refuse = |detail: String| Err(Problem::invalid_member("/event_types", detail));
+    let is_valid = |text: &String| (1..=MAX_EVENT_TYPE_PATTERN).contains(&text.chars().count());
+    if types.len() > MAX_EVENT_TYPES {
+        return refuse(format!("at most {MAX_EVENT_TYPES} patterns"));
+    }
+    if !types.iter().all(is_valid) {
+        return refuse(format!(
+            "a pattern has 1 to {MAX_EVENT_TYPE_PATTERN} characters"
+        ));
+    }
+    Ok(types)
+}
 
 /// Checks that a workflow exists, and the version if there is one.
 async fn must_exist(store: &TenantStore<'_>, id: WorkflowId, version: Option<u32>) -> Result<()> {
@@ -172,6 +193,8 @@ async fn create_endpoint(
                 .into_iter()
                 .collect(),
             last_ping_at: None,
+            refusing_since: None,
+            event_types: checked_types(value.event_types.unwrap_or_default())?,
             created_at: now,
             updated_at: now,
         };
@@ -207,6 +230,9 @@ struct EndpointChange {
     /// `410` or `503`.
     #[schema(value_type = Option<u16>, example = 503)]
     disabled_status: Option<DisabledStatus>,
+    /// The event types that run; an empty list for all.
+    #[schema(max_items = 50)]
+    event_types: Option<Vec<String>>,
 }
 
 impl RequestBody for EndpointChange {}
@@ -275,6 +301,9 @@ async fn change_endpoint(
     }
     if let Some(status) = value.disabled_status {
         own.disabled_status = status;
+    }
+    if let Some(types) = value.event_types {
+        own.event_types = checked_types(types)?;
     }
     own.updated_at = now;
     let comes_back = own.disabled_by_plan && value.enabled == Some(true);

@@ -35,6 +35,12 @@ pub(crate) struct EndpointView {
     /// When the provider last sent a test event that is not run, accurate to the minute.
     #[schema(format = DateTime)]
     last_ping_at: Option<String>,
+    /// Since when every request is refused because its signature does not verify; `null` if the last
+    /// one was accepted. Accurate to five minutes.
+    #[schema(format = DateTime)]
+    refusing_since: Option<String>,
+    /// The event types that run, with `*` for any text; all if empty.
+    event_types: Vec<String>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -130,6 +136,8 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> EndpointView {
         url_secrets: secrets(&endpoint.url_secrets),
         signing_secrets: secrets(&endpoint.signing_secrets),
         last_ping_at: endpoint.last_ping_at.map(timestamp::format),
+        refusing_since: endpoint.refusing_since().map(timestamp::format),
+        event_types: endpoint.event_types.clone(),
         created_at: timestamp::format(endpoint.created_at),
         updated_at: timestamp::format(endpoint.updated_at),
     }

@@ -2,6 +2,7 @@
 
 use aias_domain::{
     canonical,
+    delivery::DeliveryReason,
     endpoint::{DisabledStatus, EndpointState},
     event::{self, Body, EventError},
     id::RunId,
@@ -11,7 +12,7 @@ use aias_domain::{
 };
 use aias_platform::{
     clock::random_id,
-    http::{Fault, Problem, Response, Result, WithHeader as _, kinds, response},
+    http::{Fault, Head, Problem, Response, Result, WithHeader as _, kinds, response},
     runs::{SerializedInput, expiry, new_run},
     store::{Admission, Claim, ClaimResult, StoredRun, Task, TenantStore},
 };
@@ -22,19 +23,28 @@ use axum::http::{
 use jiff::Timestamp;
 use tracing::{Span, field::display};
 
-use crate::{App, WebhookAccepted, cache::ReadyEndpoint, handshake, rate_limit};
+use crate::{
+    App, EventIgnored, IgnoredStatus, WebhookAccepted, cache::ReadyEndpoint, deliveries, handshake,
+    rate_limit,
+};
 
 /// Verifies an event, stores it and sends the message of its run.
 pub(crate) async fn ingest(
     app: &App,
     ready: &ReadyEndpoint,
+    head: &Head,
     request: &event::Request<'_>,
 ) -> Result {
     let (endpoint, body) = (&ready.found.endpoint.value, request.body);
     if body.len() > ready.limits.body_bytes {
         return Err(Problem::too_large(ready.limits.body_bytes));
     }
+    let keep = async |response: &Response, reason| {
+        let kept = (response.status().as_u16(), reason);
+        deliveries::keep(app, ready, head, request, kept).await;
+    };
     if let Some(response) = handshake::answer(app, ready, request).await? {
+        keep(&response, DeliveryReason::Handshake).await;
         return Ok(response);
     }
     match endpoint.state() {
@@ -55,7 +65,9 @@ pub(crate) async fn ingest(
         .and_then(|index| ready.keys.get(index))
         .and_then(|(_, key)| signed_handshake(&ready.scheme, &values, key))
     {
-        return handshake::respond(answer);
+        let response = handshake::respond(answer)?;
+        keep(&response, DeliveryReason::Handshake).await;
+        return Ok(response);
     }
     if ready
         .scheme
@@ -68,18 +80,31 @@ pub(crate) async fn ingest(
             // Best effort: the provider only wants a response.
             let _ = store.record_ping(&ready.found.endpoint, now).await;
         }
-        return Ok(response::plain("pong".to_owned()));
+        let response = response::plain("pong".to_owned());
+        keep(&response, DeliveryReason::Ping).await;
+        return Ok(response);
     }
     let event = Event {
         app,
         ready,
         store: &app.intake.store.tenant(ready.found.proof),
+        head,
         request,
+        event_type: event::event_type(&ready.scheme, &values),
         id: event::event_id(&ready.scheme, &values).map_err(refuse)?,
         signing: signing.and_then(|index| ready.keys.get(index).map(|(place, _)| *place)),
         now,
     };
-    event.ingest(body).await
+    if !endpoint.runs_type(event.event_type.as_deref()) {
+        let response = event.ignored()?;
+        keep(&response, DeliveryReason::IgnoredType).await;
+        return Ok(response);
+    }
+    let response = event.ingest(body).await?;
+    if response.status() == StatusCode::OK && event.ready.scheme.response.is_none() {
+        keep(&response, DeliveryReason::Duplicate).await;
+    }
+    Ok(response)
 }
 
 /// When a provider should retry an event that an endpoint cannot accept yet.
@@ -129,7 +154,9 @@ struct Event<'a> {
     app: &'a App,
     ready: &'a ReadyEndpoint,
     store: &'a TenantStore<'a>,
+    head: &'a Head,
     request: &'a event::Request<'a>,
+    event_type: Option<String>,
     id: Option<String>,
     /// The index of the signing secret with which it was signed.
     signing: Option<usize>,
@@ -185,6 +212,8 @@ impl Event<'_> {
         let trigger = Trigger::Webhook {
             endpoint_id: endpoint.id,
             event_id: self.id.clone(),
+            event_type: self.event_type.clone(),
+            source_ip: Some(self.head.origin.source_ip.clone()).filter(|text| !text.is_empty()),
         };
         let run = Run::pending(
             id,
@@ -278,6 +307,19 @@ impl Event<'_> {
             | Status::Completed => {}
         }
         self.respond(StatusCode::OK, run.id, run.status)
+    }
+
+    /// The response to an event whose type does not run.
+    fn ignored(&self) -> Result {
+        let view = EventIgnored {
+            status: IgnoredStatus::Ignored,
+            event_type: self.event_type.clone(),
+        };
+        let mut response = response::json(StatusCode::ACCEPTED, &view)?;
+        if let Some(wanted) = &self.ready.scheme.response {
+            self.adapt(&mut response, wanted)?;
+        }
+        Ok(response)
     }
 
     /// The response in the form that the provider wants.

@@ -24,6 +24,7 @@
 //! delivery finds the run and schedules the task.
 
 mod cache;
+mod deliveries;
 mod handshake;
 mod ingest_event;
 mod rate_limit;
@@ -59,6 +60,7 @@ pub struct App {
     keyrings: Keyrings,
     clock: Clock,
     endpoints: cache::Endpoints,
+    kept: deliveries::KeptDeliveries,
 }
 
 impl App {
@@ -81,6 +83,7 @@ impl App {
             keyrings,
             clock,
             endpoints: cache::Endpoints::default(),
+            kept: deliveries::KeptDeliveries::default(),
         }
     }
 
@@ -115,6 +118,28 @@ struct WebhookAccepted {
     duplicate: bool,
 }
 
+/// The response to an event whose type the endpoint does not run.
+#[derive(Serialize, ToSchema)]
+struct EventIgnored {
+    status: IgnoredStatus,
+    event_type: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum IgnoredStatus {
+    Ignored,
+}
+
+/// Either response to an event.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the description of the API")]
+enum WebhookResponse {
+    Accepted(WebhookAccepted),
+    Ignored(EventIgnored),
+}
+
 /// Receive a webhook
 ///
 /// The response is `202` only once the event is stored. Events with the same id within seven days
@@ -136,8 +161,8 @@ struct WebhookAccepted {
     )),
     responses(
         (
-            status = 202, description = "The event is stored. Its run is pending, or suspended until the plan or the next month allows it",
-            body = WebhookAccepted,
+            status = 202, description = "The event is stored. Its run is pending, or suspended until the plan or the next month allows it. Or its type is ignored",
+            body = WebhookResponse,
             headers(
                 ("location" = String), ("ratelimit" = String), ("ratelimit-policy" = String),
             ),
@@ -172,15 +197,22 @@ async fn receive_webhook(
     let endpoint = find(&app, &tenant, &secret).await?;
     let url = url_of(&head);
     let request = request_of(&head, &url, &body);
-    let refused = match ingest_event::ingest(&app, &endpoint, &request).await {
-        Err(problem) if may_be_outdated(&problem) => problem,
-        result => return result,
-    };
-    let tenant = endpoint.found.tenant.id;
-    match app.reread_endpoint(tenant, &secret).await? {
-        Some(newer) => ingest_event::ingest(&app, &newer, &request).await,
-        None => Err(refused),
+    let (mut endpoint, mut result) = (
+        Arc::clone(&endpoint),
+        ingest_event::ingest(&app, &endpoint, &head, &request).await,
+    );
+    if result.as_ref().is_err_and(may_be_outdated)
+        && let Some(newer) = app
+            .reread_endpoint(endpoint.found.tenant.id, &secret)
+            .await?
+    {
+        result = ingest_event::ingest(&app, &newer, &head, &request).await;
+        endpoint = newer;
     }
+    if let Err(problem) = &result {
+        deliveries::keep_refused(&app, &endpoint, &head, &request, problem).await;
+    }
+    result
 }
 
 /// Whether the request may be accepted by a newer state of the endpoint. These refusals come before

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wildmatch::WildMatch;
 
 use crate::{
     id::{EndpointId, WorkflowId},
@@ -90,11 +91,21 @@ pub struct Endpoint {
     /// When the provider last sent a test event that is not run, to the minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_ping_at: Option<Timestamp>,
+    /// The first request whose signature did not verify after an accepted event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusing_since: Option<Timestamp>,
+    /// Patterns of the event types that run, with `*` for any text; all types if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_types: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
+
+/// The most patterns of event types, and their longest, in characters.
+pub const MAX_EVENT_TYPES: usize = 50;
+pub const MAX_EVENT_TYPE_PATTERN: usize = 128;
 
 /// `last_ping_at` is written at most this often, in seconds.
 pub const PING_SECONDS: i64 = 60;
@@ -104,6 +115,28 @@ impl Endpoint {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.enabled && !self.disabled_by_plan
+    }
+
+    /// Since when the endpoint refuses all requests, because their signatures do not verify.
+    #[must_use]
+    pub fn refusing_since(&self) -> Option<Timestamp> {
+        let used = self.url_secrets.iter().filter_map(|own| own.last_used_at);
+        let used = used.max();
+        self.refusing_since
+            .filter(|since| used.is_none_or(|used| used < *since))
+    }
+
+    /// Whether the first refusal after an accepted event is not recorded yet.
+    #[must_use]
+    pub fn must_record_refusal(&self) -> bool {
+        self.refusing_since().is_none()
+    }
+
+    /// Whether events of this type run. If the type is not known, only the pattern `*` has it.
+    #[must_use]
+    pub fn runs_type(&self, event_type: Option<&str>) -> bool {
+        let matches = |pattern: &String| WildMatch::new(pattern).matches(event_type.unwrap_or(""));
+        self.event_types.is_empty() || self.event_types.iter().any(matches)
     }
 
     #[must_use]

@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod audit;
 pub mod canonical;
 pub mod counted;
+pub mod delivery;
 pub mod endpoint;
 pub mod event;
 pub mod id;

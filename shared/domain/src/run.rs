@@ -82,6 +82,14 @@ pub enum Trigger {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         event_id: Option<String>,
+        /// The type of the event, if the endpoint's source has types.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        event_type: Option<String>,
+        /// The address that the request came from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        source_ip: Option<String>,
     },
     /// An `execute` request.
     Api,
@@ -122,6 +130,15 @@ impl Trigger {
     pub fn event_id(&self) -> Option<&str> {
         match self {
             Self::Webhook { event_id, .. } => event_id.as_deref(),
+            Self::Api | Self::Replay { .. } | Self::Workflow { .. } => None,
+        }
+    }
+
+    /// The provider's event type.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&str> {
+        match self {
+            Self::Webhook { event_type, .. } => event_type.as_deref(),
             Self::Api | Self::Replay { .. } | Self::Workflow { .. } => None,
         }
     }

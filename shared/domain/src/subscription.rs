@@ -330,13 +330,14 @@ impl Account {
             .any(|deleted| deleted == customer_id)
     }
 
-    /// The live subscription with the largest plan, and that plan.
+    /// The live subscription with the largest plan, and that plan. A paid one counts before one that is
+    /// overdue, so that a larger unpaid subscription does not take away a smaller paid one.
     #[must_use]
     pub fn plan_grant(&self) -> PlanGrant<'_> {
         let live = self.subscriptions.iter().filter(|own| {
             own.state.status.is_live() && !self.is_deleted_customer(&own.customer_id)
         });
-        let best = live.max_by_key(|own| (own.state.plan, own.overdue_since().is_none(), &own.id));
+        let best = live.max_by_key(|own| (own.overdue_since().is_none(), own.state.plan, &own.id));
         let Some(own) = best else {
             return PlanGrant {
                 plan: PlanName::Free,

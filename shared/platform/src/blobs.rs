@@ -109,8 +109,8 @@ impl Blobs {
         }
     }
 
-    /// Writes an object unless it exists. An existing object has the same content, since the key
-    /// contains a digest of it.
+    /// Writes an object. An existing one has the same content, since the key contains a digest of it;
+    /// it is written again, so that it is kept as long as its newest run.
     ///
     /// # Errors
     ///
@@ -121,21 +121,16 @@ impl Blobs {
         bytes: Vec<u8>,
         content_type: &str,
     ) -> Result<(), Error> {
-        let result = self
-            .client
+        self.client
             .put_object()
             .bucket(&self.bucket)
             .key(object.as_str())
-            .if_none_match("*")
             .content_type(content_type)
             .body(ByteStream::from(bytes))
             .send()
-            .await;
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) if status(&error) == Some(412) => Ok(()),
-            Err(error) => Err(classify(error)),
-        }
+            .await
+            .map(|_| ())
+            .map_err(classify)
     }
 
     /// Reads an object of at most `max` bytes; `None` when it does not exist.

@@ -59,6 +59,10 @@ pub enum RequestError {
     TooLarge(usize),
 }
 
+/// How long a connection to a host that a tenant names is kept, and how many to one host.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_IDLE_PER_HOST: usize = 2;
+
 /// An HTTP client. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client(legacy::Client<HttpsConnector<Tcp<HyperResolver>>, SdkBody>);
@@ -67,13 +71,30 @@ impl Client {
     /// A client for AWS and other hosts of the installation, with a short connect timeout.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_resolver(SystemResolver, CONNECT_TIMEOUT)
+        Self::build(
+            SystemResolver,
+            CONNECT_TIMEOUT,
+            &mut legacy::Client::builder(TokioExecutor::new()),
+        )
     }
 
-    /// A client that connects only to addresses returned by `resolver`, with a given connect
-    /// timeout.
+    /// A client for any hosts, which connects only to addresses returned by `resolver`, with a given
+    /// connect timeout. It keeps few idle connections, since they are descriptors that sandbox
+    /// children need.
     #[must_use]
     pub fn with_resolver(resolver: impl ResolveDns + 'static, connect_timeout: Duration) -> Self {
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_PER_HOST);
+        Self::build(resolver, connect_timeout, &mut builder)
+    }
+
+    fn build(
+        resolver: impl ResolveDns + 'static,
+        connect_timeout: Duration,
+        builder: &mut legacy::Builder,
+    ) -> Self {
         let mut tcp = Tcp::new_with_resolver(HyperResolver(SharedDnsResolver::new(resolver)));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -83,10 +104,7 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(tls);
-        Self(client)
+        Self(builder.pool_timer(TokioTimer::new()).build(tls))
     }
 
     /// Sends a request and reads the response, whatever its status, if its body has at most

@@ -10,6 +10,7 @@ mod audit;
 mod claims;
 mod compression;
 mod cursor;
+mod deliveries;
 mod endpoints;
 mod idempotency;
 mod invitations;

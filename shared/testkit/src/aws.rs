@@ -19,3 +19,10 @@ pub fn config(endpoint: &str, wire: &Wire) -> SdkConfig {
         .timeout_config(TimeoutConfig::disabled())
         .build()
 }
+
+/// The same with the retries of the SDK, as in production.
+#[must_use]
+pub fn retrying(config: &SdkConfig) -> SdkConfig {
+    let retries = RetryConfig::standard();
+    config.to_builder().retry_config(retries).build()
+}

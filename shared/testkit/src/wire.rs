@@ -36,6 +36,8 @@ struct State {
     in_flight: usize,
     rounds: usize,
     break_at: Option<(usize, Side)>,
+    /// The call whose answer is lost.
+    lost: Option<usize>,
     /// Whether queries have no number.
     skips_queries: bool,
     /// The calls that have a number.
@@ -75,6 +77,19 @@ impl Wire {
         let mut state = self.state();
         state.break_at = Some((number, side));
         state.skips_queries = true;
+    }
+
+    /// Loses the answer of a call, counted from 0, though AWS processes it. Later calls succeed, such
+    /// as the SDK's retry.
+    pub fn lose_answer_of(&self, number: usize) {
+        self.state().lost = Some(number);
+    }
+
+    /// Whether the answer of a call was lost.
+    #[must_use]
+    pub fn has_lost_answer(&self) -> bool {
+        let state = self.state();
+        state.lost.is_some_and(|number| state.numbered > number)
     }
 
     fn done(&self) {
@@ -180,7 +195,7 @@ fn broken() -> ConnectorError {
 impl HttpConnector for Connection {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let name = name_of(&request);
-        let (number, break_at) = {
+        let (number, break_at, is_lost) = {
             let mut state = self.wire.state();
             state.calls.push(name.clone());
             for (partition, count) in written_partitions(&name, &request) {
@@ -194,7 +209,7 @@ impl HttpConnector for Connection {
             let break_at = state.break_at;
             // A skipped call fails only if an earlier call failed.
             let break_at = break_at.filter(|(at, _)| !is_skipped || number > *at);
-            (number, break_at)
+            (number, break_at, state.lost == Some(number) && !is_skipped)
         };
         if break_at.is_some_and(|(at, side)| number > at || (number == at && side == Side::Before))
         {
@@ -206,7 +221,7 @@ impl HttpConnector for Connection {
             let response = call.await;
             wire.done();
             let response = response?;
-            if break_at.is_some_and(|(at, _)| number == at) {
+            if is_lost || break_at.is_some_and(|(at, _)| number == at) {
                 return Err(broken());
             }
             if name.starts_with("DynamoDB.") {

@@ -30,8 +30,20 @@ impl Bench {
 
     /// Posts a webhook.
     pub async fn post(&self, ingest: &Gateway, event_id: &str, body: &str) -> GatewayResponse {
+        let path = format!("/api/webhooks/{TENANT}/{}", "A".repeat(43));
+        self.post_to(ingest, &path, event_id, body).await
+    }
+
+    /// The response to an event for the endpoint with this path.
+    pub async fn post_to(
+        &self,
+        ingest: &Gateway,
+        path: &str,
+        event_id: &str,
+        body: &str,
+    ) -> GatewayResponse {
         let event = json!({
-            "rawPath": format!("/api/webhooks/{TENANT}/{}", "A".repeat(43)),
+            "rawPath": path,
             "headers": {"content-type": "application/json", "idempotency-key": event_id, "user-agent": "bench"},
             "body": body,
             "requestContext": {"requestId": "r", "http": {"method": "POST"}},

@@ -160,10 +160,23 @@ views! {
         url_secrets: Vec<EndpointSecret>,
         signing_secrets: Vec<EndpointSecret>,
         last_ping_at: Option<String>,
+        refusing_since: Option<String>,
+        #[serde(default)]
+        event_types: Vec<String>,
         created_at: String,
         /// In the response to a creation or a rotation.
         url: Option<String>,
         secret: Option<String>,
+    }
+    Delivery {
+        time: String,
+        run_id: Option<String>,
+        source_ip: Option<String>,
+        event_id: Option<String>,
+        event_type: Option<String>,
+        status: Option<u16>,
+        reason: Option<String>,
+        detail: Option<String>,
     }
     Verification {
         scheme: String,

@@ -1,14 +1,15 @@
 //! Webhook endpoints: the list, and the page of one.
 
 use aias_domain::tenant::Role;
+use aias_domain::verification::Verification;
 use aias_platform::http::Path;
 use axum::{http::Method, response::Response};
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::{endpoint_form, runs};
+use super::endpoint_form;
 use crate::{
-    client::{Endpoint, EndpointSecret, Page, Run, RunAccepted, present_members},
+    client::{Delivery, Endpoint, EndpointSecret, Page, RunAccepted, present_members},
     failure::{Failure, Result},
     form::{Fields, Form, Id, json_value},
     ui,
@@ -35,7 +36,7 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
                     td { a href=(format!("/dashboard/endpoints/{}", own.id)) { (ui::text(&own.name)) } }
                     td { (endpoint_form::title(visit, &own.verification.scheme)) }
                     td { (ui::link("workflows", &own.workflow_id)) }
-                    td { (ui::word(visit, "endpoint", &own.state)) }
+                    td { (ui::word(visit, "endpoint", &own.state)) @if own.refusing_since.is_some() { " · " strong { (t!(visit, "refuses")) } } }
                     td { (ui::time(visit, &own.created_at)) }
                 }
             }
@@ -45,11 +46,10 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
 
 pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let path = format!("/api/webhook-endpoints/{id}");
-    let events = Fields::default().query_with(&[("endpoint_id", &id), ("limit", "10")]);
-    let events = format!("/api/runs?{events}");
-    let (reply, events) = tokio::join!(
+    let deliveries = format!("{path}/deliveries");
+    let (reply, deliveries) = tokio::join!(
         visit.call(Method::GET, &path).send(),
-        visit.get::<Page<Run>>(&events),
+        visit.get::<Page<Delivery>>(&deliveries),
     );
     let reply = reply?;
     let own: Endpoint = reply.parse()?;
@@ -64,13 +64,44 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
             (actions(&visit, &own))
         }
         section {
-            h2 { (t!(visit, "recent-events")) }
-            p.note { (t!(visit, "recent-events-explained")) }
-            (ui::panel(&visit, events, |page| runs::table(&visit, &page.data, false)))
+            h2 { (t!(visit, "deliveries")) }
+            p.note { (t!(visit, "deliveries-explained")) }
+            (ui::panel(&visit, deliveries, |page| deliveries_table(&visit, &page.data)))
             p { a href=(format!("/dashboard/runs?endpoint_id={id}")) { (t!(visit, "all-runs")) } }
         }
     };
     Ok(visit.page(&own.name, content))
+}
+
+/// The last deliveries, with the reason why one was refused.
+fn deliveries_table(visit: &Visit, deliveries: &[Delivery]) -> Markup {
+    if deliveries.is_empty() {
+        return html! { p { (t!(visit, "no-deliveries")) } };
+    }
+    let heads = ["time", "result", "event-type", "event-id", "source-address"];
+    let heads = heads.map(|head| t!(visit, head));
+    ui::table(
+        &t!(visit, "deliveries"),
+        &heads,
+        &html! {
+            @for own in deliveries {
+                tr {
+                    td { (ui::time(visit, &own.time)) }
+                    td {
+                        @if let Some(run) = &own.run_id {
+                            a href=(format!("/dashboard/runs/{run}")) { (t!(visit, "delivery-accepted")) }
+                        } @else if let Some(reason) = &own.reason {
+                            (ui::word(visit, "delivery", reason)) @if let Some(status) = own.status { " · HTTP " (status) }
+                            @if let Some(detail) = &own.detail { br; code { (ui::visible(detail)) } }
+                        }
+                    }
+                    td { @if let Some(text) = &own.event_type { code { (ui::visible(text)) } } }
+                    td { @if let Some(text) = &own.event_id { code { (ui::visible(text)) } } }
+                    td { @if let Some(text) = &own.source_ip { code { (ui::visible(text)) } } }
+                }
+            }
+        },
+    )
 }
 
 fn facts(visit: &Visit, own: &Endpoint) -> Markup {
@@ -84,7 +115,9 @@ fn facts(visit: &Visit, own: &Endpoint) -> Markup {
                 @if !own.enabled { " · HTTP " (own.disabled_status) }
             }
             dt { (t!(visit, "provider")) } dd { (endpoint_form::title(visit, &own.verification.scheme)) }
-            @if own.verification.scheme == "none" { dt { (t!(visit, "verification")) } dd { strong { (t!(visit, "unverified")) } } }
+            @if let Some(since) = &own.refusing_since { dt { (t!(visit, "refusing-since")) } dd { strong { (ui::time(visit, since)) } } }
+            @if !own.event_types.is_empty() { dt { (t!(visit, "event-types")) } dd { @for pattern in &own.event_types { code { (ui::visible(pattern)) } " " } } }
+            @if !is_verified(own) { dt { (t!(visit, "verification")) } dd { strong { (t!(visit, "unverified")) } } }
             @if let Some(header) = &own.verification.header {
                 dt { (t!(visit, "signature-header")) } dd { code { (ui::visible(header)) } @if let Some(prefix) = &own.verification.prefix { " " code { (ui::visible(prefix)) } } }
             }
@@ -93,6 +126,12 @@ fn facts(visit: &Visit, own: &Endpoint) -> Markup {
             @if let Some(at) = &own.last_ping_at { dt { (t!(visit, "last-ping")) } dd { (ui::time(visit, at)) } }
         }
     }
+}
+
+/// Whether requests are verified.
+fn is_verified(own: &Endpoint) -> bool {
+    let scheme = own.verification.scheme.as_str();
+    matches!(scheme, "hmac" | "custom") || Verification::named(scheme).is_signed()
 }
 
 /// The secrets by age, with the last use of each: the old one of a rotation may go when it is unused.

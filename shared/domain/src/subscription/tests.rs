@@ -282,3 +282,19 @@ fn stored_history_is_limited() {
     );
     assert_eq!(account.plan_grant().subscription.unwrap().id, "sub_007");
 }
+
+#[test]
+fn unpaid_larger_plan_does_not_hide_a_paid_one() {
+    let mut account = Account::default();
+    account.apply(START, &subscription(Status::Active, PlanName::Business));
+    account.apply(START + DAY, &invoice(START + DAY, false));
+    assert_eq!(account.plan_grant().plan, PlanName::Business);
+    let second = Fact::Subscription {
+        id: "sub_2".into(),
+        customer_id: "cus_1".into(),
+        state: state(Status::Active, PlanName::Pro),
+    };
+    account.apply(START + 2 * DAY, &second);
+    let grant = account.plan_grant();
+    assert_eq!((grant.plan, grant.until), (PlanName::Pro, None));
+}

@@ -218,6 +218,12 @@ impl Problem {
     }
 
     /// Adds an explanation of this occurrence.
+    /// The detail, if the problem has one.
+    #[must_use]
+    pub fn detail_text(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         self.change(|own| own.detail = Some(detail.into()))

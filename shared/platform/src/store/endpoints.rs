@@ -217,7 +217,7 @@ impl TenantStore<'_> {
         self.set_time(endpoint, place, now).await
     }
 
-    async fn set_time(
+    pub(super) async fn set_time(
         &self,
         endpoint: &Stored<Endpoint>,
         place: String,

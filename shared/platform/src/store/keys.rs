@@ -14,6 +14,7 @@
 //! | version | `TENANT#<ten>` | `WORKFLOW#<wf>#V#<number, 8 digits>` |
 //! | endpoint | `TENANT#<ten>` | `ENDPOINT#<whe>` |
 //! | path secret → endpoint | `TENANT#<ten>` | `HOOK#<keyed hash>` |
+//! | delivery that did not become a run, slot n | `TENANT#<ten>#DELIVERIES#<whe>` | `MINUTE#<n>` or `RECENT#<n>`, 2 digits |
 //! | response to an `Idempotency-Key` | `TENANT#<ten>` | `IDEMPOTENCY#<hash>` |
 //! | admission counter, shard s | `TENANT#<ten>#USAGE#<yyyy-mm>#<s>` | `USAGE` |
 //! | dedup claim | `TENANT#<ten>#EVENT#<whe>#<hash of the event id>` | `EVENT` |
@@ -46,6 +47,7 @@
 use std::collections::HashMap;
 
 use aias_domain::{
+    delivery::Slot,
     id::{AuditId, EndpointId, INDEX_SHARDS, InvitationId, KeyId, RunId, TenantId, WorkflowId},
     secret::SecretName,
     tenant::UserId,
@@ -225,6 +227,20 @@ pub(crate) fn endpoints(tenant: TenantId) -> Range {
 
 pub(crate) fn hook(tenant: TenantId, hash: &str) -> Key {
     at_home(tenant, format!("HOOK#{hash}"))
+}
+
+pub(crate) fn delivery(tenant: TenantId, endpoint: EndpointId, slot: Slot) -> Key {
+    deliveries(tenant, endpoint).key(&match slot {
+        Slot::Minute(number) => format!("MINUTE#{number:02}"),
+        Slot::Recent(number) => format!("RECENT#{number:02}"),
+    })
+}
+
+pub(crate) fn deliveries(tenant: TenantId, endpoint: EndpointId) -> Range {
+    Range {
+        pk: format!("TENANT#{tenant}#DELIVERIES#{endpoint}"),
+        prefix: String::new(),
+    }
 }
 
 pub(crate) fn idempotency(tenant: TenantId, hash: &str) -> Key {
@@ -488,6 +504,8 @@ mod tests {
             version(ten, wf, 7),
             endpoint(ten, whe),
             hook(ten, "k1.h"),
+            delivery(ten, whe, Slot::Minute(7)),
+            delivery(ten, whe, Slot::Recent(19)),
             idempotency(ten, "h"),
             usage(ten, at, 0),
             event(ten, whe, "h"),
@@ -524,6 +542,8 @@ mod tests {
         TENANT#ten_01M8073Z600000000000000001 | WORKFLOW#wf_01M8073Z600000000000000002#V#00000007
         TENANT#ten_01M8073Z600000000000000001 | ENDPOINT#whe_01M8073Z600000000000000003
         TENANT#ten_01M8073Z600000000000000001 | HOOK#k1.h
+        TENANT#ten_01M8073Z600000000000000001#DELIVERIES#whe_01M8073Z600000000000000003 | MINUTE#07
+        TENANT#ten_01M8073Z600000000000000001#DELIVERIES#whe_01M8073Z600000000000000003 | RECENT#19
         TENANT#ten_01M8073Z600000000000000001 | IDEMPOTENCY#h
         TENANT#ten_01M8073Z600000000000000001#USAGE#2026-11#0 | USAGE
         TENANT#ten_01M8073Z600000000000000001#EVENT#whe_01M8073Z600000000000000003#h | EVENT

@@ -155,6 +155,8 @@ mod tests {
         let trigger = Trigger::Webhook {
             endpoint_id: EndpointId::new(at, 3),
             event_id: Some("evt_1".to_owned()),
+            event_type: Some("push".to_owned()),
+            source_ip: Some("192.0.2.1".to_owned()),
         };
         let digest = canonical::digest(b"{}");
         let run = Run {

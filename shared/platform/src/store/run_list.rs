@@ -27,6 +27,8 @@ pub struct RunFilter {
     pub with_artifacts: bool,
     /// Only runs of the event with this id.
     pub event_id: Option<String>,
+    /// Only runs of events with this type.
+    pub event_type: Option<String>,
 }
 
 impl RunFilter {
@@ -37,6 +39,7 @@ impl RunFilter {
             || self.status.is_some()
             || self.with_artifacts
             || self.event_id.is_some()
+            || self.event_type.is_some()
     }
 
     /// The part of the filter that DynamoDB cannot apply, because the attribute is compressed.
@@ -44,6 +47,10 @@ impl RunFilter {
         self.event_id
             .as_deref()
             .is_none_or(|wanted| run.trigger.event_id() == Some(wanted))
+            && self
+                .event_type
+                .as_deref()
+                .is_none_or(|wanted| run.trigger.event_type() == Some(wanted))
     }
 
     /// Whether a run matches.
