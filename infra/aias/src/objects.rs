@@ -24,8 +24,6 @@ pub(crate) enum ObjectError {
     Key,
     #[error("the object does not exist")]
     Missing,
-    #[error("the object exists")]
-    Exists,
     #[error("the range is outside of the object")]
     Range,
     #[error("the object cannot be read or written")]
@@ -66,20 +64,19 @@ impl Objects {
         Ok(self.folder.join(key))
     }
 
-    /// Writes an object unless it exists. One that exists is kept from now on as long as a new one:
-    /// inputs with the same content share an object.
+    /// Writes an object. One that exists has the same content, since keys contain a digest of it: it
+    /// is kept, and counts as new, so that it is retained as long as its newest run.
     ///
     /// # Errors
     ///
-    /// When it exists, or the disk fails.
-    pub(crate) fn put_new(&self, key: &str, bytes: &[u8]) -> Result<(), ObjectError> {
+    /// When the disk fails.
+    pub(crate) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), ObjectError> {
         let file = self.file(key)?;
         let folder = file.parent().ok_or(ObjectError::Key)?;
         self.create_folders(folder)?;
         if renew(&file)? {
             // Another call may have given it its name and not have made that survive yet.
-            self.sync_folder(folder)?;
-            return Err(ObjectError::Exists);
+            return Ok(self.sync_folder(folder)?);
         }
         let temporary = folder.join(format!(".{}", Ulid::from_parts(0, random_id())));
         let written = self
@@ -220,9 +217,8 @@ mod tests {
     #[test]
     fn object_is_written_once_and_read_in_parts() {
         let (objects, folder) = objects();
-        objects.put_new("ten_1/inputs/ab", b"content").unwrap();
-        let again = objects.put_new("ten_1/inputs/ab", b"other");
-        assert!(matches!(again, Err(ObjectError::Exists)));
+        objects.put("ten_1/inputs/ab", b"content").unwrap();
+        objects.put("ten_1/inputs/ab", b"other").unwrap();
         assert_eq!(objects.get("ten_1/inputs/ab", None).unwrap(), b"content");
         assert_eq!(
             objects.get("ten_1/inputs/ab", Some((0, 2))).unwrap(),
@@ -257,7 +253,7 @@ mod tests {
                 "{key:?}"
             );
             assert!(
-                matches!(objects.put_new(key, b""), Err(ObjectError::Key)),
+                matches!(objects.put(key, b""), Err(ObjectError::Key)),
                 "{key:?}"
             );
         }
@@ -269,12 +265,11 @@ mod tests {
         let (objects, folder) = objects();
         let day = Duration::from_secs(86_400);
         for key in ["ten_1/inputs/old", "ten_1/inputs/again", "ten_2/inputs/old"] {
-            objects.put_new(key, b"").unwrap();
+            objects.put(key, b"").unwrap();
             let file = File::options().append(true).open(folder.join(key)).unwrap();
             file.set_modified(SystemTime::now() - 10 * day).unwrap();
         }
-        let again = objects.put_new("ten_1/inputs/again", b"");
-        assert!(matches!(again, Err(ObjectError::Exists)));
+        objects.put("ten_1/inputs/again", b"").unwrap();
         assert_eq!(objects.delete_older(11 * day).unwrap(), 0);
         assert_eq!(objects.delete_older(9 * day).unwrap(), 2);
         assert_eq!(objects.get("ten_1/inputs/again", None).unwrap(), b"");

@@ -225,7 +225,7 @@ impl Services {
         let objects = self.objects.clone();
         let done = if method == http::Method::PUT {
             let bytes = body.to_vec();
-            spawn_blocking(move || objects.put_new(&key, &bytes).map(|()| Vec::new())).await
+            spawn_blocking(move || objects.put(&key, &bytes).map(|()| Vec::new())).await
         } else {
             let range = range.and_then(bytes_of_range);
             spawn_blocking(move || objects.get(&key, range)).await
@@ -236,7 +236,6 @@ impl Services {
                 let (status, code) = match &error {
                     ObjectError::Key => (400, "InvalidRequest"),
                     ObjectError::Missing => (404, "NoSuchKey"),
-                    ObjectError::Exists => (412, "PreconditionFailed"),
                     ObjectError::Range => (416, "InvalidRange"),
                     ObjectError::Io(error) => {
                         tracing::error!(event = "object_failed", %error);
