@@ -248,10 +248,13 @@ async fn suspended_run_can_be_cancelled() {
     let path = format!("/api/runs/{run}/cancel");
     let cancelled = bench.request("runs", "POST", &path, &Value::Null).await;
     assert_eq!(json_of(&cancelled)["status"], "cancelled");
+    // Its place is free at once.
+    let store = bench.store();
+    let usage = bench.tenant(&store).usage(bench.now()).await.unwrap();
+    assert_eq!(usage.suspended, 1);
     bench.enterprise(&Value::Null).await;
     bench.wake().await;
     assert_eq!(executed(&bench).await, ["evt_0"]);
-    let store = bench.store();
     assert_eq!(
         bench
             .tenant(&store)

@@ -58,8 +58,9 @@ pub(crate) async fn cancel_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
     let (store, queue) = (ctx.store(), &ctx.app.intake.queue);
     let cancelled = retry_on_conflict(|| async {
         let read = find(&store, id).await?;
+        let was_suspended = read.run.status == Status::Suspended;
         let run = read.run.clone().cancel(ctx.now).map_err(refuse)?;
-        save(&store, read, run).await
+        Ok((was_suspended, save(&store, read, run).await?))
     })
     .await;
     if cancelled.is_err() {
@@ -67,7 +68,11 @@ pub(crate) async fn cancel_run(ctx: Editor<App>, Path(id): Path<RunId>) -> Resul
         let ended = find(&store, id).await?;
         notify_parent(queue, &store, &ended.run).await?;
     }
-    let cancelled = cancelled?;
+    let (was_suspended, cancelled) = cancelled?;
+    if was_suspended {
+        // If the process dies before, the next pass that resumes runs does this.
+        store.delete_suspended(id).await?;
+    }
     notify_parent(queue, &store, &cancelled.run).await?;
     object(StatusCode::OK, &RunView::new(&cancelled.run))
 }

@@ -83,20 +83,22 @@ async fn list_tenants(ctx: Identified<Api>) -> Result {
             return whole_list(&[view::tenant(&caller.tenant, caller.role, ctx.now)]);
         }
     };
-    // A person has few tenants, so one page contains all of them.
-    let listing = Listing {
+    // A person has few tenants, so one response contains all of them.
+    let mut views = Vec::new();
+    let mut listing = Listing {
         limit: 100,
         after: None,
     };
-    let page = ctx.app.store.tenants_of(user, &listing).await?;
-    let existing = page
-        .items
-        .iter()
-        .filter(|(tenant, _)| tenant.deleted_at.is_none());
-    let views: Vec<_> = existing
-        .map(|(tenant, member)| view::tenant(tenant, member.role, ctx.now))
-        .collect();
-    whole_list(&views)
+    loop {
+        let page = ctx.app.store.tenants_of(user, &listing).await?;
+        let existing = page.items.iter();
+        let existing = existing.filter(|(tenant, _)| tenant.deleted_at.is_none());
+        views.extend(existing.map(|(tenant, member)| view::tenant(tenant, member.role, ctx.now)));
+        if page.next.is_none() {
+            return whole_list(&views);
+        }
+        listing.after = page.next;
+    }
 }
 
 /// A tenant's name.

@@ -359,13 +359,9 @@ impl TenantStore<'_> {
         self.decrement(place.at, place.shard, place.counter).await
     }
 
-    /// Reverts the count of a suspended run accepted at `at`, which was resumed or ended.
-    ///
-    /// # Errors
-    ///
-    /// When the table is unavailable.
-    pub(super) async fn release_suspended(&self, at: Timestamp) -> Result<(), Error> {
-        self.decrement(at, 0, Counter::Suspended).await
+    /// The counter of suspended runs accepted at `at`.
+    pub(super) fn suspended_counter(&self, at: Timestamp) -> keys::Key {
+        keys::usage(self.tenant, at, 0)
     }
 
     async fn decrement(&self, at: Timestamp, shard: u8, counter: Counter) -> Result<(), Error> {

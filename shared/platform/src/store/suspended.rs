@@ -58,18 +58,28 @@ impl TenantStore<'_> {
         Ok(items.iter().filter_map(id).collect())
     }
 
-    /// Removes a run that was resumed or has ended from the list.
+    /// Removes a run that was resumed or has ended from the list, and from the count of suspended runs.
     ///
     /// # Errors
     ///
     /// When the table is unavailable.
     pub async fn delete_suspended(&self, run: RunId) -> Result<(), Error> {
         let key = keys::suspended(self.tenant, run);
-        let deleted = Transaction::new(self.store).delete(&key).commit().await;
-        match deleted {
-            Ok(()) => self.release_suspended(run.created_at()).await,
-            // It was removed concurrently.
-            Err(TransactionError::Conflict) => Ok(()),
+        let counted = self.suspended_counter(run.created_at());
+        let removed = Transaction::new(self.store)
+            .delete(&key)
+            .uncount_suspended(&counted)
+            .commit()
+            .await;
+        let removed = match removed {
+            // It was removed concurrently, or the counter is already zero.
+            Err(TransactionError::Conflict) => {
+                Transaction::new(self.store).delete(&key).commit().await
+            }
+            other => other,
+        };
+        match removed {
+            Ok(()) | Err(TransactionError::Conflict) => Ok(()),
             Err(refused) => Err(refused.into_error()),
         }
     }

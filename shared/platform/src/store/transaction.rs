@@ -164,6 +164,14 @@ impl<'a> Transaction<'a> {
         self.push(Step::Plain, update)
     }
 
+    /// Decrements the count of suspended runs, which must not be zero.
+    pub(super) fn uncount_suspended(self, key: &Key) -> Self {
+        let values = [(":one", -1), (":none", 0)];
+        let values = values.map(|(name, value)| (name.to_owned(), number(value)));
+        let condition = "suspended > :none";
+        self.update(key, "ADD suspended :one", condition, values.into())
+    }
+
     /// Replaces an item that must have this version.
     pub(super) fn replace(self, mut item: Item, version: u64) -> Self {
         item.insert(VERSION.to_owned(), number(version + 1));
