@@ -256,6 +256,14 @@ fn own_scheme_verifies_without_code() {
             json!({"signatures": [{"method": "token", "at": "header:x"}], "response": {"status": 500}}),
             "/verification/custom/response",
         ),
+        (
+            json!({"signatures": [{"method": "token", "at": "header:x"}], "response": {"status": 200, "content_type": "text/html"}}),
+            "/verification/custom/response",
+        ),
+        (
+            json!({"signatures": [{"method": "token", "at": "header:x"}], "response": {"status": 200, "repeats_header": "set-cookie"}}),
+            "/verification/custom/response",
+        ),
     ] {
         let body = json!({"name": "E", "workflow_id": workflow, "verification": {"scheme": "custom", "custom": custom}});
         let refused = client.post("/api/webhook-endpoints", &body).expect(400);

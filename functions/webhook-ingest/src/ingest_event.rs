@@ -59,8 +59,6 @@ pub(crate) async fn ingest(
     let now = app.clock.now();
     let values = Values::new(request);
     let signing = check_signature(ready, &values, now)?;
-    let body = event::read_body(request).map_err(refuse)?;
-    let body = event::unwrap_payload(&ready.scheme, body).map_err(refuse)?;
     if let Some(answer) = signing
         .and_then(|index| ready.keys.get(index))
         .and_then(|(_, key)| signed_handshake(&ready.scheme, &values, key))
@@ -84,14 +82,18 @@ pub(crate) async fn ingest(
         keep(&response, DeliveryReason::Ping).await;
         return Ok(response);
     }
+    let event_type = event::event_type(&ready.scheme, &values);
+    let event_id = event::event_id(&ready.scheme, &values).map_err(refuse)?;
+    let body = event::read_body(values).map_err(refuse)?;
+    let body = event::unwrap_payload(&ready.scheme, body).map_err(refuse)?;
     let event = Event {
         app,
         ready,
         store: &app.intake.store.tenant(ready.found.proof),
         head,
         request,
-        event_type: event::event_type(&ready.scheme, &values),
-        id: event::event_id(&ready.scheme, &values).map_err(refuse)?,
+        event_type,
+        id: event_id,
         signing: signing.and_then(|index| ready.keys.get(index).map(|(place, _)| *place)),
         now,
     };

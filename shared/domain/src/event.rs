@@ -80,14 +80,15 @@ pub enum Body {
 /// # Errors
 ///
 /// When the body is compressed, is not the JSON that its media type claims, or has too many fields.
-pub fn read_body(request: &Request<'_>) -> Result<Body, EventError> {
+pub fn read_body(values: Values<'_>) -> Result<Body, EventError> {
+    let request = values.request;
     match request.header("content-encoding") {
         None | Some("" | "identity") => {}
         Some(coding) => return Err(EventError::Encoded(coding.chars().take(32).collect())),
     }
     let media_type = request.media_type();
     if media_type == "application/json" || media_type.ends_with("+json") {
-        return Ok(Body::Value(json::parse(request.body)?));
+        return Ok(Body::Value(values.into_json()?));
     }
     let Ok(text) = std::str::from_utf8(request.body) else {
         return Ok(Body::Base64(STANDARD.encode(request.body)));
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn body_is_parsed_by_media_type() {
-        let read = |content_type, body| read_body(&request(content_type, body));
+        let read = |content_type, body| read_body(Values::new(&request(content_type, body)));
         assert_eq!(
             read("application/json; charset=utf-8", b"[1]"),
             Ok(Body::Value(json!([1])))
@@ -264,7 +265,10 @@ mod tests {
         );
         let mut zipped = request("application/json", b"1");
         zipped.headers.push(("content-encoding", "gzip"));
-        assert_eq!(read_body(&zipped), Err(EventError::Encoded("gzip".into())));
+        assert_eq!(
+            read_body(Values::new(&zipped)),
+            Err(EventError::Encoded("gzip".into()))
+        );
     }
 
     #[test]

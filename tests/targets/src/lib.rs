@@ -163,15 +163,15 @@ pub fn verification(bytes: &[u8]) {
 
 /// The processing of a verified webhook.
 fn take(scheme: &Scheme, request: &event::Request<'_>) {
-    let Ok(body) = event::read_body(request) else {
-        return;
-    };
     let values = Values::new(request);
     let _ = verification::signed_handshake(scheme, &values, &[7; 32]);
     let _ = (
         event::event_id(scheme, &values),
         event::event_type(scheme, &values),
     );
+    let Ok(body) = event::read_body(values) else {
+        return;
+    };
     let Ok(endpoint) = "whe_01JD3V4ZK8QW5R7T9X1B3C5D7F".parse() else {
         return;
     };

@@ -1,6 +1,6 @@
 //! How providers validate a URL before they send events.
 //!
-//! Some providers want a keyed hash of a text that they choose. Whoever knows the URL could ask for
+//! Some providers want a keyed hash of a text that they choose. Somebody who knows the URL could ask for
 //! the hash of a forged body this way, so such texts must not look like a body.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

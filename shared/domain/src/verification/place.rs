@@ -79,7 +79,7 @@ impl std::fmt::Display for Place {
 #[derive(Debug)]
 pub struct Values<'a> {
     pub request: &'a Request<'a>,
-    json: OnceCell<Option<Value>>,
+    json: OnceCell<Result<Value, json::ParseError>>,
     form: OnceCell<Vec<(String, String)>>,
     query: OnceCell<Vec<(String, String)>>,
 }
@@ -128,8 +128,21 @@ impl<'a> Values<'a> {
     /// The body as JSON, whatever its media type says.
     #[must_use]
     pub fn json(&self) -> Option<&Value> {
-        let parse = || json::parse(self.request.body).ok();
-        self.json.get_or_init(parse).as_ref()
+        self.parsed().as_ref().ok()
+    }
+
+    fn parsed(&self) -> &Result<Value, json::ParseError> {
+        self.json.get_or_init(|| json::parse(self.request.body))
+    }
+
+    /// The body as JSON, without parsing it again if a scheme has read it.
+    ///
+    /// # Errors
+    ///
+    /// When the body is not JSON.
+    pub fn into_json(self) -> Result<Value, json::ParseError> {
+        let body = self.request.body;
+        self.json.into_inner().unwrap_or_else(|| json::parse(body))
     }
 
     /// The fields of the body, if it is a form.

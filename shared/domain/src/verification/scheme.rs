@@ -5,7 +5,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{handshake::Handshake, place::Place, template::Template};
+use super::{
+    handshake::Handshake,
+    place::{Place, is_token},
+    template::Template,
+};
 
 /// How requests are verified, and what they mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -97,7 +101,25 @@ impl Scheme {
             return Some(("response", "a status from 200 to 299".to_owned()));
         }
         let too_long = response.body.as_ref().is_some_and(|b| b.len() > 4_096);
-        too_long.then(|| ("response", "a body of at most 4,096 bytes".to_owned()))
+        // The console has the same origin, so a response must not be a page.
+        let is_page = response
+            .content_type
+            .as_deref()
+            .is_some_and(|own| !["text/plain", "application/json"].contains(&own));
+        let bad_header = response
+            .repeats_header
+            .as_deref()
+            .is_some_and(|own| own.len() > 64 || !own.starts_with("x-") || !is_token(own));
+        let fault = if too_long {
+            "a body of at most 4,096 bytes"
+        } else if is_page {
+            "the content type text/plain or application/json"
+        } else if bad_header {
+            "repeats_header must be a header name in lower case that starts with x-"
+        } else {
+            return None;
+        };
+        Some(("response", fault.to_owned()))
     }
 }
 

@@ -64,7 +64,7 @@ fn p256_point(text: &str) -> Option<Vec<u8>> {
     (point.len() == 65).then(|| point.to_vec())
 }
 
-/// Why a request is not verified. The sender is not told.
+/// Why a request is not verified. The response does not say it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The place of the signature has none.
