@@ -67,8 +67,8 @@ The scheme `custom` has the columns of a source, in `verification.custom`:
 | `secret.form` | `text`, `whsec`, `base64`, `hex`, `user-password`, `ed25519-public`, `p256-public` |
 | `handshakes` | how the provider validates the URL, as in the sources below |
 
-A token proves that the sender knows the secret, and nothing about the body. On AWS with `AllowedOrigins`, API Gateway itself answers `OPTIONS`, and
-the handshake of CloudEvents does not reach AIAS.
+A token proves that the sender knows the secret, and nothing about the body. On AWS, API Gateway itself answers `OPTIONS`, since the template
+configures CORS: the handshake of CloudEvents reaches AIAS in one process only.
 
 ## All sources
 ";

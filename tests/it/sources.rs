@@ -142,11 +142,16 @@ fn handshakes_without_signature_are_answered() {
     send("GET", &trello, &[], b"").expect(405);
     let cloudevents = url("cloudevents");
     let origin = [("webhook-request-origin", "events.example.com")];
-    let allowed = send("OPTIONS", &cloudevents, &origin, b"").expect(200);
-    assert_eq!(
-        allowed.header("webhook-allowed-origin"),
-        "events.example.com"
-    );
+    let allowed = send("OPTIONS", &cloudevents, &origin, b"");
+    // API Gateway itself answers where CORS is configured.
+    let is_deployed = client.stack.function_log().is_none();
+    if !is_deployed {
+        let allowed = allowed.expect(200);
+        assert_eq!(
+            allowed.header("webhook-allowed-origin"),
+            "events.example.com"
+        );
+    }
     let bearer = [("authorization", "Bearer hush"), ("ce-id", "1")];
     post(&cloudevents, &bearer, b"{}").expect(202);
 
@@ -159,7 +164,9 @@ fn handshakes_without_signature_are_answered() {
     send("GET", &unsigned, &[], b"").expect(200);
     // GitHub has no handshake.
     send("GET", &url("github"), &[], b"").expect(405);
-    send("OPTIONS", &url("github"), &[], b"").expect(405);
+    if !is_deployed {
+        send("OPTIONS", &url("github"), &[], b"").expect(405);
+    }
 }
 
 #[test]
