@@ -308,6 +308,12 @@ const PROBLEMS: &[(u16, &str, &str, &str)] = &[
         "Correct the credential and wait for `Retry-After` seconds.",
     ),
     (
+        429,
+        "too-many-tenants",
+        "The user has created 1,000 tenants in this month.",
+        "Wait for the next month, or let another user create it.",
+    ),
+    (
         500,
         "internal",
         "A bug in AIAS.",

@@ -87,7 +87,10 @@ fn refusals_are_listed_with_their_reason() {
         (&accepted["run_id"], &accepted["event_id"]),
         (&json!(run), &json!("d1"))
     );
-    assert_eq!(accepted["event_type"], "push");
+    assert_eq!(
+        (&accepted["event_type"], &accepted["status"]),
+        (&json!("push"), &json!(202))
+    );
     assert_eq!(client.get(&path).json()["refusing_since"], Value::Null);
 
     let (zoom, path) = endpoint(

@@ -8,7 +8,7 @@ use aias_domain::{
     name::Name,
     plan::PlanName,
     run::{Run, Trigger},
-    tenant::{Member, Role, Tenant},
+    tenant::{MAX_CREATED_A_MONTH, Member, Role, Tenant},
     workflow::{Version, Workflow},
 };
 use aias_platform::{
@@ -34,6 +34,10 @@ pub(crate) async fn store() -> Store {
 }
 
 pub(crate) async fn with_tenant(store: &Store) -> TenantStore<'_> {
+    try_tenant(store).await.unwrap()
+}
+
+async fn try_tenant(store: &Store) -> Result<TenantStore<'_>, TransactionError> {
     let id = TenantId::new(now(), aias_platform::clock::random_id());
     let tenant = Tenant::new(id, Name::new("T").unwrap(), now());
     let owner = Member {
@@ -44,8 +48,23 @@ pub(crate) async fn with_tenant(store: &Store) -> TenantStore<'_> {
     };
     let made = plan_entry(Actor::Operator, id, now(), json!(null), json!(null));
     let created = store.create_tenant(&tenant, &owner, &made, None);
-    created.await.unwrap();
-    store.tenant(Proof::for_tests(id))
+    created.await?;
+    Ok(store.tenant(Proof::for_tests(id)))
+}
+
+#[tokio::test]
+async fn user_creates_a_bounded_number_of_tenants_a_month() {
+    let database = dynamodb::start().await;
+    let store = Store::new(
+        &aws::config(&database, &Wire::default()),
+        dynamodb::TABLE.to_owned(),
+    );
+    let last = MAX_CREATED_A_MONTH - 1;
+    let month = ("USER#o", "CREATED#2026-11");
+    dynamodb::set_number(&database, month, "created", last).await;
+    with_tenant(&store).await;
+    let refused = try_tenant(&store).await;
+    assert!(matches!(refused, Err(TransactionError::TooManyTenants)));
 }
 
 fn run_at(at: Timestamp, random: u128) -> Run {

@@ -124,7 +124,10 @@ impl RequestBody for TenantInput {}
         headers(("etag" = String), ("location" = String)),
         links(("tenant" = (operation_id = "get_tenant", parameters(("id" = "$response.body#/id"))))),
     )),
-    extensions(("x-role" = json!("any")), ("x-problems" = json!(["conflict", "forbidden"]))),
+    extensions(
+        ("x-role" = json!("any")),
+        ("x-problems" = json!(["conflict", "forbidden", "too-many-tenants"])),
+    ),
 )]
 async fn create_tenant(ctx: Identified<Api>, body: JsonBody<TenantInput>) -> Result {
     let user: UserId = ctx.user()?.clone();

@@ -35,10 +35,9 @@ pub(crate) struct DeliveryView {
     source_ip: Option<String>,
     event_id: Option<String>,
     event_type: Option<String>,
-    /// The status of the response; `null` for an accepted delivery, whose source may want another
-    /// one than `202`.
+    /// The status of the response.
     #[schema(example = 401)]
-    status: Option<u16>,
+    status: u16,
     /// Why the delivery did not become a run.
     reason: Option<DeliveryReason>,
     /// What was wrong, such as by how much a timestamp is too old.
@@ -53,14 +52,14 @@ fn refused(delivery: Delivery) -> (Timestamp, DeliveryView) {
         source_ip: delivery.source_ip,
         event_id: delivery.event_id,
         event_type: delivery.event_type,
-        status: Some(delivery.status),
+        status: delivery.status,
         reason: Some(delivery.reason),
         detail: delivery.detail,
     };
     (delivery.at, view)
 }
 
-fn accepted(run: Run) -> (Timestamp, DeliveryView) {
+fn accepted(run: Run, status: u16) -> (Timestamp, DeliveryView) {
     let (event_id, event_type, source_ip) = match run.trigger {
         Trigger::Webhook {
             event_id,
@@ -77,7 +76,7 @@ fn accepted(run: Run) -> (Timestamp, DeliveryView) {
         source_ip,
         event_id,
         event_type,
-        status: None,
+        status,
         reason: None,
         detail: None,
     };
@@ -108,8 +107,12 @@ pub(crate) async fn list_deliveries(ctx: Viewer<Api>, Path(id): Path<EndpointId>
         store.runs(&filter, MAX_RUNS, None, (now - LOOK_BACK, now)),
         store.deliveries(id)
     );
-    endpoint?;
-    let mut all: Vec<_> = runs?.items.into_iter().map(accepted).collect();
+    // As the source wants it now.
+    let scheme = endpoint?.value.verification.scheme();
+    let wanted = scheme.ok().and_then(|own| own.response);
+    let status = wanted.map_or(202, |own| own.status);
+    let runs = runs?.items.into_iter();
+    let mut all: Vec<_> = runs.map(|run| accepted(run, status)).collect();
     all.extend(deliveries?.into_iter().map(refused));
     all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let views: Vec<_> = all

@@ -13,6 +13,10 @@ use crate::{
 };
 
 /// A customer of this installation. Every other object belongs to one.
+/// The most tenants that a user creates in a month, so that the limits of a plan bound what one
+/// person takes of an installation.
+pub const MAX_CREATED_A_MONTH: u64 = 1_000;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
     /// Not stored: it is the item's key.

@@ -174,7 +174,7 @@ views! {
         source_ip: Option<String>,
         event_id: Option<String>,
         event_type: Option<String>,
-        status: Option<u16>,
+        status: u16,
         reason: Option<String>,
         detail: Option<String>,
     }

@@ -91,7 +91,7 @@ fn deliveries_table(visit: &Visit, deliveries: &[Delivery]) -> Markup {
                         @if let Some(run) = &own.run_id {
                             a href=(format!("/dashboard/runs/{run}")) { (t!(visit, "delivery-accepted")) }
                         } @else if let Some(reason) = &own.reason {
-                            (ui::word(visit, "delivery", reason)) @if let Some(status) = own.status { " · HTTP " (status) }
+                            (ui::word(visit, "delivery", reason)) " · HTTP " (own.status)
                             @if let Some(detail) = &own.detail { br; code { (ui::visible(detail)) } }
                         }
                     }

@@ -5,7 +5,10 @@ pub mod kinds;
 
 use std::{error::Error as StdError, sync::Arc};
 
-use aias_domain::plan::{Limits, PlanName, RATE_SECONDS};
+use aias_domain::{
+    plan::{Limits, PlanName, RATE_SECONDS},
+    tenant::MAX_CREATED_A_MONTH,
+};
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -385,6 +388,9 @@ impl Problem {
             store::TransactionError::Conflict
             | store::TransactionError::ConcurrencyLimit
             | store::TransactionError::AlreadyApplied => Self::new(&kinds::CONFLICT),
+            store::TransactionError::TooManyTenants => Self::new(&kinds::TOO_MANY_TENANTS).detail(
+                format!("a user creates at most {MAX_CREATED_A_MONTH} tenants a month"),
+            ),
             store::TransactionError::LastOwner => Self::new(&kinds::LAST_OWNER),
             store::TransactionError::NoTenant => Self::not_found(),
             store::TransactionError::Repeated(_) => Self::new(&kinds::IDEMPOTENCY_KEY_REUSED),

@@ -33,6 +33,7 @@
 //! | payment provider's customer → tenant | `STRIPE#<cus>` | `CUSTOMER` |
 //! | payment provider's event that was applied | `STRIPE_EVENT#<evt>` | `EVENT` |
 //! | user → tenant | `USER#<sub>` | `TENANT#<ten>` |
+//! | tenants that a user created in a month, counted | `USER#<sub>` | `CREATED#<yyyy-mm>` |
 //! | lease and progress of the reconciler | `RECONCILER` | `PASS` |
 //! | response to a user's `Idempotency-Key` | `USER#<sub>` | `IDEMPOTENCY#<hash>` |
 //!
@@ -309,6 +310,14 @@ fn due_key(at: Timestamp, shard: u16) -> String {
 /// The index keys of everything that is due in the hour of `at`.
 pub(crate) fn due_hours(at: Timestamp) -> impl Iterator<Item = String> {
     (0..INDEX_SHARDS).map(move |shard| due_key(at, shard.into()))
+}
+
+pub(crate) fn created_tenants(user: &UserId, at: Timestamp) -> Key {
+    let month = at.to_zoned(TimeZone::UTC).strftime("%Y-%m");
+    Key {
+        pk: format!("USER#{user}"),
+        sk: format!("CREATED#{month}"),
+    }
 }
 
 pub(crate) fn reconciler_pass() -> Key {

@@ -4,7 +4,8 @@ use aias_domain::counted::CountedFeature;
 use aias_domain::{
     audit::Entry,
     id::TenantId,
-    tenant::{Member, Tenant, UserId},
+    plan,
+    tenant::{MAX_CREATED_A_MONTH, Member, Tenant, UserId},
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -23,7 +24,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the request has a stored response, or the table is unavailable.
+    /// When the request has a stored response, the owner has created too many tenants in this month,
+    /// or the table is unavailable.
     pub async fn create_tenant(
         &self,
         tenant: &Tenant,
@@ -51,6 +53,11 @@ impl Store {
                 owner,
             )?)
             .create(membership(tenant.id, &owner.user_id))
+            .count_created_tenant(
+                &keys::created_tenants(&owner.user_id, tenant.created_at),
+                MAX_CREATED_A_MONTH,
+                plan::month_end(tenant.created_at),
+            )
             .create(audit::item_of(tenant.id, audit)?)
             .response(idempotency);
         // Only the credentials of the new tenant may write its items.

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{
 };
 
 use aias_domain::counted::CountedFeature;
+use jiff::Timestamp;
 
 use super::{
     Error, Store, classify,
@@ -29,6 +30,7 @@ enum Step {
     Count(CountedFeature),
     LastOwner,
     ConcurrencyLimit,
+    CreatedTenants,
     Once,
     Idempotency(Box<Idempotency>),
 }
@@ -162,6 +164,21 @@ impl<'a> Transaction<'a> {
             .build()
             .map(|update| TransactWriteItem::builder().update(update).build());
         self.push(Step::Plain, update)
+    }
+
+    /// Counts a tenant that a user creates, if the user has created fewer than `limit` in this month.
+    pub(super) fn count_created_tenant(self, key: &Key, limit: u64, expires_at: Timestamp) -> Self {
+        let update = Update::builder()
+            .table_name(&self.store.table)
+            .set_key(Some(key.attributes()))
+            .update_expression("ADD created :one SET expires_at = :expires_at")
+            .condition_expression("attribute_not_exists(created) OR created < :limit")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":limit", number(limit))
+            .expression_attribute_values(":expires_at", number(expires_at.as_second()))
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(Step::CreatedTenants, update)
     }
 
     /// Decrements the count of suspended runs, which must not be zero.
@@ -371,6 +388,7 @@ fn explain(
                 });
             }
             Step::LastOwner => found = Some(TransactionError::LastOwner),
+            Step::CreatedTenants => found = Some(TransactionError::TooManyTenants),
             Step::Once => return Ok(Some(TransactionError::AlreadyApplied)),
             Step::ConcurrencyLimit => {
                 found.get_or_insert(TransactionError::ConcurrencyLimit);

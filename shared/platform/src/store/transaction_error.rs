@@ -25,6 +25,9 @@ pub enum TransactionError {
     /// The tenant has as many runs in the phase `running` as the plan allows.
     #[error("the tenant has as many running runs as the plan allows")]
     ConcurrencyLimit,
+    /// The user has created as many tenants in this month as one may.
+    #[error("the user has created too many tenants in this month")]
+    TooManyTenants,
     /// The Stripe event was applied before.
     #[error("the event was applied before")]
     AlreadyApplied,
@@ -45,6 +48,7 @@ impl TransactionError {
             | Self::LastOwner
             | Self::NoTenant
             | Self::ConcurrencyLimit
+            | Self::TooManyTenants
             | Self::AlreadyApplied
             | Self::Repeated(_) => Error::Conflict,
         }

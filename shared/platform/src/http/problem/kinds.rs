@@ -83,6 +83,7 @@ kinds! {
     RATE_LIMITED = 429 "rate-limited" "Too many requests";
     RUNS_EXHAUSTED = 429 "runs-exhausted" "The monthly run quota is used up";
     TOO_MANY_ATTEMPTS = 429 "too-many-attempts" "Too many invalid credentials";
+    TOO_MANY_TENANTS = 429 "too-many-tenants" "The user has created too many tenants";
 
     INTERNAL = 500 "internal" "Internal error";
 

@@ -34,6 +34,7 @@ fn keys_have_expected_form() {
         wake(ten, run_id, wf, at),
         user_tenant(&sub, ten),
         user_idempotency(&sub, "h"),
+        created_tenants(&sub, at),
         subscription(ten),
         running(ten, 3),
         meter(ten),
@@ -72,6 +73,7 @@ fn keys_have_expected_form() {
         TENANT#ten_01M8073Z600000000000000001#RUN#run_01M8073Z600000000000000004 | WAKE#001795303800#wf_01M8073Z600000000000000002
         USER#auth0|x | TENANT#ten_01M8073Z600000000000000001
         USER#auth0|x | IDEMPOTENCY#h
+        USER#auth0|x | CREATED#2026-11
         TENANT#ten_01M8073Z600000000000000001 | SUBSCRIPTION
         TENANT#ten_01M8073Z600000000000000001#RUNNING#3 | RUNNING
         TENANT#ten_01M8073Z600000000000000001 | METER
