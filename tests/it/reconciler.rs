@@ -107,3 +107,20 @@ async fn long_queue_postpones_the_check_for_an_hour() {
     pass(&bench, PassTimes::default()).await;
     assert_eq!(bench.queue_depth().await, before + before + 1);
 }
+
+/// A message that was perhaps not sent is sent by the next pass, although each run is checked once.
+#[tokio::test]
+async fn run_whose_message_was_not_sent_is_checked_again() {
+    let bench = Bench::new().await;
+    let lost = lost_run(&bench).await.to_string();
+    bench.clock.advance(Duration::from_secs(300));
+    bench.wire.lose_answer_of_next("SQS.SendMessage");
+    pass(&bench, PassTimes::default()).await;
+    assert!(bench.wire.has_lost_answer());
+    assert_eq!(sent(&bench).await, BTreeSet::from([lost.clone()]));
+    pass(&bench, PassTimes::default()).await;
+    assert_eq!(sent(&bench).await, BTreeSet::from([lost]));
+    bench.clock.advance(Duration::from_secs(300));
+    pass(&bench, PassTimes::default()).await;
+    assert!(sent(&bench).await.is_empty());
+}

@@ -128,7 +128,7 @@ async fn of_shard(
 }
 
 /// Sends the message of each pending run of a tenant. Leaves a cursor in the position if the
-/// deadline came first.
+/// deadline came first, or if a message was not sent: its run is checked again by the next pass.
 async fn of_tenant(
     app: &App,
     tenant: &ActiveTenant,
@@ -144,7 +144,7 @@ async fn of_tenant(
     };
     let mut resent = 0;
     loop {
-        let after = position.runs.take().map(Cursor::at);
+        let after = position.runs.clone().map(Cursor::at);
         let page = store
             .runs(&filter, PAGE, after.as_ref(), (from, until))
             .await?;
@@ -158,6 +158,9 @@ async fn of_tenant(
             .collect()
             .await;
         resent += sent.iter().sum::<u64>();
+        if sent.contains(&0) {
+            return Err(Error::Unavailable("a message was not sent".into()));
+        }
         position.runs = page.next.map(|cursor| cursor.position().to_owned());
         if position.runs.is_none() || app.clock.now() >= deadline {
             return Ok(resent);

@@ -5,7 +5,7 @@
 //! only the entry is missing.
 
 use aias_domain::{
-    delivery::{Delivery, DeliveryReason, slot},
+    delivery::{Delivery, DeliveryReason, Slot, slot},
     event::{self, Request},
     id::EndpointId,
     verification::{Refusal, Values, verify},
@@ -39,8 +39,10 @@ pub(crate) async fn keep(
     request: &Request<'_>,
     (status, reason): (u16, DeliveryReason),
 ) {
-    let delivery = delivery(app, ready, head, request, (status, reason, None));
-    put(app, ready, delivery).await;
+    if let Some(slot) = next_slot(app, ready) {
+        let delivery = delivery(app, ready, head, request, (status, reason, None));
+        put(app, ready, slot, delivery).await;
+    }
 }
 
 /// Keeps a request that was refused.
@@ -51,10 +53,14 @@ pub(crate) async fn keep_refused(
     request: &Request<'_>,
     problem: &Problem,
 ) {
+    // First of all, so that a flood costs little.
+    let Some(slot) = next_slot(app, ready) else {
+        return;
+    };
     let kind = problem.kind();
     let reason = match kind {
         kind if kind == &kinds::BAD_SIGNATURE => {
-            return keep_unverified(app, ready, head, request).await;
+            return keep_unverified(app, ready, head, request, slot).await;
         }
         kind if kind == &kinds::EVENT_ID_REUSED => DeliveryReason::EventIdReused,
         kind if kind == &kinds::RATE_LIMITED => DeliveryReason::OverRate,
@@ -69,11 +75,17 @@ pub(crate) async fn keep_refused(
     };
     let detail = problem.detail_text().map(str::to_owned);
     let delivery = delivery(app, ready, head, request, (kind.status, reason, detail));
-    put(app, ready, delivery).await;
+    put(app, ready, slot, delivery).await;
 }
 
 /// Keeps a request whose signature does not verify, and that the endpoint refuses its events.
-async fn keep_unverified(app: &App, ready: &ReadyEndpoint, head: &Head, request: &Request<'_>) {
+async fn keep_unverified(
+    app: &App,
+    ready: &ReadyEndpoint,
+    head: &Head,
+    request: &Request<'_>,
+    slot: Slot,
+) {
     let now = app.clock.now();
     let keys: Vec<Vec<u8>> = ready.keys.iter().map(|(_, key)| key.clone()).collect();
     let refusal = verify(&ready.scheme, &keys, &Values::new(request), now).err();
@@ -86,7 +98,7 @@ async fn keep_unverified(app: &App, ready: &ReadyEndpoint, head: &Head, request:
     };
     let detail = refusal.map(|refusal| refusal.to_string());
     let delivery = delivery(app, ready, head, request, (401, reason, detail));
-    if put(app, ready, delivery).await && ready.found.endpoint.value.must_record_refusal() {
+    if put(app, ready, slot, delivery).await && ready.found.endpoint.value.must_record_refusal() {
         let store = app.intake.store.tenant(ready.found.proof);
         let _ = store.record_refusal(&ready.found.endpoint, now).await;
     }
@@ -112,14 +124,17 @@ fn delivery(
     }
 }
 
-/// Writes a delivery, unless one of this endpoint was written a moment ago. Returns whether it was.
-async fn put(app: &App, ready: &ReadyEndpoint, delivery: Delivery) -> bool {
+/// The slot of a delivery of this endpoint, unless one was kept a moment ago.
+fn next_slot(app: &App, ready: &ReadyEndpoint) -> Option<Slot> {
+    let (id, now) = (ready.found.endpoint.value.id, app.clock.now());
+    let slot = slot(now, app.kept.0.get(&id))?;
+    app.kept.0.insert(id, now);
+    Some(slot)
+}
+
+/// Writes a delivery. Returns whether it was written.
+async fn put(app: &App, ready: &ReadyEndpoint, slot: Slot, delivery: Delivery) -> bool {
     let id = ready.found.endpoint.value.id;
-    let last = app.kept.0.get(&id);
-    let Some(slot) = slot(delivery.at, last) else {
-        return false;
-    };
-    app.kept.0.insert(id, delivery.at);
     let store = app.intake.store.tenant(ready.found.proof);
     let written = store.put_delivery(id, slot, &delivery).await;
     if let Err(error) = &written {

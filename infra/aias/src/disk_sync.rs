@@ -167,7 +167,7 @@ mod tests {
         let first = confirm();
         tokio::task::yield_now().await;
         starts.recv().unwrap();
-        // The first sync may have begun before this write.
+        // The first sync may have started before this write.
         let second = confirm();
         tokio::task::yield_now().await;
         finish.send(()).unwrap();

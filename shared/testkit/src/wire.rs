@@ -38,6 +38,7 @@ struct State {
     break_at: Option<(usize, Side)>,
     /// The call whose answer is lost.
     lost: Option<usize>,
+    lost_name: Option<String>,
     /// Whether queries have no number.
     skips_queries: bool,
     /// The calls that have a number.
@@ -83,6 +84,11 @@ impl Wire {
     /// as the SDK's retry.
     pub fn lose_answer_of(&self, number: usize) {
         self.state().lost = Some(number);
+    }
+
+    /// Loses the answer of the next call with this name.
+    pub fn lose_answer_of_next(&self, name: &str) {
+        self.state().lost_name = Some(name.to_owned());
     }
 
     /// Whether the answer of a call was lost.
@@ -205,6 +211,10 @@ impl HttpConnector for Connection {
             state.in_flight += 1;
             let is_skipped = state.skips_queries && name == "DynamoDB.Query";
             let number = state.numbered;
+            if state.lost_name.as_ref() == Some(&name) {
+                state.lost_name = None;
+                state.lost = Some(number);
+            }
             state.numbered += usize::from(!is_skipped);
             let break_at = state.break_at;
             // A skipped call fails only if an earlier call failed.
