@@ -83,6 +83,37 @@ def test_versions_are_compared_and_activated(browser, tenant):
     assert tenant.call("GET", f"/api/workflows/{own}")["active_version"] == 2
 
 
+def test_version_that_changes_a_sample_is_saved_after_it_is_accepted(browser, tenant):
+    own = tenant.workflow(WORKFLOW.replace("order-total", "sampled"))
+    past = tenant.run(own, {"prices": [4, 5]})
+    page = browser().sign_in(tenant.keys["editor"])
+    page.goto(f"/dashboard/workflows/{own}")
+    page.locator("summary", has_text="Keep a sample").click()
+    page.get_by_label("Name of the sample").fill("two-prices")
+    page.get_by_label("Past run").fill(past)
+    page.get_by_role("button", name="Keep a sample").click()
+    page.wait_for_url(re.compile("done=keep-sample"))
+    samples = page.get_by_role("region", name="Samples")
+    assert samples.get_by_role("link", name=past).count() == 1
+    text = definition(page)
+    text.fill(text.input_value().replace("add", "length"))
+    page.get_by_role("button", name="Save").click()
+    assert "The version changes the artifact of a sample" in page.get_by_role("alert").inner_text()
+    difference = page.get_by_role("group", name="Sample two-prices")
+    assert '"value": 2' in difference.inner_text()
+    # The text is kept, and without the box it is refused again.
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("alert").wait_for()
+    page.get_by_role("checkbox", name="Accept the new artifact").check()
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url(re.compile("done=saved"))
+    assert tenant.call("GET", f"/api/workflows/{own}")["version"] == 2
+    page.get_by_role("region", name="Samples").locator("summary", has_text="Delete").click()
+    page.get_by_role("button", name="Delete now").first.click()
+    page.wait_for_url(re.compile("done=delete-sample"))
+    assert tenant.call("GET", f"/api/workflows/{own}/samples")["data"] == []
+
+
 def test_workflow_is_tried_disabled_and_deleted(browser, tenant):
     own = tenant.workflow(WORKFLOW.replace("order-total", "tried"))
     past = tenant.run(own, {"prices": [4]})

@@ -77,7 +77,7 @@ pub fn ten_steps() -> Value {
 }
 
 /// A table, a bucket and a queue for one test.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bench {
     /// The connection of the functions to AWS.
     pub wire: Wire,
@@ -144,6 +144,15 @@ impl Bench {
         };
         bench.furnish().await;
         bench
+    }
+
+    /// The same bench with a connection of its own, for functions that run beside its others.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            wire: Wire::default(),
+            ..self.clone()
+        }
     }
 
     fn config(&self, endpoint: &str) -> SdkConfig {
@@ -411,6 +420,7 @@ impl Bench {
             namespace: "n".into(),
             latest: 1,
             active: None,
+            samples: 0,
             enabled: true,
             disabled_by_plan: false,
             created_at: now,

@@ -225,6 +225,18 @@ const PROBLEMS: &[(u16, &str, &str, &str)] = &[
     ),
     (
         409,
+        "sample-changed",
+        "The new version gives another artifact of a sample, or faults on it. Nothing is stored.",
+        "Look at the differences in `samples`; accept them with `accept_samples`, or correct the definition.",
+    ),
+    (
+        409,
+        "too-many-samples",
+        "A workflow has at most 20 samples.",
+        "Delete one with `DELETE /api/workflows/{id}/samples/{name}`.",
+    ),
+    (
+        409,
         "workflow-disabled",
         "The workflow is disabled or deleted.",
         "Enable it: `PATCH /api/workflows/{id}` `{\"enabled\": true}`.",
@@ -288,6 +300,12 @@ const PROBLEMS: &[(u16, &str, &str, &str)] = &[
         "invalid-workflow",
         "The definition has faults.",
         "`errors` has a pointer to each of them.",
+    ),
+    (
+        422,
+        "sample-faulted",
+        "The newest version does not complete on the event, so there is no artifact to keep.",
+        "`error` says why. For a call without a result, add its result to `responses`.",
     ),
     (
         429,

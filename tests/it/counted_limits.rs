@@ -81,6 +81,7 @@ async fn workflow(
         namespace: "n".into(),
         latest: 1,
         active: None,
+        samples: 0,
         enabled: true,
         disabled_by_plan: false,
         created_at: now,

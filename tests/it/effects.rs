@@ -339,47 +339,6 @@ async fn crash_while_leaving_waiting_run_is_recovered() {
 }
 
 #[tokio::test]
-async fn run_is_passed_on_over_many_invocations() {
-    let (bench, hosts, url) = furnished().await;
-    let tasks = json!([
-        {"l": {"for": {"in": "[range(12)]"}, "do": [{"a": get(&format!("{url}/slow/100"))}]}},
-        {"b": {"set": {"done": true}}},
-    ]);
-    let workflow = define(&bench, "many", tasks).await;
-    let id = execute(&bench, &workflow, json!({})).await;
-    let mut invocations = 0;
-    loop {
-        let messages = bench.messages().await;
-        if messages.is_empty() {
-            break;
-        }
-        invocations += 1;
-        // Only a moment is left in which a call can start.
-        let time = Duration::from_millis(39_250);
-        let reported = bench
-            .deliver_within(&bench.executor(), &messages, 1, time)
-            .await;
-        assert!(reported.batch_item_failures.is_empty());
-        let run = run_of(&bench, &id).await;
-        assert!([Status::Waiting, Status::Completed].contains(&run.status));
-    }
-    assert!(invocations >= 4, "{invocations}");
-    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
-    assert_eq!(hosts.seen("/slow").len(), 12);
-    let run = run_of(&bench, &id).await;
-    let log = bench.log(&run).await;
-    assert_eq!(log.len(), 12 * 2 + 2 + 2);
-    assert!(
-        log.iter()
-            .zip(0..)
-            .all(|(entry, number)| entry.seq == number)
-    );
-    let store = bench.store();
-    assert_eq!(bench.tenant(&store).running(5).await.unwrap(), 0);
-    println!("the run took {invocations} invocations");
-}
-
-#[tokio::test]
 async fn cancelled_run_stops() {
     let (bench, hosts, url) = furnished().await;
     let tasks = json!([

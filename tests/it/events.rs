@@ -33,6 +33,7 @@ const HTTP: &[(&str, &str, &str, u16)] = events! {
     "workflows" / "create" => 201,
     "workflows" / "execute" => 202,
     "workflows" / "test" => 200,
+    "workflows" / "create-sample" => 201,
     "runs" / "list" => 200,
     "runs" / "counts" => 200,
     "runs" / "unknown" => 404,

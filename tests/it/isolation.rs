@@ -58,6 +58,10 @@ fn furnished() -> Furnished {
         .expect(201);
     let secret = json!({"value": "hush-hush"});
     owner.json("PUT", "/api/secrets/token", &secret).expect(201);
+    let samples = format!("/api/workflows/{workflow}/samples");
+    owner
+        .post(&samples, &json!({"name": "token", "input": {}}))
+        .expect(201);
     Furnished {
         owner,
         workflow,
@@ -99,6 +103,7 @@ impl Furnished {
             ("PATCH", "/api/webhook-endpoints/{id}" | "/api/workflows/{id}") => {
                 json!({"enabled": true})
             }
+            ("POST", "/api/workflows/{id}/samples") => json!({"name": "other", "input": {}}),
             ("PUT", "/api/webhook-endpoints/{id}/signing-secret") => json!({"secret": "whsec_x"}),
             _ => json!({}),
         }

@@ -416,7 +416,7 @@ async fn event_for_disabled_workflow_can_be_retried() {
         .unwrap()
         .unwrap();
     head.value.enabled = false;
-    own.save_workflow(&head, None).await.unwrap();
+    own.save_workflow(&head, None, &[]).await.unwrap();
     assert_eq!(
         bench.post(&bench.ingest(), "evt_1", "{}").await.status_code,
         202

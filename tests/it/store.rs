@@ -14,11 +14,14 @@ use aias_domain::{
 use aias_platform::{
     runs::{SerializedInput, new_run},
     store::{
-        Error, Gate, Input, Listing, Progress, Proof, RunFilter, Store, Sweep, TenantStore,
-        TransactionError, plan_entry,
+        Error, Gate, Input, Listing, Progress, Proof, RunFilter, Store, StoredEntry, Sweep,
+        TenantStore, TransactionError, plan_entry,
     },
 };
-use aias_testkit::{aws, dynamodb, wire::Wire};
+use aias_testkit::{
+    aws, dynamodb,
+    wire::{Side, Wire},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -257,6 +260,7 @@ fn workflow(n: u128) -> (Workflow, Version) {
         namespace: "n".into(),
         latest: 1,
         active: None,
+        samples: 0,
         enabled: true,
         disabled_by_plan: false,
         created_at: now(),
@@ -315,6 +319,7 @@ async fn workflow_list_excludes_versions() {
                 number: 2,
                 ..version
             }),
+            &[],
         )
         .await
         .unwrap();
@@ -406,6 +411,42 @@ async fn one_pass_of_the_reconciler_runs_at_a_time() {
     let third = begin(after, false).await.unwrap();
     assert_eq!(third.progress, Some(progress(after)));
     assert!(begin(after, true).await.is_some());
+}
+
+#[tokio::test]
+async fn retention_is_extended_where_it_stopped() {
+    let wire = Wire::default();
+    let config = aws::config(&dynamodb::start().await, &wire);
+    let store = Store::new(&config, dynamodb::TABLE.to_owned());
+    let own = with_tenant(&store).await;
+    let run = RunId::new(now(), 5);
+    let entries = 1_100_u32;
+    for place in 0..entries {
+        let entry = StoredEntry::Inline(vec![1]);
+        assert!(own.append_entry(run, place, &entry, now()).await.unwrap());
+    }
+    let updates = || {
+        let calls = wire.calls();
+        calls
+            .iter()
+            .filter(|call| call.ends_with(".UpdateItem"))
+            .count()
+    };
+    let kept = now() + SignedDuration::from_hours(24);
+    wire.reset();
+    wire.break_at(200, Side::Before);
+    own.keep_until(run, kept).await.unwrap_err();
+    // Some of the calls in progress were not answered.
+    let first = updates();
+    assert!((150..=232).contains(&first), "{first}");
+    wire.reset();
+    own.keep_until(run, kept).await.unwrap();
+    let second = updates();
+    assert!((868..=950).contains(&second), "{second}");
+    assert!(wire.rounds() < 200, "{}", wire.rounds());
+    wire.reset();
+    own.keep_until(run, kept).await.unwrap();
+    assert_eq!(updates(), 0);
 }
 
 #[tokio::test]

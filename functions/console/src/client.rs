@@ -45,6 +45,9 @@ pub(crate) struct ApiProblem {
     pub(crate) request_id: String,
     #[serde(default)]
     pub(crate) errors: Vec<Fault>,
+    /// Of `sample-changed`.
+    #[serde(default)]
+    pub(crate) samples: Vec<ChangedSample>,
     /// The seconds of `Retry-After`.
     #[serde(skip)]
     pub(crate) retry_after: Option<u32>,
@@ -76,6 +79,7 @@ impl ApiProblem {
             detail: Some(detail.to_owned()),
             request_id: String::new(),
             errors: Vec::new(),
+            samples: Vec::new(),
             retry_after: None,
         }
     }

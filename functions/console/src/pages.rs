@@ -16,6 +16,7 @@ mod run;
 mod run_actions;
 mod run_detail;
 mod runs;
+mod samples;
 mod secrets;
 mod settings;
 mod steps;

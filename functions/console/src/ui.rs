@@ -243,16 +243,21 @@ pub(crate) fn faults(visit: &Browser, faults: &[Fault]) -> Markup {
 }
 
 pub(crate) fn problem_title(visit: &Browser, problem: &ApiProblem) -> String {
-    let known = word(visit, "problem", &problem.status.to_string());
-    if known == problem.status.to_string() {
-        problem.title.clone()
-    } else {
-        known
+    // A title of its own, else that of the status.
+    for id in [&problem.code, &problem.status.to_string()] {
+        let id = format!("problem-{id}");
+        if visit.language().has(&id) {
+            return visit.language().text(&id, &[]);
+        }
     }
+    problem.title.clone()
 }
 
 /// What a person can do about an error.
 pub(crate) fn advice(visit: &Browser, problem: &ApiProblem) -> String {
+    if problem.code == "sample-changed" {
+        return t!(visit, "advice-sample-changed");
+    }
     match (problem.status, problem.retry_after) {
         (429 | 503, Some(seconds)) => t!(visit, "advice-wait", seconds = seconds),
         (402, _) => t!(visit, "advice-plan"),

@@ -1,7 +1,7 @@
 //! Drives a computation: writes its steps to the log, executes its effects, and appends their
 //! results to the journal before passing them on.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use aias_domain::{id::RunId, run::RunError};
 use aias_engine::journal::{Entry, EntryEvent, PendingEffects};
@@ -69,50 +69,73 @@ pub(crate) async fn drive<'a>(
     // The CPU time that the run may still use.
     let mut left = execution.run_time();
     let mut since = Instant::now();
+    // Until when the run computes although the invocation is about to end, for the sake of its calls
+    // in progress.
+    let mut give_up_at = None;
     loop {
-        tokio::select! {
-            report = computation.next() => match report {
-                Report::Step(record) => run_log.step(record, execution.app.clock.now()),
-                // Not requested.
-                Report::StepData(_) => {}
-                Report::Emitted(number, event) => emitted(execution, number, event),
-                Report::Ended(outcome) => {
-                    if outcome.as_ref().as_ref().is_err_and(is_not_started) {
-                        // This executor lacks something; another one may have it.
-                        return Err(Error::EngineNotStarted);
+        let report = {
+            // One future for the whole report: a child that is being started, which takes long with
+            // a large journal, is not started again after each flush.
+            let mut next = pin!(computation.next());
+            loop {
+                tokio::select! {
+                    report = &mut next => break report,
+                    () = sleep_until(since + left) => {
+                        return Ok(DriveOutcome::Ended(Err(timed_out())));
                     }
-                    return Ok(DriveOutcome::Ended(*outcome));
-                }
-                Report::PendingEffects(requested) => {
-                    left = left.saturating_sub(since.elapsed());
-                    // While this run waits, another may use the core.
-                    drop(core.take());
-                    match driver.next_entry(execution, &requested, run_log).await? {
-                        Next::Leave(outcome) => return Ok(outcome),
-                        Next::Entry(entry) => {
-                            if execution.lacks_time() {
-                                // The entry is in the journal, so another invocation can continue
-                                // from it.
-                                let now = execution.app.clock.now();
-                                return Ok(DriveOutcome::Waits(Some(now), Vec::new()));
-                            }
-                            core = execution.app.cores.acquire().await.ok();
-                            since = Instant::now();
-                            computation.give(*entry).await;
+                    () = sleep_until(give_up_at.unwrap_or(since)), if give_up_at.is_some() => {
+                        return Ok(passed_on(execution));
+                    }
+                    () = sleep_until(driver.flush_at) => {
+                        if let Some(outcome) = driver.write_progress(execution, run_log).await? {
+                            return Ok(outcome);
                         }
                     }
                 }
-            },
-            () = sleep_until(since + left) => {
-                return Ok(DriveOutcome::Ended(Err(timed_out())));
             }
-            () = sleep_until(driver.flush_at) => {
-                if let Some(outcome) = driver.write_progress(execution, run_log).await? {
-                    return Ok(outcome);
+        };
+        match report {
+            Report::Step(record) => run_log.step(record, execution.app.clock.now()),
+            // Not requested.
+            Report::StepData(_) => {}
+            Report::Emitted(number, event) => emitted(execution, number, event),
+            Report::Ended(outcome) => {
+                if outcome.as_ref().as_ref().is_err_and(is_not_started) {
+                    // This executor lacks something; another one may have it.
+                    return Err(Error::EngineNotStarted);
+                }
+                return Ok(DriveOutcome::Ended(*outcome));
+            }
+            Report::PendingEffects(requested) => {
+                left = left.saturating_sub(since.elapsed());
+                // While this run waits, another may use the core.
+                drop(core.take());
+                match driver.next_entry(execution, &requested, run_log).await? {
+                    Next::Leave(outcome) => return Ok(outcome),
+                    Next::Entry(entry) => {
+                        if execution.lacks_time() {
+                            // The entry is in the journal, so another invocation can continue from
+                            // it. Calls in progress would be repeated there, so their results are
+                            // awaited here.
+                            if !driver.calls.is_any_in_progress() {
+                                return Ok(passed_on(execution));
+                            }
+                            give_up_at =
+                                Some(Instant::now() + execution.left().saturating_sub(WRITES));
+                        }
+                        core = execution.app.cores.acquire().await.ok();
+                        since = Instant::now();
+                        computation.give(*entry).await;
+                    }
                 }
             }
         }
     }
+}
+
+/// Leaves the run to another invocation, which continues it at once.
+fn passed_on(execution: &Execution<'_>) -> DriveOutcome {
+    DriveOutcome::Waits(Some(execution.app.clock.now()), Vec::new())
 }
 
 struct Driver<'a> {
@@ -179,7 +202,7 @@ impl<'a> Driver<'a> {
             let under_way = self.calls.is_any_in_progress();
             if !under_way && self.calls.is_any_waiting() {
                 // There is not enough time left to start an effect.
-                return Ok(Next::Leave(DriveOutcome::Waits(Some(now), Vec::new())));
+                return Ok(Next::Leave(passed_on(execution)));
             }
             let ms = requested
                 .until

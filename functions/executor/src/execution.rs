@@ -6,7 +6,7 @@ use std::{
 };
 
 use aias_domain::{
-    artifact::Artifact,
+    artifact::{Artifact, ArtifactContent},
     canonical,
     id::{ArtifactId, RunId},
     log::Entry,
@@ -24,6 +24,7 @@ use aias_platform::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::{
     App,
@@ -49,6 +50,9 @@ fn capacity_delay(refusals: u32) -> Duration {
 
 /// The time reserved for the writes at the end of a run.
 pub(crate) const WRITES: Duration = Duration::from_secs(9);
+
+/// The part of it for the writes of a run that waits.
+const LAST_WRITES: Duration = Duration::from_secs(3);
 
 /// The longest delay of an SQS message.
 const MAX_DELAY: SignedDuration = SignedDuration::from_mins(15);
@@ -267,7 +271,12 @@ impl<'a> Execution<'a> {
         let expires_at = wakes_at.map(|at| at + kept);
         let expires_at = expires_at.filter(|at| *at > self.stored.expires_at + kept / 2);
         if let Some(expires_at) = expires_at {
-            self.store.keep_until(run.id, expires_at).await?;
+            // Stopped before the invocation ends, which would end the other runs of the batch; the
+            // redelivered message continues here.
+            let keeps = self.store.keep_until(run.id, expires_at);
+            let time = self.left().saturating_sub(LAST_WRITES);
+            let kept = timeout(time, keeps).await;
+            kept.map_err(|_| Error::NotEnoughTime)??;
             self.stored.expires_at = expires_at;
         }
         self.stored.run = run;
@@ -369,32 +378,21 @@ impl<'a> Execution<'a> {
         run_log: &mut RunLog,
     ) -> Result<MessageOutcome, Error> {
         let now = self.app.clock.now();
-        let form = canonical::to_vec(output);
-        let output_digest = canonical::digest(&form);
-        let (name, content_type, bytes) = match output {
-            Value::String(text) => (
-                "output.txt",
-                "text/plain; charset=utf-8",
-                text.clone().into_bytes(),
-            ),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_) => ("output.json", "application/json", form),
+        let content = match ArtifactContent::of(output, &self.limits) {
+            Ok(content) => content,
+            Err(error) => return self.end_faulted(error, run_log).await,
         };
-        if bytes.len() > self.limits.artifact_bytes {
-            let detail = format!(
-                "the output has {} bytes, but the plan allows {}",
-                bytes.len(),
-                self.limits.artifact_bytes
-            );
-            let error = RunError::platform("artifact-too-large", "The output is too large", detail);
-            return self.end_faulted(error, run_log).await;
-        }
-        let run_id = self.stored.run.id;
+        let ArtifactContent {
+            name,
+            content_type,
+            bytes,
+            output_digest,
+        } = content;
         let artifact = Artifact {
-            id: ArtifactId { run_id, number: 0 },
+            id: ArtifactId {
+                run_id: self.stored.run.id,
+                number: 0,
+            },
             name: name.to_owned(),
             content_type: content_type.to_owned(),
             size_bytes: bytes.len() as u64,

@@ -176,6 +176,9 @@ async fn get_input(ctx: Viewer<App>, Path(id): Path<RunId>) -> Result {
 /// headers.
 const MAX_RESPONSE_BYTES: usize = 6_000_000;
 
+/// The size at which a page of events ends, in bytes of JSON. An event has at most 256 KiB.
+const MAX_EVENTS_BYTES: usize = 1024 * 1024;
+
 /// A page of a list whose items are numbered from 0. `items` reads from a number on.
 async fn numbered<T>(
     listing: Listing,
@@ -222,8 +225,23 @@ async fn list_events(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) ->
     let store = ctx.store();
     let run = find(&store, id).await?.run.id;
     let events = async |from, limit| Ok(store.events(run, from, limit).await?);
-    let fetch = async |listing| numbered(listing, events, |(number, _)| *number).await;
-    ctx.page(fetch, |(_, event): (u32, Value)| event).await
+    let fetch = async |listing| {
+        let mut page = numbered(listing, events, |(number, _)| *number).await?;
+        let mut bytes = 0;
+        let too_many = page.items.iter().position(|(_, event): &(u32, Value)| {
+            bytes += event.to_string().len();
+            bytes > MAX_EVENTS_BYTES
+        });
+        if let Some(first) = too_many {
+            page.next = page
+                .items
+                .get(first)
+                .map(|(number, _)| Cursor::at(number.to_string()));
+            page.items.truncate(first);
+        }
+        Ok(page)
+    };
+    ctx.page(fetch, |(_, event)| event).await
 }
 
 /// List a run's log, oldest entries first

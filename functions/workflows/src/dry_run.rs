@@ -1,52 +1,45 @@
 //! Dry runs: the same engine, with responses supplied by the caller or by a past run. Nothing is
 //! stored or called, and waits end immediately.
 
+pub(crate) mod host;
 mod responses;
 
 use std::{collections::HashMap, time::Duration};
 
 use aias_domain::{
-    canonical,
     id::{RunId, WorkflowId},
     plan::Limits,
     run::{RunError, Status},
     secret::name_placeholders,
     workflow::MAX_DEFINITION_BYTES,
 };
-use aias_engine::{
-    did_you_mean,
-    journal::{Entry, EntryEvent, PendingEffects},
-};
+use aias_engine::{Excerpt, did_you_mean};
 use aias_platform::{
-    clock::{Clock, new_secret_nonce, random_id},
+    clock::{new_secret_nonce, random_id},
     http::{
-        Editor, Fault, JsonBody, Path, Problem, RequestBody, Result, kinds, present,
+        Context, Editor, Fault, JsonBody, Path, Problem, RequestBody, Result, kinds, present,
         response::object,
     },
     journal,
-    run_log::{LogEntryView, RunLog},
+    recording::Recording,
+    run_log::LogEntryView,
     runs::read_input,
     step_view::StepView,
-    store::StoredRun,
 };
-use aias_sandbox::{Computation, ComputationInput, Definition, Report};
+use aias_sandbox::Definition;
 use axum::http::StatusCode;
-use jiff::Timestamp;
-use responses::Responses;
+use host::{DryRunHost, Followed, MAX_PART_BYTES};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::{App, definition, find};
 
 /// The time limit of a dry run.
-const MOST: Duration = Duration::from_secs(20);
+pub(crate) const MOST: Duration = Duration::from_secs(20);
 
-/// The most log entries, steps and events in the response.
+/// The most log entries in the response.
 const MAX_LOGS: usize = 1_000;
-const MAX_STEPS: usize = 100;
-const MAX_EVENTS: usize = 100;
 
 /// The largest journal of a past run that is used, in bytes of JSON.
 const MAX_JOURNAL_BYTES: usize = 16 * 1024 * 1024;
@@ -112,17 +105,53 @@ impl RequestBody for DefinitionDryRun {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DryRunResult {
     status: Status,
-    /// The output; `null` for a faulted run.
+    /// The output; `null` for a faulted run, and the start of its JSON as a string if it has more
+    /// than 1 MiB.
     output: Value,
+    /// Of the canonical JSON (RFC 8785) of the whole output.
+    output_digest: Option<String>,
+    /// `/output`, if it is not whole.
+    truncated: Vec<&'static str>,
     error: Option<RunError>,
     /// At most 1,000 entries.
     logs: Vec<LogEntryView>,
-    /// The data of the steps, at most 100.
+    /// The data of the steps, at most 100 and 1 MiB.
     steps: Vec<StepView>,
-    /// The emitted `CloudEvents`, at most 100.
+    /// The emitted `CloudEvents`, at most 100 and 1 MiB.
     events: Vec<Value>,
     /// Probable mistakes in the definition of this request.
     warnings: Vec<Fault>,
+}
+
+impl Followed {
+    fn view(self, warnings: Vec<Fault>) -> DryRunResult {
+        let mut truncated = Vec::new();
+        let (status, output, output_digest, error) = match self.ended {
+            Ok((output, digest)) => {
+                let output = match Excerpt::of(output, MAX_PART_BYTES) {
+                    Excerpt::Whole(output) => output,
+                    Excerpt::Start { text, .. } => {
+                        truncated.push("/output");
+                        text.into()
+                    }
+                };
+                (Status::Completed, output, Some(digest), None)
+            }
+            Err(error) => (Status::Faulted, Value::Null, None, Some(error)),
+        };
+        let log = self.log.into_iter().take(MAX_LOGS);
+        DryRunResult {
+            status,
+            output,
+            output_digest,
+            truncated,
+            error,
+            logs: log.map(LogEntryView::from).collect(),
+            steps: self.steps,
+            events: self.events,
+            warnings,
+        }
+    }
 }
 
 /// Test a workflow
@@ -215,7 +244,7 @@ struct Given {
 const MAX_SHOWN: usize = 20;
 
 /// Refuses responses for tasks that request no effect.
-fn check_references(calls: &[String], responses: &HashMap<String, Value>) -> Result<()> {
+pub(crate) fn check_references(calls: &[String], responses: &HashMap<String, Value>) -> Result<()> {
     let unknown = responses.keys().filter(|name| !calls.contains(name));
     let mut unknown: Vec<&String> = unknown.collect();
     if unknown.is_empty() {
@@ -238,8 +267,24 @@ fn check_references(calls: &[String], responses: &HashMap<String, Value>) -> Res
     Err(Problem::invalid(faults.collect()))
 }
 
-/// The past run of a dry run.
-async fn past_run(ctx: &Editor<App>, id: RunId) -> Result<(StoredRun, Vec<Entry>)> {
+/// A recording of a past run, or of a new one. With the identity of the past run, the workflow makes
+/// the same requests.
+pub(crate) async fn record<Q>(
+    ctx: &Context<App, Q>,
+    run_id: Option<RunId>,
+    input: Option<Value>,
+    responses: HashMap<String, Value>,
+) -> Result<Recording> {
+    let Some(id) = run_id else {
+        return Ok(Recording {
+            run_id: RunId::new(ctx.now, random_id()),
+            started_at: ctx.now,
+            secret_nonce: new_secret_nonce(),
+            input: input.unwrap_or_default(),
+            responses,
+            journal: Vec::new(),
+        });
+    };
     let (store, blobs) = (ctx.store(), &ctx.app.intake.blobs);
     let Some(found) = store.run(id).await? else {
         return Err(Problem::invalid_member("/run_id", "the run does not exist"));
@@ -249,177 +294,33 @@ async fn past_run(ctx: &Editor<App>, id: RunId) -> Result<(StoredRun, Vec<Entry>
         return Err(Problem::new(&kinds::JOURNAL_GONE)
             .detail("the journal of the run is too large for a dry run"));
     }
-    Ok((found, journal))
+    Ok(Recording {
+        run_id: id,
+        started_at: found.run.created_at,
+        secret_nonce: found.run.secret_nonce.unwrap_or_else(new_secret_nonce),
+        input: match input {
+            Some(input) => input,
+            None => read_input(&store, blobs, &found.input).await?,
+        },
+        responses,
+        journal,
+    })
 }
 
 async fn run(ctx: &Editor<App>, given: Given) -> Result {
     if let Some(calls) = &given.calls {
         check_references(calls, &given.responses)?;
     }
-    let (app, caller) = (&ctx.app, &ctx.caller);
-    let past = match given.run_id {
-        None => None,
-        Some(id) => Some(past_run(ctx, id).await?),
-    };
-    let input = match (given.input, &past) {
-        (Some(input), _) => input,
-        (None, None) => Value::Null,
-        (None, Some((run, _))) => read_input(&ctx.store(), &app.intake.blobs, &run.input).await?,
-    };
-    // With the identity of the past run, the workflow makes the same requests.
-    let (run_id, started_at, secret_nonce) = match &past {
-        None => (RunId::new(ctx.now, random_id()), ctx.now, None),
-        Some((run, _)) => {
-            let run = &run.run;
-            (run.id, run.created_at, run.secret_nonce.clone())
-        }
-    };
-    let secret_nonce = secret_nonce.unwrap_or_else(new_secret_nonce);
-    let input_digest = canonical::digest(&canonical::to_vec(&input));
-    let computation = ComputationInput {
-        definition: Definition::new(given.definition),
-        run_id: run_id.to_string(),
-        input,
-        started_at,
-        max_steps: caller.limits.steps_per_run,
-        computing: caller.limits.computing,
-        journal: Vec::new(),
-        secret_nonce: secret_nonce.clone(),
-        with_data: true,
-    };
-    let mut run_log = RunLog::new(0, 0, ctx.now, ctx.now);
-    run_log.started(&input_digest, 1, ctx.now);
-    let mut host = DryRunHost {
-        responses: Responses::new(given.responses, past.map(|(_, journal)| journal)),
-        clock: &app.api.clock,
-        now: started_at,
-        run_log,
-        steps: Vec::new(),
-        waiting_steps: Vec::new(),
-        events: Vec::new(),
-    };
-    let ended = host
-        .follow(Computation::new(&app.sandbox, computation))
+    let recording = record(ctx, given.run_id, given.input, given.responses).await?;
+    let nonce = recording.secret_nonce.clone();
+    let definition = Definition::new(given.definition);
+    let host = DryRunHost::new(&ctx.app.api.clock, ctx.now, true);
+    let (sandbox, limits) = (&ctx.app.sandbox, &ctx.caller.limits);
+    let result = host
+        .follow(sandbox, limits, definition, recording, MOST)
         .await;
-    let result = host.finish(ended, given.warnings);
-    let mut result = serde_json::to_value(result).map_err(Problem::internal)?;
-    name_placeholders(&mut result, &secret_nonce);
+    let mut result =
+        serde_json::to_value(result.view(given.warnings)).map_err(Problem::internal)?;
+    name_placeholders(&mut result, &nonce);
     object(StatusCode::OK, &result)
-}
-
-struct DryRunHost<'a> {
-    responses: Responses,
-    clock: &'a Clock,
-    now: Timestamp,
-    run_log: RunLog,
-    steps: Vec<StepView>,
-    /// The steps that wait for an effect.
-    waiting_steps: Vec<StepView>,
-    events: Vec<Value>,
-}
-
-impl DryRunHost<'_> {
-    async fn follow(
-        &mut self,
-        mut computation: Computation<'_>,
-    ) -> std::result::Result<Value, RunError> {
-        let listening = async {
-            loop {
-                match computation.next().await {
-                    Report::Step(record) => self.run_log.step(record, self.clock.now()),
-                    Report::StepData(data) => {
-                        let step = StepView::from(*data);
-                        if step.is_waiting() {
-                            self.waiting_steps.push(step);
-                        } else if self.steps.len() < MAX_STEPS {
-                            self.steps.push(step);
-                        }
-                    }
-                    Report::Emitted(_, event) => {
-                        if self.events.len() < MAX_EVENTS {
-                            self.events.push(event);
-                        }
-                    }
-                    Report::PendingEffects(pending) => {
-                        computation.give(self.next(&pending)?).await;
-                        self.waiting_steps.clear();
-                    }
-                    Report::Ended(outcome) => return *outcome,
-                }
-            }
-        };
-        if let Ok(ended) = timeout(MOST, listening).await {
-            return ended;
-        }
-        let detail = "the dry run takes longer than a request may take";
-        Err(RunError {
-            status: 408,
-            ..RunError::platform("timeout", "Timeout", detail)
-        })
-    }
-
-    /// The next entry: the first requested effect that has a response, else the next timer.
-    fn next(&mut self, pending: &PendingEffects) -> std::result::Result<Entry, RunError> {
-        let answered = pending.effects.iter().find_map(|effect| {
-            let (result, at) = self.responses.take(effect)?;
-            Some((effect, result, at))
-        });
-        let event = match (answered, pending.until, pending.effects.first()) {
-            (Some((effect, result, at)), ..) => {
-                self.now = self.now.max(at.unwrap_or(self.now));
-                EntryEvent::EffectCompleted {
-                    key: effect.key.clone(),
-                    digest: effect.digest(),
-                    result,
-                }
-            }
-            (None, Some(until), _) => {
-                self.now = self.now.max(until);
-                EntryEvent::TimerExpired
-            }
-            (None, None, effect) => {
-                let task = effect.map(|effect| effect.key.task.clone());
-                let detail = "`responses` has no entry for this task, and a dry run makes no calls";
-                let error = RunError::platform("no-response", "No response", detail);
-                return Err(RunError {
-                    instance: task,
-                    ..error
-                });
-            }
-        };
-        Ok(Entry {
-            at: self.now,
-            event,
-        })
-    }
-
-    fn finish(
-        mut self,
-        ended: std::result::Result<Value, RunError>,
-        warnings: Vec<Fault>,
-    ) -> DryRunResult {
-        let now = self.clock.now();
-        let (status, output, error) = match ended {
-            Ok(output) => {
-                let digest = canonical::digest(&canonical::to_vec(&output));
-                self.run_log.completed(&digest, now);
-                (Status::Completed, output, None)
-            }
-            Err(error) => {
-                self.run_log.faulted(&error, now);
-                (Status::Faulted, Value::Null, Some(error))
-            }
-        };
-        let logs = self.run_log.take().into_iter().take(MAX_LOGS);
-        self.steps.append(&mut self.waiting_steps);
-        DryRunResult {
-            status,
-            output,
-            error,
-            logs: logs.map(LogEntryView::from).collect(),
-            steps: self.steps,
-            events: self.events,
-            warnings,
-        }
-    }
 }

@@ -3,6 +3,7 @@
 mod definition;
 mod dry_run;
 mod execute;
+mod samples;
 mod view;
 
 use std::sync::Arc;
@@ -85,6 +86,8 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(activate_version))
         .routes(routes!(list_versions))
         .routes(routes!(get_version))
+        .routes(routes!(samples::list_samples, samples::create_sample))
+        .routes(routes!(samples::get_sample, samples::delete_sample))
         .routes(routes!(execute::execute_workflow))
         .routes(routes!(dry_run::test_definition))
         .routes(routes!(dry_run::test_workflow))
@@ -163,6 +166,7 @@ async fn create_workflow(ctx: Editor<App>, RawBody(body): RawBody) -> Result {
             namespace: definition.namespace,
             latest: 1,
             active: None,
+            samples: 0,
             enabled: true,
             disabled_by_plan: false,
             created_at: now,
@@ -208,20 +212,24 @@ async fn get_workflow(ctx: Viewer<App>, Path(id): Path<WorkflowId>) -> Result {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ActivateQuery {
+struct ReplaceQuery {
     /// Whether new runs use the new version; `true` by default.
     activate: Option<bool>,
+    /// The names of samples, separated by commas, whose artifacts the new version may change.
+    #[param(example = "order-paid,order-refunded")]
+    accept_samples: Option<String>,
 }
 
 /// Replace a workflow's definition
 ///
 /// Creates a new version. Versions are immutable. A definition that is equal to the newest version
-/// does not create one.
+/// does not create one. A version that gives another artifact of a sample is refused, unless
+/// `accept_samples` names the sample.
 #[utoipa::path(
     put,
     path = "/api/workflows/{id}",
     tag = "workflows",
-    params(("id" = WorkflowId, Path), ActivateQuery, openapi::IfMatch),
+    params(("id" = WorkflowId, Path), ReplaceQuery, openapi::IfMatch),
     request_body(content(
         (DefinitionInput = "application/json"),
         (String = "application/yaml", example = json!(definition::EXAMPLE_YAML)),
@@ -232,11 +240,11 @@ struct ActivateQuery {
     )),
     extensions(
         ("x-role" = json!("editor")),
-        ("x-problems" = json!(["conflict", "invalid-workflow", "precondition-failed"])),
+        ("x-problems" = json!(["conflict", "invalid-workflow", "precondition-failed", "sample-changed"])),
     ),
 )]
 async fn replace_workflow(
-    ctx: Editor<App, Parameters<ActivateQuery>>,
+    ctx: Editor<App, Parameters<ReplaceQuery>>,
     Path(id): Path<WorkflowId>,
     RawBody(body): RawBody,
 ) -> Result {
@@ -245,6 +253,7 @@ async fn replace_workflow(
     let before = with_latest(&store, &head.value).await?;
     ctx.head.check_if_match(&before)?;
     let activates = ctx.query.0.activate.unwrap_or(true);
+    let accepted = samples::accepted_names(ctx.query.0.accept_samples.as_deref())?;
     let mut definition = definition::read(&ctx, &body).await?;
     let warnings = std::mem::take(&mut definition.warnings);
     if definition.digest() == before.digest() {
@@ -254,6 +263,7 @@ async fn replace_workflow(
         }
         return object(StatusCode::OK, &before);
     }
+    let changed = samples::check(&ctx, &head.value, &definition.text, &accepted).await?;
     let before = audited(&head.value, before.digest());
     let active = head.value.active_version();
     let version: Version = definition.version(head.value.latest + 1, ctx.now);
@@ -269,7 +279,7 @@ async fn replace_workflow(
     let after = audited(&head.value, &version.digest);
     let change = Change::updated("workflow", &id, before, after);
     ctx.change(change, async |store| {
-        store.save_workflow(&head, Some(&version)).await
+        store.save_workflow(&head, Some(&version), &changed).await
     })
     .await?;
     let view = view::workflow(&head.value, &version)?;
@@ -342,8 +352,10 @@ async fn activate<R, Q>(
     head.value.updated_at = ctx.now;
     let after = audited(&head.value, newest.digest());
     let change = Change::updated("workflow", &id, before, after);
-    ctx.change(change, async |store| store.save_workflow(&head, None).await)
-        .await?;
+    ctx.change(change, async |store| {
+        store.save_workflow(&head, None, &[]).await
+    })
+    .await?;
     object(StatusCode::OK, &with_latest(&store, &head.value).await?)
 }
 
@@ -397,7 +409,7 @@ async fn enable_workflow(
         if comes_back {
             store.enable_workflow(&head, limit).await
         } else {
-            store.save_workflow(&head, None).await
+            store.save_workflow(&head, None, &[]).await
         }
     })
     .await?;

@@ -22,6 +22,9 @@ pub(crate) struct WorkflowHead {
     version: u32,
     /// The version that new runs use.
     active_version: u32,
+    /// The number of samples.
+    #[schema(maximum = 20)]
+    samples: u32,
     enabled: bool,
     /// `plan` if the workflow is disabled because the plan allows fewer.
     disabled_reason: Option<&'static str>,
@@ -38,6 +41,7 @@ pub(crate) fn head(workflow: &Workflow) -> WorkflowHead {
         namespace: workflow.namespace.clone(),
         version: workflow.latest,
         active_version: workflow.active_version(),
+        samples: workflow.samples,
         enabled: workflow.can_run(),
         disabled_reason: plan::disabled_reason(workflow.disabled_by_plan),
         created_at: timestamp::format(workflow.created_at),

@@ -17,6 +17,7 @@ pub mod log;
 pub mod name;
 pub mod plan;
 pub mod run;
+pub mod sample;
 pub mod secret;
 pub mod subscription;
 pub mod tenant;

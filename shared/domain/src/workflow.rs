@@ -21,6 +21,9 @@ pub struct Workflow {
     /// The version that new runs use, if it is not the newest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<u32>,
+    /// The number of samples.
+    #[serde(default)]
+    pub samples: u32,
     /// Set by the tenant.
     pub enabled: bool,
     /// Set while the plan allows fewer workflows; cleared when it allows more.

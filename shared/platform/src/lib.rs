@@ -36,6 +36,7 @@ pub mod http;
 pub mod journal;
 pub mod outbound;
 pub mod queue;
+pub mod recording;
 pub mod run_log;
 pub mod runs;
 pub mod secrets;

@@ -104,7 +104,8 @@ impl<'a> Computation<'a> {
         }
     }
 
-    /// The next report. The future may be dropped and the method called again.
+    /// The next report. A future that is dropped while it starts a child leaves nothing: the next call
+    /// starts another child.
     pub async fn next(&mut self) -> Report {
         loop {
             match self.next_report().await {

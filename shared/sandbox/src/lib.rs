@@ -55,6 +55,10 @@ const MAX_KEPT_BYTES: u64 = 128 * 1024 * 1024;
 /// Memory per byte of the input and the journal.
 const BYTES_PER_BYTE: u64 = 48;
 
+/// For how many bytes of the input and the journal, which are read before the first report, a child
+/// gets a millisecond of CPU time.
+const BYTES_PER_MS: u64 = 16 * 1024;
+
 /// Inputs and journals up to this size fit into any child.
 const SMALL: u64 = 512 * 1024;
 
@@ -129,7 +133,9 @@ pub(crate) fn limits_for(computing: Computing, input_bytes: usize) -> Computing 
     let more = given.saturating_mul(BYTES_PER_BYTE);
     Computing {
         memory_bytes: computing.memory_bytes.saturating_add(more).min(MAX_MEMORY),
-        ..computing
+        segment_ms: computing
+            .segment_ms
+            .saturating_add(u32::try_from(given / BYTES_PER_MS).unwrap_or(u32::MAX)),
     }
 }
 

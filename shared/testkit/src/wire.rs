@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 /// When the process dies, relative to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ struct State {
     /// The call whose answer is lost.
     lost: Option<usize>,
     lost_name: Option<String>,
+    /// The call that waits before it is sent, until [`Wire::resume`].
+    pause_at: Option<usize>,
     /// Whether queries have no number.
     skips_queries: bool,
     /// The calls that have a number.
@@ -50,6 +53,8 @@ struct State {
 pub struct Wire {
     inner: SharedHttpClient,
     state: Arc<Mutex<State>>,
+    paused: Arc<Notify>,
+    resumed: Arc<Notify>,
 }
 
 impl Default for Wire {
@@ -57,6 +62,8 @@ impl Default for Wire {
         Self {
             inner: Client::new().shared(),
             state: Arc::default(),
+            paused: Arc::default(),
+            resumed: Arc::default(),
         }
     }
 }
@@ -89,6 +96,21 @@ impl Wire {
     /// Loses the answer of the next call with this name.
     pub fn lose_answer_of_next(&self, name: &str) {
         self.state().lost_name = Some(name.to_owned());
+    }
+
+    /// Lets a call, counted from 0, wait before it is sent.
+    pub fn pause_at(&self, number: usize) {
+        self.state().pause_at = Some(number);
+    }
+
+    /// Waits until a call waits.
+    pub async fn paused(&self) {
+        self.paused.notified().await;
+    }
+
+    /// Sends the call that waits.
+    pub fn resume(&self) {
+        self.resumed.notify_one();
     }
 
     /// Whether the answer of a call was lost.
@@ -201,7 +223,7 @@ fn broken() -> ConnectorError {
 impl HttpConnector for Connection {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let name = name_of(&request);
-        let (number, break_at, is_lost) = {
+        let (number, break_at, is_lost, waits) = {
             let mut state = self.wire.state();
             state.calls.push(name.clone());
             for (partition, count) in written_partitions(&name, &request) {
@@ -219,16 +241,22 @@ impl HttpConnector for Connection {
             let break_at = state.break_at;
             // A skipped call fails only if an earlier call failed.
             let break_at = break_at.filter(|(at, _)| !is_skipped || number > *at);
-            (number, break_at, state.lost == Some(number) && !is_skipped)
+            let is_lost = state.lost == Some(number) && !is_skipped;
+            let waits = state.pause_at == Some(number) && !is_skipped;
+            (number, break_at, is_lost, waits)
         };
         if break_at.is_some_and(|(at, side)| number > at || (number == at && side == Side::Before))
         {
             self.wire.done();
             return HttpConnectorFuture::ready(Err(broken()));
         }
-        let (call, wire) = (self.inner.call(request), self.wire.clone());
+        let (inner, wire) = (self.inner.clone(), self.wire.clone());
         HttpConnectorFuture::new(async move {
-            let response = call.await;
+            if waits {
+                wire.paused.notify_one();
+                wire.resumed.notified().await;
+            }
+            let response = inner.call(request).await;
             wire.done();
             let response = response?;
             if is_lost || break_at.is_some_and(|(at, _)| number == at) {

@@ -114,6 +114,18 @@ views! {
         last_at: String,
         last_run_id: String,
     }
+    SampleHead {
+        name: String,
+        workflow_version: u32,
+        run_id: Option<String>,
+        source: Option<String>,
+        updated_at: String,
+    }
+    ChangedSample {
+        name: String,
+        error: Option<RunError>,
+        output_patch: Value,
+    }
     WorkflowHead {
         id: String,
         name: String,

@@ -8,12 +8,12 @@ use axum::{
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::{templates, versions};
+use super::{samples, templates, versions};
 use crate::{
     assets,
     client::{ApiProblem, Workflow},
     failure::Result,
-    form::{Form, Id},
+    form::{Fields, Form, Id},
     layout, ui,
     visit::{Visit, see_other, t},
 };
@@ -61,6 +61,7 @@ pub(crate) fn editor(
             label { (t!(visit, "definition-yaml"))
                 textarea name="definition" rows="24" spellcheck="false" autocapitalize="off" autocomplete="off" data-editor data-lines=(lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")) { "\n" (text) }
             }
+            (samples::changed(visit, refused))
             div.buttons {
                 button { (t!(visit, "save")) }
                 @if !etag.is_empty() {
@@ -114,13 +115,19 @@ pub(crate) async fn create(visit: Visit, Form(form): Form) -> Result {
 
 pub(crate) async fn save(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> Result {
     let text = form.raw("definition").replace("\r\n", "\n");
-    let query = if form.get("activate") == "no" {
-        "?activate=false"
+    let activate = if form.get("activate") == "no" {
+        "false"
     } else {
         ""
     };
+    let accepted = samples::accepted(&form);
+    let query = [
+        ("activate", activate),
+        ("accept_samples", accepted.as_str()),
+    ];
+    let query = Fields::default().query_with(&query);
     let path = format!("/api/workflows/{id}");
-    let call = visit.call(Method::PUT, &format!("{path}{query}"));
+    let call = visit.call(Method::PUT, &format!("{path}?{query}"));
     let saved = call
         .if_match(form.get("etag"))
         .yaml(text.clone())

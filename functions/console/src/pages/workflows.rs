@@ -6,9 +6,9 @@ use axum::{http::Method, response::Response};
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::{picture, workflow_form};
+use super::{picture, samples, workflow_form};
 use crate::{
-    client::{Page, RunAccepted, VersionHead, Workflow, WorkflowHead},
+    client::{Page, RunAccepted, SampleHead, VersionHead, Workflow, WorkflowHead},
     failure::{Failure, Result},
     form::{Form, Id, json_value, version},
     ui,
@@ -54,9 +54,11 @@ pub(crate) fn enabled(visit: &Visit, own: &WorkflowHead) -> Markup {
 pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let versions = format!("/api/workflows/{id}/versions?limit=25");
     let path = format!("/api/workflows/{id}");
-    let (reply, versions) = tokio::join!(
+    let kept = format!("{path}/samples");
+    let (reply, versions, kept) = tokio::join!(
         visit.call(Method::GET, &path).send(),
         visit.get::<Page<VersionHead>>(&versions),
+        visit.get::<Page<SampleHead>>(&kept),
     );
     let reply = reply?;
     let own: Workflow = reply.parse()?;
@@ -74,6 +76,7 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
         } @else {
             section { (ui::preformatted(&visit, &workflow_form::as_yaml(&own.definition))) }
         }
+        (samples::section(&visit, &own.head.id, kept))
         section {
             h2 { (t!(visit, "versions")) }
             (ui::panel(&visit, versions, |page| history(&visit, &own, &page)))
@@ -170,6 +173,8 @@ pub(crate) async fn act(
             let accepted: RunAccepted = call.json(&json!({ "input": input })).get().await?;
             Ok(see_other(&format!("/dashboard/runs/{}", accepted.run_id)))
         }
+        "keep-sample" => samples::keep(&visit, &id, &form).await,
+        "delete-sample" => samples::delete(&visit, &id, &form).await,
         _ => Err(Failure::not_found()),
     }
 }

@@ -31,13 +31,12 @@ struct Sequence {
 }
 
 impl Responses {
-    pub(super) fn new(given: HashMap<String, Value>, past: Option<Vec<Entry>>) -> Self {
+    pub(super) fn new(given: HashMap<String, Value>, past: Vec<Entry>) -> Self {
         let sequence = |value: Value| match Sequence::deserialize(&value) {
             Ok(Sequence { sequence }) if !sequence.is_empty() => sequence,
             Ok(_) | Err(_) => VecDeque::from([value]),
         };
-        let past = past.unwrap_or_default().into_iter();
-        let past = past.filter_map(|entry| match entry.event {
+        let past = past.into_iter().filter_map(|entry| match entry.event {
             EntryEvent::EffectCompleted {
                 key,
                 digest,

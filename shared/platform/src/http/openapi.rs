@@ -5,6 +5,7 @@
 //! (`x-problems`).
 
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{idempotency::MAX_KEY_BYTES, problem::Fault};
@@ -55,6 +56,15 @@ pub struct ProblemSchema {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     plan: Option<String>,
+    /// For `sample-changed`: the samples whose artifacts the version changes, with their `name`,
+    /// `error` and `output_patch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<Object>>)]
+    samples: Option<Vec<Value>>,
+    /// For `sample-faulted`: the error of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Object>)]
+    error: Option<Value>,
 }
 
 /// A page of a list.

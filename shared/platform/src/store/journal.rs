@@ -4,13 +4,14 @@
 use aias_domain::id::RunId;
 use aias_engine::journal::Entry;
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use futures_util::{TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
     Error, TenantStore,
     compression::{compress, decompress},
-    items::{EXPIRES_AT, Item, KIND, PutResult, RangeQuery, number, string_of},
+    items::{EXPIRES_AT, Item, KIND, PutResult, RangeQuery, number, number_of, string_of},
     keys::{self, PK, SK},
 };
 
@@ -24,6 +25,9 @@ pub const MAX_ENTRY_BYTES: usize = 32 * 1024 * 1024;
 /// The largest compressed entry in an item, in bytes. Beyond 4 KiB an object in the bucket costs
 /// less (`docs/decisions/0003`).
 const MAX_INLINE: usize = 4 * 1024;
+
+/// How many items of a run are updated at once: 40,000 take seconds.
+const MAX_UPDATES_AT_ONCE: usize = 32;
 
 const ENTRY: &str = "entry";
 const ENTRY_KEY: &str = "entry_key";
@@ -234,20 +238,22 @@ impl TenantStore<'_> {
         Ok(events)
     }
 
-    /// Extends the retention of a run's items to `expires_at`.
+    /// Extends the retention of a run's items to `expires_at`. Items that have it already are not
+    /// written, so a call that is repeated continues where an earlier one stopped.
     ///
     /// # Errors
     ///
     /// When the table is unavailable.
     pub async fn keep_until(&self, run: RunId, expires_at: Timestamp) -> Result<(), Error> {
         let range = keys::of_run(self.tenant, run);
+        let seconds = expires_at.as_second().max(0).unsigned_abs();
         let mut after: Option<String> = None;
         loop {
             let query = RangeQuery {
                 after: after.as_deref(),
                 limit: 1_000,
                 forward: true,
-                projection: Some("#pk, SK"),
+                projection: Some("#pk, SK, expires_at"),
                 ..RangeQuery::default()
             };
             let items = self.store.range(&range, query).await?;
@@ -255,28 +261,33 @@ impl TenantStore<'_> {
                 return Ok(());
             };
             after = string_of(last, SK).map(str::to_owned);
-            for item in items {
-                let key = item
-                    .into_iter()
-                    .filter(|(name, _)| name == PK || name == SK);
-                self.store
-                    .client
-                    .update_item()
-                    .table_name(&self.store.table)
-                    .set_key(Some(key.collect()))
-                    .update_expression("SET expires_at = :at")
-                    .condition_expression("attribute_exists(PK)")
-                    .expression_attribute_values(":at", number(expires_at.as_second()))
-                    .send()
-                    .await
-                    .map(|_| ())
-                    .map_err(super::classify)
-                    // The item has already been deleted.
-                    .or_else(|error| match error {
-                        Error::Conflict => Ok(()),
-                        Error::Unavailable(_) | Error::Broken(_) => Err(error),
-                    })?;
-            }
+            let expires_before =
+                |item: &Item| number_of(item, EXPIRES_AT).is_none_or(|at| at < seconds);
+            stream::iter(items.into_iter().filter(expires_before).map(Ok))
+                .try_for_each_concurrent(MAX_UPDATES_AT_ONCE, |item| self.keep(item, seconds))
+                .await?;
+        }
+    }
+
+    async fn keep(&self, item: Item, expires_at: u64) -> Result<(), Error> {
+        let key = item
+            .into_iter()
+            .filter(|(name, _)| name == PK || name == SK);
+        let updated = self
+            .store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(key.collect()))
+            .update_expression("SET expires_at = :at")
+            .condition_expression("attribute_exists(PK)")
+            .expression_attribute_values(":at", number(expires_at))
+            .send()
+            .await;
+        match updated.map_err(super::classify) {
+            // The item has already been deleted.
+            Ok(_) | Err(Error::Conflict) => Ok(()),
+            Err(error @ (Error::Unavailable(_) | Error::Broken(_))) => Err(error),
         }
     }
 }

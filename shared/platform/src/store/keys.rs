@@ -12,6 +12,8 @@
 //! | workflow | `TENANT#<ten>` | `WORKFLOW#<wf>` |
 //! | name → workflow | `TENANT#<ten>` | `NAME#<namespace>#<name>#<wf>` |
 //! | version | `TENANT#<ten>` | `WORKFLOW#<wf>#V#<number, 8 digits>` |
+//! | sample | `TENANT#<ten>` | `SAMPLE#<wf>#<name>` |
+//! | its recording | `TENANT#<ten>` | `RECORDING#<wf>#<name>` |
 //! | endpoint | `TENANT#<ten>` | `ENDPOINT#<whe>` |
 //! | path secret → endpoint | `TENANT#<ten>` | `HOOK#<keyed hash>` |
 //! | delivery that did not become a run, slot n | `TENANT#<ten>#DELIVERIES#<whe>` | `MINUTE#<n>` or `RECENT#<n>`, 2 digits |
@@ -207,6 +209,20 @@ pub(crate) fn versions(tenant: TenantId, workflow: WorkflowId) -> Range {
     Range {
         pk: home(tenant),
         prefix: format!("WORKFLOW#{workflow}#V#"),
+    }
+}
+
+pub(crate) fn samples(tenant: TenantId, workflow: WorkflowId) -> Range {
+    Range {
+        pk: home(tenant),
+        prefix: format!("SAMPLE#{workflow}#"),
+    }
+}
+
+pub(crate) fn recordings(tenant: TenantId, workflow: WorkflowId) -> Range {
+    Range {
+        pk: home(tenant),
+        prefix: format!("RECORDING#{workflow}#"),
     }
 }
 

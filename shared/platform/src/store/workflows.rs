@@ -3,6 +3,7 @@
 use aias_domain::counted::CountedFeature;
 use aias_domain::{
     id::WorkflowId,
+    sample::Sample,
     workflow::{Version, Workflow},
 };
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -33,7 +34,7 @@ impl TenantStore<'_> {
         Ok(item)
     }
 
-    fn workflow_item(&self, workflow: &Workflow) -> Result<Item, Error> {
+    pub(super) fn workflow_item(&self, workflow: &Workflow) -> Result<Item, Error> {
         item(
             &keys::workflow(self.tenant, workflow.id),
             "workflow",
@@ -97,7 +98,8 @@ impl TenantStore<'_> {
         Ok(Page { next, ..cut })
     }
 
-    /// Writes a changed head, with its new version if there is one.
+    /// Writes a changed head, with its new version if there is one, and with the samples whose
+    /// artifacts that version changes.
     ///
     /// # Errors
     ///
@@ -106,6 +108,7 @@ impl TenantStore<'_> {
         &self,
         head: &Stored<Workflow>,
         version: Option<&Version>,
+        changed: &[Stored<Sample>],
     ) -> Result<(), TransactionError> {
         let mut transaction = self
             .transaction()?
@@ -114,6 +117,10 @@ impl TenantStore<'_> {
         transaction = transaction.put(self.name_item(&head.value));
         if let Some(version) = version {
             transaction = transaction.create(self.version_item(head.value.id, version)?);
+        }
+        for sample in changed {
+            let item = self.sample_item(head.value.id, &sample.value)?;
+            transaction = transaction.replace(item, sample.version);
         }
         transaction.commit().await
     }
@@ -190,7 +197,7 @@ impl TenantStore<'_> {
             .await
     }
 
-    /// Deletes a workflow, then its versions. If the process dies in between, the versions remain,
+    /// Deletes a workflow, then its versions and samples. If the process dies in between, they remain,
     /// but nothing refers to them.
     ///
     /// # Errors
@@ -208,7 +215,17 @@ impl TenantStore<'_> {
         transaction.commit().await?;
         let name = keys::workflow_names(self.tenant, &read.value.namespace, &read.value.name);
         let versions = (1..=read.value.latest).map(|number| keys::version(self.tenant, id, number));
-        let all = versions.chain([name.key(&id.to_string())]);
+        let samples = self.samples(id).await?;
+        let of_samples = samples.iter().flat_map(|sample| {
+            let name = sample.value.name.as_str();
+            [
+                keys::samples(self.tenant, id).key(name),
+                keys::recordings(self.tenant, id).key(name),
+            ]
+        });
+        let all = versions
+            .chain([name.key(&id.to_string())])
+            .chain(of_samples);
         self.store.delete_all(all.collect()).await?;
         Ok(())
     }

@@ -64,7 +64,9 @@ kinds! {
     RUN_NOT_SUSPENDED = 409 "run-not-suspended" "The run is not suspended";
     RUN_NOT_VERIFIABLE = 409 "run-not-verifiable" "The run cannot be verified";
     SUBSCRIPTION_ACTIVE = 409 "subscription-active" "The tenant has an active subscription";
+    SAMPLE_CHANGED = 409 "sample-changed" "The version changes the artifact of a sample";
     SUBSCRIPTION_EXISTS = 409 "subscription-exists" "The tenant already has a subscription";
+    TOO_MANY_SAMPLES = 409 "too-many-samples" "The workflow has too many samples";
     WORKFLOW_DISABLED = 409 "workflow-disabled" "The workflow is disabled or deleted";
     WORKFLOW_IN_USE = 409 "workflow-in-use" "An endpoint uses this workflow";
 
@@ -79,6 +81,7 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "Unsupported media type";
 
     INVALID_WORKFLOW = 422 "invalid-workflow" "The definition has faults";
+    SAMPLE_FAULTED = 422 "sample-faulted" "The workflow does not complete on the sample";
 
     RATE_LIMITED = 429 "rate-limited" "Too many requests";
     RUNS_EXHAUSTED = 429 "runs-exhausted" "The monthly run quota is used up";

@@ -1,0 +1,160 @@
+//! Runs that do not fit into one invocation of the executor.
+
+use std::time::Duration;
+
+use aias_domain::run::Status;
+use aias_tests::bench::json_of;
+use serde_json::{Value, json};
+
+use crate::effects::{define, execute, furnished, get, output_of, run_of, settle, verified};
+
+/// Invocation time in which a call can start, since it may take 30 seconds and the writes 9. A result
+/// that arrives 10.25 seconds later leaves less than the 20 seconds that a run may compute.
+const SHORT: Duration = Duration::from_millis(39_250);
+
+#[tokio::test]
+async fn run_is_passed_on_over_many_invocations() {
+    let (bench, hosts, url) = furnished().await;
+    let tasks = json!([
+        {"l": {"for": {"in": "[range(12)]"}, "do": [{"a": get(&format!("{url}/slow/100"))}]}},
+        {"b": {"set": {"done": true}}},
+    ]);
+    let workflow = define(&bench, "many", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    let mut invocations = 0;
+    loop {
+        let messages = bench.messages().await;
+        if messages.is_empty() {
+            break;
+        }
+        invocations += 1;
+        let reported = bench
+            .deliver_within(&bench.executor(), &messages, 1, SHORT)
+            .await;
+        assert!(reported.batch_item_failures.is_empty());
+        let run = run_of(&bench, &id).await;
+        assert!([Status::Waiting, Status::Completed].contains(&run.status));
+    }
+    assert!(invocations >= 4, "{invocations}");
+    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    assert_eq!(hosts.seen("/slow").len(), 12);
+    let run = run_of(&bench, &id).await;
+    let log = bench.log(&run).await;
+    assert_eq!(log.len(), 12 * 2 + 2 + 2);
+    assert!(
+        log.iter()
+            .zip(0..)
+            .all(|(entry, number)| entry.seq == number)
+    );
+    let store = bench.store();
+    assert_eq!(bench.tenant(&store).running(5).await.unwrap(), 0);
+    println!("the run took {invocations} invocations");
+}
+
+#[tokio::test]
+async fn calls_in_progress_are_not_repeated_when_time_is_short() {
+    let (bench, hosts, url) = furnished().await;
+    let slow = |ms: u32| get(&format!("{url}/slow/{ms}"));
+    let tasks = json!([
+        {"f": {"fork": {"branches": [{"a": slow(10_400)}, {"b": slow(11_000)}, {"c": slow(11_600)}]}}},
+        {"d": {"set": {"done": true}}},
+    ]);
+    let workflow = define(&bench, "fork", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    let messages = bench.messages().await;
+    let reported = bench
+        .deliver_within(&bench.executor(), &messages, 1, SHORT)
+        .await;
+    assert!(reported.batch_item_failures.is_empty());
+    assert_eq!(run_of(&bench, &id).await.status, Status::Waiting);
+    settle(&bench).await;
+    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    assert_eq!(hosts.seen("/slow").len(), 3);
+    assert_eq!(verified(&bench, &id).await["reproducible"], true);
+}
+
+#[tokio::test]
+async fn large_journal_is_continued_in_each_invocation() {
+    let (bench, _, url) = furnished().await;
+    // 4 results of 3.5 MiB are 14 MiB.
+    let bytes = 3_670_016;
+    let call = json!({
+        "call": "http", "with": {"method": "get", "endpoint": format!("{url}/large/{bytes}")},
+        "output": {"as": "length"},
+    });
+    let tasks = json!([
+        {"l": {"for": {"in": "[range(4)]"}, "do": [{"a": call}, {"w": {"wait": {"minutes": 20}}}]}},
+    ]);
+    let workflow = define(&bench, "large", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    for _ in 0..5 {
+        settle(&bench).await;
+        if run_of(&bench, &id).await.status.is_terminal() {
+            break;
+        }
+        bench.clock.advance(Duration::from_secs(1_200));
+        bench.wake().await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+    assert_eq!(output_of(&bench, &id).await, json!(bytes));
+}
+
+#[tokio::test]
+async fn page_of_events_ends_before_the_response_is_too_large() {
+    let (bench, _, _) = furnished().await;
+    let event = json!({"emit": {"event": {"with": {
+        "source": "https://e.example", "type": "large", "data": "${ [range(40000)] }",
+    }}}});
+    let tasks = json!([{"l": {"for": {"in": "[range(9)]"}, "do": [{"e": event}]}}]);
+    let workflow = define(&bench, "large", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    settle(&bench).await;
+    assert_eq!(run_of(&bench, &id).await.status, Status::Completed);
+    let (mut ids, mut cursor) = (Vec::new(), String::new());
+    let mut pages = 0;
+    loop {
+        let path = format!("/api/runs/{id}/events?limit=100{cursor}");
+        let page = bench.request("runs", "GET", &path, &Value::Null).await;
+        assert_eq!(page.status_code, 200, "{}", page.body);
+        assert!(page.body.len() < 2 * 1024 * 1024, "{}", page.body.len());
+        pages += 1;
+        let page = json_of(&page);
+        let events = page["data"].as_array().unwrap();
+        ids.extend(events.iter().map(|event| event["id"].to_string()));
+        let Some(next) = page["next_cursor"].as_str() else {
+            break;
+        };
+        cursor = format!("&cursor={next}");
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 9);
+    assert_eq!(pages, 3);
+}
+
+#[tokio::test]
+async fn dry_run_with_large_data_fits_into_a_response() {
+    let (bench, _, _) = furnished().await;
+    let event = json!({"emit": {"event": {"with": {
+        "source": "https://e.example", "type": "large", "data": "${ [range(40000)] }",
+    }}}});
+    let tasks = json!([
+        {"l": {"for": {"in": "[range(20)]"}, "do": [{"e": event}]}},
+        {"s": {"set": "${ [range(250000)] }"}},
+    ]);
+    let workflow = define(&bench, "large", tasks).await;
+    let path = format!("/api/workflows/{workflow}/test");
+    let result = bench.request("workflows", "POST", &path, &json!({})).await;
+    assert_eq!(result.status_code, 200, "{}", result.body);
+    let escaped = serde_json::to_string(&result.body).unwrap();
+    assert!(escaped.len() < 6_000_000, "{}", escaped.len());
+    let result = json_of(&result);
+    assert_eq!(result["status"], "completed");
+    assert_eq!(result["truncated"], json!(["/output"]));
+    assert!(result["output"].as_str().unwrap().starts_with("[0,1,2,"));
+    assert!(
+        result["output_digest"]
+            .as_str()
+            .unwrap()
+            .starts_with("sha256:")
+    );
+}
