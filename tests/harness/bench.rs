@@ -24,6 +24,7 @@ use aias_platform::{
     blobs::Blobs,
     clock::Clock,
     http::{Api, Gateway, Issuer, service},
+    published_keys::PublishedKeys,
     queue::Queue,
     runs::Intake,
     secrets::{self, Keyring, Keyrings, Purpose, RotatingSecret},
@@ -245,6 +246,13 @@ impl Bench {
     #[must_use]
     pub fn ingest(&self) -> Gateway {
         Gateway::new(service(webhook_ingest::routes(self.ingest_app())))
+    }
+
+    /// As [`Bench::ingest`], with these keys of providers.
+    #[must_use]
+    pub fn ingest_with(&self, keys: PublishedKeys) -> Gateway {
+        let app = self.ingest_app().with_published_keys(keys);
+        Gateway::new(service(webhook_ingest::routes(app)))
     }
 
     fn ingest_app(&self) -> webhook_ingest::App {

@@ -82,6 +82,8 @@ fn method(method: Method) -> &'static str {
         Method::Ed25519 => "Ed25519",
         Method::EcdsaP256Sha256 => "ECDSA P-256",
         Method::JwsBodySha256 => "JWS",
+        Method::RsaSha256 => "RSA-SHA-256",
+        Method::JwtRs256 => "JWT",
     }
 }
 
@@ -158,15 +160,18 @@ fn section(page: &mut String, name: &str, scheme: &Scheme, guide: &Guide) {
         writeln!(page, "Secret: {secret}").unwrap();
     }
     for own in &scheme.signatures {
-        let signed = String::from(own.signed.clone());
+        // A table or a list cannot have the line breaks of a template.
+        let signed = String::from(own.signed.clone()).replace('\n', "⏎");
         match own.method {
             Method::Token => writeln!(page, "- proof: the secret at `{}`", own.at),
             Method::JwsBodySha256 => writeln!(page, "- proof: a JWS at `{}`", own.at),
+            Method::JwtRs256 => writeln!(page, "- proof: a JWT at `{}`", own.at),
             other @ (Method::HmacSha1
             | Method::HmacSha256
             | Method::HmacSha512
             | Method::Ed25519
-            | Method::EcdsaP256Sha256) => writeln!(
+            | Method::EcdsaP256Sha256
+            | Method::RsaSha256) => writeln!(
                 page,
                 "- proof: {} of `{signed}` at `{}`",
                 method(other),

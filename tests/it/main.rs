@@ -37,6 +37,7 @@ mod metering;
 mod openapi;
 mod outbound;
 mod plan;
+mod published_keys;
 mod reconciler;
 mod run;
 mod samples;

@@ -16,7 +16,7 @@ use aias_platform::{
 };
 use jiff::Timestamp;
 
-use crate::{App, cache::ReadyEndpoint};
+use crate::{App, cache::ReadyEndpoint, ingest_event};
 
 /// The most endpoints whose last delivery is remembered.
 const MAX_ENDPOINTS: usize = 10_000;
@@ -88,13 +88,16 @@ async fn keep_unverified(
 ) {
     let now = app.clock.now();
     let keys: Vec<Vec<u8>> = ready.keys.iter().map(|(_, key)| key.clone()).collect();
-    let refusal = verify(&ready.scheme, &keys, &Values::new(request), now).err();
+    let Ok(values) = ingest_event::values_of(app, ready, request).await else {
+        return;
+    };
+    let refusal = verify(&ready.scheme, &keys, &values, now).err();
     let reason = match &refusal {
         Some(Refusal::Missing(_)) => DeliveryReason::NoSignatureHeader,
         Some(Refusal::Incomplete(_)) => DeliveryReason::SignedValueMissing,
         Some(Refusal::BadTimestamp) => DeliveryReason::BadTimestamp,
         Some(Refusal::Stale(_)) => DeliveryReason::TimestampTooOld,
-        Some(Refusal::Mismatch) | None => DeliveryReason::BadSignature,
+        Some(Refusal::Mismatch | Refusal::NoKey) | None => DeliveryReason::BadSignature,
     };
     let detail = refusal.map(|refusal| refusal.to_string());
     let delivery = delivery(app, ready, head, request, (401, reason, detail));

@@ -8,11 +8,12 @@ use aias_domain::{
     id::RunId,
     plan,
     run::{Run, Status, Trigger},
-    verification::{self, ProviderResponse, Values, signed_handshake},
+    verification::{self, ForeignUrl, ProviderResponse, Values, is_visited, signed_handshake},
 };
 use aias_platform::{
     clock::random_id,
     http::{Fault, Head, Problem, Response, Result, WithHeader as _, kinds, response},
+    published_keys,
     runs::{SerializedInput, expiry, new_run},
     store::{Admission, Claim, ClaimResult, StoredRun, Task, TenantStore},
 };
@@ -57,12 +58,15 @@ pub(crate) async fn ingest(
         }
     }
     let now = app.clock.now();
-    let values = Values::new(request);
+    let values = values_of(app, ready, request).await?;
     let signing = check_signature(ready, &values, now)?;
     if let Some(answer) = signing
         .and_then(|index| ready.keys.get(index))
         .and_then(|(_, key)| signed_handshake(&ready.scheme, &values, key))
     {
+        if let Some(url) = &answer.visits {
+            visit(app, url).await?;
+        }
         let response = handshake::respond(answer)?;
         keep(&response, DeliveryReason::Handshake).await;
         return Ok(response);
@@ -84,7 +88,7 @@ pub(crate) async fn ingest(
     }
     let event_type = event::event_type(&ready.scheme, &values);
     let event_id = event::event_id(&ready.scheme, &values).map_err(refuse)?;
-    let body = event::read_body(values).map_err(refuse)?;
+    let body = event::read_body(&ready.scheme, values).map_err(refuse)?;
     let body = event::unwrap_payload(&ready.scheme, body).map_err(refuse)?;
     let event = Event {
         app,
@@ -107,6 +111,36 @@ pub(crate) async fn ingest(
         keep(&response, DeliveryReason::Duplicate).await;
     }
     Ok(response)
+}
+
+/// The values of a request, with the published key of its provider if the scheme needs one.
+pub(crate) async fn values_of<'a>(
+    app: &App,
+    ready: &ReadyEndpoint,
+    request: &'a event::Request<'a>,
+) -> Result<Values<'a>> {
+    let values = Values::new(request);
+    let key = match verification::key_url(&ready.scheme, &values) {
+        Ok(None) => None,
+        Ok(Some(url)) => Some(app.published_keys.get(&url).await.map_err(unavailable)?),
+        // Without a key, the request is refused as one without a signature is.
+        Err(ForeignUrl) => None,
+    };
+    Ok(values.with_published_key(key))
+}
+
+/// Confirms a subscription at the provider.
+async fn visit(app: &App, url: &str) -> Result<()> {
+    if !is_visited(url) {
+        let detail = "the URL that confirms the subscription is not the provider's";
+        return Err(Problem::new(&kinds::BAD_CHALLENGE).detail(detail));
+    }
+    let visited = app.published_keys.fetch(url).await;
+    visited.map(|_| ()).map_err(unavailable)
+}
+
+fn unavailable(error: published_keys::Error) -> Problem {
+    Problem::unavailable(error).retry_after(1)
 }
 
 /// When a provider should retry an event that an endpoint cannot accept yet.

@@ -40,6 +40,7 @@ use aias_platform::{
     clock::Clock,
     config::Env,
     http::{Head, Path, Problem, RawBody, Result, is_secret_form, kinds},
+    published_keys::PublishedKeys,
     queue::Queue,
     runs::Intake,
     secrets::Keyrings,
@@ -61,6 +62,7 @@ pub struct App {
     clock: Clock,
     endpoints: cache::Endpoints,
     kept: deliveries::KeptDeliveries,
+    published_keys: PublishedKeys,
 }
 
 impl App {
@@ -84,6 +86,16 @@ impl App {
             clock,
             endpoints: cache::Endpoints::default(),
             kept: deliveries::KeptDeliveries::default(),
+            published_keys: PublishedKeys::default(),
+        }
+    }
+
+    /// With other keys of providers, or another client that fetches them.
+    #[must_use]
+    pub fn with_published_keys(self, published_keys: PublishedKeys) -> Self {
+        Self {
+            published_keys,
+            ..self
         }
     }
 

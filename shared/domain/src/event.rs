@@ -75,19 +75,19 @@ pub enum Body {
     Base64(String),
 }
 
-/// Parses a body by its media type.
+/// Parses a body by its media type, or as JSON if the scheme says that it is.
 ///
 /// # Errors
 ///
 /// When the body is compressed, is not the JSON that its media type claims, or has too many fields.
-pub fn read_body(values: Values<'_>) -> Result<Body, EventError> {
+pub fn read_body(scheme: &Scheme, values: Values<'_>) -> Result<Body, EventError> {
     let request = values.request;
     match request.header("content-encoding") {
         None | Some("" | "identity") => {}
         Some(coding) => return Err(EventError::Encoded(coding.chars().take(32).collect())),
     }
     let media_type = request.media_type();
-    if media_type == "application/json" || media_type.ends_with("+json") {
+    if scheme.json_body || media_type == "application/json" || media_type.ends_with("+json") {
         return Ok(Body::Value(values.into_json()?));
     }
     let Ok(text) = std::str::from_utf8(request.body) else {
@@ -236,7 +236,12 @@ mod tests {
 
     #[test]
     fn body_is_parsed_by_media_type() {
-        let read = |content_type, body| read_body(Values::new(&request(content_type, body)));
+        let read = |content_type, body| {
+            read_body(
+                &Scheme::default(),
+                Values::new(&request(content_type, body)),
+            )
+        };
         assert_eq!(
             read("application/json; charset=utf-8", b"[1]"),
             Ok(Body::Value(json!([1])))
@@ -266,7 +271,7 @@ mod tests {
         let mut zipped = request("application/json", b"1");
         zipped.headers.push(("content-encoding", "gzip"));
         assert_eq!(
-            read_body(Values::new(&zipped)),
+            read_body(&Scheme::default(), Values::new(&zipped)),
             Err(EventError::Encoded("gzip".into()))
         );
     }

@@ -5,6 +5,7 @@ pub mod catalogue;
 mod explain;
 mod handshake;
 mod place;
+mod published;
 mod scheme;
 mod settings;
 mod template;
@@ -12,9 +13,11 @@ mod verify;
 
 pub use explain::{Explanation, FormExplanation, explain};
 pub use handshake::{
-    Answer, Handshake, HandshakeOutcome, HandshakeSecrets, signed_handshake, unsigned_handshake,
+    Answer, Handshake, HandshakeOutcome, HandshakeSecrets, is_visited, signed_handshake,
+    unsigned_handshake,
 };
 pub use place::{Place, Values};
+pub use published::{ForeignUrl, PublishedKey, key_url};
 pub use scheme::{
     Condition, Encoding, KeyForm, Method, ProviderResponse, Scheme, SecretOrigin, SecretRule,
     Signature, SignedTimestamp, TimeUnit,

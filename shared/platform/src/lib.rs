@@ -35,6 +35,7 @@ pub mod definitions;
 pub mod http;
 pub mod journal;
 pub mod outbound;
+pub mod published_keys;
 pub mod queue;
 pub mod recording;
 pub mod run_log;

@@ -17,7 +17,7 @@ use http::{
 };
 use tokio::time::timeout;
 
-use guard::GuardedResolver;
+pub(crate) use guard::GuardedResolver;
 pub use guard::{Guard, NetworkParseError};
 pub use redact::Redactions;
 
@@ -27,7 +27,7 @@ use crate::client::{Client, RequestError, SystemResolver};
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connect timeout. TCP retransmits a lost packet after 1 s and 3 s.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest response body, in bytes.
 pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;

@@ -147,7 +147,10 @@ pub fn verification(bytes: &[u8]) {
         query: "a=b",
         body,
     };
-    let values = Values::new(&request);
+    // The body also stands for what a provider publishes, so that its readers are reached.
+    let published = Arc::new(body.to_vec());
+    let values = Values::new(&request).with_published_key(Some(published));
+    let _ = verification::key_url(scheme, &values);
     let keys = [vec![7; 32], vec![8; 32]];
     if scheme.is_signed() {
         let verified = verification::verify(scheme, &keys, &values, Timestamp::UNIX_EPOCH);
@@ -169,7 +172,7 @@ fn take(scheme: &Scheme, request: &event::Request<'_>) {
         event::event_id(scheme, &values),
         event::event_type(scheme, &values),
     );
-    let Ok(body) = event::read_body(values) else {
+    let Ok(body) = event::read_body(scheme, values) else {
         return;
     };
     let Ok(endpoint) = "whe_01JD3V4ZK8QW5R7T9X1B3C5D7F".parse() else {

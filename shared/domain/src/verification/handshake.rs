@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{
     place::{Place, Values},
+    published::is_own_url,
     scheme::Scheme,
     settings::Algorithm,
     verify::digest,
@@ -60,6 +61,9 @@ pub enum Handshake {
     ChallengeEcho,
     /// A `POST` of the form `webhook_id=…` alone, without a signature.
     WoocommercePing,
+    /// A signed `POST` with the type `SubscriptionConfirmation`, whose `SubscribeURL` is visited, or
+    /// `UnsubscribeConfirmation`.
+    SnsConfirmation,
     /// A `POST` of `{"verification_token": …}` alone, which is the signing secret.
     VerificationToken,
 }
@@ -71,6 +75,8 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     pub content_type: &'static str,
     pub body: String,
+    /// The URL that must be visited before the answer is sent.
+    pub visits: Option<String>,
 }
 
 impl Answer {
@@ -262,9 +268,29 @@ fn signed(handshake: Handshake, values: &Values<'_>, key: &[u8]) -> Option<Answe
             (1, None) => Some(Answer::json(&json!({"type": 1}))),
             _ => None,
         },
+        Handshake::SnsConfirmation => match text("/Type")? {
+            "SubscriptionConfirmation" => Some(Answer {
+                visits: text("/SubscribeURL").map(str::to_owned),
+                ..Answer::text("")
+            }),
+            "UnsubscribeConfirmation" => Some(Answer::text("")),
+            _ => None,
+        },
         // Not signed.
         _ => None,
     }
+}
+
+/// Whether a URL to visit is one with which Amazon SNS confirms a subscription.
+#[must_use]
+pub fn is_visited(url: &str) -> bool {
+    let Some((start, query)) = url.split_once('?') else {
+        return false;
+    };
+    let hosts = ["sns.*.amazonaws.com", "sns.*.amazonaws.com.cn"].map(str::to_owned);
+    is_own_url(start, &hosts, "/")
+        && query.starts_with("Action=ConfirmSubscription&")
+        && query.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
 }
 
 fn hub(values: &Values<'_>, tokens: &[String]) -> HandshakeOutcome {

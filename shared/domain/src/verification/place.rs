@@ -1,6 +1,6 @@
 //! Places of a request, and what a request has there.
 
-use std::{borrow::Cow, cell::OnceCell};
+use std::{borrow::Cow, cell::OnceCell, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,6 +82,7 @@ pub struct Values<'a> {
     json: OnceCell<Result<Value, json::ParseError>>,
     form: OnceCell<Vec<(String, String)>>,
     query: OnceCell<Vec<(String, String)>>,
+    published_key: Option<Arc<Vec<u8>>>,
 }
 
 /// The most fields of a form or query that are read.
@@ -102,7 +103,21 @@ impl<'a> Values<'a> {
             json: OnceCell::new(),
             form: OnceCell::new(),
             query: OnceCell::new(),
+            published_key: None,
         }
+    }
+
+    /// With what is at the [`super::key_url`].
+    #[must_use]
+    pub fn with_published_key(self, key: Option<Arc<Vec<u8>>>) -> Self {
+        Self {
+            published_key: key,
+            ..self
+        }
+    }
+
+    pub(super) fn published_key(&self) -> Option<&[u8]> {
+        self.published_key.as_deref().map(Vec::as_slice)
     }
 
     /// The value at a place; the scalars of JSON as text. A name that a form or query has twice has

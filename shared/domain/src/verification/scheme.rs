@@ -2,12 +2,15 @@
 //! function interprets: those of the catalogue (`sources/*.yaml`), and those that the owner of an
 //! endpoint writes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     handshake::Handshake,
     place::{Place, is_token},
+    published::PublishedKey,
     template::Template,
 };
 
@@ -40,6 +43,9 @@ pub struct Scheme {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub payload_field: Option<String>,
+    /// The body is JSON, whatever its media type says.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub json_body: bool,
     /// The response to an accepted event, if the provider does not take a `202` with JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -160,6 +166,18 @@ pub struct Signature {
     /// The form applies only to requests that meet these conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<Condition>,
+    /// Where the provider publishes its public key. Only sources of the catalogue have this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub key: Option<PublishedKey>,
+    /// Where the request must have the secret, which then names the sender, such as its topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub secret_at: Option<Place>,
+    /// The claims that a token must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub claims: BTreeMap<String, Template>,
     /// A JSON pointer to an array that must have one item, since only the first is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -185,6 +203,9 @@ impl Signature {
             timestamp: None,
             body_hash: None,
             when: Vec::new(),
+            key: None,
+            secret_at: None,
+            claims: BTreeMap::new(),
             single: None,
         }
     }
@@ -192,6 +213,9 @@ impl Signature {
     fn fault(&self) -> Option<String> {
         if self.prefix.len() > 32 || !self.prefix.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             return Some("a prefix has at most 32 visible ASCII characters".to_owned());
+        }
+        if self.key.is_some() || self.method.needs_published_key() {
+            return Some("only sources of the catalogue have published keys".to_owned());
         }
         if self.when.len() > MAX_ALTERNATIVES {
             return Some(format!("at most {MAX_ALTERNATIVES} conditions"));
@@ -219,6 +243,17 @@ pub enum Method {
     EcdsaP256Sha256,
     /// A compact JWS (RFC 7515) with HS256, whose claim `sha256` is that of the raw body.
     JwsBodySha256,
+    /// RSA (PKCS #1 1.5) with SHA-256, by a certificate of the provider.
+    RsaSha256,
+    /// A JSON Web Token (RFC 7519) with RS256, by a key of the provider. It signs no body.
+    JwtRs256,
+}
+
+impl Method {
+    #[must_use]
+    pub fn needs_published_key(self) -> bool {
+        matches!(self, Self::RsaSha256 | Self::JwtRs256)
+    }
 }
 
 /// How a signature is encoded.

@@ -1,6 +1,6 @@
 //! Known answers for each source of the catalogue, and requests that must be refused.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use super::*;
 use crate::event::Request;
 
 mod handshakes;
+mod published;
 
 /// A request that the provider's library, its documentation or another implementation of the scheme
 /// made.
@@ -24,6 +25,8 @@ struct KnownAnswer {
     at: i64,
     #[serde(default = "hook_url")]
     url: String,
+    /// What the provider publishes: a certificate or a set of keys.
+    key: Option<String>,
 }
 
 fn hook_url() -> String {
@@ -65,7 +68,12 @@ impl KnownAnswer {
             body,
         };
         let at = Timestamp::from_second(self.at).unwrap();
-        verify(scheme, keys, &Values::new(&request), at)
+        let values = Values::new(&request);
+        if let Ok(Some(_)) = key_url(scheme, &values) {
+            assert!(self.key.is_some());
+        }
+        let key = self.key.clone().map(|key| Arc::new(key.into_bytes()));
+        verify(scheme, keys, &values.with_published_key(key), at)
     }
 
     fn with_header(&self, name: &str, value: &str) -> Self {
@@ -109,15 +117,18 @@ fn form_of<'a>(own: &'a Scheme, answer: &KnownAnswer) -> &'a Signature {
 /// Whether the body is signed as a whole.
 fn signs_body(signature: &Signature) -> bool {
     match signature.method {
-        Method::Token => false,
+        Method::Token | Method::JwtRs256 => false,
         Method::JwsBodySha256 => true,
         Method::HmacSha1
         | Method::HmacSha256
         | Method::HmacSha512
         | Method::Ed25519
-        | Method::EcdsaP256Sha256 => {
+        | Method::EcdsaP256Sha256
+        | Method::RsaSha256 => {
             let signed = String::from(signature.signed.clone());
-            signed.contains("{body}") || signed.contains("{form}")
+            ["{body}", "{form}", "{body-crc32}"]
+                .iter()
+                .any(|whole| signed.contains(whole))
         }
     }
 }
@@ -383,6 +394,7 @@ fn hmac_scheme_has_options() {
         body: "body".to_owned(),
         at: 0,
         url: hook_url(),
+        key: None,
     };
     assert_eq!(answer.check(&scheme), Ok(0));
     assert_eq!(

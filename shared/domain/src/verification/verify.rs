@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     place::{Place, Values},
+    published::{certificate_verifies, token_verifies},
     scheme::{Condition, Encoding, KeyForm, Method, Scheme, Signature, TimeUnit},
     settings::Algorithm,
     template::MissingValue,
@@ -79,6 +80,9 @@ pub enum Refusal {
     Stale(i64),
     #[error("the signature does not match")]
     Mismatch,
+    /// The public key of the provider is not there.
+    #[error("the signature needs a public key of the provider, which is fetched for webhooks only")]
+    NoKey,
 }
 
 impl Refusal {
@@ -91,6 +95,7 @@ impl Refusal {
             Self::BadTimestamp => "bad-timestamp",
             Self::Stale(_) => "timestamp-too-old",
             Self::Mismatch => "bad-signature",
+            Self::NoKey => "no-published-key",
         }
     }
 }
@@ -148,10 +153,22 @@ fn verify_form(
             return Err(Refusal::Incomplete(format!("one item at {pointer}")));
         }
     }
+    let published = values.published_key();
+    if signature.key.is_some() && published.is_none() {
+        return Err(Refusal::NoKey);
+    }
+    let published = published.unwrap_or_default();
     let stamp = timestamp(signature, &value, values)?;
     check_body_hash(signature, values)?;
     let mut found = None;
     for (index, key) in keys.iter().enumerate() {
+        if let Some(place) = &signature.secret_at
+            && !values
+                .get(place)
+                .is_some_and(|own| is_equal(key, own.as_bytes()))
+        {
+            continue;
+        }
         let parts = signature
             .signed
             .fill(values, stamp.as_deref(), key)
@@ -167,6 +184,12 @@ fn verify_form(
                     public(&ECDSA_P256_SHA256_ASN1, key, &parts, candidate)
                 }
                 (None, Method::JwsBodySha256) => jws(key, candidate, values.request.body),
+                (None, Method::RsaSha256) => {
+                    certificate_verifies(published, &parts.concat(), candidate)
+                }
+                (None, Method::JwtRs256) => {
+                    token_verifies(published, candidate, &signature.claims, values, key, now)
+                }
                 (None, Method::HmacSha1 | Method::HmacSha256 | Method::HmacSha512) => false,
             };
             if matches && found.is_none() {
@@ -232,7 +255,12 @@ pub(super) fn hmac_of(method: Method) -> Option<Algorithm> {
         Method::HmacSha1 => Some(Algorithm::Sha1),
         Method::HmacSha256 => Some(Algorithm::Sha256),
         Method::HmacSha512 => Some(Algorithm::Sha512),
-        Method::Token | Method::Ed25519 | Method::EcdsaP256Sha256 | Method::JwsBodySha256 => None,
+        Method::Token
+        | Method::Ed25519
+        | Method::EcdsaP256Sha256
+        | Method::JwsBodySha256
+        | Method::RsaSha256
+        | Method::JwtRs256 => None,
     }
 }
 

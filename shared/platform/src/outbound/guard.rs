@@ -125,13 +125,13 @@ impl Guard {
 
 /// A resolver whose results are checked by the guard.
 #[derive(Debug, Clone)]
-pub(super) struct GuardedResolver<R> {
+pub(crate) struct GuardedResolver<R> {
     guard: Guard,
     resolver: R,
 }
 
 impl<R> GuardedResolver<R> {
-    pub(super) fn new(guard: Guard, resolver: R) -> Self {
+    pub(crate) fn new(guard: Guard, resolver: R) -> Self {
         Self { guard, resolver }
     }
 }
