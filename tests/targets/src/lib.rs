@@ -4,7 +4,10 @@
 
 pub mod mutate;
 
-use std::{convert::Infallible, sync::LazyLock};
+use std::{
+    convert::Infallible,
+    sync::{Arc, LazyLock},
+};
 
 use aias_domain::{
     canonical, event,
