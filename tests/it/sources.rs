@@ -217,6 +217,31 @@ fn handshake_sets_the_signing_secret_once() {
     assert_eq!(client.get(&path).json()["state"], "active");
 }
 
+/// Notion sends a token that its owner enters at Notion; it is shown until it is used.
+#[test]
+fn token_of_a_handshake_is_shown_until_it_is_used() {
+    let client = Client::new();
+    let (url, endpoint) = hook(&client, &json!({"scheme": "notion"}));
+    let id = endpoint["id"].as_str().unwrap();
+    let path = format!("/api/webhook-endpoints/{id}/signing-secret");
+    let shown = || client.get(&path).expect(200).json()["secret"].clone();
+    assert_eq!(shown(), Value::Null);
+    post(&url, &[], br#"{"verification_token": "secret_1"}"#).expect(200);
+    assert_eq!(shown(), "secret_1");
+    client.with(client.key("editor")).get(&path).expect(403);
+    let body = r#"{"id":"1","type":"page.created"}"#;
+    let signature = hex::encode(mac(Algorithm::Sha256, "secret_1", &[body]));
+    let signature = format!("sha256={signature}");
+    post(&url, &[("x-notion-signature", &signature)], body.as_bytes()).expect(200);
+    post(&url, &[], br#"{"verification_token": "secret_2"}"#).expect(401);
+    assert_eq!(shown(), Value::Null);
+    // A secret that the owner chose is never shown.
+    let (_, chosen) = hook(&client, &json!({"scheme": "github"}));
+    let id = chosen["id"].as_str().unwrap();
+    let path = format!("/api/webhook-endpoints/{id}/signing-secret");
+    assert_eq!(client.get(&path).expect(200).json()["secret"], Value::Null);
+}
+
 #[test]
 fn own_scheme_verifies_without_code() {
     let client = Client::new();

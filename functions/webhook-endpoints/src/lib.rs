@@ -39,7 +39,10 @@ pub fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(list_endpoints, create_endpoint))
         .routes(routes!(get_endpoint, change_endpoint, delete_endpoint))
         .routes(routes!(rotate::rotate_secret))
-        .routes(routes!(rotate::set_signing_secret))
+        .routes(routes!(
+            rotate::get_signing_secret,
+            rotate::set_signing_secret
+        ))
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(sources::list_sources))
         .routes(routes!(sources::get_source))

@@ -3,6 +3,7 @@
 use aias_domain::{
     endpoint::{Endpoint, EndpointSecret, EndpointSecretKind, MAX_OVERLAP_SECONDS, rotate},
     id::EndpointId,
+    verification::Handshake,
 };
 use aias_platform::{
     http::{
@@ -13,7 +14,7 @@ use aias_platform::{
     signing::SigningSecret,
 };
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
@@ -177,6 +178,48 @@ pub(crate) async fn set_signing_secret(
     })
     .await?;
     object(StatusCode::OK, &view::endpoint(&endpoint.value))
+}
+
+/// The signing secret that a provider sent.
+#[derive(Serialize, ToSchema)]
+struct ReceivedSecretView {
+    /// `null` unless the provider shows it nowhere and wants it back, and no request was verified
+    /// with it yet.
+    secret: Option<String>,
+}
+
+/// Get the signing secret that a provider sent
+///
+/// Some providers, such as Notion, send a secret to the URL and want its owner to enter it at the
+/// provider. It is shown until a request has been verified with it. Other secrets are never shown.
+#[utoipa::path(
+    get,
+    path = "/api/webhook-endpoints/{id}/signing-secret",
+    tag = "webhook-endpoints",
+    params(("id" = EndpointId, Path)),
+    responses((
+        status = 200, description = "The secret", body = ReceivedSecretView,
+        headers(("etag" = String)),
+    )),
+    extensions(("x-role" = json!("admin"))),
+)]
+pub(crate) async fn get_signing_secret(ctx: Admin<Api>, Path(id): Path<EndpointId>) -> Result {
+    let endpoint = find(&ctx.store(), id).await?.value;
+    let scheme = endpoint.verification.scheme().map_err(Problem::internal)?;
+    let unused = match endpoint.signing_secrets.as_slice() {
+        [only] if only.last_used_at.is_none() => Some(only),
+        _ => None,
+    };
+    let secret = match unused.filter(|_| scheme.has(Handshake::VerificationToken)) {
+        None => None,
+        Some(sealed) => {
+            let keyring = ctx.app.auth.keyring().await?;
+            let tenant = ctx.caller.tenant.id;
+            let opened = SigningSecret::open(&keyring, tenant, id, &sealed.value)?;
+            Some(opened.secret().to_owned())
+        }
+    };
+    object(StatusCode::OK, &ReceivedSecretView { secret })
 }
 
 struct NewSigningSecret {

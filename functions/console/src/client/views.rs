@@ -114,6 +114,7 @@ views! {
         last_at: String,
         last_run_id: String,
     }
+    ReceivedSecret { secret: Option<String> }
     SampleHead {
         name: String,
         workflow_version: u32,

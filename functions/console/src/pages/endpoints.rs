@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::endpoint_form;
 use crate::{
-    client::{Delivery, Endpoint, EndpointSecret, Page, RunAccepted, present_members},
+    client::{
+        Delivery, Endpoint, EndpointSecret, Page, ReceivedSecret, RunAccepted, present_members,
+    },
     failure::{Failure, Result},
     form::{Fields, Form, Id, json_value},
     ui,
@@ -47,9 +49,18 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
 pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let path = format!("/api/webhook-endpoints/{id}");
     let deliveries = format!("{path}/deliveries");
-    let (reply, deliveries) = tokio::join!(
+    let received = format!("{path}/signing-secret");
+    let received = async {
+        if visit.can(Role::Admin) {
+            Some(visit.get::<ReceivedSecret>(&received).await)
+        } else {
+            None
+        }
+    };
+    let (reply, deliveries, received) = tokio::join!(
         visit.call(Method::GET, &path).send(),
         visit.get::<Page<Delivery>>(&deliveries),
+        received,
     );
     let reply = reply?;
     let own: Endpoint = reply.parse()?;
@@ -57,6 +68,7 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let content = html! {
         @if !query.get("done").is_empty() { (ui::done(&ui::word(&visit, "done", query.get("done")))) }
         (facts(&visit, &own))
+        @if let Some(received) = received { (ui::panel(&visit, received, |own| received_secret(&visit, &own))) }
         (secrets(&visit, &own))
         @if visit.can(Role::Editor) { (test_event(&visit, &own)) }
         @if visit.can(Role::Admin) {
@@ -71,6 +83,19 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
         }
     };
     Ok(visit.page(&own.name, content))
+}
+
+/// The secret that the provider sent and wants back.
+fn received_secret(visit: &Visit, received: &ReceivedSecret) -> Markup {
+    html! {
+        @if let Some(secret) = &received.secret {
+            section {
+                h2 { (t!(visit, "received-secret")) }
+                p.note { (t!(visit, "received-secret-explained")) }
+                (ui::id(visit, secret))
+            }
+        }
+    }
 }
 
 /// The last deliveries, with the reason why one was refused.
