@@ -93,6 +93,23 @@ fn refusals_are_listed_with_their_reason() {
     );
     assert_eq!(client.get(&path).json()["refusing_since"], Value::Null);
 
+    // A duplicate, whatever response the provider wants.
+    let (drive, path_of_drive) = endpoint(
+        &client,
+        &json!({"verification": {"scheme": "google-drive", "secret": "hush-hush"}}),
+    );
+    let headers = [
+        ("x-goog-channel-token", "hush-hush"),
+        ("x-goog-channel-id", "c"),
+        ("x-goog-message-number", "2"),
+        ("x-goog-resource-state", "update"),
+    ];
+    post(&drive, &headers, "{}").expect(200);
+    post(&drive, &headers, "{}").expect(200);
+    let twice = deliveries(&client, &path_of_drive);
+    let reasons: Vec<_> = twice.iter().map(|own| own["reason"].clone()).collect();
+    assert!(reasons.contains(&json!("duplicate")), "{twice:?}");
+
     let (zoom, path) = endpoint(
         &client,
         &json!({"verification": {"scheme": "zoom", "secret": "hush"}}),

@@ -99,6 +99,35 @@ async fn large_journal_is_continued_in_each_invocation() {
     assert_eq!(output_of(&bench, &id).await, json!(bytes));
 }
 
+/// Their children would together have more memory than the function, and with one core, neither may
+/// wait for the other.
+#[tokio::test]
+async fn two_large_runs_in_one_executor_end() {
+    let (bench, _, url) = furnished().await;
+    let call = json!({
+        "call": "http", "with": {"method": "get", "endpoint": format!("{url}/large/3670016")},
+        "output": {"as": "length"},
+    });
+    let branches = json!([{"a": call}, {"b": call}]);
+    let tasks = json!([
+        {"f": {"fork": {"branches": branches}}},
+        {"c": {"call": "http", "with": {"method": "get", "endpoint": format!("{url}/slow/300")}, "output": {"as": "3"}}},
+    ]);
+    let workflow = define(&bench, "large", tasks).await;
+    let ids = [
+        execute(&bench, &workflow, json!({})).await,
+        execute(&bench, &workflow, json!({})).await,
+    ];
+    let messages = bench.messages().await;
+    let executor = bench.executor().with_cores(1);
+    let reported = bench.deliver(&executor, &messages, 1).await;
+    assert!(reported.batch_item_failures.is_empty());
+    settle(&bench).await;
+    for id in ids {
+        assert_eq!(output_of(&bench, &id).await, json!(3));
+    }
+}
+
 #[tokio::test]
 async fn page_of_events_ends_before_the_response_is_too_large() {
     let (bench, _, _) = furnished().await;

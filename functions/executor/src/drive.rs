@@ -123,6 +123,9 @@ pub(crate) async fn drive<'a>(
                             give_up_at =
                                 Some(Instant::now() + execution.left().saturating_sub(WRITES));
                         }
+                        if !execution.wait_for_memory().await {
+                            return Ok(passed_on(execution));
+                        }
                         core = execution.app.cores.acquire().await.ok();
                         since = Instant::now();
                         computation.give(*entry).await;

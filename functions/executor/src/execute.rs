@@ -269,7 +269,7 @@ async fn load(
 async fn compute(
     mut execution: Execution<'_>,
     version: u32,
-    core: SemaphorePermit<'_>,
+    mut core: SemaphorePermit<'_>,
 ) -> Result<MessageOutcome, Error> {
     let now = execution.app.clock.now();
     let (mut run_log, loaded) = load(&execution, version, now).await?;
@@ -284,6 +284,17 @@ async fn compute(
     run_log.started(&run.input_digest, run.retries + 1, now);
     execution.journal = loaded.journal.len();
     execution.journal_bytes = loaded.journal_bytes;
+    if execution.needs_memory() {
+        drop(core);
+        if !execution.wait_for_memory().await {
+            return execution.pass_on().await;
+        }
+        core = match execution.app.cores.acquire().await {
+            Ok(core) => core,
+            Err(_) => return Err(Error::NoRunYet),
+        };
+    }
+    let run = &execution.stored.run;
     let input = ComputationInput {
         definition: loaded.definition,
         run_id: run.id.to_string(),

@@ -24,7 +24,7 @@ use aias_platform::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 use crate::{
     App,
@@ -57,6 +57,10 @@ const LAST_WRITES: Duration = Duration::from_secs(3);
 /// The longest delay of an SQS message.
 const MAX_DELAY: SignedDuration = SignedDuration::from_mins(15);
 
+/// Journals beyond this size, in bytes, are computed one at a time: a child gets 48 bytes of memory
+/// for each byte, up to 1 GiB.
+const LARGE_JOURNAL: usize = 4 * 1024 * 1024;
+
 /// How much too early a waiting run may continue.
 const EARLY: SignedDuration = SignedDuration::from_secs(1);
 
@@ -77,6 +81,8 @@ pub(crate) struct Execution<'a> {
     /// The number of journal entries, and their size in bytes of JSON.
     pub(crate) journal: usize,
     pub(crate) journal_bytes: usize,
+    /// While the journal is large.
+    large: Option<SemaphorePermit<'a>>,
     /// Emitted events that are not written yet.
     pub(crate) events: Vec<Value>,
     /// The end of this invocation.
@@ -101,6 +107,7 @@ impl<'a> Execution<'a> {
             refusals,
             journal: 0,
             journal_bytes: 0,
+            large: None,
             events: Vec::new(),
             deadline,
         }
@@ -172,6 +179,23 @@ impl<'a> Execution<'a> {
             format!("{title}; the event is stored, so the run can be retried"),
         );
         self.end_faulted(error, &mut run_log).await
+    }
+
+    /// Whether the run must wait until no other run in this executor has a large journal.
+    pub(crate) fn needs_memory(&self) -> bool {
+        self.journal_bytes > LARGE_JOURNAL && self.large.is_none()
+    }
+
+    /// Waits for that, while there is time to compute. Returns whether the run may go on. Must be
+    /// called without a core, which the other run may need to end.
+    pub(crate) async fn wait_for_memory(&mut self) -> bool {
+        if !self.needs_memory() {
+            return true;
+        }
+        let time = self.left().saturating_sub(self.run_time() + WRITES);
+        let acquired = timeout(time, self.app.large_runs.acquire()).await;
+        self.large = acquired.ok().and_then(Result::ok);
+        self.large.is_some()
     }
 
     /// The time left in this invocation.

@@ -78,6 +78,8 @@ pub struct App {
     sandbox: Sandbox,
     /// One computation per core, since the CPU time of a run is limited.
     cores: Semaphore,
+    /// One run with a large journal at a time: its child may have half of the memory.
+    large_runs: Semaphore,
     /// Artifacts up to this size are stored in the run's item, larger ones in the bucket.
     inline_artifact_bytes: usize,
 }
@@ -134,7 +136,17 @@ impl App {
             definitions: Definitions::default(),
             sandbox,
             cores: Semaphore::new(cores),
+            large_runs: Semaphore::new(1),
             inline_artifact_bytes: 0,
+        }
+    }
+
+    /// With another number of cores.
+    #[must_use]
+    pub fn with_cores(self, cores: usize) -> Self {
+        Self {
+            cores: Semaphore::new(cores),
+            ..self
         }
     }
 

@@ -37,6 +37,9 @@ pub(crate) async fn ingest(
     request: &event::Request<'_>,
 ) -> Result {
     let (endpoint, body) = (&ready.found.endpoint.value, request.body);
+    if endpoint.state() == EndpointState::Disabled {
+        return Err(disabled(endpoint.disabled_status));
+    }
     if body.len() > ready.limits.body_bytes {
         return Err(Problem::too_large(ready.limits.body_bytes));
     }
@@ -48,14 +51,10 @@ pub(crate) async fn ingest(
         keep(&response, DeliveryReason::Handshake).await;
         return Ok(response);
     }
-    match endpoint.state() {
-        EndpointState::Active => {}
-        EndpointState::Disabled => return Err(disabled(endpoint.disabled_status)),
-        EndpointState::PendingSecret => {
-            let detail = "set it with PUT /api/webhook-endpoints/{id}/signing-secret";
-            let problem = Problem::new(&kinds::ENDPOINT_PENDING_SECRET).detail(detail);
-            return Err(problem.retry_after(RETRY_AFTER_SECONDS));
-        }
+    if endpoint.state() == EndpointState::PendingSecret {
+        let detail = "set it with PUT /api/webhook-endpoints/{id}/signing-secret";
+        let problem = Problem::new(&kinds::ENDPOINT_PENDING_SECRET).detail(detail);
+        return Err(problem.retry_after(RETRY_AFTER_SECONDS));
     }
     let now = app.clock.now();
     let values = values_of(app, ready, request).await?;
@@ -106,8 +105,11 @@ pub(crate) async fn ingest(
         keep(&response, DeliveryReason::IgnoredType).await;
         return Ok(response);
     }
-    let response = event.ingest(body).await?;
-    if response.status() == StatusCode::OK && event.ready.scheme.response.is_none() {
+    let Ingested {
+        response,
+        is_duplicate,
+    } = event.ingest(body).await?;
+    if is_duplicate {
         keep(&response, DeliveryReason::Duplicate).await;
     }
     Ok(response)
@@ -185,6 +187,12 @@ fn refuse(error: EventError) -> Problem {
     }
 }
 
+/// The response to an event that is stored.
+struct Ingested {
+    response: Response,
+    is_duplicate: bool,
+}
+
 /// A verified event.
 struct Event<'a> {
     app: &'a App,
@@ -201,7 +209,7 @@ struct Event<'a> {
 
 impl Event<'_> {
     /// Stores the event as a run, unless it is a duplicate or not admitted.
-    async fn ingest(&self, body: Body) -> Result {
+    async fn ingest(&self, body: Body) -> Result<Ingested> {
         let new_id = RunId::new(self.now, random_id());
         let (run, input) = self.pending_run(new_id, body)?;
         let (admitted, claimed, ()) = tokio::join!(
@@ -224,7 +232,10 @@ impl Event<'_> {
             ClaimResult::Duplicate { run_id, .. } => {
                 if let Some(found) = self.store.run(run_id).await? {
                     self.revert(admitted).await;
-                    return self.duplicate(&found).await;
+                    return Ok(Ingested {
+                        response: self.duplicate(&found).await?,
+                        is_duplicate: true,
+                    });
                 }
                 run_id
             }
@@ -234,7 +245,10 @@ impl Event<'_> {
             created_at: run_id.created_at(),
             ..run
         };
-        self.accept(run, input, admitted).await
+        Ok(Ingested {
+            response: self.accept(run, input, admitted).await?,
+            is_duplicate: false,
+        })
     }
 
     /// The run of the event, and its input.
