@@ -13,7 +13,7 @@ use aias_domain::{
     secret::name_placeholders,
     workflow::MAX_DEFINITION_BYTES,
 };
-use aias_engine::{Excerpt, did_you_mean};
+use aias_engine::did_you_mean;
 use aias_platform::{
     clock::{new_secret_nonce, random_id},
     http::{
@@ -28,7 +28,7 @@ use aias_platform::{
 };
 use aias_sandbox::Definition;
 use axum::http::StatusCode;
-use host::{DryRunHost, Followed, MAX_PART_BYTES};
+use host::{DryRunHost, Followed, bounded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -128,13 +128,7 @@ impl Followed {
         let mut truncated = Vec::new();
         let (status, output, output_digest, error) = match self.ended {
             Ok((output, digest)) => {
-                let output = match Excerpt::of(output, MAX_PART_BYTES) {
-                    Excerpt::Whole(output) => output,
-                    Excerpt::Start { text, .. } => {
-                        truncated.push("/output");
-                        text.into()
-                    }
-                };
+                let output = bounded(output, "/output", &mut truncated);
                 (Status::Completed, output, Some(digest), None)
             }
             Err(error) => (Status::Faulted, Value::Null, None, Some(error)),

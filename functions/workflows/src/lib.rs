@@ -253,7 +253,7 @@ async fn replace_workflow(
     let before = with_latest(&store, &head.value).await?;
     ctx.head.check_if_match(&before)?;
     let activates = ctx.query.0.activate.unwrap_or(true);
-    let accepted = samples::accepted_names(ctx.query.0.accept_samples.as_deref())?;
+    let accepted = samples::changes::accepted_names(ctx.query.0.accept_samples.as_deref())?;
     let mut definition = definition::read(&ctx, &body).await?;
     let warnings = std::mem::take(&mut definition.warnings);
     if definition.digest() == before.digest() {
@@ -263,7 +263,7 @@ async fn replace_workflow(
         }
         return object(StatusCode::OK, &before);
     }
-    let changed = samples::check(&ctx, &head.value, &definition.text, &accepted).await?;
+    let changed = samples::changes::check(&ctx, &head.value, &definition.text, &accepted).await?;
     let before = audited(&head.value, before.digest());
     let active = head.value.active_version();
     let version: Version = definition.version(head.value.latest + 1, ctx.now);

@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use aias_domain::{artifact::ArtifactContent, canonical, log, plan::Limits, run::RunError};
-use aias_engine::journal::{Entry, EntryEvent, PendingEffects};
+use aias_engine::{
+    Excerpt,
+    journal::{Entry, EntryEvent, PendingEffects},
+};
 use aias_platform::{clock::Clock, recording::Recording, run_log::RunLog, step_view::StepView};
 use aias_sandbox::{Computation, ComputationInput, Definition, Report, Sandbox};
 use jiff::Timestamp;
@@ -20,7 +23,7 @@ const MAX_EVENTS: usize = 100;
 
 /// The most JSON of steps, of events, and of the output in a response, in bytes each. A Lambda
 /// response has at most 6 MB with the body as an escaped string.
-pub(crate) const MAX_PART_BYTES: usize = 1024 * 1024;
+const MAX_PART_BYTES: usize = 1024 * 1024;
 
 /// The end of a computation.
 pub(crate) struct Followed {
@@ -48,6 +51,21 @@ pub(crate) struct DryRunHost<'a> {
 fn fits(bytes: &mut usize, item: &impl Serialize) -> bool {
     *bytes += serde_json::to_string(item).map_or(MAX_PART_BYTES, |json| json.len());
     *bytes <= MAX_PART_BYTES
+}
+
+/// A value of a response: its JSON's start as a string if it is large, which `truncated` then says.
+pub(crate) fn bounded(
+    value: Value,
+    pointer: &'static str,
+    truncated: &mut Vec<&'static str>,
+) -> Value {
+    match Excerpt::of(value, MAX_PART_BYTES) {
+        Excerpt::Whole(value) => value,
+        Excerpt::Start { text, .. } => {
+            truncated.push(pointer);
+            text.into()
+        }
+    }
 }
 
 impl<'a> DryRunHost<'a> {

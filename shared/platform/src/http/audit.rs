@@ -27,8 +27,8 @@ pub fn shown(view: &impl Serialize) -> Value {
 }
 
 impl Change {
-    /// Creation of an object of type `kind`: `member`, `api_key`, `secret`, `endpoint`, `workflow`
-    /// or `tenant`.
+    /// Creation of an object of type `kind`: `member`, `api_key`, `secret`, `endpoint`, `workflow`,
+    /// `sample` or `tenant`.
     #[must_use]
     pub fn created(kind: &'static str, id: &impl ToString, after: Value) -> Self {
         Self {
