@@ -1,6 +1,6 @@
 //! Webhooks that are signed by keys which their providers publish.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use aias_platform::{
     client::Client,
@@ -62,11 +62,10 @@ fn event(path: &str, request: &Recorded, body: &str) -> String {
 
 const CERTIFICATE: &str = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-7506a1e35b36ef5a444dd1a8e7cc3ed8.pem";
 
-async fn keys_of(request: &Recorded) -> PublishedKeys {
+fn keys_of(request: &Recorded) -> PublishedKeys {
     // Without a resolver that knows a provider's host, nothing but these keys is there.
     let keys = PublishedKeys::default();
-    keys.insert(CERTIFICATE, request.key.clone().into_bytes())
-        .await;
+    keys.insert(CERTIFICATE, Arc::new(request.key.clone().into_bytes()));
     keys
 }
 
@@ -74,7 +73,7 @@ async fn keys_of(request: &Recorded) -> PublishedKeys {
 async fn sns_notification_runs_once_and_a_forged_one_does_not() {
     let requests = recorded("aws-sns");
     let (bench, path) = bench_of("aws-sns", &requests).await;
-    let ingest = bench.ingest_with(keys_of(&requests[0]).await);
+    let ingest = bench.ingest_with(keys_of(&requests[0]));
     for (index, request) in requests[..2].iter().enumerate() {
         let forged = request
             .body
@@ -100,7 +99,7 @@ async fn sns_notification_runs_once_and_a_forged_one_does_not() {
 async fn subscription_is_confirmed_at_the_provider_only() {
     let requests = recorded("aws-sns");
     let (bench, path) = bench_of("aws-sns", &requests).await;
-    let ingest = bench.ingest_with(keys_of(&requests[0]).await);
+    let ingest = bench.ingest_with(keys_of(&requests[0]));
     // The host cannot be reached from here, so SNS is asked to repeat its request.
     let confirmation = event(&path, &requests[2], &requests[2].body);
     let answer = respond(&ingest, &confirmation).await;

@@ -5,12 +5,12 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use http::Request;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{sync, time::timeout};
 
 use crate::{
     client::{Client, RequestError, SystemResolver},
@@ -50,13 +50,16 @@ pub enum Error {
 #[derive(Debug)]
 pub struct PublishedKeys {
     client: Client,
-    cached: Mutex<Cached>,
+    cached: Mutex<HashMap<String, CachedKey>>,
+    /// When a key was last fetched. Held over a fetch, so that concurrent requests wait for the same
+    /// key; requests whose key is cached do not wait.
+    fetched_at: sync::Mutex<Option<Instant>>,
 }
 
-#[derive(Debug, Default)]
-struct Cached {
-    keys: HashMap<String, (Instant, Arc<Vec<u8>>)>,
-    fetched_at: Option<Instant>,
+#[derive(Debug)]
+struct CachedKey {
+    fetched_at: Instant,
+    key: Arc<Vec<u8>>,
 }
 
 impl Default for PublishedKeys {
@@ -73,14 +76,31 @@ impl PublishedKeys {
         Self {
             client,
             cached: Mutex::default(),
+            fetched_at: sync::Mutex::default(),
         }
     }
 
+    fn cached(&self) -> MutexGuard<'_, HashMap<String, CachedKey>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn valid(&self, url: &str) -> Option<Arc<Vec<u8>>> {
+        let cached = self.cached();
+        let cached = cached.get(url)?;
+        (cached.fetched_at.elapsed() < TTL).then(|| Arc::clone(&cached.key))
+    }
+
     /// Uses this key from now on, as if it had been fetched.
-    pub async fn insert(&self, url: &str, key: Vec<u8>) {
-        let mut cached = self.cached.lock().await;
-        let entry = (Instant::now(), Arc::new(key));
-        cached.keys.insert(url.to_owned(), entry);
+    pub fn insert(&self, url: &str, key: Arc<Vec<u8>>) {
+        let mut cached = self.cached();
+        if cached.len() >= MAX_KEYS {
+            cached.clear();
+        }
+        let entry = CachedKey {
+            fetched_at: Instant::now(),
+            key,
+        };
+        cached.insert(url.to_owned(), entry);
     }
 
     /// What is at a URL.
@@ -89,26 +109,20 @@ impl PublishedKeys {
     ///
     /// When it cannot be fetched.
     pub async fn get(&self, url: &str) -> Result<Arc<Vec<u8>>, Error> {
-        // Held over the fetch: concurrent requests wait for the same key.
-        let mut cached = self.cached.lock().await;
-        if let Some((at, key)) = cached.keys.get(url)
-            && at.elapsed() < TTL
-        {
-            return Ok(Arc::clone(key));
+        if let Some(key) = self.valid(url) {
+            return Ok(key);
         }
-        if cached
-            .fetched_at
-            .is_some_and(|at| at.elapsed() < FETCH_EVERY)
-        {
+        let mut fetched_at = self.fetched_at.lock().await;
+        // Another request may have fetched it.
+        if let Some(key) = self.valid(url) {
+            return Ok(key);
+        }
+        if fetched_at.is_some_and(|at| at.elapsed() < FETCH_EVERY) {
             return Err(Error::TooSoon);
         }
-        cached.fetched_at = Some(Instant::now());
+        *fetched_at = Some(Instant::now());
         let key = Arc::new(self.fetch(url).await?);
-        if cached.keys.len() >= MAX_KEYS {
-            cached.keys.clear();
-        }
-        let entry = (Instant::now(), Arc::clone(&key));
-        cached.keys.insert(url.to_owned(), entry);
+        self.insert(url, Arc::clone(&key));
         Ok(key)
     }
 

@@ -81,7 +81,9 @@ pub enum Refusal {
     #[error("the signature does not match")]
     Mismatch,
     /// The public key of the provider is not there.
-    #[error("the signature needs a public key of the provider, which is fetched for webhooks only")]
+    #[error(
+        "there is no public key of the provider: the request names none at the provider's hosts, or it was not fetched"
+    )]
     NoKey,
 }
 
