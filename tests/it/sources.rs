@@ -196,7 +196,7 @@ fn signed_handshakes_are_answered_and_not_run() {
 
 /// A second handshake is refused: for two seconds, another execution environment may not have the
 /// first one's secret, and its write conflicts.
-fn assert_refused(second: ApiResponse) {
+fn assert_refused(second: &ApiResponse) {
     assert!([401, 409].contains(&second.status), "{}", second.status);
 }
 
@@ -215,7 +215,7 @@ fn handshake_sets_the_signing_secret_once() {
         br#"{"events":[]}"#,
     )
     .expect(200);
-    assert_refused(post(&url, &[("x-hook-secret", "s2")], b""));
+    assert_refused(&post(&url, &[("x-hook-secret", "s2")], b""));
     let path = format!(
         "/api/webhook-endpoints/{}",
         endpoint["id"].as_str().unwrap()
@@ -239,7 +239,7 @@ fn token_of_a_handshake_is_shown_until_it_is_used() {
     let signature = hex::encode(mac(Algorithm::Sha256, "secret_1", &[body]));
     let signature = format!("sha256={signature}");
     post(&url, &[("x-notion-signature", &signature)], body.as_bytes()).expect(200);
-    assert_refused(post(&url, &[], br#"{"verification_token": "secret_2"}"#));
+    assert_refused(&post(&url, &[], br#"{"verification_token": "secret_2"}"#));
     assert_eq!(shown(), Value::Null);
     // A secret that the owner chose is never shown.
     let (_, chosen) = hook(&client, &json!({"scheme": "github"}));
