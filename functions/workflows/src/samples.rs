@@ -92,13 +92,14 @@ struct SampleView {
     head: SampleHeadView,
     /// The start of its JSON as a string if it has more than 1 MiB.
     input: Value,
-    responses: HashMap<String, Value>,
+    /// As `input`.
+    responses: Value,
     /// The output, computed again with the sample's version, as `input`; `null` if it faults.
     output: Value,
     /// Whether the output has the digest. `false` if this release of AIAS computes the version
     /// differently.
     reproducible: bool,
-    /// `/input` and `/output`, if they are not whole.
+    /// `/input`, `/responses` and `/output`, if they are not whole.
     truncated: Vec<&'static str>,
 }
 
@@ -306,6 +307,8 @@ pub(crate) async fn get_sample(
     let output = output_of(&ctx, text, recording.clone(), MOST).await.ok();
     let mut truncated = Vec::new();
     let input = bounded(recording.input, "/input", &mut truncated);
+    let responses = Value::Object(recording.responses.into_iter().collect());
+    let responses = bounded(responses, "/responses", &mut truncated);
     let reproducible = output
         .as_ref()
         .is_some_and(|(_, digest)| *digest == sample.output_digest);
@@ -313,7 +316,7 @@ pub(crate) async fn get_sample(
     let view = SampleView {
         head: head_view(&sample),
         input,
-        responses: recording.responses,
+        responses,
         output: output.unwrap_or_default(),
         reproducible,
         truncated,

@@ -90,9 +90,13 @@ pub(super) fn is_own_url(url: &str, hosts: &[String], path: &str) -> bool {
     let Some((host, rest)) = rest.and_then(|rest| rest.split_once('/')) else {
         return false;
     };
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
-    let is_plain = rest.bytes().all(plain) && !rest.contains("..") && !rest.contains("//");
-    is_plain
+    // Anything else could end the host earlier than here, such as `?`, `#`, `@` or `:`.
+    let of_host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    let of_path = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+    host.bytes().all(of_host)
+        && rest.bytes().all(of_path)
+        && !rest.contains("..")
+        && !rest.contains("//")
         && hosts.iter().any(|own| parts_match(host, own, '.'))
         && parts_match(&format!("/{rest}"), path, '/')
 }
@@ -178,9 +182,11 @@ pub(super) fn token_verifies(
 ) -> bool {
     verified_claims(jwks, token).is_some_and(|own| {
         let seconds = |name: &str| own[name].as_i64();
-        let is_valid = seconds("exp").is_some_and(|at| now.as_second() <= at + LEEWAY)
-            && seconds("iat").is_none_or(|at| now.as_second() >= at - LEEWAY)
-            && seconds("nbf").is_none_or(|at| now.as_second() >= at - LEEWAY);
+        let is_valid = seconds("exp")
+            .is_some_and(|at| now.as_second() <= at.saturating_add(LEEWAY))
+            && ["iat", "nbf"].into_iter().all(|name| {
+                seconds(name).is_none_or(|at| now.as_second() >= at.saturating_sub(LEEWAY))
+            });
         is_valid
             && claims.iter().all(|(name, expected)| {
                 let expected = expected
@@ -238,6 +244,13 @@ mod tests {
             "https://evil.example#sns.eu-west-1.amazonaws.com/SimpleNotificationService-0.pem",
             "https://a@sns.eu-west-1.amazonaws.com/SimpleNotificationService-0.pem",
             "https://sns.eu-west-1.amazonaws.com:444/SimpleNotificationService-0.pem",
+            "https://sns.evil?x.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.evil#x.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.evil:1@x.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.a@s3.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.evil\\x.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.a%2eb.amazonaws.com/SimpleNotificationService-0.pem",
+            "https://sns.a b.amazonaws.com/SimpleNotificationService-0.pem",
             "https://sns..amazonaws.com/SimpleNotificationService-0.pem",
             "https://sns.a.b.amazonaws.com/SimpleNotificationService-0.pem",
             "https://sns.eu-west-1.amazonaws.com/?Action=x&SimpleNotificationService-0.pem",
