@@ -82,6 +82,8 @@ pub enum ServeError {
     Tls(#[source] std::io::Error),
     #[error("the server failed")]
     Server(#[source] std::io::Error),
+    #[error("the threads that execute runs cannot be started")]
+    Threads(#[source] std::io::Error),
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
 }
@@ -129,7 +131,8 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         functions.executor,
         functions.reconciler,
         &settings,
-    );
+    )
+    .map_err(ServeError::Threads)?;
     let handle = Handle::new();
     tokio::spawn(stop_at_signal(handle.clone(), Arc::clone(&front)));
     if let Some(address) = options.metrics_listen {

@@ -1,6 +1,7 @@
 //! What runs without a request: the runs of the queue, dead letters, the reconciler, retention.
 
 use std::{
+    io,
     num::NonZero,
     sync::Arc,
     thread,
@@ -9,6 +10,7 @@ use std::{
 
 use aias_platform::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use tokio::{
+    runtime::{Builder, Runtime},
     sync::{Notify, Semaphore},
     task::{JoinSet, spawn_blocking},
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -44,16 +46,44 @@ pub(crate) struct Work {
 pub(crate) struct Working {
     work: Work,
     tasks: JoinSet<()>,
+    _threads: ExecutorThreads,
+}
+
+/// The threads that execute runs. They are not those that respond to requests, so that the kernel
+/// shares the cores fairly between the two: a flood of webhooks does not keep runs from ending, nor
+/// do many runs keep webhooks from being accepted.
+struct ExecutorThreads(Option<Runtime>);
+
+impl ExecutorThreads {
+    fn start() -> io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.enable_all().thread_name("executor").build()?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl Drop for ExecutorThreads {
+    fn drop(&mut self) {
+        // Waiting for them is not possible in a task.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Work {
     /// Starts all tasks.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started.
     pub(crate) fn start(
         services: Arc<Services>,
         executor: Arc<executor::App>,
         reconciler: Arc<reconciler::App>,
         settings: &Settings,
-    ) -> Working {
+    ) -> io::Result<Working> {
+        let threads = ExecutorThreads::start()?;
         let work = Self {
             services,
             executor,
@@ -63,11 +93,18 @@ impl Work {
             ended: Arc::default(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(execute_runs(work.clone()));
+        let execute = execute_runs(work.clone());
+        if let Some(runtime) = &threads.0 {
+            tasks.spawn_on(execute, runtime.handle());
+        }
         tasks.spawn(reconcile(Arc::clone(&work.reconciler)));
         tasks.spawn(retry_dead_letters(work.clone()));
         tasks.spawn(expire(Arc::clone(&work.services), settings.retention_days));
-        Working { work, tasks }
+        Ok(Working {
+            work,
+            tasks,
+            _threads: threads,
+        })
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 pub use aws_config::SdkConfig;
 use aws_config::{
     BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
-    retry::RetryConfig, timeout::TimeoutConfig,
+    retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -37,13 +38,18 @@ pub fn load_with(
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))
         .build();
+    // The time limit of an attempt includes the upload, but not the download of an object.
+    let stalled_streams = StalledStreamProtectionConfig::enabled()
+        .upload_enabled(false)
+        .build();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(env.text("AWS_REGION")))
         .credentials_provider(credentials)
         .http_client(client)
         .retry_config(RetryConfig::standard().with_max_attempts(3))
-        .timeout_config(timeouts);
+        .timeout_config(timeouts)
+        .stalled_stream_protection(stalled_streams);
     config.set_endpoint_url(env.optional("AWS_ENDPOINT_URL"));
     config.build()
 }
