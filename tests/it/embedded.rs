@@ -110,6 +110,10 @@ fn unusable_folder_is_refused_with_what_to_do() {
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("thesis.txt"), "").unwrap();
     assert!(serve(&foreign).contains("choose another folder"));
+
+    // Nobody can create files there, not even root.
+    let error = serve(Path::new("/proc/aias"));
+    assert!(error.contains("/proc/aias cannot be used"), "{error}");
 }
 
 #[test]
@@ -230,18 +234,32 @@ fn operator_creates_a_tenant_beside_the_process() {
         String::from_utf8_lossy(&output.stderr)
     );
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let (tenant, key) = (
-        made["tenant_id"].as_str().unwrap(),
-        made["api_key"].as_str().unwrap(),
-    );
-    let of_key = |path: &str| {
-        let bearer = format!("Bearer {key}");
+    let tenant = made["tenant_id"].as_str().unwrap();
+    let read_with = |key: &Value, path: &str| {
+        let bearer = format!("Bearer {}", key.as_str().unwrap());
         let headers = [("authorization", bearer.as_str())];
         send("GET", &format!("{}{path}", process.url), &headers, b"")
             .expect(200)
             .json()
     };
-    assert_eq!(of_key(&format!("/api/tenants/{tenant}"))["name"], "Acme");
+    let of_key = |path: &str| read_with(&made["api_key"], path);
+    let path = format!("/api/tenants/{tenant}");
+    assert_eq!(of_key(&path)["name"], "Acme");
+
+    let output = aias(&["create-key", "--data", &data, "--tenant", tenant]);
+    let another: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_ne!(another["api_key"], made["api_key"]);
+    assert_eq!(read_with(&another["api_key"], &path)["name"], "Acme");
+    let stranger = [
+        "create-key",
+        "--data",
+        &data,
+        "--tenant",
+        tenant,
+        "--owner",
+        "x",
+    ];
+    assert!(error_of(&stranger).contains("error:"));
 
     let plan = |limits: &str| {
         let command = [

@@ -16,6 +16,7 @@ mod backup;
 mod data_folder;
 mod disk_sync;
 mod downloads;
+mod expiry;
 mod front;
 mod installation;
 mod metrics;
@@ -31,7 +32,8 @@ mod work;
 
 pub use backup::{CopyError, CopyOptions, copy};
 pub use operate::{
-    CreateTenantOptions, OperateError, SetEnterpriseOptions, create_tenant, set_enterprise,
+    CreateKeyOptions, CreateTenantOptions, OperateError, SetEnterpriseOptions, create_key,
+    create_tenant, set_enterprise,
 };
 pub use serve::{ServeError, ServeOptions, serve};
 pub use table::definition;

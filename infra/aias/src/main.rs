@@ -3,8 +3,8 @@
 use std::{error::Error, process::ExitCode};
 
 use aias::{
-    CopyOptions, CreateTenantOptions, ServeOptions, SetEnterpriseOptions, copy, create_tenant,
-    serve, set_enterprise,
+    CopyOptions, CreateKeyOptions, CreateTenantOptions, ServeOptions, SetEnterpriseOptions, copy,
+    create_key, create_tenant, serve, set_enterprise,
 };
 use aias_platform::telemetry::ErrorChain;
 use clap::{Parser, Subcommand};
@@ -33,6 +33,8 @@ enum Command {
     Restore(CopyOptions),
     /// Creates a tenant, and prints its id and an API key of its owner.
     CreateTenant(CreateTenantOptions),
+    /// Creates an API key of a tenant's owner, and prints it.
+    CreateKey(CreateKeyOptions),
     /// Sets or removes the enterprise plan of a tenant.
     SetEnterprise(SetEnterpriseOptions),
 }
@@ -60,6 +62,10 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         #[expect(clippy::print_stdout, reason = "the result of a command")]
         Command::CreateTenant(options) => {
             println!("{}", runtime.block_on(create_tenant(options))?);
+        }
+        #[expect(clippy::print_stdout, reason = "the result of a command")]
+        Command::CreateKey(options) => {
+            println!("{}", runtime.block_on(create_key(options))?);
         }
         Command::SetEnterprise(options) => runtime.block_on(set_enterprise(options))?,
     }

@@ -1,5 +1,8 @@
-//! `aias create-tenant` and `aias set-enterprise`: what operators do on AWS by signing in or by
-//! invoking the reconciler. Both work while a process serves the folder.
+//! `aias create-tenant`, `create-key` and `set-enterprise`: what operators do on AWS by signing in or
+//! by invoking the reconciler. All work while a process serves the folder.
+//!
+//! If `create-tenant` dies between the tenant and its key, a tenant without a key remains: it is empty,
+//! and the command can be repeated.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +12,7 @@ use axum::{
     body::{Body, to_bytes},
     extract::Request,
     http::Method,
+    response::Response,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -30,6 +34,20 @@ pub struct CreateTenantOptions {
     #[arg(long)]
     pub name: String,
     /// The subject (`sub`) of its owner at the OIDC issuer, if there is one.
+    #[arg(long, default_value = "operator")]
+    pub owner: String,
+}
+
+/// What `aias create-key` is started with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CreateKeyOptions {
+    /// The folder of all data, after its first start.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// The id of the tenant.
+    #[arg(long)]
+    pub tenant: String,
+    /// The subject (`sub`) of an owner of the tenant.
     #[arg(long, default_value = "operator")]
     pub owner: String,
 }
@@ -76,58 +94,67 @@ async fn open(data: &Path) -> Result<Installation, OpenError> {
 ///
 /// When the folder cannot be used, or the API refuses the name.
 pub async fn create_tenant(options: CreateTenantOptions) -> Result<String, OperateError> {
-    let open = open(&options.data).await?;
-    let owner = options.owner.parse().map_err(|_| OperateError::Owner)?;
-    let identity = Identity::User(owner);
-    let router = service(tenants::routes(Api::load(
-        &open.aws,
-        &open.tenants,
-        &open.env,
-    )));
-    let tenant = post(
-        &router,
-        &identity,
-        "/api/tenants",
-        "",
-        &json!({"name": options.name}),
-    )
-    .await?;
-    let id = tenant["id"].as_str().unwrap_or_default();
-    let key = json!({"name": "operator", "role": "owner"});
-    let key = post(
-        &router,
-        &identity,
-        &format!("/api/tenants/{id}/api-keys"),
-        id,
-        &key,
-    )
-    .await?;
-    Ok(json!({"tenant_id": id, "api_key": key["key"]}).to_string())
+    let api = TenantsApi::open(&options.data, &options.owner).await?;
+    let tenant = api
+        .post("/api/tenants", &json!({"name": options.name}))
+        .await?;
+    api.key(tenant["id"].as_str().unwrap_or_default()).await
 }
 
-async fn post(
-    router: &Router,
-    identity: &Identity,
-    path: &str,
-    tenant: &str,
-    body: &Value,
-) -> Result<Value, OperateError> {
-    let refused = |why: String| OperateError::Refused(why);
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header("content-type", "application/json")
-        .extension(identity.clone());
-    if !tenant.is_empty() {
-        request = request.header("x-tenant-id", tenant);
+/// Creates an API key of an owner of a tenant, and returns both as JSON.
+///
+/// # Errors
+///
+/// When the folder cannot be used, or the owner is not one of the tenant's.
+pub async fn create_key(options: CreateKeyOptions) -> Result<String, OperateError> {
+    let api = TenantsApi::open(&options.data, &options.owner).await?;
+    api.key(&options.tenant).await
+}
+
+/// The API of tenants, called by a user in this process.
+struct TenantsApi {
+    router: Router,
+    identity: Identity,
+}
+
+impl TenantsApi {
+    async fn open(data: &Path, owner: &str) -> Result<Self, OperateError> {
+        let open = open(data).await?;
+        let owner = owner.parse().map_err(|_| OperateError::Owner)?;
+        let api = Api::load(&open.aws, &open.tenants, &open.env);
+        Ok(Self {
+            router: service(tenants::routes(api)),
+            identity: Identity::User(owner),
+        })
     }
-    let request = request.body(Body::from(body.to_string()));
-    let request = request.map_err(|error| refused(error.to_string()))?;
-    let response = router
-        .clone()
-        .oneshot(request)
-        .await
-        .unwrap_or_else(|never| match never {});
+
+    /// Creates a key with all rights. Returns it with the id of its tenant, as JSON.
+    async fn key(&self, tenant: &str) -> Result<String, OperateError> {
+        let path = format!("/api/tenants/{tenant}/api-keys");
+        let key = json!({"name": "operator", "role": "owner"});
+        let key = self.post(&path, &key).await?;
+        Ok(json!({"tenant_id": tenant, "api_key": key["key"]}).to_string())
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Value, OperateError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("content-type", "application/json")
+            .extension(self.identity.clone())
+            .body(Body::from(body.to_string()))
+            .map_err(|error| OperateError::Refused(error.to_string()))?;
+        let router = self.router.clone();
+        let response = router
+            .oneshot(request)
+            .await
+            .unwrap_or_else(|never| match never {});
+        result_of(response).await
+    }
+}
+
+/// The body of a response, or why the API refused the request.
+async fn result_of(response: Response) -> Result<Value, OperateError> {
     let status = response.status();
     let body = to_bytes(response.into_body(), usize::MAX)
         .await
@@ -139,7 +166,8 @@ async fn post(
     let detail = body["errors"][0]["detail"]
         .as_str()
         .or_else(|| body["detail"].as_str());
-    Err(refused(detail.unwrap_or("the API refused it").to_owned()))
+    let detail = detail.unwrap_or("the API refused it");
+    Err(OperateError::Refused(detail.to_owned()))
 }
 
 /// Sets or removes a tenant's enterprise plan.

@@ -12,11 +12,11 @@ use aias_platform::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessag
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{Notify, Semaphore},
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::{services::Services, settings::Settings};
+use crate::{expiry::expire, services::Services, settings::Settings};
 
 /// The time limit of a batch, as `ExecutorTimeoutSeconds`.
 const BATCH_TIME: Duration = Duration::from_secs(60);
@@ -24,8 +24,6 @@ const BATCH_TIME: Duration = Duration::from_secs(60);
 const GATHER_FOR: Duration = Duration::from_millis(5);
 /// How often the reconciler runs, as in `template.yaml`.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
-/// How often expired items and objects are deleted.
-const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 /// How often dead letters that could not be handled are tried again, as in `template.yaml`.
 const DEAD_LETTERS_EVERY: Duration = Duration::from_secs(900);
 
@@ -206,27 +204,5 @@ async fn reconcile(app: Arc<reconciler::App>) {
         };
         // Only operators' events are refused.
         let _ = reconciler::handle(&app, reconciler::Event::Schedule(schedule)).await;
-    }
-}
-
-/// Deletes what the table's time to live and the bucket's lifecycle rule delete on AWS.
-async fn expire(services: Arc<Services>, retention_days: u32) {
-    let age = Duration::from_secs(u64::from(retention_days) * 86_400);
-    loop {
-        sleep(EXPIRE_EVERY).await;
-        let (table, objects) = (services.table.clone(), services.objects.clone());
-        let deleted =
-            spawn_blocking(move || (table.delete_expired(), objects.delete_older(age))).await;
-        match deleted {
-            Ok((Ok(items), Ok(objects))) => {
-                tracing::info!(event = "expired_deleted", items, objects);
-            }
-            Ok((items, objects)) => {
-                let error = items.err().map(|error| error.to_string());
-                let error = error.or_else(|| objects.err().map(|error| error.to_string()));
-                tracing::error!(event = "expired_not_deleted", error);
-            }
-            Err(error) => tracing::error!(event = "expired_not_deleted", %error),
-        }
     }
 }
