@@ -6,11 +6,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::Request;
-use tokio::{sync, time::timeout};
+use tokio::{
+    sync,
+    time::{Instant, timeout},
+};
 
 use crate::{
     client::{Client, RequestError, SystemResolver},
@@ -19,6 +22,9 @@ use crate::{
 
 /// How long a key is used.
 const TTL: Duration = Duration::from_mins(10);
+
+/// How long it is used if it cannot be fetched again.
+const TTL_WITHOUT_FETCH: Duration = Duration::from_hours(1);
 
 /// The shortest time between two fetches.
 const FETCH_EVERY: Duration = Duration::from_secs(1);
@@ -84,10 +90,11 @@ impl PublishedKeys {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn valid(&self, url: &str) -> Option<Arc<Vec<u8>>> {
+    /// A key that is younger than `ttl`.
+    fn younger(&self, url: &str, ttl: Duration) -> Option<Arc<Vec<u8>>> {
         let cached = self.cached();
         let cached = cached.get(url)?;
-        (cached.fetched_at.elapsed() < TTL).then(|| Arc::clone(&cached.key))
+        (cached.fetched_at.elapsed() < ttl).then(|| Arc::clone(&cached.key))
     }
 
     /// Uses this key from now on, as if it had been fetched.
@@ -103,18 +110,24 @@ impl PublishedKeys {
         cached.insert(url.to_owned(), entry);
     }
 
-    /// What is at a URL.
+    /// What is at a URL. A key that was fetched an hour ago at most is used while it cannot be fetched
+    /// again: the provider's host does not respond, or others' requests name one URL after another.
     ///
     /// # Errors
     ///
-    /// When it cannot be fetched.
+    /// When there is no such key.
     pub async fn get(&self, url: &str) -> Result<Arc<Vec<u8>>, Error> {
-        if let Some(key) = self.valid(url) {
+        if let Some(key) = self.younger(url, TTL) {
             return Ok(key);
         }
+        let fetched = self.fetch_again(url).await;
+        fetched.or_else(|error| self.younger(url, TTL_WITHOUT_FETCH).ok_or(error))
+    }
+
+    async fn fetch_again(&self, url: &str) -> Result<Arc<Vec<u8>>, Error> {
         let mut fetched_at = self.fetched_at.lock().await;
         // Another request may have fetched it.
-        if let Some(key) = self.valid(url) {
+        if let Some(key) = self.younger(url, TTL) {
             return Ok(key);
         }
         if fetched_at.is_some_and(|at| at.elapsed() < FETCH_EVERY) {
@@ -141,5 +154,30 @@ impl PublishedKeys {
             200 => Ok(response.into_body()),
             status => Err(Error::Status(status)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn key_that_cannot_be_fetched_again_is_used_for_an_hour() {
+        let keys = PublishedKeys::with_client(Client::new());
+        // Nothing listens there.
+        let url = "http://127.0.0.1:1/keys";
+        keys.insert(url, Arc::new(b"key".to_vec()));
+        advance(TTL).await;
+        assert_eq!(*keys.get(url).await.unwrap(), b"key");
+        // A fetch was tried just now.
+        assert_eq!(*keys.get(url).await.unwrap(), b"key");
+        assert!(matches!(
+            keys.get("http://127.0.0.1:1/other").await,
+            Err(Error::TooSoon)
+        ));
+        advance(TTL_WITHOUT_FETCH).await;
+        assert!(keys.get(url).await.is_err());
     }
 }
