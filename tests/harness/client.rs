@@ -324,3 +324,13 @@ pub fn definition(tasks: &Value) -> Value {
         "do": tasks,
     })
 }
+
+/// Text that does not compress to less than half.
+#[must_use]
+pub fn random_text(length: usize) -> String {
+    let mut text = String::new();
+    while text.len() < length {
+        text += &format!("{:032x}", aias_platform::clock::random_id());
+    }
+    text
+}

@@ -124,3 +124,21 @@ async fn run_whose_message_was_not_sent_is_checked_again() {
     pass(&bench, PassTimes::default()).await;
     assert!(sent(&bench).await.is_empty());
 }
+
+/// The index gets the run a minute after it could have been found. A part of each sweep is checked
+/// again by the next one.
+#[tokio::test]
+async fn run_that_the_index_does_not_have_yet_is_found_later() {
+    let bench = Bench::new().await;
+    pass(&bench, PassTimes::default()).await;
+    bench.clock.advance(Duration::from_secs(60));
+    let lost = lost_run(&bench).await.to_string();
+    bench.clock.advance(Duration::from_secs(130));
+    bench.wire.hide_indexes(true);
+    pass(&bench, PassTimes::default()).await;
+    assert!(sent(&bench).await.is_empty());
+    bench.wire.hide_indexes(false);
+    bench.clock.advance(Duration::from_secs(60));
+    pass(&bench, PassTimes::default()).await;
+    assert_eq!(sent(&bench).await, BTreeSet::from([lost]));
+}

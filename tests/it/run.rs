@@ -1,12 +1,12 @@
 //! Runs: results, actions, and failures that must not affect other runs.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use aias_domain::run::Status;
 use aias_sandbox::Sandbox;
 use aias_tests::{
     bench::{Bench, WORKFLOW, json_of},
-    client::{Client, definition, send},
+    client::{Client, definition, random_text, send},
 };
 use serde_json::json;
 
@@ -441,4 +441,23 @@ fn health_lists_dependencies() {
         answer.json()["checks"],
         json!({"store": "ok", "queue": "ok", "blobs": "ok", "secrets": "ok"})
     );
+}
+
+/// Both store the same object.
+#[test]
+fn equal_large_inputs_at_once_are_two_runs() {
+    let client = Client::new();
+    let workflow = client.workflow(&json!([{"size": {"set": {"size": "${ .text | length }"}}}]));
+    let path = format!("/api/workflows/{workflow}/execute");
+    let input = json!({"input": {"text": random_text(200_000)}});
+    let runs: Vec<String> = thread::scope(|scope| {
+        let execute = || client.post(&path, &input).expect(202).text("run_id");
+        let at_once: Vec<_> = (0..4).map(|_| scope.spawn(execute)).collect();
+        at_once.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(runs.iter().collect::<BTreeSet<_>>().len(), 4);
+    for run in runs {
+        let ended = client.ended(&run);
+        assert_eq!(ended["status"], "completed", "{ended}");
+    }
 }

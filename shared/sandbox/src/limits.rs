@@ -162,3 +162,63 @@ fn filter() -> Option<BpfProgram> {
     );
     filter.ok()?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a program of classic BPF returns for a system call (seccomp(2), `struct seccomp_data`).
+    fn verdict(program: &BpfProgram, call: i64, first_argument: u64) -> u32 {
+        let arch: u32 = if cfg!(target_arch = "aarch64") {
+            0xc000_00b7
+        } else {
+            0xc000_003e
+        };
+        let mut data = u32::try_from(call).unwrap().to_ne_bytes().to_vec();
+        data.extend(arch.to_ne_bytes());
+        data.extend(0_u64.to_ne_bytes());
+        data.extend(first_argument.to_ne_bytes());
+        data.resize(64, 0);
+        let (mut at, mut value) = (0, 0_u32);
+        loop {
+            let step = &program[at];
+            at += 1;
+            let jump = |holds: bool| usize::from(if holds { step.jt } else { step.jf });
+            match step.code {
+                0x20 => {
+                    let from = usize::try_from(step.k).unwrap();
+                    value = u32::from_ne_bytes(data[from..from + 4].try_into().unwrap());
+                }
+                0x54 => value &= step.k,
+                0x05 => at += usize::try_from(step.k).unwrap(),
+                0x15 => at += jump(value == step.k),
+                0x25 => at += jump(value > step.k),
+                0x35 => at += jump(value >= step.k),
+                0x06 => return step.k,
+                code => panic!("unknown instruction {code:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn child_signals_and_writes_only_what_is_its_own() {
+        let program = filter().unwrap();
+        let own = u64::from(std::process::id());
+        let allowed = |call: i64, first: u64| verdict(&program, call, first) == 0x7fff_0000;
+        assert!(allowed(libc::SYS_tgkill, own));
+        assert!(!allowed(libc::SYS_tgkill, own + 1));
+        assert!(!allowed(libc::SYS_tgkill, 1));
+        assert!(allowed(libc::SYS_read, 0));
+        assert!(!allowed(libc::SYS_read, 3));
+        assert!(allowed(libc::SYS_write, 1));
+        assert!(!allowed(libc::SYS_write, 0));
+        for call in [
+            libc::SYS_kill,
+            libc::SYS_socket,
+            libc::SYS_execve,
+            libc::SYS_openat,
+        ] {
+            assert!(!allowed(call, 0), "{call}");
+        }
+    }
+}
