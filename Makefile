@@ -9,7 +9,7 @@ TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run deploy-local functions test unit watch check docs openapi vendor bench zips clean
+.PHONY: run deploy-local functions test unit watch check docs openapi vendor bench soak zips clean
 
 # AIAS in one process.
 run: functions $(VENV)/run.stamp
@@ -59,6 +59,13 @@ vendor:
 # Measures docs/benchmarks.md, docs/scale.md and their plots.
 bench: $(VENV)/run.stamp
 	@$(LOCAL) bench
+
+# Posts 100,000 events to AIAS in one process that is killed and whose calls fail; writes docs/soak.md.
+soak:
+	cargo build --profile embedded --bins -p aias-soak
+	rm -rf .local/soak && mkdir -p .local/soak
+	"$${CARGO_TARGET_DIR:-target}/embedded/aias-soak" run --data .local/soak/data --page docs/soak.md
+	rm -rf .local/soak
 
 # Builds the functions for Lambda into target/lambda; `make bench` records their sizes.
 zips: $(TOOLS)/stamp

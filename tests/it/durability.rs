@@ -15,7 +15,7 @@ use std::{
 };
 
 use aias_tests::{
-    client::{Client, send},
+    client::{Client, random_text, send},
     embedded::{Embedded, Folder, aias, error_of, program},
 };
 use serde_json::{Value, json};
@@ -140,6 +140,33 @@ fn killed_process_loses_and_doubles_nothing() {
             }
         }
     }
+}
+
+/// `make soak` does the same with 100,000 events.
+#[test]
+fn failing_calls_and_kills_lose_and_double_nothing() {
+    let folder = Folder::new();
+    let output = Command::new(program().with_file_name("aias-soak"))
+        .args([
+            "run",
+            "--events",
+            "600",
+            "--clients",
+            "16",
+            "--kill-seconds",
+            "2",
+        ])
+        .arg("--data")
+        .arg(folder.data())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}\n{error}");
+    let figures = &text[text.find('{').unwrap()..];
+    let figures: Value = serde_json::from_str(figures).unwrap();
+    assert!(figures["kills"].as_u64().unwrap() > 0, "{figures}");
+    assert!(figures["requests"].as_u64().unwrap() > 600, "{figures}");
 }
 
 #[test]
@@ -291,13 +318,4 @@ fn full_disk_refuses_events_and_keeps_the_accepted_ones() {
         assert_eq!(runs.get(&id).map_or(0, Vec::len), 1, "{id}");
         assert_eq!(runs[&id][0]["status"], "completed", "{}", runs[&id][0]);
     }
-}
-
-/// Text that does not compress.
-fn random_text(length: usize) -> String {
-    let mut text = String::new();
-    while text.len() < length {
-        text += &format!("{:032x}", aias_platform::clock::random_id());
-    }
-    text
 }

@@ -9,6 +9,7 @@ use aias_platform::{
     tenant_credentials,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::{
     data_folder::{DataFolder, FolderError},
@@ -45,7 +46,7 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// Opens the services of a folder.
+    /// Opens the services of a folder, which the functions reach through a client.
     ///
     /// # Errors
     ///
@@ -55,6 +56,7 @@ impl Installation {
         settings: &Settings,
         public_url: &str,
         durability: Durability,
+        client: impl FnOnce(SharedHttpClient) -> SharedHttpClient,
     ) -> Result<Self, OpenError> {
         let secrets = Secrets::open(folder.secrets())?;
         let credentials = secrets.credentials()?;
@@ -71,7 +73,7 @@ impl Installation {
         });
         let env = settings.environment(public_url);
         let provider = SharedCredentialsProvider::new(credentials);
-        let aws = aws::load_with(&env, provider, services.client());
+        let aws = aws::load_with(&env, provider, client(services.client()));
         let tenants = tenant_credentials::config(&aws, &env);
         Ok(Self {
             services,

@@ -35,5 +35,5 @@ pub use operate::{
     CreateKeyOptions, CreateTenantOptions, OperateError, SetEnterpriseOptions, create_key,
     create_tenant, set_enterprise,
 };
-pub use serve::{ServeError, ServeOptions, serve};
+pub use serve::{ServeError, ServeOptions, serve, serve_through};
 pub use table::definition;

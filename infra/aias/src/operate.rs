@@ -85,7 +85,8 @@ async fn open(data: &Path) -> Result<Installation, OpenError> {
     let folder = DataFolder::open_shared(data)?;
     let settings = Settings::default();
     // No URL is part of what these commands write.
-    Installation::open(&folder, &settings, "http://localhost", Durability::Power).await
+    let (url, durability) = ("http://localhost", Durability::Power);
+    Installation::open(&folder, &settings, url, durability, |client| client).await
 }
 
 /// Creates a tenant with an API key of its owner, and returns both as JSON.

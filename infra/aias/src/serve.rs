@@ -14,6 +14,7 @@ use aias_platform::{
     http::{Api, service},
     telemetry,
 };
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use axum::{
     Router,
     extract::{Request, State},
@@ -94,6 +95,19 @@ pub enum ServeError {
 ///
 /// When the process cannot start, or the server fails.
 pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    serve_through(options, |client| client).await
+}
+
+/// As [`serve`], with another client between the functions and the services, such as one that fails
+/// at times.
+///
+/// # Errors
+///
+/// When the process cannot start, or the server fails.
+pub async fn serve_through(
+    options: ServeOptions,
+    client: impl FnOnce(SharedHttpClient) -> SharedHttpClient,
+) -> Result<(), ServeError> {
     let settings = match &options.config {
         Some(file) => Settings::read(file)?,
         None => Settings::default(),
@@ -113,7 +127,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
         env,
         aws,
         tenants,
-    } = Installation::open(&folder, &settings, &public_url, options.durability).await?;
+    } = Installation::open(&folder, &settings, &public_url, options.durability, client).await?;
     let functions = Functions::load(&aws, &tenants, &env, &services.table);
     env.finish()?;
     functions.executor.warm().await;

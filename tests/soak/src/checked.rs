@@ -1,0 +1,85 @@
+//! What became of the events.
+
+use std::{
+    collections::HashMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+use aias_domain::canonical;
+use serde_json::{Value, json};
+
+use crate::{posted::id_of, server::Tenant};
+
+/// How long the last runs may take.
+const ENDED_WITHIN: Duration = Duration::from_secs(1_200);
+
+/// How many events are not as they should be.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) wrong: u64,
+}
+
+/// Waits until all runs have ended, and checks that each event has one run with the right artifact.
+pub(crate) fn check(url: &str, tenant: &Tenant, events: u64) -> Checked {
+    let until = Instant::now() + ENDED_WITHIN;
+    let runs = loop {
+        let runs = all_runs(url, tenant);
+        let open = runs.iter().filter(|run| run["ended_at"].is_null()).count();
+        if open == 0 {
+            break runs;
+        }
+        println!("{open} of {} runs have not ended", runs.len());
+        assert!(Instant::now() < until, "{open} runs have not ended");
+        thread::sleep(Duration::from_secs(5));
+    };
+    let mut by_event: HashMap<&str, Vec<&Value>> = HashMap::new();
+    for run in &runs {
+        let id = run["trigger"]["event_id"].as_str().unwrap_or_default();
+        by_event.entry(id).or_default().push(run);
+    }
+    let mut checked = Checked {
+        lost: 0,
+        doubled: 0,
+        wrong: 0,
+    };
+    for order in 0..events {
+        match by_event.get(id_of(order).as_str()).map(Vec::as_slice) {
+            None => checked.lost += 1,
+            Some([run]) => checked.wrong += u64::from(!is_right(run, order)),
+            Some(_) => checked.doubled += 1,
+        }
+    }
+    checked
+}
+
+/// Whether a run completed with the artifact of its event.
+fn is_right(run: &Value, order: u64) -> bool {
+    let output = json!({"order": order}).to_string();
+    let artifacts = run["artifacts"].as_array().map(Vec::as_slice);
+    let right = run["status"] == "completed"
+        && matches!(artifacts, Some([artifact]) if artifact["digest"] == canonical::digest(output.as_bytes()));
+    if !right {
+        println!("event {order}: {run}");
+    }
+    right
+}
+
+fn all_runs(url: &str, tenant: &Tenant) -> Vec<Value> {
+    let (mut runs, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let list = format!("{url}/api/runs?limit=100{cursor}");
+        let request = ureq::get(list).header("authorization", format!("Bearer {}", tenant.key));
+        let mut response = request.call().expect("the runs can be read");
+        let mut page: Value = response.body_mut().read_json().expect("a JSON response");
+        if let Value::Array(data) = page["data"].take() {
+            runs.extend(data);
+        }
+        let Some(next) = page["next_cursor"].as_str() else {
+            return runs;
+        };
+        cursor = format!("&cursor={next}");
+    }
+}
