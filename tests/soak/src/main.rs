@@ -113,6 +113,7 @@ fn run(options: &RunOptions, runtime: &Runtime) -> ExitCode {
         kills,
         accepted_seconds,
         ended_seconds: started_at.elapsed().as_secs_f64(),
+        retried: checked.retried,
         lost: checked.lost,
         doubled: checked.doubled,
         wrong: checked.wrong,

@@ -18,6 +18,8 @@ pub(crate) struct Figures {
     /// From the first request to the last accepted one, and until no run was open.
     pub(crate) accepted_seconds: f64,
     pub(crate) ended_seconds: f64,
+    /// Runs whose executor was killed three times, and which completed after a retry.
+    pub(crate) retried: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
     /// Runs that did not complete, or whose artifact is not the right one.
@@ -31,8 +33,9 @@ impl Figures {
 
 For operators and contributors. `make soak` writes this page: it posts events to AIAS in one process, each until it is accepted, while calls
 to the table, the queue and the objects fail at random and the process is killed with SIGKILL every few seconds. Every tenth run waits a
-second. A run that is open at the end is executed without faults. Then each event must have exactly one run, which completed, and one
-artifact with the digest that its content must have. `durability::failing_calls_and_kills_lose_and_double_nothing` is the same test with
+second. Runs that are open at the end are executed without faults. A run whose executor was killed three times is faulted (`executor-ended`), since
+it could be the cause, and is retried at the end. Then each event must have exactly one run, which completed, and one artifact with the
+digest that its content must have. `durability::failing_calls_and_kills_lose_and_double_nothing` is the same test with
 600 events.
 
 | | |
@@ -70,6 +73,10 @@ artifact with the digest that its content must have. `durability::failing_calls_
             (
                 "until no run was open",
                 format!("{:.0} s", self.ended_seconds),
+            ),
+            (
+                "runs that were executing at three kills, and completed after a retry",
+                self.retried.to_string(),
             ),
             ("**lost events**", self.lost.to_string()),
             ("**events with several runs**", self.doubled.to_string()),
