@@ -379,7 +379,7 @@ of AIAS are signed and verified, deduplicated, admitted and logged. *One process
 the event is synced to the disk. *Local AWS* is the deployed template with release binaries on a local AWS, a single Python process that
 limits these figures more than AIAS does. Node-RED runs the same workflow in one process and appends its output to a file. It responds `202`
 before anything is durable: events in memory are lost in a crash, duplicates run twice, and nothing is verified, counted, limited or logged.
-Its rows show what an HTTP server can do on this machine, not what a durable service can. What becomes of 100,000 events while calls fail and
+Its rows show what an HTTP server can do on this machine, not what a durable service can. What becomes of events while calls fail and
 the process is killed is measured by `make soak` ([soak.md](soak.md)).
 
 | of | clients | events | lost | events/s to the artifact | 202 p50, ms | p99, ms | done p50, ms | p99, ms | CPU, ms an event | memory, MB |
