@@ -9,6 +9,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -72,35 +73,37 @@ fn ended_runs(client: &Client) -> BTreeMap<String, Vec<Value>> {
     }
 }
 
-/// Posts from several clients until `stop`, and collects the ids of the accepted events.
-fn load(url: &str, round: u64, stop: &Arc<AtomicBool>) -> Vec<thread::JoinHandle<Vec<String>>> {
-    (0..4)
-        .map(|client| {
-            let (url, stop) = (url.to_owned(), Arc::clone(stop));
-            thread::spawn(move || {
-                let mut accepted = Vec::new();
-                for number in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let id = format!("{round}-{client}-{number}");
-                    let body = json!({"id": id}).to_string();
-                    match post(&url, &id, &body) {
-                        Some(202 | 200) => accepted.push(id),
-                        // The plan's rate: 20 events a second.
-                        Some(429) => thread::sleep(Duration::from_millis(20)),
-                        Some(status) => panic!("status {status}"),
-                        None => break,
-                    }
+/// Posts from several clients until the process is killed or `stop` is set. Sends the id of each
+/// accepted event.
+fn load(url: &str, round: u64, stop: &Arc<AtomicBool>) -> mpsc::Receiver<String> {
+    let (sender, accepted) = mpsc::channel();
+    for client in 0..4 {
+        let (url, stop, sender) = (url.to_owned(), Arc::clone(stop), sender.clone());
+        thread::spawn(move || {
+            for number in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
                 }
-                accepted
-            })
-        })
-        .collect()
+                let id = format!("{round}-{client}-{number}");
+                let body = json!({"id": id}).to_string();
+                match post(&url, &id, &body) {
+                    Some(202 | 200) => sender.send(id).unwrap(),
+                    // The plan's rate: 20 events a second.
+                    Some(429) => thread::sleep(Duration::from_millis(20)),
+                    Some(status) => panic!("status {status}"),
+                    None => break,
+                }
+            }
+        });
+    }
+    accepted
 }
 
 /// How often the process is killed with each durability.
 const KILLS: u64 = 4;
+
+/// How many events are accepted before the first kill; before each further one there are more.
+const ACCEPTED: u64 = 8;
 
 #[test]
 fn killed_process_loses_and_doubles_nothing() {
@@ -113,17 +116,16 @@ fn killed_process_loses_and_doubles_nothing() {
         let mut accepted = Vec::new();
         for round in 0..KILLS {
             let stop = Arc::new(AtomicBool::new(false));
-            let clients = load(&format!("{}{path}", process.url), round, &stop);
-            thread::sleep(Duration::from_millis(200 + 137 * (round % 5)));
+            let events = load(&format!("{}{path}", process.url), round, &stop);
+            let before = usize::try_from(ACCEPTED + 3 * round).unwrap();
+            accepted.extend(events.iter().take(before));
             process.kill();
-            for client in clients {
-                accepted.extend(client.join().unwrap());
-            }
+            accepted.extend(events);
             process = Embedded::start(&folder, &options);
             client.url.clone_from(&process.url);
         }
         println!("{durability}: {} accepted events", accepted.len());
-        assert!(accepted.len() > 40, "{}", accepted.len());
+        assert!(accepted.len() >= 4 * 8 + 3 * 6, "{}", accepted.len());
         let runs = ended_runs(&client);
         for id in &accepted {
             let found = runs.get(id).map_or(0, Vec::len);
@@ -247,9 +249,8 @@ fn backup_of_a_running_process_is_complete() {
     );
     let before: Vec<String> = ended_before(&client);
     stop.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.join().unwrap();
-    }
+    // Until the last client has stopped.
+    clients.iter().for_each(drop);
     process.kill();
     fs::remove_dir_all(&data).unwrap();
     let output = aias(&["restore", "--from", &copy, "--to", &from]);
