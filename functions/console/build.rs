@@ -57,7 +57,9 @@ const PAGES: [(&str, &str); 15] = [
 fn main() -> io::Result<()> {
     let (own, out) = (folder("CARGO_MANIFEST_DIR"), folder("OUT_DIR"));
     fs::write(out.join("assets.rs"), assets(&own.join("assets"), &out)?)?;
-    fs::write(out.join("docs.rs"), pages(&own.join("../../docs"))?)
+    let docs = own.join("../../docs");
+    let code = pages(&docs)? + &errors(&docs)?;
+    fs::write(out.join("docs.rs"), code)
 }
 
 #[expect(
@@ -108,6 +110,35 @@ fn pages(docs: &Path) -> io::Result<String> {
             "DocsPage {{ name: {name:?}, title: {:?}, html: {:?}, sections: &{:?} }},",
             page.title, page.html, page.sections
         );
+    }
+    code.push_str("];\n");
+    Ok(code)
+}
+
+/// The code of a constant with the entries of `errors.md`: the code, and the entry as HTML. The
+/// tables have the columns status and title only for problems.
+fn errors(docs: &Path) -> io::Result<String> {
+    const FILE: &str = "errors.md";
+    let mut code = String::from("pub(crate) const ERRORS: &[(&str, &str)] = &[\n");
+    for row in read(&docs.join(FILE))?.lines() {
+        let Some((before, after)) = row.split_once("</a>`") else {
+            continue;
+        };
+        let cells: Vec<&str> = after.trim_end_matches(" |").split(" | ").collect();
+        let status = before.trim_start_matches("| ").split(' ').next();
+        let (heading, code_cell, cause, fix) = match *cells.as_slice() {
+            [name, title, cause, fix] => (
+                format!("{}: {title}", status.unwrap_or_default()),
+                name,
+                cause,
+                fix,
+            ),
+            [name, cause, fix] => ("Error of a run".to_owned(), name, cause, fix),
+            _ => return Err(io::Error::other(format!("{FILE} has another row: {row}"))),
+        };
+        let name = code_cell.trim_end_matches('`');
+        let text = format!("## {heading}\n\n{cause}\n\n**What to do:** {fix}\n");
+        let _ = writeln!(code, "({name:?}, {:?}),", rendered(&text, FILE).html);
     }
     code.push_str("];\n");
     Ok(code)

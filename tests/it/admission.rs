@@ -51,7 +51,13 @@ async fn monthly_quota_is_exact() {
         assert_eq!(admitted(&all), 123, "{shards} shards");
         let refused = |a: &Admission| matches!(a, Admission::QuotaExceeded(_));
         assert!(all[150..].iter().all(refused), "{shards} shards");
-        assert_eq!(own.usage(now()).await.unwrap().runs, 123);
+        assert_eq!(
+            own.usage(&limits(123, 1_000, shards), now())
+                .await
+                .unwrap()
+                .runs,
+            123
+        );
         // An event whose count is reverted can be counted again, in any shard.
         let Some(Admission::Admitted(place, _)) = all.first() else {
             panic!("{:?}", all.first());
@@ -77,7 +83,13 @@ async fn event_rate_is_exact() {
         assert_eq!(admitted(&all), 120, "{shards} shards");
         let refused = |a: &Admission| matches!(a, Admission::RateExceeded(_));
         assert!(all[150..].iter().all(refused), "{shards} shards");
-        assert_eq!(own.usage(now()).await.unwrap().runs, 120);
+        assert_eq!(
+            own.usage(&limits(10_000, 12, shards), now())
+                .await
+                .unwrap()
+                .runs,
+            120
+        );
     }
 }
 
@@ -141,7 +153,7 @@ async fn all_shards_are_used_before_refusal() {
         gate.admit(&own, &limits, now()).await.unwrap(),
         Admission::QuotaExceeded(_)
     ));
-    assert_eq!(own.usage(now()).await.unwrap().runs, 1_600);
+    assert_eq!(own.usage(&limits, now()).await.unwrap().runs, 1_600);
     // A larger plan takes effect at once, although the gate remembers that the smaller one was used
     // up.
     let larger = Limits {
@@ -162,7 +174,13 @@ async fn upgrade_within_month_keeps_quota_exact() {
     // A share of the large plan, 25, is at least all of the small one.
     let all = storm(&own, &limits(400, 1_000, MAX_SHARDS), 10).await;
     assert_eq!(admitted(&all), 380);
-    assert_eq!(own.usage(now()).await.unwrap().runs, 400);
+    assert_eq!(
+        own.usage(&limits(400, 1_000, MAX_SHARDS), now())
+            .await
+            .unwrap()
+            .runs,
+        400
+    );
 }
 
 #[tokio::test]
@@ -173,5 +191,5 @@ async fn suspended_quota_is_exact() {
     let held = join_all((0..50).map(|_| own.admit_suspended(&limits, now()))).await;
     let held: Vec<Admission> = held.into_iter().map(Result::unwrap).collect();
     assert_eq!(admitted(&held), 3);
-    assert_eq!(own.usage(now()).await.unwrap().suspended, 3);
+    assert_eq!(own.usage(&limits, now()).await.unwrap().suspended, 3);
 }

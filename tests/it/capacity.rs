@@ -11,7 +11,7 @@ use aias_domain::{
 use aias_platform::{
     clock::random_id,
     runs::new_run,
-    store::{Gate, Input},
+    store::{Gate, Input, PlanChange, TransactionError},
 };
 use aias_tests::bench::{TENANT, WORKFLOW};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ async fn thousand_runs_are_spread_over_partitions() {
     bench.wire.reset();
     for _ in 0..RUNS {
         gate.admit(&own, &limits, now).await.unwrap();
-        let id = RunId::new(now, random_id());
+        let id = RunId::new_in(limits.run_shards, now, random_id());
         let run = Run::pending(id, workflow, None, Trigger::Api, digest(b"{}"));
         own.create_run(&new_run(run, input.clone(), 30))
             .await
@@ -95,4 +95,56 @@ async fn thousand_runs_are_spread_over_partitions() {
     }
     assert!(kinds.is_empty(), "{kinds:?}");
     assert_eq!(own.running(limits.concurrent_runs).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn list_reads_the_partitions_of_the_largest_plan() {
+    let (bench, _, _) = furnished().await;
+    let workflow = define(&bench, "one", json!([{"a": {"set": {"a": 1}}}])).await;
+    let mut created = Vec::new();
+    for (limits, partitions) in [
+        (None, 1),
+        (Some(json!({"events_per_second": 500})), 4),
+        (Some(json!({})), 32),
+        (Some(Value::Null), 32),
+    ] {
+        if let Some(limits) = limits {
+            bench.enterprise(&limits).await;
+        }
+        for _ in 0..4 {
+            created.push(execute(&bench, &workflow, json!({})).await);
+        }
+        bench.wire.reset();
+        let path = "/api/runs?from=2026-11-21&limit=100";
+        let response = bench.request("runs", "GET", path, &Value::Null).await;
+        let page: Value = serde_json::from_str(&response.body).unwrap();
+        let runs = page["data"].as_array().unwrap();
+        let mut found: Vec<_> = runs.iter().map(|run| run["id"].as_str().unwrap()).collect();
+        found.sort_unstable();
+        created.sort_unstable();
+        assert_eq!(found, created);
+        let calls = bench.wire.calls();
+        let queries = calls.iter().filter(|call| *call == "DynamoDB.Query");
+        assert_eq!(queries.count(), partitions);
+    }
+}
+
+#[tokio::test]
+async fn plan_that_was_changed_meanwhile_is_not_overwritten() {
+    let (bench, _, _) = furnished().await;
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let before = own.tenant().await.unwrap().unwrap().value.plan;
+    bench.enterprise(&json!({})).await;
+    let stale = PlanChange {
+        before,
+        after: before,
+    };
+    let saved = own.save_enterprise(None, stale, bench.now()).await;
+    assert!(
+        matches!(saved, Err(TransactionError::Conflict)),
+        "{saved:?}"
+    );
+    let plan = own.tenant().await.unwrap().unwrap().value.plan;
+    assert_eq!(plan.run_shards, 32);
 }

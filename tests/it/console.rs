@@ -4,12 +4,19 @@ use std::time::Instant;
 
 use aias_domain::{
     id::RunId,
-    run::{Run, Trigger},
+    run::{ERROR_PAGES, Run, RunError, Trigger},
 };
-use aias_platform::{http::Gateway, runs::new_run, store::Input};
+use aias_platform::{
+    http::{Gateway, Problem, kinds},
+    runs::new_run,
+    store::Input,
+};
 use aias_testkit::wire::Side;
-use aias_tests::bench::{Bench, GatewayResponse, OWNERS_KEY, WORKFLOW, respond};
-use serde_json::json;
+use aias_tests::{
+    bench::{Bench, GatewayResponse, OWNERS_KEY, WORKFLOW, respond},
+    errors::run_codes,
+};
+use serde_json::{Value, json};
 
 async fn request(
     console: &Gateway,
@@ -96,6 +103,36 @@ async fn every_page_needs_a_session() {
         "{:?}",
         response.cookies
     );
+}
+
+#[tokio::test]
+async fn type_of_every_error_leads_to_its_page_without_a_session() {
+    let bench = Bench::new().await;
+    let console = bench.console(None);
+    for kind in kinds::ALL {
+        let problem = Problem::new(kind).body("https://aias.example", "/", "r-1");
+        let problem: Value = serde_json::from_str(&problem).unwrap();
+        let url = problem["type"].as_str().unwrap();
+        let path = url.strip_prefix("https://aias.example").unwrap();
+        let page = request(&console, "GET", path, &[], "").await;
+        assert_eq!(page.status_code, 200, "{url}");
+        let heading = format!("{}: {}", kind.status, kind.title);
+        let text = page.body.replace("&#39;", "'");
+        assert!(text.contains(&heading), "{url}: {}", page.body);
+    }
+    for code in run_codes() {
+        let path = RunError::platform(code, "", "").kind;
+        let page = request(&console, "GET", &path, &[], "").await;
+        assert_eq!(page.status_code, 200, "{path}");
+        assert!(
+            page.body.contains("Error of a run"),
+            "{path}: {}",
+            page.body
+        );
+    }
+    let unknown = format!("{ERROR_PAGES}/unknown");
+    let page = request(&console, "GET", &unknown, &[], "").await;
+    assert_eq!(page.status_code, 404);
 }
 
 #[tokio::test]
@@ -251,4 +288,30 @@ async fn assets_are_compressed_and_kept_for_a_year() {
     assert_eq!(asset.headers["content-encoding"], "gzip");
     let other = request(&console, "GET", "/dashboard/assets/style-0000.css", &[], "").await;
     assert_eq!(other.status_code, 404);
+}
+
+/// The AWS calls of each page for a free tenant, with two for the session and the tenant.
+#[tokio::test]
+async fn pages_make_few_calls_in_two_rounds() {
+    let bench = Bench::new().await;
+    let console = bench.console(None);
+    let cookie = signed_in(&console).await;
+    let headers = [("cookie", cookie.as_str())];
+    for page in PAGES {
+        let expected = match page {
+            "" => 16,
+            "/diagnostics" => 18,
+            "/billing" => 12,
+            "/runs/run_01JD3V4ZK8QW5R7T9X1B3C5D7F" => 7,
+            "/members" => 4,
+            "/workflows/new" | "/settings" | "/docs/errors" => 2,
+            _ => 3,
+        };
+        bench.wire.reset();
+        let path = format!("/dashboard{page}");
+        request(&console, "GET", &path, &headers, "").await;
+        let calls = bench.wire.calls();
+        assert_eq!(calls.len(), expected, "{page}: {calls:?}");
+        assert!(bench.wire.rounds() <= 2, "{page}");
+    }
 }

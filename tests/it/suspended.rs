@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aias_domain::{
-    plan::{self, RATE_SECONDS},
+    plan::{self, PlanName, RATE_SECONDS},
     run::{Status, Trigger},
 };
 use aias_testkit::wire::Side;
@@ -119,7 +119,8 @@ async fn suspended_runs_resume_next_month() {
         None
     );
     let november = "2026-11-21T00:00:00Z".parse().unwrap();
-    assert_eq!(own.usage(november).await.unwrap().suspended, 0);
+    let usage = own.usage(&PlanName::Enterprise.limits(), november).await;
+    assert_eq!(usage.unwrap().suspended, 0);
 }
 
 #[tokio::test]
@@ -250,20 +251,16 @@ async fn suspended_run_can_be_cancelled() {
     assert_eq!(json_of(&cancelled)["status"], "cancelled");
     // Its place is free at once.
     let store = bench.store();
-    let usage = bench.tenant(&store).usage(bench.now()).await.unwrap();
-    assert_eq!(usage.suspended, 1);
+    let own = bench.tenant(&store);
+    let suspended = async || {
+        let usage = own.usage(&PlanName::Enterprise.limits(), bench.now()).await;
+        usage.unwrap().suspended
+    };
+    assert_eq!(suspended().await, 1);
     bench.enterprise(&Value::Null).await;
     bench.wake().await;
     assert_eq!(executed(&bench).await, ["evt_0"]);
-    assert_eq!(
-        bench
-            .tenant(&store)
-            .usage(bench.now())
-            .await
-            .unwrap()
-            .suspended,
-        0
-    );
+    assert_eq!(suspended().await, 0);
 }
 
 const INVOKE: &str = "

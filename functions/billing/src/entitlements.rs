@@ -103,7 +103,7 @@ pub(crate) enum EntitlementOrList {
 pub(crate) async fn check_entitlements(ctx: Viewer<App, Parameters<FeatureQuery>>) -> Result {
     let (store, limits, now) = (ctx.store(), &ctx.caller.limits, ctx.now);
     let (usage, counts, running) = tokio::join!(
-        store.usage(now),
+        store.usage(limits, now),
         store.counts(),
         store.running(limits.concurrent_runs)
     );

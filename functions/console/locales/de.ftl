@@ -120,6 +120,7 @@ disabled = deaktiviert
 disabled-by-plan = durch den Tarif deaktiviert
 display = Anzeige
 docs-all = Alle Seiten
+docs-all-errors = Alle Fehler
 docs-found =
     { $count ->
         [one] 1 Abschnitt gefunden

@@ -120,6 +120,7 @@ disabled = disabled
 disabled-by-plan = disabled by the plan
 display = Display
 docs-all = All pages
+docs-all-errors = All errors
 docs-found =
     { $count ->
         [one] 1 section found

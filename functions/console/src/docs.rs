@@ -1,12 +1,12 @@
 //! The project's pages for users, rendered by `build.rs`.
 
-use axum::{extract::Path, response::Response};
+use axum::{extract::Path, http::StatusCode, response::Response};
 use maud::{PreEscaped, html};
 
 use crate::{
     failure::{Failure, Result},
-    ui,
-    visit::{Visit, t},
+    layout, ui,
+    visit::{Browser, Visit, t},
 };
 
 /// A page.
@@ -86,6 +86,24 @@ fn around(text: &str, at: usize) -> String {
     let after = text.get(ui::start_of(text, at).len()..).unwrap_or_default();
     let after: String = after.chars().take(AROUND * 2).collect();
     format!("{before}{after}")
+}
+
+/// What an error code means, to which the `type` of a problem leads. It needs no session.
+pub(crate) async fn error(browser: Browser, Path(code): Path<String>) -> Result {
+    let mut entries = ERRORS.iter().filter(|(own, _)| *own == code).peekable();
+    entries.peek().ok_or_else(Failure::not_found)?;
+    let content = html! {
+        article.docs lang="en" {
+            @for (_, entry) in entries { (PreEscaped(entry)) }
+        }
+        p { a href="/dashboard/docs/errors" { (t!(browser, "docs-all-errors")) } }
+    };
+    Ok(layout::public_page(
+        &browser,
+        StatusCode::OK,
+        &code,
+        content,
+    ))
 }
 
 pub(crate) async fn page(visit: Visit, Path(name): Path<String>) -> Result {

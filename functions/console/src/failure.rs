@@ -57,7 +57,7 @@ impl From<ApiProblem> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self(ApiProblem::of(problem.body("", "").as_bytes()))
+        Self(ApiProblem::of(problem.body("", "", "").as_bytes()))
     }
 }
 

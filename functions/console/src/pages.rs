@@ -45,6 +45,7 @@ use crate::{
 pub(crate) fn routes(app: Arc<App>) -> Router {
     let public = Router::new()
         .route("/dashboard/assets/{name}", get(assets::get))
+        .route("/dashboard/errors/{code}", get(docs::error))
         .route(
             "/dashboard/sign-in",
             get(sign_in::page).post(sign_in::with_key),

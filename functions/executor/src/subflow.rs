@@ -31,7 +31,7 @@ pub(crate) fn child_id(parent: RunId, effect: &Effect) -> RunId {
     let digest = canonical::digest(name.as_bytes());
     let random = digest.get(7..27).unwrap_or_default();
     let random = u128::from_str_radix(random, 16).unwrap_or_default();
-    RunId::new(effect.requested_at, random)
+    parent.new_beside(effect.requested_at, random)
 }
 
 fn failed(kind: &str, status: u16, title: &str, detail: impl Into<String>) -> EffectResult {

@@ -9,7 +9,7 @@ use aias_domain::{
 use aias_platform::{
     apply_plan::apply_plan,
     http::shown,
-    store::{OperatorTenant, TransactionError, plan_entry},
+    store::{OperatorTenant, PlanChange, TransactionError, plan_entry},
 };
 use serde::Deserialize;
 
@@ -51,21 +51,29 @@ pub(crate) async fn set(
     let Some(read) = store.tenant().await.map_err(TransactionError::Store)? else {
         return Err(EnterpriseError::NoTenant(tenant_id));
     };
-    let mut plan = read.value.plan;
-    let before = read.value.limits(now).shards;
+    let before = read.value.plan;
+    let shards = read.value.limits(now).shards;
     let before_limits = read.value.enterprise;
     let after = Tenant {
         enterprise: change.limits,
         ..read.value
     };
-    if after.limits(now).shards < before {
+    let mut plan = match change.limits {
+        None => before,
+        Some(overrides) => before.with_run_shards_of(&overrides.limits()),
+    };
+    if after.limits(now).shards < shards {
         // The monthly count continues in all shards.
         plan.wide_until = Some(plan::month_end(now));
     }
     let (was, is) = (shown(&before_limits), shown(&change.limits));
     let entry = plan_entry(Actor::Operator, tenant_id, now, was, is);
     let audited = store.audited(&entry);
-    audited.save_enterprise(change.limits, plan, now).await?;
+    let changed = PlanChange {
+        before,
+        after: plan,
+    };
+    audited.save_enterprise(change.limits, changed, now).await?;
     apply_plan(&store, now)
         .await
         .map_err(TransactionError::Store)?;

@@ -49,7 +49,9 @@ pub(crate) async fn meter(app: &App, store: &TenantStore<'_>) -> Result<(), Erro
     else {
         return Ok(());
     };
-    let account = store.account().await?.value;
+    let (account, tenant) = tokio::try_join!(store.account(), store.tenant())?;
+    let store = &tenant.map_or(*store, |own| store.with_run_shards(&own.value.limits(now)));
+    let account = account.value;
     let entitled = account.plan_grant();
     let payer = entitled
         .subscription

@@ -136,7 +136,11 @@ async fn of_tenant(
     (from, until): (Timestamp, Timestamp),
     deadline: Timestamp,
 ) -> Result<u64, Error> {
-    let store = app.intake.store.tenant(tenant.proof);
+    let mut store = app.intake.store.tenant(tenant.proof);
+    // A tenant that is being deleted has no limits.
+    if let Some(own) = store.tenant().await? {
+        store = store.with_run_shards(&own.value.limits(app.clock.now()));
+    }
     let filter = RunFilter {
         status: Some(Status::Pending),
         to: Some(until),

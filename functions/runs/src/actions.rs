@@ -179,7 +179,7 @@ pub(crate) async fn replay_run(
         let input = read_input(&store, &intake.blobs, &original.input).await?;
         intake.admit(&store, limits, ctx.now).await??;
         let input = SerializedInput::new(&input)?;
-        let run_id = RunId::new(ctx.now, random_id());
+        let run_id = RunId::new_in(limits.run_shards, ctx.now, random_id());
         let trigger = Trigger::Replay {
             replay_of: original.run.id,
         };

@@ -9,7 +9,7 @@ use aias_domain::{
 use aias_platform::{
     apply_plan::apply_plan,
     http::{Problem, Result, kinds, retry_on_conflict, shown},
-    store::{Change, Customer, Stored, TenantChange, TransactionError, plan_entry},
+    store::{Change, Customer, PlanChange, Stored, TenantChange, TransactionError, plan_entry},
 };
 
 use tracing::{Span, field::display};
@@ -94,13 +94,14 @@ async fn attempt(app: &App, event: &Event, fact: &Fact) -> Result<Outcome> {
     let now = app.clock.now();
     let plan = tenant.and_then(|tenant| {
         let before = tenant.value.plan;
-        let plan = new_plan(before, &account.value, now)?;
+        let after = new_plan(before, &account.value, now)?;
+        let change = PlanChange { before, after };
         let actor = Actor::Stripe {
             id: event.id.clone(),
         };
-        let (before, after) = (shown(&before), shown(&plan));
+        let (before, after) = (shown(&before), shown(&after));
         let entry = plan_entry(actor, tenant.value.id, now, before, after);
-        Some((plan, entry))
+        Some((change, entry))
     });
     let own = Stored {
         value: customer,

@@ -210,7 +210,7 @@ struct Event<'a> {
 impl Event<'_> {
     /// Stores the event as a run, unless it is a duplicate or not admitted.
     async fn ingest(&self, body: Body) -> Result<Ingested> {
-        let new_id = RunId::new(self.now, random_id());
+        let new_id = RunId::new_in(self.ready.limits.run_shards, self.now, random_id());
         let (run, input) = self.pending_run(new_id, body)?;
         let (admitted, claimed, ()) = tokio::join!(
             self.app

@@ -151,7 +151,7 @@ async fn execute(ctx: &Editor<App>, id: WorkflowId, input: &Value, body: &Bytes)
         }
         intake.admit(&store, limits, ctx.now).await??;
         let input = SerializedInput::new(input)?;
-        let run_id = RunId::new(ctx.now, random_id());
+        let run_id = RunId::new_in(limits.run_shards, ctx.now, random_id());
         Span::current().record("run_id", display(run_id));
         let digest = input.digest.clone();
         let run = Run::pending(

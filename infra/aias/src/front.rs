@@ -11,7 +11,7 @@ use std::{
 
 use aias_platform::{
     clock::{Clock, random_id},
-    http::{Origin, Problem, problem::kinds},
+    http::{Head, Origin, Problem, problem::kinds},
 };
 use axum::{
     Router,
@@ -189,6 +189,7 @@ async fn admit(
             .headers_mut()
             .insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
+    add_host(&mut request);
     let ms = u64::try_from(front.clock.now().as_millisecond()).unwrap_or_default();
     let request_id = Ulid::from_parts(ms, random_id()).to_string();
     let path = request.uri().path().to_owned();
@@ -201,10 +202,11 @@ async fn admit(
         request.extensions_mut().insert(origin);
         next.run(request).await
     } else {
+        let (parts, _) = request.into_parts();
         let problem = Problem::new(&kinds::UNAVAILABLE)
             .detail("the server has too many requests at once")
             .retry_after(1);
-        let body = problem.body(&path, &origin.request_id);
+        let body = problem.body(&Head::of(&parts).base_url(), &path, &origin.request_id);
         let mut response = problem.into_response();
         *response.body_mut() = body.into();
         response
@@ -217,6 +219,15 @@ async fn admit(
         .metrics
         .count(&method, response.status().as_u16(), seconds);
     response
+}
+
+/// Adds the header `Host` to a request over HTTP/2, which has the host in its URI.
+fn add_host(request: &mut Request) {
+    let authority = request.uri().authority();
+    let host = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
 }
 
 #[cfg(test)]
@@ -251,5 +262,14 @@ mod tests {
             let found = front.client_of(peer.parse().unwrap(), &request);
             assert_eq!(found.to_string(), client, "{peer} {forwarded}");
         }
+    }
+
+    #[test]
+    fn url_over_http2_is_that_of_the_request() {
+        let request = Request::builder().uri("https://aias.example:8443/api/health");
+        let mut request = request.body(Body::empty()).unwrap();
+        add_host(&mut request);
+        let (parts, _) = request.into_parts();
+        assert_eq!(Head::of(&parts).base_url(), "https://aias.example:8443");
     }
 }

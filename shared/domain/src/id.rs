@@ -165,12 +165,36 @@ impl TenantId {
 /// tenants a second that have their first run of an hour.
 pub const INDEX_SHARDS: u8 = 8;
 
-/// Number of partitions for the runs of one tenant on one day. A partition has 1,000 write units a
+/// The most partitions for the runs of one tenant on one day. A partition has 1,000 write units a
 /// second and a run takes three, so they carry 10,666 events a second of one tenant: more than any
 /// plan allows.
 pub const RUN_SHARDS: u8 = 32;
 
+/// The number of partitions for a tenant's runs of a day, with a margin of two: a power of two.
+#[must_use]
+pub fn run_shards(events_per_second: u64) -> u8 {
+    const EVENTS_OF_PARTITION: u64 = 1_000 / 3 / 2;
+    let needed = events_per_second.div_ceil(EVENTS_OF_PARTITION);
+    let needed = u8::try_from(needed).unwrap_or(RUN_SHARDS);
+    needed.min(RUN_SHARDS).next_power_of_two()
+}
+
 impl RunId {
+    /// A new id in one of the first `shards` partitions of its day: a power of two, as
+    /// [`run_shards`] gives.
+    #[must_use]
+    pub fn new_in(shards: u8, at: Timestamp, random: u128) -> Self {
+        let unused = u128::from(RUN_SHARDS - shards.clamp(1, RUN_SHARDS));
+        Self::new(at, random & !unused)
+    }
+
+    /// A new id in the same partition as this run, if both are of one day.
+    #[must_use]
+    pub fn new_beside(self, at: Timestamp, random: u128) -> Self {
+        let shards = u128::from(RUN_SHARDS);
+        Self::new(at, random / shards * shards + u128::from(self.shard()))
+    }
+
     /// The UTC day of the run's partition.
     #[must_use]
     pub fn day(self) -> Date {
@@ -181,6 +205,13 @@ impl RunId {
     #[must_use]
     pub fn shard(self) -> u8 {
         self.0.to_bytes()[15] % RUN_SHARDS
+    }
+
+    /// The shard of the index in which the run is found when it continues, less than
+    /// [`INDEX_SHARDS`]. It does not depend on [`RunId::shard`].
+    #[must_use]
+    pub fn index_shard(self) -> u8 {
+        self.0.to_bytes()[14] % INDEX_SHARDS
     }
 
     /// The smallest and the largest possible id of a run created at `at`.

@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::id::{RUN_SHARDS, run_shards};
+
 /// A plan. Later plans allow at least as much of everything.
 #[derive(
     Debug,
@@ -94,6 +96,7 @@ impl PlanName {
                 api_requests: 6_000,
                 grace_days: 0,
                 shards: 1,
+                run_shards: 1,
             },
             Self::Pro => Limits {
                 plan: self,
@@ -116,6 +119,7 @@ impl PlanName {
                 runs_per_month: 2_000_000,
                 suspended_runs: 50_000,
                 events_per_second: 500,
+                run_shards: 4,
                 concurrent_runs: 100,
                 endpoints: 500,
                 workflows: 500,
@@ -139,6 +143,7 @@ impl PlanName {
                 secrets: 1_000,
                 grace_days: 30,
                 shards: MAX_SHARDS,
+                run_shards: RUN_SHARDS,
                 ..Self::Business.limits()
             },
         }
@@ -190,6 +195,8 @@ pub struct Limits {
     pub grace_days: u32,
     /// Number of items that count the tenant's monthly runs (`crate::admission`).
     pub shards: u8,
+    /// Number of partitions for the tenant's runs of a day ([`Plan::run_shards`]).
+    pub run_shards: u8,
 }
 
 /// The length of a window in which events are counted, in seconds.
@@ -229,7 +236,7 @@ pub const COMPUTING: Computing = Computing {
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// A tenant's plan, as stored in the tenant's item.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub name: PlanName,
     /// The end of the grace period, if a payment has failed.
@@ -239,20 +246,57 @@ pub struct Plan {
     /// the end of the month of the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wide_until: Option<Timestamp>,
+    /// Number of partitions for the tenant's runs of a day: that of the largest plan which the
+    /// tenant has had. It never decreases, since runs in the removed partitions would not be found.
+    #[serde(default = "all_run_shards", skip_serializing_if = "is_all_run_shards")]
+    pub run_shards: u8,
+}
+
+fn all_run_shards() -> u8 {
+    RUN_SHARDS
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_all_run_shards(shards: &u8) -> bool {
+    *shards == RUN_SHARDS
+}
+
+/// The plan of a new tenant.
+impl Default for Plan {
+    fn default() -> Self {
+        let name = PlanName::default();
+        Self {
+            name,
+            until: None,
+            wide_until: None,
+            run_shards: name.limits().run_shards,
+        }
+    }
 }
 
 impl Plan {
     /// The plan from `now` on.
     #[must_use]
     pub fn changed_to(self, name: PlanName, until: Option<Timestamp>, now: Timestamp) -> Self {
-        let was_wide = self.shards(now) > 1;
+        let was_wide = self.shards(self.name.limits().shards, now) > 1;
         let is_wide = name.limits().shards > 1;
         let wide_until = (was_wide && !is_wide).then(|| month_end(now));
         Self {
             name,
             until,
             wide_until,
+            ..self.with_run_shards_of(&name.limits())
         }
+    }
+
+    /// The plan of a tenant that has had these limits.
+    #[must_use]
+    pub fn with_run_shards_of(self, limits: &Limits) -> Self {
+        let run_shards = self.run_shards.max(limits.run_shards);
+        Self { run_shards, ..self }
     }
 
     /// The plan in force at a moment: `free` once the grace period of a failed payment has ended.
@@ -265,13 +309,13 @@ impl Plan {
         }
     }
 
-    /// Number of items that count this month's runs. It never decreases within a month, since the
-    /// counts in the removed shards would be lost.
-    pub(crate) fn shards(self, now: Timestamp) -> u8 {
+    /// Number of items that count this month's runs, of which the limits need `shards`. It never
+    /// decreases within a month, since the counts in the removed shards would be lost.
+    pub(crate) fn shards(self, shards: u8, now: Timestamp) -> u8 {
         if self.wide_until.is_some_and(|until| now < until) {
             MAX_SHARDS
         } else {
-            self.name.limits().shards
+            shards
         }
     }
 }
@@ -313,7 +357,10 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    pub(crate) fn apply_to(self, row: Limits) -> Limits {
+    /// The limits of the tenant.
+    #[must_use]
+    pub fn limits(self) -> Limits {
+        let row = PlanName::Enterprise.limits();
         let runs_per_month = self.runs_per_month.unwrap_or(row.runs_per_month);
         let events_per_second = self.events_per_second.unwrap_or(row.events_per_second);
         Limits {
@@ -345,6 +392,7 @@ impl Overrides {
             } else {
                 1
             },
+            run_shards: run_shards(events_per_second),
             ..row
         }
     }

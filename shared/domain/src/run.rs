@@ -21,6 +21,9 @@ use crate::{
     id::{EndpointId, RunId, WorkflowId},
 };
 
+/// The path of the console's pages that describe errors: one for each code.
+pub const ERROR_PAGES: &str = "/dashboard/errors";
+
 /// How often a run is started before it is considered the cause of its executors' deaths.
 pub const MAX_ATTEMPTS: u32 = 3;
 
@@ -172,7 +175,8 @@ pub struct Child {
 pub struct RunError {
     /// Stable, in kebab-case. `docs/errors.md` lists all of them.
     pub code: String,
-    /// A URI that identifies the error type.
+    /// A URI that identifies the error type. That of an error of AIAS itself is relative to the URL of
+    /// the API and leads to its description.
     #[serde(rename = "type")]
     pub kind: String,
     /// A short summary of the error type.
@@ -195,7 +199,7 @@ impl RunError {
     pub fn platform(code: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
             code: code.to_owned(),
-            kind: format!("https://aias.dev/errors/{code}"),
+            kind: format!("{ERROR_PAGES}/{code}"),
             title: title.to_owned(),
             status: 500,
             detail: Some(detail.into()),

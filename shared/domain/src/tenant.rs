@@ -9,14 +9,14 @@ use utoipa::ToSchema;
 use crate::{
     id::{InvitationId, KeyId, TenantId},
     name::Name,
-    plan::{Limits, Overrides, Plan, PlanName},
+    plan::{Limits, Overrides, Plan},
 };
 
-/// A customer of this installation. Every other object belongs to one.
 /// The most tenants that a user creates in a month, so that the limits of a plan bound what one
 /// person takes of an installation.
 pub const MAX_CREATED_A_MONTH: u64 = 1_000;
 
+/// A customer of this installation. Every other object belongs to one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
     /// Not stored: it is the item's key.
@@ -57,12 +57,14 @@ impl Tenant {
     /// The limits in force at a moment.
     #[must_use]
     pub fn limits(&self, now: Timestamp) -> Limits {
-        match self.enterprise {
-            Some(overrides) => overrides.apply_to(PlanName::Enterprise.limits()),
-            None => Limits {
-                shards: self.plan.shards(now),
-                ..self.plan.at(now).limits()
-            },
+        let (limits, shards) = match self.enterprise {
+            Some(overrides) => (overrides.limits(), overrides.limits().shards),
+            None => (self.plan.at(now).limits(), self.plan.name.limits().shards),
+        };
+        Limits {
+            shards: self.plan.shards(shards, now),
+            run_shards: self.plan.run_shards,
+            ..limits
         }
     }
 }

@@ -39,7 +39,10 @@ mod transaction_error;
 mod wakes;
 mod workflows;
 
-use aias_domain::id::TenantId;
+use aias_domain::{
+    id::{RUN_SHARDS, TenantId},
+    plan::Limits,
+};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -63,7 +66,7 @@ pub use run_list::RunFilter;
 pub use runs::{Input, MAX_INLINE_ARTIFACT, StoredRun};
 pub use samples::CompressedRecording;
 pub use scheduled_tasks::{DueWork, ScheduledTask, Task, TaskSchedule};
-pub use subscriptions::{Change, Customer, SignedTenant, TenantChange};
+pub use subscriptions::{Change, Customer, PlanChange, SignedTenant, TenantChange};
 pub use tenants::Counts;
 pub use transaction_error::TransactionError;
 pub use wakes::Wake;
@@ -159,6 +162,7 @@ impl Store {
         TenantStore {
             store: self,
             tenant: proof.0,
+            run_shards: RUN_SHARDS,
             audit: None,
         }
     }
@@ -180,10 +184,22 @@ impl Store {
 pub struct TenantStore<'a> {
     store: &'a Store,
     tenant: TenantId,
+    /// Number of partitions in which runs are looked for.
+    run_shards: u8,
     audit: Option<&'a aias_domain::audit::Entry>,
 }
 
 impl TenantStore<'_> {
+    /// The same items, with lists of runs that read only the partitions which the tenant has
+    /// ([`Limits::run_shards`]).
+    #[must_use]
+    pub fn with_run_shards(self, limits: &Limits) -> Self {
+        Self {
+            run_shards: limits.run_shards,
+            ..self
+        }
+    }
+
     #[must_use]
     pub fn tenant_id(&self) -> TenantId {
         self.tenant

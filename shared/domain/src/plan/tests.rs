@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    id::{RUN_SHARDS, TenantId},
+    id::{RUN_SHARDS, TenantId, run_shards},
     name::Name,
     tenant::Tenant,
 };
@@ -81,7 +81,7 @@ fn plan_is_free_after_grace_period() {
     let own = tenant(Plan {
         name: PlanName::Pro,
         until: Some(until),
-        wide_until: None,
+        ..Plan::default()
     });
     let plan = |now| own.limits(now).plan;
     assert_eq!(plan(until - SignedDuration::from_millis(1)), PlanName::Pro);
@@ -106,6 +106,10 @@ fn shards_do_not_decrease_within_month() {
         shards(free.changed_to(PlanName::Enterprise, None, now), now),
         MAX_SHARDS
     );
+    let mut own = tenant(narrow);
+    own.enterprise = serde_json::from_str(r#"{"runs_per_month": 10}"#).unwrap();
+    assert_eq!(own.limits(now).shards, MAX_SHARDS);
+    assert_eq!(own.limits(at("2026-12-01T00:00:00Z")).shards, 1);
 }
 
 #[test]
@@ -139,10 +143,37 @@ fn partitions_of_runs_carry_the_widest_plan() {
     const WRITE_UNITS: u64 = 1_000;
     const WRITE_UNITS_OF_RUN: u64 = 3;
     for plan in PlanName::ALL {
-        let events = plan.limits().events_per_second;
+        let (events, shards) = (plan.limits().events_per_second, plan.limits().run_shards);
         assert!(
-            events * WRITE_UNITS_OF_RUN <= u64::from(RUN_SHARDS) * WRITE_UNITS,
+            events * WRITE_UNITS_OF_RUN <= u64::from(shards) * WRITE_UNITS,
             "{plan:?}"
         );
+        assert_eq!(shards, run_shards(events), "{plan:?}");
     }
+    assert_eq!(
+        [0, 1, 166, 167, 1_000_000].map(run_shards),
+        [1, 1, 1, 2, 32]
+    );
+}
+
+#[test]
+fn partitions_of_runs_never_decrease() {
+    let now = at("2026-11-25T12:00:00Z");
+    let mut plan = Plan::default();
+    assert_eq!(plan.run_shards, 1);
+    plan = plan.changed_to(PlanName::Business, None, now);
+    plan = plan.changed_to(PlanName::Free, None, now);
+    assert_eq!(plan.run_shards, 4);
+    let mut own = tenant(plan);
+    assert_eq!(own.limits(now).run_shards, 4);
+    // Only what is stored counts: a writer must not use a partition that no reader knows.
+    own.enterprise = Some(Overrides::default());
+    assert_eq!(own.limits(now).run_shards, 4);
+    // Tenants of earlier releases have runs in all partitions.
+    let stored: Plan = serde_json::from_str(r#"{"name": "free"}"#).unwrap();
+    assert_eq!(stored.run_shards, RUN_SHARDS);
+    assert_eq!(
+        serde_json::to_string(&stored).unwrap(),
+        r#"{"name":"free"}"#
+    );
 }

@@ -130,7 +130,8 @@ impl<A: HasApi, Q> Context<A, Q> {
     /// The tenant's items.
     #[must_use]
     pub fn store(&self) -> TenantStore<'_> {
-        self.app.api().store.tenant(self.caller.proof())
+        let store = self.app.api().store.tenant(self.caller.proof());
+        store.with_run_shards(&self.caller.limits)
     }
 
     /// The range of time in which runs can exist: since the tenant was created, limited by

@@ -25,7 +25,7 @@ use super::{
     API_VERSION,
     auth::is_secret_form,
     problem::{Problem, kinds},
-    request::Origin,
+    request::{Origin, base_url},
     response::WithHeader as _,
 };
 use crate::telemetry::ErrorChain;
@@ -70,9 +70,9 @@ pub fn service(routes: OpenApiRouter) -> Router {
 
 /// Completes a response: the body of a problem, the request id, the API version.
 async fn respond(request: Request, next: Next) -> Response {
-    let origin = request.extensions().get::<Origin>();
-    let request_id = origin.map(|origin| origin.request_id.clone());
-    let request_id = request_id.unwrap_or_default();
+    let origin = request.extensions().get().cloned();
+    let origin: Origin = origin.unwrap_or_default();
+    let base_url = base_url(request.headers(), &origin);
     let path = loggable(request.uri().path());
     let is_head = request.method() == Method::HEAD;
     let mut response = match refusal(&request) {
@@ -80,14 +80,14 @@ async fn respond(request: Request, next: Next) -> Response {
         Some(problem) => problem.into_response(),
     };
     if let Some(problem) = response.extensions().get::<Problem>() {
-        let body = problem.body(&path, &request_id);
+        let body = problem.body(&base_url, &path, &origin.request_id);
         response.headers_mut().remove(CONTENT_LENGTH);
         if !is_head {
             *response.body_mut() = Body::from(body);
         }
     }
     response
-        .with(REQUEST_ID, request_id)
+        .with(REQUEST_ID, origin.request_id)
         .with(VERSION, API_VERSION)
 }
 

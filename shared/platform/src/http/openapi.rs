@@ -14,9 +14,12 @@ use super::{idempotency::MAX_KEY_BYTES, problem::Fault};
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemSchema {
-    /// A URI that identifies the problem type. It ends with `code`.
+    /// The URL of a page that describes the problem type. It ends with `code`.
     #[serde(rename = "type")]
-    #[schema(format = "uri", example = "https://aias.dev/problems/not-found")]
+    #[schema(
+        format = "uri",
+        example = "https://aias.example/dashboard/errors/not-found"
+    )]
     kind: String,
     /// A summary of the problem type.
     #[schema(example = "Not found")]

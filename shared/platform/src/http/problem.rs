@@ -7,6 +7,7 @@ use std::{error::Error as StdError, sync::Arc};
 
 use aias_domain::{
     plan::{Limits, PlanName, RATE_SECONDS},
+    run::ERROR_PAGES,
     tenant::MAX_CREATED_A_MONTH,
 };
 use axum::{
@@ -266,12 +267,13 @@ impl Problem {
         self.0.cause.as_deref().map(|cause| cause as _)
     }
 
-    /// The body of the response to a request for `path`.
+    /// The body of the response to a request for `path`. `base_url` is that of the API
+    /// ([`Head::base_url`](super::Head::base_url)), whose console describes the problem type.
     #[must_use]
-    pub fn body(&self, path: &str, request_id: &str) -> String {
+    pub fn body(&self, base_url: &str, path: &str, request_id: &str) -> String {
         let own = &*self.0;
         let mut body = Map::new();
-        let kind = format!("https://aias.dev/problems/{}", own.kind.code);
+        let kind = format!("{base_url}{ERROR_PAGES}/{}", own.kind.code);
         body.insert("type".to_owned(), kind.into());
         body.insert("title".to_owned(), own.kind.title.into());
         body.insert("status".to_owned(), own.kind.status.into());

@@ -41,6 +41,18 @@ pub(super) fn text_of(value: &HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok()
 }
 
+/// The URL of this API as the caller of a request with these headers sees it.
+pub(super) fn base_url(headers: &HeaderMap, origin: &Origin) -> String {
+    let header = |name: &str| headers.get(name).and_then(text_of);
+    let host = header(HOST.as_str()).unwrap_or(&origin.host);
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let is_local =
+        matches!(name, "127.0.0.1" | "localhost" | "[::1]") || name.ends_with(".localhost");
+    let default = if is_local { "http" } else { "https" };
+    let scheme = header("x-forwarded-proto").unwrap_or(default);
+    format!("{scheme}://{host}")
+}
+
 impl Head {
     #[must_use]
     pub fn of(parts: &Parts) -> Self {
@@ -72,13 +84,7 @@ impl Head {
     /// The URL of this API as the caller sees it, such as `https://host`.
     #[must_use]
     pub fn base_url(&self) -> String {
-        let host = self.header(HOST.as_str()).unwrap_or(&self.origin.host);
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        let is_local =
-            matches!(name, "127.0.0.1" | "localhost" | "[::1]") || name.ends_with(".localhost");
-        let default = if is_local { "http" } else { "https" };
-        let scheme = self.header("x-forwarded-proto").unwrap_or(default);
-        format!("{scheme}://{host}")
+        base_url(&self.headers, &self.origin)
     }
 
     /// Refuses a change unless `If-Match` has the current `ETag` of the object.

@@ -9,7 +9,7 @@ use std::{
 use aias_domain::{
     admission::{SLOTS, Window, share},
     id::TenantId,
-    plan::{self, Limits},
+    plan::Limits,
 };
 use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
@@ -392,12 +392,12 @@ impl TenantStore<'_> {
     /// # Errors
     ///
     /// When the table is unavailable.
-    pub async fn usage(&self, now: Timestamp) -> Result<Usage, Error> {
+    pub async fn usage(&self, limits: &Limits, now: Timestamp) -> Result<Usage, Error> {
         let read = async |shard: u8| {
             let key = keys::usage(self.tenant, now, shard);
             self.store.item(&key, true).await
         };
-        let items: Vec<Option<Item>> = try_join_all((0..plan::MAX_SHARDS).map(read)).await?;
+        let items: Vec<Option<Item>> = try_join_all((0..limits.shards).map(read)).await?;
         let sum = |name: &str| {
             items
                 .iter()

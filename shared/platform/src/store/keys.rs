@@ -316,7 +316,7 @@ pub(crate) fn task_hour(tenant: TenantId, at: Timestamp) -> String {
 
 /// The index key of a run that continues in the hour of `at`.
 pub(crate) fn wake_hour(run: RunId, at: Timestamp) -> String {
-    due_key(at, (run.shard() % INDEX_SHARDS).into())
+    due_key(at, run.index_shard().into())
 }
 
 fn due_key(at: Timestamp, shard: u16) -> String {

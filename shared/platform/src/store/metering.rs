@@ -1,9 +1,6 @@
 //! Metering: the completed runs of each hour that were reported to Stripe, and reports in progress.
 
-use aias_domain::{
-    id::{RUN_SHARDS, RunId},
-    run::Status,
-};
+use aias_domain::{id::RunId, run::Status};
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -143,7 +140,7 @@ impl TenantStore<'_> {
         let last = at + SignedDuration::from_hours(1) - SignedDuration::from_millis(1);
         let (low, high) = (RunId::range_at(at).0, RunId::range_at(last).1);
         let day = at.to_zoned(TimeZone::UTC).date();
-        let counts = (0..RUN_SHARDS).map(|shard| async move {
+        let counts = (0..self.run_shards).map(|shard| async move {
             let range = keys::runs(self.tenant, day, shard);
             let (mut count, mut start) = (0_u64, None);
             for _ in 0..MAX_PAGES {

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aias_domain::{
-    id::{RUN_SHARDS, RunId},
-    run::Status,
-};
+use aias_domain::{id::RunId, run::Status};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
@@ -18,9 +15,10 @@ use super::{
 /// The longest span that is counted.
 pub const MAX_COUNTED: SignedDuration = SignedDuration::from_hours(8 * 24);
 
-/// The most runs that are counted of each partition. With the number of partitions it bounds what a
-/// request costs.
-const MAX_PER_PARTITION: i32 = 250;
+/// The most runs of a day that are counted, and the most pages of 1 MiB that are read of a
+/// partition: they bound what a request costs.
+const MAX_PER_DAY: i32 = 8_000;
+const MAX_PAGES: usize = 8;
 
 /// The counted runs of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +54,7 @@ impl TenantStore<'_> {
         let mut partitions = Vec::new();
         let (mut day, last) = (day_of(from), day_of(to));
         while day <= last {
-            partitions.extend((0..RUN_SHARDS).map(|shard| (day, shard)));
+            partitions.extend((0..self.run_shards).map(|shard| (day, shard)));
             match day.tomorrow() {
                 Ok(next) => day = next,
                 Err(_) => break,
@@ -90,24 +88,29 @@ impl TenantStore<'_> {
         shard: u8,
         range: (RunId, RunId),
     ) -> Result<(Vec<(Timestamp, Status)>, Option<Timestamp>), Error> {
-        let response = self
+        let request = self
             .partition(day, shard, range)
             .projection_expression("SK, #status")
-            .expression_attribute_names("#status", STATUS)
-            .limit(MAX_PER_PARTITION)
-            .send()
-            .await
-            .map_err(super::classify)?;
-        let found = response.items.unwrap_or_default();
-        let runs: Vec<_> = found
-            .iter()
-            .filter_map(|item| {
-                let status = string_of(item, STATUS)?;
-                let status = Status::ALL.into_iter().find(|own| own.as_str() == status)?;
-                Some((run_id_of(item)?.created_at(), status))
-            })
-            .collect();
-        let is_cut = response.last_evaluated_key.is_some();
+            .expression_attribute_names("#status", STATUS);
+        let mut left = MAX_PER_DAY / i32::from(self.run_shards);
+        let (mut runs, mut start) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let page = request.clone().limit(left).set_exclusive_start_key(start);
+            let response = page.send().await.map_err(super::classify)?;
+            for item in response.items.unwrap_or_default() {
+                let status = string_of(&item, STATUS).unwrap_or_default();
+                let status = Status::ALL.into_iter().find(|own| own.as_str() == status);
+                if let (Some(status), Some(id)) = (status, run_id_of(&item)) {
+                    runs.push((id.created_at(), status));
+                }
+            }
+            left -= response.scanned_count;
+            start = response.last_evaluated_key;
+            if start.is_none() || left <= 0 {
+                break;
+            }
+        }
+        let is_cut = start.is_some();
         let oldest = runs.last().map(|(at, _)| *at).filter(|_| is_cut);
         Ok((runs, oldest))
     }

@@ -1,7 +1,7 @@
 //! Lists of runs, which merge the shards of a day.
 
 use aias_domain::{
-    id::{EndpointId, RUN_SHARDS, RunId, WorkflowId},
+    id::{EndpointId, RunId, WorkflowId},
     run::{Run, Status, Trigger},
 };
 use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
@@ -127,7 +127,7 @@ impl TenantStore<'_> {
             if day < last_day {
                 return Ok(Page::cut(found, limit, |run| run.id.to_string()));
             }
-            let shards = (0..RUN_SHARDS)
+            let shards = (0..self.run_shards)
                 .map(|shard| self.shard(filter, day, shard, limit + 1, (low, before)));
             let mut stopped_at = None;
             for shard in join_all(shards).await {

@@ -75,13 +75,21 @@ pub struct Change<'a> {
     pub tenant: Option<TenantChange<'a>>,
 }
 
+/// A change of a tenant's plan. It is a conflict if the plan is not `before` any more: two writers
+/// could lose a part of it.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanChange {
+    pub before: Plan,
+    pub after: Plan,
+}
+
 /// The changes of a tenant by a Stripe event.
 #[derive(Debug)]
 pub struct TenantChange<'a> {
     pub proof: Proof,
     pub account: &'a Stored<Account>,
-    /// The new plan and its audit entry, if the plan changes.
-    pub plan: Option<(Plan, &'a Entry)>,
+    /// The plan before and after and its audit entry, if the plan changes.
+    pub plan: Option<(PlanChange, &'a Entry)>,
 }
 
 /// How long the id of an applied event is stored, in seconds. Stripe retries for 3 days and keeps
@@ -98,10 +106,19 @@ fn read_or_default<T: Default + serde::de::DeserializeOwned>(
     Ok(found.map(stored).transpose()?.unwrap_or_else(nothing))
 }
 
-fn plan_values(plan: Plan) -> Result<Item, Error> {
-    let plan = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(plan)
-        .map_err(|e| Error::Broken(Box::new(e)))?;
-    Ok([(":plan".to_owned(), plan)].into())
+/// The condition of a change of the plan, with [`plan_values`].
+const PLAN_IS_UNCHANGED: &str = "#plan = :before";
+
+fn plan_values(change: PlanChange) -> Result<Item, Error> {
+    let value = |plan: Plan| {
+        serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(plan)
+            .map_err(|e| Error::Broken(Box::new(e)))
+    };
+    Ok([
+        (":before".to_owned(), value(change.before)?),
+        (":plan".to_owned(), value(change.after)?),
+    ]
+    .into())
 }
 
 impl Store {
@@ -149,7 +166,7 @@ impl Store {
                     .update(
                         &keys::tenant(own.tenant),
                         "SET #plan = :plan",
-                        "attribute_exists(PK)",
+                        PLAN_IS_UNCHANGED,
                         plan_values(plan)?,
                     )
                     .put(scheduled_tasks::item(
@@ -213,11 +230,11 @@ impl TenantStore<'_> {
     ///
     /// # Errors
     ///
-    /// [`TransactionError::Conflict`] when the tenant does not exist.
+    /// [`TransactionError::Conflict`] when the plan has changed since it was read.
     pub async fn save_enterprise(
         &self,
         overrides: Option<Overrides>,
-        plan: Plan,
+        plan: PlanChange,
         now: Timestamp,
     ) -> Result<(), TransactionError> {
         let mut values = plan_values(plan)?;
@@ -232,7 +249,7 @@ impl TenantStore<'_> {
         };
         let tenant = keys::tenant(self.tenant);
         self.transaction()?
-            .update(&tenant, update, "attribute_exists(PK)", values)
+            .update(&tenant, update, PLAN_IS_UNCHANGED, values)
             .put(scheduled_tasks::item(self.tenant, Task::ApplyPlan, now))
             .commit()
             .await

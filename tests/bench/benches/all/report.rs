@@ -266,7 +266,7 @@ fn functions(page: &mut String, rows: &[Row]) {
         "## Each function
 
 One warm event. *p50* and *p99* are with immediate AWS responses, *in the region* with realistic latency. `runs` and `artifacts` read the
-sixteen partitions of a day, and in the last hour of a day (UTC) also those of the next, which doubles their figures. *zip* is for this
+partition of a day, since the tenant is free, and in the last hour of a day (UTC) also that of the next. *zip* is for this
 machine, *arm64* the deployed default, built by `make zips`.
 
 | | init CPU, ms | init, ms | first, ms | p50, ms | p99, ms | in the region p50, ms | p99, ms | CPU, µs | of the no-op | peak MB | zip MB | arm64 |

@@ -111,7 +111,7 @@ a minute. No accepted event is lost, which the simulation checks.
 | execution environments of webhook-ingest | the account's quota *Concurrent executions* of Lambda; Lambda adds 1,000 in ten seconds |
 | concurrent batches of the executor | the parameter `ExecutorConcurrency`; the pollers of the queue start with 5 and grow by 300 a minute |
 | write units a second of the table | the account's quota for a table; pre-warm the table before a large event |
-| the partitions of one tenant's runs | nothing: the runs of one tenant on one day are in 32 partitions with 1,000 write units a second each |
+| the partitions of one tenant's runs | nothing: the runs of one enterprise tenant on one day are in 32 partitions with 1,000 write units a second each |
 | events a second of the plan | the plan: `enterprise` allows 8,000 |"
     )
     .unwrap();

@@ -87,7 +87,7 @@ fn keys_have_expected_form() {
         ");
     assert_eq!(active_hour(ten, at), "ACTIVE#2026-11-21T23#1");
     assert_eq!(task_hour(ten, at), "DUE#2026-11-21T23#1");
-    assert_eq!(wake_hour(run_id, at), "DUE#2026-11-21T23#4");
+    assert_eq!(wake_hour(run_id, at), "DUE#2026-11-21T23#0");
     assert_eq!(due_hours(at).nth(4).unwrap(), "DUE#2026-11-21T23#4");
     assert_eq!(tenant_of(&usage(ten, at, 0).pk), Some(ten));
     assert_eq!(tenant_of("USER#x"), None);
