@@ -83,7 +83,7 @@ fn method(method: Method) -> &'static str {
         Method::EcdsaP256Sha256 => "ECDSA P-256",
         Method::JwsBodySha256 => "JWS",
         Method::RsaSha256 => "RSA-SHA-256",
-        Method::JwtRs256 => "JWT",
+        Method::JwtRs256 | Method::JwtEs256 => "JWT",
     }
 }
 
@@ -165,7 +165,7 @@ fn section(page: &mut String, name: &str, scheme: &Scheme, guide: &Guide) {
         match own.method {
             Method::Token => writeln!(page, "- proof: the secret at `{}`", own.at),
             Method::JwsBodySha256 => writeln!(page, "- proof: a JWS at `{}`", own.at),
-            Method::JwtRs256 => writeln!(page, "- proof: a JWT at `{}`", own.at),
+            Method::JwtRs256 | Method::JwtEs256 => writeln!(page, "- proof: a JWT at `{}`", own.at),
             other @ (Method::HmacSha1
             | Method::HmacSha256
             | Method::HmacSha512

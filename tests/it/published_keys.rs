@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
+use aias_domain::verification::KeyRequest;
 use aias_platform::{
     client::Client,
     clock::Clock,
@@ -65,7 +66,8 @@ const CERTIFICATE: &str = "https://sns.eu-west-1.amazonaws.com/SimpleNotificatio
 fn keys_of(request: &Recorded) -> PublishedKeys {
     // Without a resolver that knows a provider's host, nothing but these keys is there.
     let keys = PublishedKeys::default();
-    keys.insert(CERTIFICATE, Arc::new(request.key.clone().into_bytes()));
+    let certificate = KeyRequest::get(CERTIFICATE.to_owned());
+    keys.insert(&certificate, Arc::new(request.key.clone().into_bytes()));
     keys
 }
 
@@ -133,24 +135,85 @@ async fn certificate_of_somebody_else_is_not_fetched() {
 }
 
 #[tokio::test]
+async fn plaid_webhook_is_verified_by_the_key_of_its_account() {
+    let requests = recorded("plaid");
+    let (bench, path) = bench_of("plaid", &requests).await;
+    let own = &requests[0];
+    let (client_id, secret) = own.secret.split_once(':').unwrap();
+    let key_id = "bfbd5111-8e33-4643-8ced-b2e642a72f3c";
+    let body = json!({"client_id": client_id, "secret": secret, "key_id": key_id});
+    let lookup = KeyRequest {
+        url: "https://production.plaid.com/webhook_verification_key/get".to_owned(),
+        body: Some(body.to_string()),
+        secret: Some(own.secret.clone().into_bytes()),
+    };
+    let keys = PublishedKeys::default();
+    // The key of another account is not used.
+    let others = KeyRequest {
+        body: Some(body.to_string().replace(secret, "other")),
+        ..lookup.clone()
+    };
+    keys.insert(&others, Arc::new(own.key.clone().into_bytes()));
+    let ingest = bench.ingest_with(keys);
+    let waiting = respond(&ingest, &event(&path, own, &own.body)).await;
+    assert_eq!(waiting.status_code, 503, "{}", waiting.body);
+
+    let keys = PublishedKeys::default();
+    keys.insert(&lookup, Arc::new(own.key.clone().into_bytes()));
+    let ingest = bench.ingest_with(keys);
+    let forged = own.body.replace("TRANSACTIONS", "AUTH");
+    let refused = respond(&ingest, &event(&path, own, &forged)).await;
+    assert_eq!(refused.status_code, 401, "{}", refused.body);
+    let taken = respond(&ingest, &event(&path, own, &own.body)).await;
+    assert_eq!(taken.status_code, 200, "{}", taken.body);
+    let runs = bench.runs().await;
+    assert_eq!(
+        runs[0].trigger.event_type(),
+        Some("TRANSACTIONS.SYNC_UPDATES_AVAILABLE")
+    );
+}
+
+#[tokio::test]
+async fn key_is_looked_up_with_the_credentials_of_an_account() {
+    let (_bench, hosts, url) = furnished().await;
+    let keys = PublishedKeys::with_client(Client::new());
+    let lookup = |secret: &str| KeyRequest {
+        url: format!("{url}/echo/key"),
+        body: Some(json!({"client_id": "c", "secret": secret, "key_id": "k"}).to_string()),
+        secret: Some(secret.as_bytes().to_vec()),
+    };
+    let first = keys.get(&lookup("one")).await.unwrap();
+    let sent: Value = serde_json::from_slice(&first).unwrap();
+    assert_eq!(sent["method"], "POST", "{sent}");
+    assert!(sent.to_string().contains("one"), "{sent}");
+    assert_eq!(keys.get(&lookup("one")).await.unwrap(), first);
+    assert_eq!(hosts.seen("/echo").len(), 1);
+    assert!(matches!(
+        keys.get(&lookup("two")).await,
+        Err(Error::TooSoon)
+    ));
+}
+
+#[tokio::test]
 async fn keys_are_fetched_once_and_not_in_a_flood() {
     let (_bench, hosts, url) = furnished().await;
     let keys = PublishedKeys::with_client(Client::new());
-    let first = format!("{url}/echo/key");
+    let at = |path: &str| KeyRequest::get(format!("{url}/{path}"));
+    let first = at("echo/key");
     let key = keys.get(&first).await.unwrap();
     assert!(!key.is_empty());
     assert_eq!(keys.get(&first).await.unwrap(), key);
     assert_eq!(hosts.seen("/echo").len(), 1);
-    let other = format!("{url}/status/404");
+    let other = at("status/404");
     assert!(matches!(keys.get(&other).await, Err(Error::TooSoon)));
     assert_eq!(hosts.seen("/status").len(), 0);
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     assert!(matches!(keys.get(&other).await, Err(Error::Status(404))));
-    let large = format!("{url}/large/70000");
+    let large = at("large/70000");
     assert!(matches!(keys.fetch(&large).await, Err(Error::Request(_))));
     // In production, only public addresses are reached.
     let guarded = PublishedKeys::default();
-    let local = first.replace("127.0.0.1", "localhost");
+    let local = KeyRequest::get(first.url.replace("127.0.0.1", "localhost"));
     assert!(matches!(
         guarded.fetch(&local).await,
         Err(Error::Request(_))

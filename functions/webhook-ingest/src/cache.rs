@@ -43,6 +43,11 @@ pub(crate) struct ReadyEndpoint {
 }
 
 impl ReadyEndpoint {
+    /// The valid keys.
+    pub(crate) fn secrets(&self) -> Vec<Vec<u8>> {
+        self.keys.iter().map(|(_, key)| key.clone()).collect()
+    }
+
     /// The secrets whose `last_used_at` must be written; each at most once per cached endpoint.
     pub(crate) fn uses_to_record(
         &self,

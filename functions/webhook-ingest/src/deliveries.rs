@@ -87,7 +87,7 @@ async fn keep_unverified(
     slot: Slot,
 ) {
     let now = app.clock.now();
-    let keys: Vec<Vec<u8>> = ready.keys.iter().map(|(_, key)| key.clone()).collect();
+    let keys = ready.secrets();
     let Ok(values) = ingest_event::values_of(app, ready, request).await else {
         return;
     };

@@ -26,7 +26,7 @@ pub(crate) async fn answer(
     {
         return Ok(None);
     }
-    let keys: Vec<Vec<u8>> = endpoint.keys.iter().map(|(_, key)| key.clone()).collect();
+    let keys = endpoint.secrets();
     let secrets = HandshakeSecrets {
         keys: &keys,
         verify_tokens: &endpoint.verify_tokens,

@@ -8,7 +8,9 @@ use aias_domain::{
     id::RunId,
     plan,
     run::{Run, Status, Trigger},
-    verification::{self, ForeignUrl, ProviderResponse, Values, is_visited, signed_handshake},
+    verification::{
+        self, KeyRequest, ProviderResponse, UnknownKey, Values, is_visited, signed_handshake,
+    },
 };
 use aias_platform::{
     clock::random_id,
@@ -122,13 +124,14 @@ pub(crate) async fn values_of<'a>(
     request: &'a event::Request<'a>,
 ) -> Result<Values<'a>> {
     let values = Values::new(request);
-    let key = match verification::key_url(&ready.scheme, &values) {
-        Ok(None) => None,
-        Ok(Some(url)) => Some(app.published_keys.get(&url).await.map_err(unavailable)?),
+    match verification::key_request(&ready.scheme, &ready.secrets(), &values) {
+        Ok(Some(request)) => {
+            let key = app.published_keys.get(&request).await;
+            Ok(values.with_published_key(request, key.map_err(unavailable)?))
+        }
         // Without a key, the request is refused as one without a signature is.
-        Err(ForeignUrl) => None,
-    };
-    Ok(values.with_published_key(key))
+        Ok(None) | Err(UnknownKey) => Ok(values),
+    }
 }
 
 /// Confirms a subscription at the provider.
@@ -137,7 +140,8 @@ async fn visit(app: &App, url: &str) -> Result<()> {
         let detail = "the URL that confirms the subscription is not the provider's";
         return Err(Problem::new(&kinds::BAD_CHALLENGE).detail(detail));
     }
-    let visited = app.published_keys.fetch(url).await;
+    let request = KeyRequest::get(url.to_owned());
+    let visited = app.published_keys.fetch(&request).await;
     visited.map(|_| ()).map_err(unavailable)
 }
 
@@ -166,7 +170,7 @@ fn check_signature(
     if !ready.scheme.is_signed() {
         return Ok(None);
     }
-    let keys: Vec<Vec<u8>> = ready.keys.iter().map(|(_, key)| key.clone()).collect();
+    let keys = ready.secrets();
     match verification::verify(&ready.scheme, &keys, values, now) {
         Ok(index) => Ok(Some(index)),
         Err(refusal) => {

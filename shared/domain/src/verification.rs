@@ -17,7 +17,7 @@ pub use handshake::{
     unsigned_handshake,
 };
 pub use place::{Place, Values};
-pub use published::{ForeignUrl, PublishedKey, key_url};
+pub use published::{KeyRequest, PublishedKey, UnknownKey, key_request};
 pub use scheme::{
     Condition, Encoding, KeyForm, Method, ProviderResponse, Scheme, SecretOrigin, SecretRule,
     Signature, SignedTimestamp, TimeUnit,

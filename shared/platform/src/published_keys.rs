@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
+use aias_domain::verification::KeyRequest;
+use http::{Request, header::CONTENT_TYPE};
 use tokio::{
     sync,
     time::{Instant, timeout},
@@ -91,14 +92,14 @@ impl PublishedKeys {
     }
 
     /// A key that is younger than `ttl`.
-    fn younger(&self, url: &str, ttl: Duration) -> Option<Arc<Vec<u8>>> {
+    fn younger(&self, name: &str, ttl: Duration) -> Option<Arc<Vec<u8>>> {
         let cached = self.cached();
-        let cached = cached.get(url)?;
+        let cached = cached.get(name)?;
         (cached.fetched_at.elapsed() < ttl).then(|| Arc::clone(&cached.key))
     }
 
     /// Uses this key from now on, as if it had been fetched.
-    pub fn insert(&self, url: &str, key: Arc<Vec<u8>>) {
+    pub fn insert(&self, request: &KeyRequest, key: Arc<Vec<u8>>) {
         let mut cached = self.cached();
         if cached.len() >= MAX_KEYS {
             cached.clear();
@@ -107,47 +108,52 @@ impl PublishedKeys {
             fetched_at: Instant::now(),
             key,
         };
-        cached.insert(url.to_owned(), entry);
+        cached.insert(request.name(), entry);
     }
 
-    /// What is at a URL. A key that was fetched an hour ago at most is used while it cannot be fetched
+    /// The response to a request. A key that was fetched an hour ago at most is used while it cannot be fetched
     /// again: the provider's host does not respond, or others' requests name one URL after another.
     ///
     /// # Errors
     ///
     /// When there is no such key.
-    pub async fn get(&self, url: &str) -> Result<Arc<Vec<u8>>, Error> {
-        if let Some(key) = self.younger(url, TTL) {
+    pub async fn get(&self, request: &KeyRequest) -> Result<Arc<Vec<u8>>, Error> {
+        let name = request.name();
+        if let Some(key) = self.younger(&name, TTL) {
             return Ok(key);
         }
-        let fetched = self.fetch_again(url).await;
-        fetched.or_else(|error| self.younger(url, TTL_WITHOUT_FETCH).ok_or(error))
+        let fetched = self.fetch_again(request, &name).await;
+        fetched.or_else(|error| self.younger(&name, TTL_WITHOUT_FETCH).ok_or(error))
     }
 
-    async fn fetch_again(&self, url: &str) -> Result<Arc<Vec<u8>>, Error> {
+    async fn fetch_again(&self, request: &KeyRequest, name: &str) -> Result<Arc<Vec<u8>>, Error> {
         let mut fetched_at = self.fetched_at.lock().await;
         // Another request may have fetched it.
-        if let Some(key) = self.younger(url, TTL) {
+        if let Some(key) = self.younger(name, TTL) {
             return Ok(key);
         }
         if fetched_at.is_some_and(|at| at.elapsed() < FETCH_EVERY) {
             return Err(Error::TooSoon);
         }
         *fetched_at = Some(Instant::now());
-        let key = Arc::new(self.fetch(url).await?);
-        self.insert(url, Arc::clone(&key));
+        let key = Arc::new(self.fetch(request).await?);
+        self.insert(request, Arc::clone(&key));
         Ok(key)
     }
 
-    /// Sends a `GET` and returns the body of its response.
+    /// Sends a request and returns the body of its response.
     ///
     /// # Errors
     ///
     /// When the response is not `200`.
-    pub async fn fetch(&self, url: &str) -> Result<Vec<u8>, Error> {
-        let request = Request::get(url)
-            .body(Vec::new())
-            .map_err(|_| Error::Malformed)?;
+    pub async fn fetch(&self, request: &KeyRequest) -> Result<Vec<u8>, Error> {
+        let request = match &request.body {
+            None => Request::get(&request.url).body(Vec::new()),
+            Some(json) => Request::post(&request.url)
+                .header(CONTENT_TYPE, "application/json")
+                .body(json.clone().into_bytes()),
+        };
+        let request = request.map_err(|_| Error::Malformed)?;
         let sent = timeout(FETCH_TIMEOUT, self.client.send(request, MAX_BYTES));
         let response = sent.await.map_err(|_| Error::Timeout)??;
         match response.status().as_u16() {
@@ -167,17 +173,15 @@ mod tests {
     async fn key_that_cannot_be_fetched_again_is_used_for_an_hour() {
         let keys = PublishedKeys::with_client(Client::new());
         // Nothing listens there.
-        let url = "http://127.0.0.1:1/keys";
-        keys.insert(url, Arc::new(b"key".to_vec()));
+        let at = |path: &str| KeyRequest::get(format!("http://127.0.0.1:1/{path}"));
+        let own = at("keys");
+        keys.insert(&own, Arc::new(b"key".to_vec()));
         advance(TTL).await;
-        assert_eq!(*keys.get(url).await.unwrap(), b"key");
+        assert_eq!(*keys.get(&own).await.unwrap(), b"key");
         // A fetch was tried just now.
-        assert_eq!(*keys.get(url).await.unwrap(), b"key");
-        assert!(matches!(
-            keys.get("http://127.0.0.1:1/other").await,
-            Err(Error::TooSoon)
-        ));
+        assert_eq!(*keys.get(&own).await.unwrap(), b"key");
+        assert!(matches!(keys.get(&at("other")).await, Err(Error::TooSoon)));
         advance(TTL_WITHOUT_FETCH).await;
-        assert!(keys.get(url).await.is_err());
+        assert!(keys.get(&own).await.is_err());
     }
 }

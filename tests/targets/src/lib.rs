@@ -152,9 +152,11 @@ pub fn verification(bytes: &[u8]) {
     };
     // The body also stands for what a provider publishes, so that its readers are reached.
     let published = Arc::new(body.to_vec());
-    let values = Values::new(&request).with_published_key(Some(published));
-    let _ = verification::key_url(scheme, &values);
-    let keys = [vec![7; 32], vec![8; 32]];
+    let mut values = Values::new(&request);
+    let keys = [b"client:secret".to_vec(), vec![8; 32]];
+    if let Ok(Some(request)) = verification::key_request(scheme, &keys, &values) {
+        values = values.with_published_key(request, published);
+    }
     if scheme.is_signed() {
         let verified = verification::verify(scheme, &keys, &values, Timestamp::UNIX_EPOCH);
         assert!(verified.is_err(), "a forged signature was accepted");

@@ -5,6 +5,7 @@ use std::{borrow::Cow, cell::OnceCell, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::published::KeyRequest;
 use crate::{event::Request, json};
 
 /// Where a value of a request is: `header:name`, `query:name`, `form:name`, `body:/json/pointer`,
@@ -82,7 +83,7 @@ pub struct Values<'a> {
     json: OnceCell<Result<Value, json::ParseError>>,
     form: OnceCell<Vec<(String, String)>>,
     query: OnceCell<Vec<(String, String)>>,
-    published_key: Option<Arc<Vec<u8>>>,
+    published_key: Option<(KeyRequest, Arc<Vec<u8>>)>,
 }
 
 /// The most fields of a form or query that are read.
@@ -107,17 +108,18 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// With what is at the [`super::key_url`].
+    /// With the response to the [`super::key_request`].
     #[must_use]
-    pub fn with_published_key(self, key: Option<Arc<Vec<u8>>>) -> Self {
+    pub fn with_published_key(self, request: KeyRequest, key: Arc<Vec<u8>>) -> Self {
         Self {
-            published_key: key,
+            published_key: Some((request, key)),
             ..self
         }
     }
 
-    pub(super) fn published_key(&self) -> Option<&[u8]> {
-        self.published_key.as_deref().map(Vec::as_slice)
+    pub(super) fn published_key(&self) -> Option<(&KeyRequest, &[u8])> {
+        let (request, key) = self.published_key.as_ref()?;
+        Some((request, key))
     }
 
     /// The value at a place; the scalars of JSON as text. A name that a form or query has twice has

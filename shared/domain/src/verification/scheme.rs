@@ -247,12 +247,15 @@ pub enum Method {
     RsaSha256,
     /// A JSON Web Token (RFC 7519) with RS256, by a key of the provider. It signs no body.
     JwtRs256,
+    /// A JSON Web Token (RFC 7519) with ES256, by a key of the provider. It signs the body by its
+    /// claims.
+    JwtEs256,
 }
 
 impl Method {
     #[must_use]
     pub fn needs_published_key(self) -> bool {
-        matches!(self, Self::RsaSha256 | Self::JwtRs256)
+        matches!(self, Self::RsaSha256 | Self::JwtRs256 | Self::JwtEs256)
     }
 }
 

@@ -68,12 +68,16 @@ impl KnownAnswer {
             body,
         };
         let at = Timestamp::from_second(self.at).unwrap();
-        let values = Values::new(&request);
-        if let Ok(Some(_)) = key_url(scheme, &values) {
-            assert!(self.key.is_some());
+        let mut values = Values::new(&request);
+        // The provider's API returns its key to the owner of the secret only.
+        let own: Vec<_> = key_bytes(scheme.secret.form, &self.secret)
+            .into_iter()
+            .collect();
+        if let Ok(Some(request)) = key_request(scheme, &own, &values) {
+            let key = Arc::new(self.key.clone().unwrap().into_bytes());
+            values = values.with_published_key(request, key);
         }
-        let key = self.key.clone().map(|key| Arc::new(key.into_bytes()));
-        verify(scheme, keys, &values.with_published_key(key), at)
+        verify(scheme, keys, &values, at)
     }
 
     fn with_header(&self, name: &str, value: &str) -> Self {
@@ -118,7 +122,7 @@ fn form_of<'a>(own: &'a Scheme, answer: &KnownAnswer) -> &'a Signature {
 fn signs_body(signature: &Signature) -> bool {
     match signature.method {
         Method::Token | Method::JwtRs256 => false,
-        Method::JwsBodySha256 => true,
+        Method::JwsBodySha256 | Method::JwtEs256 => true,
         Method::HmacSha1
         | Method::HmacSha256
         | Method::HmacSha512
@@ -228,6 +232,11 @@ fn request_without_signature_or_key_is_refused() {
             "{name}: other keys"
         );
         assert_eq!(key_bytes(own.secret.form, ""), None, "{name}");
+        // The provider does not return its key for a shorter secret.
+        let is_looked_up = |form: &Signature| matches!(form.key, Some(PublishedKey::Lookup { .. }));
+        if own.signatures.iter().any(is_looked_up) {
+            return;
+        }
         for length in [1, answer.secret.len() - 1] {
             let other = KnownAnswer {
                 secret: answer.secret[..length].to_owned(),

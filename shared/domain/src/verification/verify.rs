@@ -159,7 +159,9 @@ fn verify_form(
     if signature.key.is_some() && published.is_none() {
         return Err(Refusal::NoKey);
     }
-    let published = published.unwrap_or_default();
+    let (read_with, published) = published.map_or((None, &[][..]), |(request, key)| {
+        (request.secret.as_deref(), key)
+    });
     let stamp = timestamp(signature, &value, values)?;
     check_body_hash(signature, values)?;
     let mut found = None;
@@ -169,6 +171,9 @@ fn verify_form(
                 .get(place)
                 .is_some_and(|own| is_equal(key, own.as_bytes()))
         {
+            continue;
+        }
+        if read_with.is_some_and(|secret| !is_equal(secret, key)) {
             continue;
         }
         let parts = signature
@@ -189,8 +194,8 @@ fn verify_form(
                 (None, Method::RsaSha256) => {
                     certificate_verifies(published, &parts.concat(), candidate)
                 }
-                (None, Method::JwtRs256) => {
-                    token_verifies(published, candidate, &signature.claims, values, key, now)
+                (None, Method::JwtRs256 | Method::JwtEs256) => {
+                    token_verifies(published, candidate, signature, values, key, now)
                 }
                 (None, Method::HmacSha1 | Method::HmacSha256 | Method::HmacSha512) => false,
             };
@@ -262,7 +267,8 @@ pub(super) fn hmac_of(method: Method) -> Option<Algorithm> {
         | Method::EcdsaP256Sha256
         | Method::JwsBodySha256
         | Method::RsaSha256
-        | Method::JwtRs256 => None,
+        | Method::JwtRs256
+        | Method::JwtEs256 => None,
     }
 }
 

@@ -154,3 +154,75 @@ fn own_scheme_has_no_published_keys() {
         assert_eq!(custom.scheme().unwrap_err().member(), "custom/signatures");
     }
 }
+
+#[test]
+fn key_of_a_lookup_belongs_to_its_secret() {
+    let (answer, own) = (first("plaid"), scheme("plaid"));
+    // Five minutes after it was issued, the token is too old.
+    assert_eq!(answer.at(answer.at + 300).check(&own), Ok(0));
+    assert!(answer.at(answer.at + 301).check(&own).is_err());
+    assert!(answer.at(answer.at - 61).check(&own).is_err());
+    let secret = answer.secret.clone().into_bytes();
+    let other = b"other:secret".to_vec();
+    let body = answer.body.as_bytes();
+    assert_eq!(
+        answer.check_with(&own, &[other.clone(), secret], body),
+        Ok(1)
+    );
+    assert!(answer.check_with(&own, &[other], body).is_err());
+    for (from, to) in [
+        ("bfbd5111", "bfbd5112"),
+        ("P-256", "P-384"),
+        ("\"expired_at\": null", "\"expired_at\": 1794999999"),
+        ("\"x\": \"i", "\"x\": \"j"),
+    ] {
+        refused("plaid", from, |own| {
+            let key = own.key.clone().unwrap();
+            assert!(key.contains(from), "{key}");
+            own.key = Some(key.replace(from, to));
+        });
+    }
+}
+
+#[test]
+fn key_is_looked_up_for_a_token_of_its_algorithm_only() {
+    let own = scheme("plaid");
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let secret = b"client:s3cret".to_vec();
+    let requested = |header: &str, secrets: &[Vec<u8>]| {
+        let token = format!("{}.e30.AA", encode(header));
+        let request = Request {
+            method: "POST",
+            url: "https://hooks.example.com/",
+            headers: vec![("plaid-verification", token.as_str())],
+            query: "",
+            body: b"{}",
+        };
+        key_request(&own, secrets, &Values::new(&request))
+    };
+    let secrets = [secret.clone()];
+    let request = requested(r#"{"alg":"ES256","kid":"k-1"}"#, &secrets);
+    let request = request.unwrap().unwrap();
+    assert_eq!(
+        request.url,
+        "https://production.plaid.com/webhook_verification_key/get"
+    );
+    let body: serde_json::Value = serde_json::from_str(request.body.as_ref().unwrap()).unwrap();
+    let expected = serde_json::json!({"client_id": "client", "secret": "s3cret", "key_id": "k-1"});
+    assert_eq!(body, expected);
+    assert_eq!(request.secret, Some(secret));
+    assert!(!format!("{request:?}").contains("s3cret"));
+    let long = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(65));
+    for header in [
+        r#"{"alg":"RS256","kid":"k-1"}"#,
+        r#"{"alg":"none","kid":"k-1"}"#,
+        r#"{"alg":"ES256"}"#,
+        r#"{"alg":"ES256","kid":"k 1"}"#,
+        long.as_str(),
+        "",
+    ] {
+        assert_eq!(requested(header, &secrets), Err(UnknownKey), "{header}");
+    }
+    let without = requested(r#"{"alg":"ES256","kid":"k-1"}"#, &[]);
+    assert_eq!(without, Err(UnknownKey));
+}
