@@ -22,17 +22,7 @@ curl -X POST \"$AIAS/api/webhook-endpoints\" -H \"Authorization: Bearer $KEY\" -
 `GET /api/sources/{name}` has the same as this page and a sample event. `POST /api/sources/check` takes a recorded request and says
 what was signed, what was expected and where it differs. `GET /api/webhook-endpoints/{id}/deliveries` has the last requests, accepted or not.
 
-A workflow that uses the type of an event, whatever the source:
-
-```yaml
-document: {dsl: 1.0.3, namespace: default, name: events, version: 1.0.0}
-do:
-  - summary:
-      set:
-        id: ${ .id }
-        event: ${ .body.type // .body.event // .headers[\"x-github-event\"] // \"unknown\" }
-        data: ${ .body }
-```
+Each source has a workflow that uses its event, to start from.
 
 The date is that of the last comparison with the provider's documentation. Without a date, the entry was not compared with it; its known
 answers in the tests are then made with the provider's library or by the same rule.
@@ -207,4 +197,5 @@ fn section(page: &mut String, name: &str, scheme: &Scheme, guide: &Guide) {
     if let Some(caution) = &guide.caution {
         writeln!(page, "\n{caution}").unwrap();
     }
+    write!(page, "\n```yaml\n{}```\n", guide.template(name)).unwrap();
 }

@@ -150,7 +150,7 @@ fn sample_is_of_one_event_on_which_the_workflow_completes() {
 #[test]
 fn sample_event_of_a_source_is_the_input() {
     let client = Client::new();
-    let title = json!([{"t": {"set": {"title": "${ .body.issue.title }"}}}]);
+    let title = json!([{"t": {"set": {"title": "${ .body.issue.title }", "event": "${ .headers[\"x-github-event\"] }"}}}]);
     let path = format!("/api/workflows/{}", client.workflow(&title));
     let body = json!({"name": "issue", "source": "github"});
     let kept = client
@@ -162,7 +162,10 @@ fn sample_event_of_a_source_is_the_input() {
         .get(&format!("{path}/samples/issue"))
         .expect(200)
         .json();
-    assert_eq!(sample["output"], json!({"title": "An issue"}));
+    assert_eq!(
+        sample["output"],
+        json!({"title": "An issue", "event": "issues"})
+    );
     // The identity and the time of the sample stay, so what depends on them does.
     let timed =
         json!([{"t": {"set": {"at": "${ $workflow.startedAt }", "id": "${ $workflow.id }"}}}]);

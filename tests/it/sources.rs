@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use aias_domain::verification::{Algorithm, digest};
+use aias_domain::verification::{Algorithm, catalogue, digest};
 use aias_tests::client::{ApiResponse, Client, send};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
@@ -67,6 +67,27 @@ fn catalogue_has_every_source() {
         );
     }
     client.get("/api/sources/nobody").expect(404);
+}
+
+#[test]
+fn workflow_of_each_source_uses_its_sample() {
+    let client = Client::new();
+    for name in catalogue::names() {
+        let source = client.get(&format!("/api/sources/{name}"));
+        let source = source.expect(200).json();
+        let text = source["workflow"].as_str().unwrap();
+        let definition: Value = serde_saphyr::from_str(text).unwrap();
+        let input = catalogue::sample_event(name, now()).unwrap();
+        let body = json!({"definition": definition, "input": input});
+        let report = client.post("/api/workflows/test", &body).expect(200).json();
+        assert_eq!(report["status"], "completed", "{name}: {report}");
+        let output = report["output"].as_object().unwrap();
+        assert!(!output.is_empty(), "{name}");
+        for (member, value) in output {
+            let is_empty = value.is_null() || value == "" || value == &json!([]);
+            assert!(!is_empty, "{name}: {member} of {input}");
+        }
+    }
 }
 
 /// An endpoint of each source refuses a request that is not signed.

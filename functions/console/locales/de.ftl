@@ -486,3 +486,4 @@ withdraw = Zurückziehen
 workflow = Workflow
 workflow-first = Legen Sie zuerst einen Workflow an:
 workflow-id = Workflow-Kennung
+workflow-of-provider = Ein Workflow für seine Ereignisse

@@ -486,3 +486,4 @@ withdraw = Withdraw
 workflow = Workflow
 workflow-first = Create a workflow first:
 workflow-id = Workflow id
+workflow-of-provider = A workflow for its events

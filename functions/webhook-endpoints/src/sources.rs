@@ -55,6 +55,10 @@ pub(crate) struct SourceView {
     /// The body of an event, with invented values: JSON, or the text of a form.
     #[schema(value_type = Value)]
     sample: Value,
+    /// The headers of the sample that a workflow uses.
+    sample_headers: BTreeMap<String, String>,
+    /// The definition of a workflow that uses an event, as YAML.
+    workflow: String,
     /// How requests are verified and answered. A `custom` scheme has the same members.
     scheme: Scheme,
 }
@@ -62,6 +66,7 @@ pub(crate) struct SourceView {
 fn source(name: &str) -> Option<SourceView> {
     let name = catalogue::names().find(|own| *own == name)?;
     let (scheme, guide) = (catalogue::scheme(name)?, catalogue::guide(name)?);
+    let workflow = guide.template(name);
     Some(SourceView {
         head: SourceHead {
             name,
@@ -76,6 +81,8 @@ fn source(name: &str) -> Option<SourceView> {
         steps: guide.steps,
         caution: guide.caution,
         sample: guide.sample,
+        sample_headers: guide.headers,
+        workflow,
         scheme,
     })
 }

@@ -243,21 +243,11 @@ async fn recording_of(ctx: &Context<App>, id: WorkflowId, given: &NewSample) -> 
 
 /// The input of a run with the sample event of a source.
 fn event_of(source: &str, ctx: &Context<App>) -> Result<Value> {
-    let Some(guide) = catalogue::guide(source) else {
+    catalogue::sample_event(source, ctx.now).ok_or_else(|| {
         let near = did_you_mean(source, catalogue::names());
         let detail = format!("not the name of a source{near}");
-        return Err(Problem::invalid_member("/source", detail));
-    };
-    Ok(json!({
-        "id": format!("{source}-sample"),
-        "endpoint_id": "",
-        "received_at": timestamp::format(ctx.now),
-        "method": "POST",
-        "headers": {},
-        "query": {},
-        "content_type": "application/json",
-        "body": guide.sample,
-    }))
+        Problem::invalid_member("/source", detail)
+    })
 }
 
 /// List a workflow's samples

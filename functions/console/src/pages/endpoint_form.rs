@@ -1,6 +1,9 @@
 //! The forms of webhook endpoints: first the provider, then the fields that it needs.
 
-use aias_domain::verification::{Handshake, SecretOrigin, Verification, catalogue, scheme_names};
+use aias_domain::{
+    tenant::Role,
+    verification::{Handshake, SecretOrigin, Verification, catalogue, scheme_names},
+};
 use aias_platform::http::Path;
 use axum::{
     http::{Method, StatusCode},
@@ -48,7 +51,12 @@ fn steps(visit: &Visit, scheme: &str) -> Markup {
     html! {
         ol.steps-at-provider lang="en" { @for step in &guide.steps { li { (step) } } }
         @if let Some(caution) = &guide.caution { p.caution lang="en" { (caution) } }
-        p { a href=(guide.docs) rel="noreferrer" { (t!(visit, "provider-docs")) } }
+        p {
+            a href=(guide.docs) rel="noreferrer" { (t!(visit, "provider-docs")) }
+            @if visit.can(Role::Editor) {
+                " · " a href=(format!("/dashboard/workflows/new?source={scheme}")) { (t!(visit, "workflow-of-provider")) }
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The editor of workflows.
 
+use aias_domain::verification::catalogue;
 use aias_platform::http::Path;
 use axum::{
     http::{Method, StatusCode},
@@ -26,15 +27,19 @@ pub(crate) fn as_yaml(definition: &Map<String, Value>) -> String {
 pub(crate) async fn new(visit: Visit) -> Response {
     let query = visit.query();
     let chosen = templates::named(query.get("template"));
+    // The template of a source, to which its endpoint's page leads.
+    let source = query.get("source");
+    let of_source = catalogue::guide(source).map(|guide| guide.template(source));
+    let definition = of_source.as_deref().unwrap_or(chosen.definition);
     let content = html! {
         nav.cards aria-label=(t!(visit, "templates")) {
             @for template in &templates::ALL {
-                a href=(format!("/dashboard/workflows/new?template={}", template.name)) aria-current=[(template.name == chosen.name).then_some("true")] {
+                a href=(format!("/dashboard/workflows/new?template={}", template.name)) aria-current=[(of_source.is_none() && template.name == chosen.name).then_some("true")] {
                     (ui::word(&visit, "template", template.name))
                 }
             }
         }
-        (editor(&visit, "/dashboard/workflows/new", chosen.definition, "", None))
+        (editor(&visit, "/dashboard/workflows/new", definition, "", None))
     };
     visit.page(&t!(visit, "new-workflow"), content)
 }
