@@ -97,8 +97,8 @@ impl fmt::Debug for KeyRequest {
 #[error("the request names no key, or one that is not the provider's")]
 pub struct UnknownKey;
 
-/// How the key that verifies a request is fetched, with the newest of the endpoint's `keys`; none if
-/// the scheme has no published keys, or the request has no signature.
+/// How the key that verifies a request is fetched; none if the scheme has no published keys, or the
+/// request has no signature. A lookup uses the first of the endpoint's `secrets`, the newest one.
 ///
 /// # Errors
 ///
