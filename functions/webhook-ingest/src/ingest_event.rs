@@ -124,7 +124,8 @@ pub(crate) async fn values_of<'a>(
     request: &'a event::Request<'a>,
 ) -> Result<Values<'a>> {
     let values = Values::new(request);
-    match verification::key_request(&ready.scheme, &ready.secrets(), &values) {
+    let newest = ready.keys.first().map(|(_, key)| key.as_slice());
+    match verification::key_request(&ready.scheme, newest, &values) {
         Ok(Some(request)) => {
             let key = app.published_keys.get(&request).await;
             Ok(values.with_published_key(request, key.map_err(unavailable)?))

@@ -154,7 +154,9 @@ pub fn verification(bytes: &[u8]) {
     let published = Arc::new(body.to_vec());
     let mut values = Values::new(&request);
     let keys = [b"client:secret".to_vec(), vec![8; 32]];
-    if let Ok(Some(request)) = verification::key_request(scheme, &keys, &values) {
+    if let Ok(Some(request)) =
+        verification::key_request(scheme, keys.first().map(Vec::as_slice), &values)
+    {
         values = values.with_published_key(request, published);
     }
     if scheme.is_signed() {

@@ -98,14 +98,14 @@ impl fmt::Debug for KeyRequest {
 pub struct UnknownKey;
 
 /// How the key that verifies a request is fetched; none if the scheme has no published keys, or the
-/// request has no signature. A lookup uses the first of the endpoint's `secrets`, the newest one.
+/// request has no signature. A lookup uses the endpoint's newest `secret`.
 ///
 /// # Errors
 ///
 /// When the request does not name a key of the provider.
 pub fn key_request(
     scheme: &Scheme,
-    secrets: &[Vec<u8>],
+    secret: Option<&[u8]>,
     values: &Values<'_>,
 ) -> Result<Option<KeyRequest>, UnknownKey> {
     let mut keys = scheme.signatures.iter().filter_map(|own| {
@@ -131,14 +131,14 @@ pub fn key_request(
             let token = values.get(&own.at).ok_or(UnknownKey)?;
             let token = token.strip_prefix(own.prefix.as_str()).ok_or(UnknownKey)?;
             let key_id = key_id(own.method, token).ok_or(UnknownKey)?;
-            let secret = secrets.first().ok_or(UnknownKey)?;
+            let secret = secret.ok_or(UnknownKey)?;
             let credentials = str::from_utf8(secret).map_err(|_| UnknownKey)?;
             let (client_id, client_secret) = credentials.split_once(':').ok_or(UnknownKey)?;
             let body = json!({"client_id": client_id, "secret": client_secret, "key_id": key_id});
             Ok(Some(KeyRequest {
                 url: url.clone(),
                 body: Some(body.to_string()),
-                secret: Some(secret.clone()),
+                secret: Some(secret.to_vec()),
             }))
         }
     }

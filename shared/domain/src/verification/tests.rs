@@ -70,10 +70,8 @@ impl KnownAnswer {
         let at = Timestamp::from_second(self.at).unwrap();
         let mut values = Values::new(&request);
         // The provider's API returns its key to the owner of the secret only.
-        let own: Vec<_> = key_bytes(scheme.secret.form, &self.secret)
-            .into_iter()
-            .collect();
-        if let Ok(Some(request)) = key_request(scheme, &own, &values) {
+        let own = key_bytes(scheme.secret.form, &self.secret);
+        if let Ok(Some(request)) = key_request(scheme, own.as_deref(), &values) {
             let key = Arc::new(self.key.clone().unwrap().into_bytes());
             values = values.with_published_key(request, key);
         }
