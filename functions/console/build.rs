@@ -31,7 +31,7 @@ const ASSETS: [(&str, &str, &str, &[&str]); 4] = [
         "EDITOR",
         "js",
         "text/javascript; charset=utf-8",
-        &["editor.js"],
+        &["vendor/codemirror.min.js", "editor.js"],
     ),
 ];
 

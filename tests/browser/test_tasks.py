@@ -50,8 +50,42 @@ def test_fault_is_shown_at_its_line(browser, tenant):
     alert = page.get_by_role("alert").first
     assert "Line 3" in alert.inner_text(), alert.inner_text()
     assert page.locator("#line-3[data-fault]").count() == 1
-    # The text is still there, and the line is selected.
-    assert page.evaluate("getSelection().toString() || document.activeElement.value.slice(document.activeElement.selectionStart, document.activeElement.selectionEnd)").startswith("  - total")
+    # The text is still there, and the line is marked and selected.
+    assert page.locator(".cm-activeLine").inner_text().startswith("  - total")
+    assert page.locator(".cm-selectionBackground").count() == 1
+    page.locator(".cm-lint-marker-error").hover()
+    assert page.locator(".cm-tooltip-lint").inner_text() in alert.inner_text()
+
+
+def test_editor_is_used_by_keyboard(browser, tenant):
+    page = browser().sign_in(tenant.keys["editor"])
+    page.context.add_cookies([{"name": "aias-preferences", "value": "de.auto.UTC", "url": page.url}])
+    page.goto("/dashboard/workflows/new")
+    editor = page.get_by_role("textbox", name="Workflow-Editor")
+    field = page.locator("textarea[name=definition]")
+    page.get_by_text("Definition (YAML oder JSON)").click()
+    assert editor.evaluate("own => own.getRootNode().activeElement === own")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.insert_text("do:\n  - first: {set: {a: '\u202e${ 1 }'}}")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.insert_text("# end")
+    assert field.input_value() == "do:\n  - first: {set: {a: '\u202e${ 1 }'}}\n      # end"
+    # A character that would change the direction is shown.
+    assert page.locator(".cm-specialChar").get_attribute("title").startswith("Steuerzeichen")
+    page.keyboard.press("ControlOrMeta+z")
+    assert "# end" not in field.input_value()
+    page.keyboard.press("ControlOrMeta+f")
+    assert page.get_by_placeholder("Suchen").count() == 1
+    page.keyboard.press("Escape")
+    # A text that something else writes into the field appears in the editor.
+    field.fill("do: []")
+    assert editor.inner_text() == "do: []"
+    editor.focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    assert page.get_by_role("button", name="Speichern").evaluate("own => own === document.activeElement")
+    assert field.input_value() == "do: []"
 
 
 def test_change_of_somebody_else_is_shown(browser, tenant):

@@ -6,6 +6,7 @@ mod artifacts;
 mod audit_log;
 mod billing;
 mod chart;
+mod code_editor;
 mod diagnostics;
 mod endpoint_form;
 mod endpoints;

@@ -9,7 +9,7 @@ use axum::{
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::{samples, templates, versions};
+use super::{code_editor, samples, templates, versions};
 use crate::{
     assets,
     client::{ApiProblem, Workflow},
@@ -52,11 +52,8 @@ pub(crate) fn editor(
     etag: &str,
     refused: Option<&ApiProblem>,
 ) -> Markup {
-    let lines: Vec<u64> = refused
-        .iter()
-        .flat_map(|problem| &problem.errors)
-        .filter_map(|fault| fault.line)
-        .collect();
+    let faults = refused.map_or(&[][..], |problem| &problem.errors);
+    let lines: Vec<u64> = faults.iter().filter_map(|fault| fault.line).collect();
     html! {
         @if let Some(problem) = refused { (ui::problem(visit, problem)) }
         @if !lines.is_empty() { (numbered(text, &lines)) }
@@ -64,7 +61,7 @@ pub(crate) fn editor(
             (ui::csrf(visit)) (ui::once())
             input type="hidden" name="etag" value=(etag);
             label { (t!(visit, "definition-yaml"))
-                textarea name="definition" rows="24" spellcheck="false" autocapitalize="off" autocomplete="off" data-editor data-lines=(lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")) { "\n" (text) }
+                textarea name="definition" rows="24" spellcheck="false" autocapitalize="off" autocomplete="off" data-editor=(code_editor::settings(visit, faults)) { "\n" (text) }
             }
             (samples::changed(visit, refused))
             div.buttons {
