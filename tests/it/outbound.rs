@@ -367,6 +367,34 @@ async fn response_size_is_limited_and_missing_host_reported() {
     assert_eq!((kind.as_str(), status), ("communication", 502));
 }
 
+/// Descriptors are limited, and a child that executes a run needs some.
+#[tokio::test]
+async fn idle_connections_are_bounded_over_all_hosts() {
+    let hosts = Hosts::default();
+    let url = hosts.start().await;
+    let port = url.rsplit(':').next().unwrap().to_owned();
+    let resolver = ScriptedResolver::new(&[&["127.0.0.1"]]);
+    let guard = "127.0.0.0/8".parse().unwrap();
+    let caller = Caller {
+        outbound: Outbound::with_resolver(guard, resolver),
+        hosts,
+        url,
+    };
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    let mut most = 0;
+    for number in 0..300 {
+        let request = HttpRequest {
+            uri: format!("http://h{number}.example:{port}/echo"),
+            ..Caller::plain()
+        };
+        assert_eq!(caller.response(request).await.status, 200);
+        most = most.max(descriptors() - before);
+    }
+    // Connections to 64 hosts, each with the descriptor of its server, which is in this process.
+    assert!((100..160).contains(&most), "{most}");
+}
+
 #[tokio::test]
 async fn dns_rebinding_is_refused() {
     let hosts = Hosts::default();

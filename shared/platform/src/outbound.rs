@@ -2,6 +2,7 @@
 //! addresses. The name of every hop is resolved, checked and pinned ([`Guard`]).
 
 mod authentication;
+mod connections;
 mod guard;
 mod redact;
 
@@ -17,6 +18,7 @@ use http::{
 };
 use tokio::time::timeout;
 
+use connections::Connections;
 pub(crate) use guard::GuardedResolver;
 pub use guard::{Guard, NetworkParseError};
 pub use redact::Redactions;
@@ -47,7 +49,7 @@ const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"
 /// Sends requests to hosts that a tenant names.
 #[derive(Debug)]
 pub struct Outbound {
-    client: Client,
+    connections: Connections,
     guard: Guard,
     tokens: authentication::Tokens,
 }
@@ -181,11 +183,11 @@ impl Outbound {
     /// Uses `resolver`, whose results are checked by `guard`.
     #[must_use]
     pub fn with_resolver(guard: Guard, resolver: impl ResolveDns + Clone + 'static) -> Self {
+        let resolver = GuardedResolver::new(guard.clone(), resolver);
         Self {
-            client: Client::with_resolver(
-                GuardedResolver::new(guard.clone(), resolver),
-                CONNECT_TIMEOUT,
-            ),
+            connections: Connections::new(move || {
+                Client::with_resolver(resolver.clone(), CONNECT_TIMEOUT)
+            }),
             guard,
             tokens: authentication::Tokens::default(),
         }
@@ -297,7 +299,8 @@ impl Outbound {
             headers.insert(CONTENT_LENGTH, body.len().into());
         }
         let (head, bytes) = self
-            .client
+            .connections
+            .client(url.authority())
             .send(sent, MAX_RESPONSE_BYTES)
             .await
             .map_err(|error| at_host(error.into(), url.host_str().unwrap_or_default()))?
