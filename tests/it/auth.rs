@@ -1,6 +1,6 @@
 //! Credentials: invalid ones are `401` with the same message.
 
-use aias_platform::http::{Gateway, Issuer, service};
+use aias_platform::http::{Gateway, Identity, Issuer, service};
 use aias_testkit::issuer;
 use aias_tests::{
     bench::{Bench, TENANT, respond},
@@ -310,6 +310,51 @@ async fn misbehaving_issuer_is_refused() {
         });
     }
     futures_util::future::join_all(waiting.into_iter().map(Box::pin)).await;
+}
+
+/// Another issuer may give the subject of a member to somebody else.
+#[tokio::test]
+async fn subject_of_another_issuer_is_not_a_member() {
+    let bench = Bench::new().await;
+    let of = |url: &str, former: &str| {
+        let issuer = Issuer::new(url, "aias").unwrap().with_former(former);
+        let identity = Identity::User("ann".parse().unwrap());
+        let routes = bench.routes(bench.api_of(Some(issuer)), "tenants");
+        Gateway::new(service(routes.layer(axum::Extension(identity))))
+    };
+    let call = async |issuer: &Gateway, method: &str, path: &str| {
+        let event = json!({
+            "rawPath": path, "headers": {"content-type": "application/json"},
+            "body": json!({"name": "Of Ann"}).to_string(),
+            "requestContext": {"http": {"method": method}},
+        });
+        respond(issuer, &event.to_string()).await
+    };
+    let (first, other) = ("https://first.example", "https://other.example");
+    let made = call(&of(first, ""), "POST", "/api/tenants").await;
+    let made: Value = serde_json::from_str(&made.body).unwrap();
+    let path = format!("/api/tenants/{}", made["id"].as_str().unwrap());
+    let former = format!("https://older.example, {first}");
+    for (issuer, knows) in [
+        (of(first, ""), true),
+        (of(other, ""), false),
+        // It took the place of the first.
+        (of(other, &former), true),
+        // A prefix is another issuer.
+        (of("https://first.example/", ""), false),
+    ] {
+        let response = call(&issuer, "GET", &path).await;
+        assert_eq!(response.status_code, if knows { 200 } else { 404 });
+        let listed = call(&issuer, "GET", "/api/tenants").await;
+        assert_eq!(listed.body.contains("Of Ann"), knows);
+    }
+    // A local issuer, whose port may change, is not recorded.
+    let local = of("http://127.0.0.1:4567", "");
+    let made = call(&local, "POST", "/api/tenants").await;
+    let made: Value = serde_json::from_str(&made.body).unwrap();
+    let path = format!("/api/tenants/{}", made["id"].as_str().unwrap());
+    let response = call(&of("http://127.0.0.1:4568", ""), "GET", &path).await;
+    assert_eq!(response.status_code, 200);
 }
 
 fn get(token: &str, source_ip: &str) -> String {

@@ -183,6 +183,7 @@ pub(crate) async fn accept_invitation(ctx: Identified<Api>, body: JsonBody<Accep
     let found = find(&ctx, &body.value.token).await?;
     let found = found.filter(|found| found.invitation.value.can_be_accepted(&user, ctx.now));
     let found = found.ok_or_else(Problem::not_found)?;
+    ctx.app.auth.check_issuer(&found.tenant)?;
     let tenant = found.tenant.id;
     Span::current().record("tenant_id", display(tenant));
     as_tenant(tenant, accept(&ctx, user, found)).await

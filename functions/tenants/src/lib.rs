@@ -133,11 +133,11 @@ async fn create_tenant(ctx: Identified<Api>, body: JsonBody<TenantInput>) -> Res
     let user: UserId = ctx.user()?.clone();
     let (api, now) = (&ctx.app, ctx.now);
     let create = async |once: Once<'_>| {
-        let tenant = Tenant::new(
-            TenantId::new(now, random_id()),
-            body.value.name.clone(),
-            now,
-        );
+        let id = TenantId::new(now, random_id());
+        let tenant = Tenant {
+            issuer: api.auth.recorded_issuer(),
+            ..Tenant::new(id, body.value.name.clone(), now)
+        };
         Span::current().record("tenant_id", display(tenant.id));
         let owner = Member {
             user_id: user.clone(),

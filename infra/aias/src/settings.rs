@@ -14,6 +14,7 @@ pub(crate) struct Settings {
     pub oidc_issuer: String,
     pub oidc_audience: String,
     pub oidc_client_id: String,
+    pub oidc_former_issuers: Vec<String>,
     pub console_api_keys: bool,
     /// Origins of pages that may call the API (CORS).
     pub allowed_origins: Vec<String>,
@@ -44,6 +45,7 @@ impl Default for Settings {
             oidc_issuer: String::new(),
             oidc_audience: String::new(),
             oidc_client_id: String::new(),
+            oidc_former_issuers: Vec::new(),
             console_api_keys: true,
             allowed_origins: Vec::new(),
             log_level: "info".to_owned(),
@@ -121,6 +123,7 @@ impl Settings {
     pub(crate) fn environment(&self, public_url: &str) -> Env {
         let inline = self.artifact_inline_max_bytes.to_string();
         let api_keys = self.console_api_keys.to_string();
+        let former_issuers = self.oidc_former_issuers.join(",");
         let variables = [
             ("LOG_LEVEL", self.log_level.as_str()),
             ("AWS_REGION", names::REGION),
@@ -139,6 +142,7 @@ impl Settings {
             ("OIDC_ISSUER", &self.oidc_issuer),
             ("OIDC_AUDIENCE", &self.oidc_audience),
             ("OIDC_CLIENT_ID", &self.oidc_client_id),
+            ("OIDC_FORMER_ISSUERS", &former_issuers),
             ("CONSOLE_API_KEYS", &api_keys),
             ("STRIPE_API_URL", &self.stripe_api_url),
             ("OUTBOUND_NETWORKS", &self.outbound_networks),

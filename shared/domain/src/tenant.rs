@@ -31,6 +31,10 @@ pub struct Tenant {
     /// Set when the deletion was requested. From then on every caller is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
+    /// The OIDC issuer whose subjects its members are. None: the members of any issuer, for a tenant
+    /// that an operator, a local issuer or an earlier release made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// The plan of its subscription.
     #[serde(default)]
     pub plan: Plan,
@@ -49,6 +53,7 @@ impl Tenant {
             created_at: now,
             updated_at: now,
             deleted_at: None,
+            issuer: None,
             plan: Plan::default(),
             enterprise: None,
         }

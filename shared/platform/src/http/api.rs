@@ -28,8 +28,8 @@ impl HasApi for Api {
 }
 
 impl Api {
-    /// From `TABLE_NAME`, `KEYRING_SECRET_ARN`, `OIDC_ISSUER` and `OIDC_AUDIENCE`. Without an issuer
-    /// only API keys are valid. `tenants` is the configuration of
+    /// From `TABLE_NAME`, `KEYRING_SECRET_ARN`, `OIDC_ISSUER`, `OIDC_AUDIENCE` and
+    /// `OIDC_FORMER_ISSUERS`. Without an issuer only API keys are valid. `tenants` is the configuration of
     /// [`crate::tenant_credentials`], for items that belong to a tenant.
     #[must_use]
     pub fn load(aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Self {
@@ -37,7 +37,9 @@ impl Api {
         let keyrings = Keyrings::new(aws, env.text("KEYRING_SECRET_ARN"));
         let issuer = env.optional("OIDC_ISSUER").and_then(|url| {
             let audience = env.optional("OIDC_AUDIENCE").unwrap_or_default();
+            let former = env.optional("OIDC_FORMER_ISSUERS").unwrap_or_default();
             Issuer::new(&url, &audience)
+                .map(|issuer| issuer.with_former(&former))
                 .map_err(|why| env.refuse("OIDC_ISSUER", why))
                 .ok()
         });

@@ -201,6 +201,32 @@ impl Auth {
         self.oidc.has_issuer()
     }
 
+    /// The issuer to record in a new tenant, for [`Auth::knows_people_of`].
+    #[must_use]
+    pub fn recorded_issuer(&self) -> Option<String> {
+        self.oidc.recorded_issuer()
+    }
+
+    /// Whether the people of the configured issuer can be members of this tenant. Another issuer may
+    /// give the subject of a member to somebody else.
+    #[must_use]
+    pub fn knows_people_of(&self, tenant: &Tenant) -> bool {
+        let issuer = tenant.issuer.as_deref();
+        issuer.is_none_or(|url| self.oidc.has_subjects_of(url))
+    }
+
+    /// # Errors
+    ///
+    /// `404` for a tenant whose members are of another issuer.
+    pub fn check_issuer(&self, tenant: &Tenant) -> Result<(), Problem> {
+        if self.knows_people_of(tenant) {
+            return Ok(());
+        }
+        let issuer = tenant.issuer.as_deref();
+        tracing::warn!(event = "tenant_of_other_issuer", tenant_id = %tenant.id, issuer);
+        Err(Problem::not_found())
+    }
+
     /// The URL to which a person is sent to sign in (OIDC authorization code flow with PKCE).
     ///
     /// # Errors
@@ -272,6 +298,7 @@ impl Auth {
         let tenant_id: TenantId = tenant.parse().map_err(|_| Problem::not_found())?;
         let found = self.store.membership(tenant_id, &user).await?;
         let (tenant, member) = found.ok_or_else(Problem::not_found)?;
+        self.check_issuer(&tenant)?;
         if member.disabled_by_plan {
             return Err(disabled_by_plan());
         }

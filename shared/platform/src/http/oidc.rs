@@ -81,6 +81,8 @@ pub struct Issuer {
     pub url: String,
     /// `aud`.
     pub audience: String,
+    /// Issuers whose subjects are the same people as this one's, since it took their place.
+    pub former: Vec<String>,
 }
 
 impl Issuer {
@@ -90,10 +92,7 @@ impl Issuer {
     ///
     /// What is wrong with it.
     pub fn new(url: &str, audience: &str) -> Result<Self, &'static str> {
-        let local = ["http://127.0.0.1:", "http://localhost:"]
-            .iter()
-            .any(|start| url.starts_with(start));
-        if !url.starts_with("https://") && !local {
+        if !url.starts_with("https://") && !is_local(url) {
             return Err("must start with https://");
         }
         if audience.is_empty() {
@@ -102,8 +101,29 @@ impl Issuer {
         Ok(Self {
             url: url.to_owned(),
             audience: audience.to_owned(),
+            former: Vec::new(),
         })
     }
+
+    /// With the issuers whose place it took, separated by commas.
+    #[must_use]
+    pub fn with_former(self, urls: &str) -> Self {
+        let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
+        Self {
+            former: urls.map(str::to_owned).collect(),
+            ..self
+        }
+    }
+
+    /// Whether its subjects are those of another issuer.
+    fn has_subjects_of(&self, url: &str) -> bool {
+        self.url == url || self.former.iter().any(|former| former == url)
+    }
+}
+
+fn is_local(url: &str) -> bool {
+    let starts = ["http://127.0.0.1:", "http://localhost:"];
+    starts.iter().any(|start| url.starts_with(start))
 }
 
 #[derive(Debug)]
@@ -146,6 +166,18 @@ impl Oidc {
 
     pub(super) fn has_issuer(&self) -> bool {
         self.issuer.is_some()
+    }
+
+    /// The issuer of a new tenant's members. A local one, whose port may change, is not recorded.
+    pub(super) fn recorded_issuer(&self) -> Option<String> {
+        let url = &self.issuer.as_ref()?.url;
+        (!is_local(url)).then(|| url.clone())
+    }
+
+    /// Whether the subjects of the configured issuer are those of this one.
+    pub(super) fn has_subjects_of(&self, url: &str) -> bool {
+        let issuer = self.issuer.as_ref();
+        issuer.is_some_and(|issuer| issuer.has_subjects_of(url))
     }
 
     fn issuer(&self) -> Result<&Issuer, TokenError> {
