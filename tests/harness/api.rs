@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use aias_platform::{
     aws::{self, SdkConfig},
     config::Env,
-    http::{API_VERSION, Api, openapi::ProblemSchema, problem::kinds},
+    http::{API_VERSION, Api, Routes, openapi::ProblemSchema, problem::kinds},
 };
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _, openapi::RefOr};
-use utoipa_axum::router::OpenApiRouter;
 
-pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, OpenApiRouter)> {
+pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, Routes)> {
     vec![
         (
             "webhook-ingest",
@@ -63,7 +62,7 @@ fn described() -> Vec<(&'static str, Value)> {
     let aws = aws::load(&env);
     routers(&aws, &env)
         .into_iter()
-        .map(|(function, router)| (function, json!(router.into_openapi())))
+        .map(|(function, router)| (function, json!(router.describe())))
         .collect()
 }
 

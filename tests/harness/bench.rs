@@ -23,7 +23,7 @@ use aias_platform::{
     aws::SdkConfig,
     blobs::Blobs,
     clock::Clock,
-    http::{Api, Gateway, Issuer, service},
+    http::{Api, Gateway, Issuer, Routes, service},
     published_keys::PublishedKeys,
     queue::Queue,
     runs::Intake,
@@ -38,7 +38,6 @@ use jiff::Timestamp;
 use reconciler::PassTimes;
 use serde_json::{Value, json};
 use stripe_mock::StripeMock;
-use utoipa_axum::router::OpenApiRouter;
 
 pub use queue::failed_of;
 pub use response::{GatewayResponse, json_of, respond};
@@ -306,7 +305,7 @@ impl Bench {
 
     /// The routes of a function that authenticates with `api`.
     #[must_use]
-    pub fn routes(&self, api: Api, function: &str) -> OpenApiRouter {
+    pub fn routes(&self, api: Api, function: &str) -> Routes {
         let (blobs, queue) = (self.blobs(), self.queue());
         match function {
             "webhook-ingest" => webhook_ingest::routes(self.ingest_app()),
@@ -339,9 +338,7 @@ impl Bench {
         ];
         let api = self.api_of(issuer);
         let routers = functions.map(|function| self.routes(api.clone(), function));
-        let routes = routers
-            .into_iter()
-            .fold(OpenApiRouter::new(), OpenApiRouter::merge);
+        let routes = routers.into_iter().fold(Routes::new(), Routes::merge);
         let settings = console::Settings {
             client_id: "console".to_owned(),
             accepts_api_keys: true,

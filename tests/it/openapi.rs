@@ -6,13 +6,12 @@ use std::{
     path::Path,
 };
 
-use aias_platform::http::{Gateway, Identity, service};
+use aias_platform::http::{Gateway, Identity, Routes, service};
 use aias_tests::{
     api::{document, operations},
     bench::{Bench, OWNERS_KEY, TENANT, json_of, respond},
 };
 use serde_json::{Value, json};
-use utoipa_axum::router::OpenApiRouter;
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
@@ -120,9 +119,7 @@ fn merged(bench: &Bench) -> Gateway {
         let api = bench.api_of(None);
         bench.routes(api, function)
     });
-    Gateway::new(service(
-        routers.fold(OpenApiRouter::new(), OpenApiRouter::merge),
-    ))
+    Gateway::new(service(routers.fold(Routes::new(), Routes::merge)))
 }
 
 #[tokio::test]

@@ -13,9 +13,11 @@ use aias_platform::{
     blobs::{Blobs, Object},
     config::Env,
     http::{
-        Api, Authenticated as _, HasApi, List, PageParams, Path, Problem, Result, Viewer, openapi,
+        Api, Authenticated as _, HasApi, List, PageParams, Path, Problem, Result, Routes, Viewer,
+        openapi,
         response::{found, object},
     },
+    routes,
     runs::{expiry, read_artifact},
     store::{Listing, Page, RunFilter, StoredRun, TenantStore},
 };
@@ -24,7 +26,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{Span, field::display};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[derive(Debug)]
 pub struct App {
@@ -55,9 +56,9 @@ impl HasApi for App {
 }
 
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
+pub fn routes(app: App) -> Routes {
     let api = Arc::clone(&app.api);
-    OpenApiRouter::new()
+    Routes::new()
         .routes(routes!(list_artifacts))
         .routes(routes!(get_artifact))
         .routes(routes!(download_artifact))

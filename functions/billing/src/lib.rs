@@ -14,14 +14,14 @@ use aias_platform::{
     aws::SdkConfig,
     config::Env,
     http::{
-        Api, Authenticated as _, HasApi, List, NoFilter, Owner, PageParams, Result, openapi,
-        response::object,
+        Api, Authenticated as _, HasApi, List, NoFilter, Owner, PageParams, Result, Routes,
+        openapi, response::object,
     },
+    routes,
     secrets::Secret,
     store::{Cursor, Listing, Page},
 };
 use axum::http::StatusCode;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[derive(Debug)]
 pub struct App {
@@ -53,9 +53,9 @@ impl HasApi for App {
 }
 
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
+pub fn routes(app: App) -> Routes {
     let api = Arc::clone(&app.api);
-    OpenApiRouter::new()
+    Routes::new()
         .routes(routes!(get_subscription))
         .routes(routes!(list_invoices))
         .routes(routes!(usage::get_usage))

@@ -31,12 +31,11 @@ use aias_platform::{
     aws::SdkConfig,
     blobs::Blobs,
     config::Env,
-    http::{Api, service},
+    http::{Api, Routes, service},
     queue::Queue,
 };
 use aias_sandbox::Sandbox;
 use axum::Router;
-use utoipa_axum::router::OpenApiRouter;
 
 /// The state of the console.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl App {
 
     /// From the routes of the API functions.
     #[must_use]
-    pub fn new(api: Api, routes: OpenApiRouter, settings: Settings) -> Self {
+    pub fn new(api: Api, routes: Routes, settings: Settings) -> Self {
         let settings = Settings {
             accepts_api_keys: settings.accepts_api_keys || !api.auth.has_issuer(),
             ..settings
@@ -98,14 +97,14 @@ impl App {
 
 /// The routes of all API functions, except those that providers and Stripe call.
 #[must_use]
-pub fn api_routes(api: &Api, aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> OpenApiRouter {
+pub fn api_routes(api: &Api, aws: &SdkConfig, tenants: &SdkConfig, env: &Env) -> Routes {
     let blobs = Blobs::new(tenants, env.text("BUCKET_NAME"));
     let queue = Queue::new(aws, env.text("RUNS_QUEUE_URL"));
     let sandbox = Sandbox::of_this_binary;
     let of_artifacts = artifacts::App::new(api.clone(), blobs.clone());
     let of_runs = runs::App::new(api.clone(), blobs.clone(), queue.clone(), sandbox());
     let of_workflows = workflows::App::new(api.clone(), blobs, queue, sandbox());
-    OpenApiRouter::new()
+    Routes::new()
         .merge(artifacts::routes(of_artifacts))
         .merge(billing::routes(billing::App::load(api.clone(), aws, env)))
         .merge(diagnostics::routes(diagnostics::App::load(
@@ -120,8 +119,8 @@ pub fn api_routes(api: &Api, aws: &SdkConfig, tenants: &SdkConfig, env: &Env) ->
 }
 
 /// The routes of the console.
-pub fn routes(app: App) -> OpenApiRouter {
-    OpenApiRouter::from(pages::routes(Arc::new(app)))
+pub fn routes(app: App) -> Routes {
+    Routes::from(pages::routes(Arc::new(app)))
 }
 
 /// A service of all pages.

@@ -9,10 +9,11 @@ use aias_platform::{
     blobs::Blobs,
     config::Env,
     http::{
-        Api, Authenticated as _, HasApi, Result, WithHeader as _,
+        Api, Authenticated as _, HasApi, Result, Routes, WithHeader as _,
         response::{json, text},
     },
     queue::Queue,
+    routes,
     telemetry::ErrorChain,
 };
 use axum::{
@@ -22,7 +23,6 @@ use axum::{
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// `OpenAPI` 3.1 of all routes. `make openapi` writes it.
 pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
@@ -67,12 +67,12 @@ impl HasApi for App {
 }
 
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
+pub fn routes(app: App) -> Routes {
     let api = Arc::clone(&app.api);
-    let of_tenant = OpenApiRouter::new()
+    let of_tenant = Routes::new()
         .routes(routes!(tenant::get_diagnostics))
         .in_named_tenant(&api);
-    OpenApiRouter::new()
+    Routes::new()
         .routes(routes!(get_health))
         .routes(routes!(get_openapi))
         .merge(of_tenant)

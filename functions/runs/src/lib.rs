@@ -18,10 +18,11 @@ use aias_platform::{
     definitions::Definitions,
     http::{
         Api, Authenticated as _, HasApi, List, NoFilter, PageParams, Parameters, Path, Problem,
-        Result, Viewer, openapi,
+        Result, Routes, Viewer, openapi,
         response::{found, object, text},
     },
     queue::Queue,
+    routes,
     run_log::LogEntryView,
     runs::{Intake, RunView, read_input, read_output},
     store::{Cursor, Input, Listing, Page, StoredRun, TenantStore},
@@ -32,7 +33,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::{Span, field::display};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[derive(Debug)]
 pub struct App {
@@ -72,9 +72,9 @@ impl HasApi for App {
 }
 
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
+pub fn routes(app: App) -> Routes {
     let api = Arc::clone(&app.api);
-    OpenApiRouter::new()
+    Routes::new()
         .routes(routes!(list::list_runs))
         .routes(routes!(list::list_errors))
         .routes(routes!(counts::count_runs))

@@ -29,7 +29,8 @@ use aias_platform::{
     aws::SdkConfig,
     clock::Clock,
     config::Env,
-    http::{Head, Problem, RawBody, Result, kinds, response::json},
+    http::{Head, Problem, RawBody, Result, Routes, kinds, response::json},
+    routes,
     secrets::{RotatingSecret, Secret},
     store::Store,
 };
@@ -37,7 +38,6 @@ use axum::{extract::State, http::StatusCode};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[derive(Debug)]
 pub struct App {
@@ -90,8 +90,8 @@ impl App {
 }
 
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
-    OpenApiRouter::new()
+pub fn routes(app: App) -> Routes {
+    Routes::new()
         .routes(routes!(receive_stripe_event))
         .with_state(Arc::new(app))
 }

@@ -19,10 +19,11 @@ use aias_platform::{
     clock::random_id,
     http::{
         Actor, Admin, Api, Authenticated as _, Change, DeletingOwner, Identified, Identity,
-        JsonBody, Once, Problem, RequestBody, Result, Viewer, kinds, openapi,
+        JsonBody, Once, Problem, RequestBody, Result, Routes, Viewer, kinds, openapi,
         response::{created, no_content, object},
         shown, whole_list,
     },
+    routes,
     runs::expiry,
     store::{Listing, Scope, Stored, TransactionError},
 };
@@ -30,16 +31,15 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use tracing::{Span, field::display};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[must_use]
-pub fn routes(api: Api) -> OpenApiRouter {
+pub fn routes(api: Api) -> Routes {
     let api = Arc::new(api);
-    let outside = OpenApiRouter::new()
+    let outside = Routes::new()
         .routes(routes!(list_tenants, create_tenant))
         .routes(routes!(invitations::accept_invitation))
         .outside_tenants(&api);
-    let in_path_tenant = OpenApiRouter::new()
+    let in_path_tenant = Routes::new()
         .routes(routes!(get_tenant, rename_tenant, delete_tenant))
         .routes(routes!(members::list_members, members::add_member))
         .routes(routes!(members::change_member, members::remove_member))
@@ -52,7 +52,7 @@ pub fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(api_keys::delete_api_key))
         .routes(routes!(audit_log::list_audit_log))
         .in_path_tenant(&api);
-    let in_named_tenant = OpenApiRouter::new()
+    let in_named_tenant = Routes::new()
         .routes(routes!(secrets::list_secrets))
         .routes(routes!(
             secrets::get_secret,
@@ -92,7 +92,9 @@ async fn list_tenants(ctx: Identified<Api>) -> Result {
     loop {
         let page = ctx.app.store.tenants_of(user, &listing).await?;
         let existing = page.items.iter();
-        let existing = existing.filter(|(tenant, _)| tenant.deleted_at.is_none());
+        let existing = existing.filter(|(tenant, _)| {
+            tenant.deleted_at.is_none() && ctx.app.auth.knows_people_of(tenant)
+        });
         views.extend(existing.map(|(tenant, member)| view::tenant(tenant, member.role, ctx.now)));
         if page.next.is_none() {
             return whole_list(&views);

@@ -19,23 +19,23 @@ use aias_platform::{
     clock::random_id,
     http::{
         Admin, Api, Authenticated as _, Change, JsonBody, List, NoFilter, Once, PageParams, Path,
-        Problem, RequestBody, Result, Viewer, WithHeader as _, openapi, present,
+        Problem, RequestBody, Result, Routes, Viewer, WithHeader as _, openapi, present,
         response::{no_content, object, object_with},
         shown,
     },
+    routes,
     store::{Listing, Stored, TenantStore},
 };
 use axum::http::{StatusCode, header::LOCATION};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 use verification::VerificationInput;
 
 #[must_use]
-pub fn routes(api: Api) -> OpenApiRouter {
+pub fn routes(api: Api) -> Routes {
     let api = Arc::new(api);
-    OpenApiRouter::new()
+    Routes::new()
         .routes(routes!(list_endpoints, create_endpoint))
         .routes(routes!(get_endpoint, change_endpoint, delete_endpoint))
         .routes(routes!(rotate::rotate_secret))

@@ -39,9 +39,10 @@ use aias_platform::{
     blobs::Blobs,
     clock::Clock,
     config::Env,
-    http::{Head, Path, Problem, RawBody, Result, is_secret_form, kinds},
+    http::{Head, Path, Problem, RawBody, Result, Routes, is_secret_form, kinds},
     published_keys::PublishedKeys,
     queue::Queue,
+    routes,
     runs::Intake,
     secrets::Keyrings,
     store::Store,
@@ -51,7 +52,6 @@ use cache::ReadyEndpoint;
 use serde::Serialize;
 use tracing::{Span, field::display};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use cache::ENDPOINT_TTL;
 
@@ -111,8 +111,8 @@ impl App {
 }
 
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
-    OpenApiRouter::new()
+pub fn routes(app: App) -> Routes {
+    Routes::new()
         .routes(routes!(
             receive_webhook,
             answer_handshake,

@@ -19,12 +19,13 @@ use aias_platform::{
     config::Env,
     http::{
         Api, Authenticated as _, Authorized, Change, Editor, HasApi, JsonBody, List, NoFilter,
-        Once, PageParams, Parameters, Path, Problem, RawBody, RequestBody, Result, Viewer,
+        Once, PageParams, Parameters, Path, Problem, RawBody, RequestBody, Result, Routes, Viewer,
         WithHeader as _, kinds, openapi,
         response::{no_content, object, object_with},
         shown,
     },
     queue::Queue,
+    routes,
     runs::Intake,
     store::{Listing, Stored, TenantStore},
 };
@@ -34,7 +35,6 @@ use definition::DefinitionInput;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[derive(Debug)]
 pub struct App {
@@ -72,9 +72,9 @@ impl HasApi for App {
 }
 
 #[must_use]
-pub fn routes(app: App) -> OpenApiRouter {
+pub fn routes(app: App) -> Routes {
     let api = Arc::clone(&app.api);
-    OpenApiRouter::new()
+    Routes::new()
         .routes(routes!(list_workflows, create_workflow))
         .routes(routes!(execute::execute_named_workflow))
         .routes(routes!(

@@ -11,7 +11,7 @@ use aias_platform::{
     aws::SdkConfig,
     clock::Clock,
     config::{ConfigError, Env},
-    http::{Api, service},
+    http::{Api, Routes, service},
     telemetry,
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -28,7 +28,6 @@ use axum_server::{
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use tokio::signal::unix::{SignalKind, signal};
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     data_folder::DataFolder,
@@ -175,7 +174,7 @@ pub async fn serve_through(
 
 /// The functions with routes, and those without.
 struct Functions {
-    routes: OpenApiRouter,
+    routes: Routes,
     executor: Arc<executor::App>,
     reconciler: Arc<reconciler::App>,
 }

@@ -22,7 +22,7 @@ use aws_smithy_types::body::SdkBody;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
         self,
@@ -30,7 +30,7 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tower_service::Service;
 
 /// Connect timeout within AWS.
@@ -38,13 +38,29 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The CA certificates of the system, read once. Without any, no host is trusted.
 static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
-    let trusting = ClientConfig::builder().with_native_roots();
-    let trusting = trusting.unwrap_or_else(|error| {
-        tracing::error!(event = "ca_certificates_missing", error = %error);
-        ClientConfig::builder().with_root_certificates(RootCertStore::empty())
-    });
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(system_certificates());
+    if roots.is_empty() {
+        tracing::error!(event = "ca_certificates_missing");
+    }
+    let trusting = ClientConfig::builder().with_root_certificates(roots);
     trusting.with_no_client_auth()
 });
+
+/// The certificates of the system's file. By default the system also has a folder with a file for each
+/// of them, which takes a tenth of a function's initialization to read.
+fn system_certificates() -> Vec<CertificateDer<'static>> {
+    // `SSL_CERT_FILE` and `SSL_CERT_DIR` say what to read.
+    if !openssl_probe::has_ssl_cert_env_vars()
+        && let Some(file) = openssl_probe::probe().cert_file
+    {
+        let found = rustls_native_certs::load_certs_from_paths(Some(&file), None);
+        if !found.certs.is_empty() {
+            return found.certs;
+        }
+    }
+    rustls_native_certs::load_native_certs().certs
+}
 
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]

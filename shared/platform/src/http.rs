@@ -24,6 +24,7 @@ mod query;
 mod rate_limit;
 mod request;
 pub mod response;
+pub mod routes;
 mod time;
 mod tokens;
 
@@ -45,6 +46,7 @@ pub use query::{List, NoFilter, NoQuery, PageParams, Parameters, Query, whole_li
 pub use rate_limit::{RATE_LIMIT, RATE_LIMIT_POLICY, RateState};
 pub use request::{Head, Origin};
 pub use response::{Response, Result, WithHeader};
+pub use routes::Routes;
 pub use time::QueryTime;
 
 /// The version of the API.

@@ -21,7 +21,7 @@ use aias_engine::{
     journal::Entry,
 };
 use aias_platform::{
-    http::{self, Gateway, Head, List, Path, Problem, Query as _, RawBody, parts_of_key},
+    http::{self, Gateway, Head, List, Path, Problem, Query as _, RawBody, Routes, parts_of_key},
     secrets::Keyring,
     store::Cursor,
 };
@@ -34,7 +34,6 @@ use axum::{
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::{Value, json, value::RawValue};
-use utoipa_axum::router::OpenApiRouter;
 
 /// The name and the function of a target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -69,7 +68,7 @@ static GATEWAY: LazyLock<Gateway> = LazyLock::new(|| {
     };
     let id =
         async |Path(id): Path<RunId>| -> http::Result { http::response::json(StatusCode::OK, &id) };
-    let routes = OpenApiRouter::new()
+    let routes = Routes::new()
         .route("/api/runs", get(read).post(read))
         .route("/api/runs/{id}", get(id));
     Gateway::new(http::service(routes))

@@ -21,7 +21,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use tracing::{Span, field::display};
-use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     api::Api,
@@ -29,6 +28,7 @@ use super::{
     problem::{Problem, kinds},
     rate_limit::{FailedAttempts, RateState, RequestCounts},
     request::Head,
+    routes::Routes,
 };
 use crate::{
     clock::Clock,
@@ -448,7 +448,7 @@ pub trait Authenticated {
     fn outside_tenants(self, api: &Arc<Api>) -> Self;
 }
 
-impl<S: Clone + Send + Sync + 'static> Authenticated for OpenApiRouter<S> {
+impl<S: Clone + Send + Sync + 'static> Authenticated for Routes<S> {
     fn in_named_tenant(self, api: &Arc<Api>) -> Self {
         self.route_layer(from_fn_with_state(Arc::clone(api), in_named_tenant))
     }

@@ -241,14 +241,13 @@ impl IntoResponse for EventResponse {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use utoipa_axum::router::OpenApiRouter;
 
     use super::*;
-    use crate::http::service;
+    use crate::http::{Routes, service};
 
     #[tokio::test]
     async fn request_with_too_many_headers_is_refused() {
-        let gateway = Gateway::new(service(OpenApiRouter::new()));
+        let gateway = Gateway::new(service(Routes::new()));
         let status = async |headers: usize| {
             let all: serde_json::Map<String, Value> = (0..headers)
                 .map(|number| (format!("x-{number}"), "".into()))

@@ -19,7 +19,6 @@ use http::{
 };
 use tower_http::{set_header::SetResponseHeaderLayer, trace::TraceLayer};
 use tracing::{Span, field::Empty};
-use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     API_VERSION,
@@ -27,6 +26,7 @@ use super::{
     problem::{Problem, kinds},
     request::{Origin, base_url},
     response::WithHeader as _,
+    routes::Routes,
 };
 use crate::telemetry::ErrorChain;
 
@@ -47,9 +47,9 @@ const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
 
 /// A service of these routes. An unknown route is `404`, a method that a route does not have `405`
 /// with `Allow`.
-pub fn service(routes: OpenApiRouter) -> Router {
-    let (routes, _) = routes.split_for_parts();
+pub fn service(routes: Routes) -> Router {
     let router = routes
+        .into_router()
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || Problem::new(&kinds::METHOD_NOT_ALLOWED))
         .layer(from_fn(respond));
