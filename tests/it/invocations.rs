@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aias_domain::run::Status;
+use aias_platform::store::StoredRun;
 use aias_tests::bench::json_of;
 use serde_json::{Value, json};
 
@@ -49,6 +50,48 @@ async fn run_is_passed_on_over_many_invocations() {
     let store = bench.store();
     assert_eq!(bench.tenant(&store).running(5).await.unwrap(), 0);
     println!("the run took {invocations} invocations");
+}
+
+/// SQS dead-letters a message after five deliveries, and a redelivered message is the last one of its
+/// batch, when there may be no time left for its run.
+#[tokio::test]
+async fn run_of_a_dead_executor_is_passed_on_until_there_is_time() {
+    let (bench, hosts, url) = furnished().await;
+    let tasks = json!([{"a": get(&format!("{url}/slow/1"))}, {"b": {"set": {"done": true}}}]);
+    let workflow = define(&bench, "short", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    let mut messages = bench.messages().await;
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let stored = own.run(id.parse().unwrap()).await.unwrap().unwrap();
+    let started = StoredRun {
+        run: stored.run.clone().start(1, bench.now()).unwrap(),
+        ..stored
+    };
+    own.start_run(started, 10).await.unwrap().unwrap();
+    // The first is the message of the dead executor, the others are those that took its place.
+    for received in [2, 1, 1, 1, 1, 1] {
+        let reported = bench
+            .deliver_within(
+                &bench.executor(),
+                &messages,
+                received,
+                Duration::from_secs(20),
+            )
+            .await;
+        assert!(reported.batch_item_failures.is_empty());
+        messages = bench.messages().await;
+        assert_eq!(messages.len(), 1);
+    }
+    let run = run_of(&bench, &id).await;
+    assert_eq!((run.status, run.attempts), (Status::Running, 1));
+    assert!(hosts.seen("/slow").is_empty());
+    bench.deliver(&bench.executor(), &messages, 1).await;
+    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    assert_eq!(run_of(&bench, &id).await.attempts, 2);
+    // Delivered again, it finds the run ended.
+    bench.deliver(&bench.executor(), &messages, 1).await;
+    assert_eq!(hosts.seen("/slow").len(), 1);
 }
 
 #[tokio::test]

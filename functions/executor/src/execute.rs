@@ -90,7 +90,8 @@ async fn work<'a>(
     let Some(stored) = stored? else {
         return missing_run(app, record);
     };
-    if let Some(outcome) = already_handled(app, store, &stored.run, record).await? {
+    let is_redelivered = receive_count(record) > 1 || message.dead_attempt.is_some();
+    if let Some(outcome) = already_handled(app, store, &stored.run, record, message).await? {
         return Ok(outcome);
     }
     let Some(tenant) = tenant?.filter(|tenant| tenant.deleted_at.is_none()) else {
@@ -127,9 +128,8 @@ async fn work<'a>(
         return execution.pass_on().await;
     }
     let was_refused = message.refusals > 0;
-    let is_redelivered =
-        receive_count(record) > 1 && execution.stored.run.status != Status::Waiting;
-    if was_refused || is_redelivered {
+    let may_have_been_started = is_redelivered && execution.stored.run.status != Status::Waiting;
+    if was_refused || may_have_been_started {
         match execution.stored.run.clone().start(version, app.clock.now()) {
             Ok(run) => {
                 if !execution.claim(run).await? {
@@ -170,6 +170,7 @@ async fn already_handled(
     store: &TenantStore<'_>,
     run: &Run,
     record: &SqsMessage,
+    message: &RunMessage,
 ) -> Result<Option<MessageOutcome>, Error> {
     if run.status.is_terminal() {
         // The executor that ended it may have died before sending the message to the parent.
@@ -180,7 +181,8 @@ async fn already_handled(
         // Resuming it sends another message.
         return Ok(Some(MessageOutcome::Suspended));
     }
-    if run.status == Status::Running && receive_count(record) <= 1 {
+    let of_dead_executor = message.dead_attempt == Some(run.attempts);
+    if run.status == Status::Running && receive_count(record) <= 1 && !of_dead_executor {
         // The executor of another message started it. If that executor died, its message is
         // redelivered.
         return Ok(Some(MessageOutcome::AlreadyStarted));

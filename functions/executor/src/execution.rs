@@ -213,14 +213,16 @@ impl<'a> Execution<'a> {
         Duration::from_secs(u64::from(self.limits.run_seconds))
     }
 
-    /// Leaves the run to another invocation: by a new message, unless this message belongs to a run
-    /// that was started.
+    /// Leaves the run to another invocation, by a new message. This one would be dead-lettered after
+    /// five deliveries, however little time each of them had.
     pub(crate) async fn pass_on(&self) -> Result<MessageOutcome, Error> {
         let run = &self.stored.run;
-        if run.status == Status::Running {
-            return Err(Error::NotEnoughTime);
-        }
-        self.app.queue.send(&self.message()).await?;
+        let was_started = run.status == Status::Running;
+        let message = RunMessage {
+            dead_attempt: was_started.then_some(run.attempts),
+            ..self.message()
+        };
+        self.app.queue.send(&message).await?;
         Ok(MessageOutcome::PassedOn)
     }
 

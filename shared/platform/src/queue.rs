@@ -25,6 +25,10 @@ pub struct RunMessage {
     /// computed only after it was written as `running`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refusals: u32,
+    /// The start of the run whose executor died, if this message takes the place of one that was
+    /// redelivered for it ([`aias_domain::run::Run::attempts`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_attempt: Option<u32>,
 }
 
 #[expect(
@@ -44,6 +48,7 @@ impl RunMessage {
             run_id,
             workflow_id,
             refusals: 0,
+            dead_attempt: None,
         }
     }
 }
