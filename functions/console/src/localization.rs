@@ -90,6 +90,15 @@ impl Language {
         self.bundle().has_message(id)
     }
 
+    /// A text of the catalogue of sources, which is in English, in another language.
+    pub(crate) fn of_source(self, english: &str) -> Option<&'static str> {
+        match self {
+            Self::English | Self::Pseudo => None,
+            Self::German => source_texts().find(|(text, _)| *text == english),
+        }
+        .map(|(_, translated)| translated)
+    }
+
     /// A whole number with separated thousands.
     pub(crate) fn number(self, number: u64) -> String {
         let digits = number.to_string();
@@ -106,6 +115,12 @@ impl Language {
         }
         text
     }
+}
+
+/// The texts of the catalogue of sources in English and German.
+fn source_texts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let texts = include_str!("../locales/sources.de.txt").trim_end();
+    texts.split("\n\n").filter_map(|pair| pair.split_once('\n'))
 }
 
 fn bundle(language: &str, texts: &str) -> Bundle {
@@ -134,6 +149,7 @@ fn accented(text: &str) -> Cow<'_, str> {
 mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
+    use aias_domain::verification::{catalogue, scheme_names};
     use fluent_bundle::FluentResource;
 
     use super::*;
@@ -201,6 +217,23 @@ mod tests {
         let known = ids(FILES[0]);
         let missing: Vec<_> = found.difference(&known).collect();
         assert!(found.len() > 100 && missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn every_text_of_the_catalogue_is_translated() {
+        let known: BTreeSet<&str> = source_texts().map(|(english, _)| english).collect();
+        assert_eq!(source_texts().count(), known.len(), "a text occurs twice");
+        let guides = scheme_names().into_iter().filter_map(catalogue::guide);
+        let used: BTreeSet<String> = guides
+            .flat_map(|guide| guide.steps.into_iter().chain(guide.caution))
+            .collect();
+        let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
+        assert!(used.len() > 100);
+        assert_eq!(used, known, "complete locales/sources.de.txt");
+        assert_eq!(
+            Language::German.of_source("Choose topics."),
+            Some("Wählen Sie Topics.")
+        );
     }
 
     #[test]

@@ -49,14 +49,22 @@ fn steps(visit: &Visit, scheme: &str) -> Markup {
         return html! {};
     };
     html! {
-        ol.steps-at-provider lang="en" { @for step in &guide.steps { li { (step) } } }
-        @if let Some(caution) = &guide.caution { p.caution lang="en" { (caution) } }
+        ol.steps-at-provider { @for step in &guide.steps { li { (of_source(visit, step)) } } }
+        @if let Some(caution) = &guide.caution { p.caution { (of_source(visit, caution)) } }
         p {
             a href=(guide.docs) rel="noreferrer" { (t!(visit, "provider-docs")) }
             @if visit.can(Role::Editor) {
                 " · " a href=(format!("/dashboard/workflows/new?source={scheme}")) { (t!(visit, "workflow-of-provider")) }
             }
         }
+    }
+}
+
+/// A text of the catalogue, in the language of the page if there is a translation.
+fn of_source(visit: &Visit, text: &str) -> Markup {
+    match visit.language().of_source(text) {
+        Some(translated) => html! { (translated) },
+        None => html! { span lang="en" { (text) } },
     }
 }
 
