@@ -13,7 +13,7 @@ use aias_platform::{
 };
 use aias_testkit::wire::Side;
 use aias_tests::{
-    bench::{Bench, GatewayResponse, OWNERS_KEY, WORKFLOW, respond},
+    bench::{Bench, GatewayResponse, OWNERS_KEY, WORKFLOW, json_of, respond},
     errors::run_codes,
 };
 use serde_json::{Value, json};
@@ -302,7 +302,7 @@ async fn pages_make_few_calls_in_two_rounds() {
             "" => 16,
             "/diagnostics" => 18,
             "/billing" => 12,
-            "/runs/run_01JD3V4ZK8QW5R7T9X1B3C5D7F" => 7,
+            "/runs/run_01JD3V4ZK8QW5R7T9X1B3C5D7F" => 10,
             "/members" => 4,
             "/workflows/new" | "/settings" | "/docs/errors" => 2,
             _ => 3,
@@ -314,4 +314,31 @@ async fn pages_make_few_calls_in_two_rounds() {
         assert_eq!(calls.len(), expected, "{page}: {calls:?}");
         assert!(bench.wire.rounds() <= 2, "{page}");
     }
+}
+
+/// The run and what belongs to it, then what only the run names: input, output, version, workflow.
+#[tokio::test]
+async fn page_of_an_ended_run_takes_two_rounds() {
+    let bench = Bench::new().await;
+    let (ingest, executor) = (bench.ingest(), bench.executor());
+    // The input and the output are in the bucket.
+    let body =
+        json!({"id": "order-1", "pad": "x".repeat(100), "noise": (0..9_000).collect::<Vec<_>>()});
+    let accepted = bench.post(&ingest, "order-1", &body.to_string()).await;
+    let run = json_of(&accepted)["run_id"].as_str().unwrap().to_owned();
+    let messages = bench.messages().await;
+    bench.deliver(&executor, &messages, 1).await;
+    let console = bench.console(None);
+    let cookie = signed_in(&console).await;
+    let headers = [("cookie", cookie.as_str())];
+    bench.wire.reset();
+    let path = format!("/dashboard/runs/{run}");
+    let page = request(&console, "GET", &path, &headers, "").await;
+    assert!(
+        page.body.contains("data-status=\"completed\""),
+        "{}",
+        page.body
+    );
+    let calls = bench.wire.calls();
+    assert_eq!((calls.len(), bench.wire.rounds()), (15, 2), "{calls:?}");
 }

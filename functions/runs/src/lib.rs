@@ -223,10 +223,12 @@ struct EmittedEvent {
 )]
 async fn list_events(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<RunId>) -> Result {
     let store = ctx.store();
-    let run = find(&store, id).await?.run.id;
-    let events = async |from, limit| Ok(store.events(run, from, limit).await?);
+    let events = async |from, limit| Ok(store.events(id, from, limit).await?);
     let fetch = async |listing| {
-        let mut page = numbered(listing, events, |(number, _)| *number).await?;
+        let listed = numbered(listing, events, |(number, _)| *number);
+        let (run, page) = tokio::join!(find(&store, id), listed);
+        run?;
+        let mut page = page?;
         let mut bytes = 0;
         let too_many = page.items.iter().position(|(_, event): &(u32, Value)| {
             bytes += event.to_string().len();

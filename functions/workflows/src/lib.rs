@@ -451,8 +451,11 @@ async fn delete_workflow(ctx: Editor<App>, Path(id): Path<WorkflowId>) -> Result
 )]
 async fn list_versions(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<WorkflowId>) -> Result {
     let store = ctx.store();
-    find(&store, id).await?;
-    let fetch = async |listing: Listing| Ok(store.versions(id, &listing).await?);
+    let fetch = async |listing: Listing| {
+        let (workflow, page) = tokio::join!(find(&store, id), store.versions(id, &listing));
+        workflow?;
+        Ok(page?)
+    };
     ctx.page(fetch, |version| view::version_head(&version))
         .await
 }
@@ -471,8 +474,9 @@ async fn list_versions(ctx: Viewer<App, List<NoFilter>>, Path(id): Path<Workflow
 )]
 async fn get_version(ctx: Viewer<App>, Path((id, number)): Path<(WorkflowId, u32)>) -> Result {
     let store = ctx.store();
-    find(&store, id).await?;
-    let version = store.version(id, number).await?;
-    let version = version.ok_or_else(Problem::not_found)?;
+    // A deleted workflow has no versions.
+    let (workflow, version) = tokio::join!(find(&store, id), store.version(id, number));
+    workflow?;
+    let version = version?.ok_or_else(Problem::not_found)?;
     object(StatusCode::OK, &view::version(&version)?)
 }

@@ -264,9 +264,9 @@ fn event_of(source: &str, ctx: &Context<App>) -> Result<Value> {
 )]
 pub(crate) async fn list_samples(ctx: Viewer<App>, Path(id): Path<WorkflowId>) -> Result {
     let store = ctx.store();
-    find(&store, id).await?;
-    let samples = store.samples(id).await?;
-    let data: Vec<_> = samples.iter().map(|own| head_view(&own.value)).collect();
+    let (workflow, samples) = tokio::join!(find(&store, id), store.samples(id));
+    workflow?;
+    let data: Vec<_> = samples?.iter().map(|own| head_view(&own.value)).collect();
     object(StatusCode::OK, &json!({"data": data, "next_cursor": null}))
 }
 

@@ -32,24 +32,31 @@ async fn progress(visit: &Visit, id: &str) -> ApiResult<Progress> {
     Ok(Progress { run: run?, logs })
 }
 
+/// The version of a run, which it gets when it starts. Another read of the run takes less time than
+/// waiting for its output.
+async fn version(visit: &Visit, id: &str) -> Option<ApiResult<Version>> {
+    let run: Run = match visit.get(&format!("/api/runs/{id}")).await {
+        Ok(run) => run,
+        Err(problem) => return Some(Err(problem)),
+    };
+    let path = format!(
+        "/api/workflows/{}/versions/{}",
+        run.workflow_id, run.workflow_version?
+    );
+    Some(visit.get(&path).await)
+}
+
 pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let input = format!("/api/runs/{id}/input");
     let events = format!("/api/runs/{id}/events?limit=100");
-    let (progress, input, events) = tokio::join!(
+    let (progress, input, events, version) = tokio::join!(
         progress(&visit, &id),
         visit.call(Method::GET, &input).send(),
         visit.get::<Page<Value>>(&events),
+        version(&visit, &id),
     );
     let progress = progress?;
     let run = &progress.run;
-    // A run gets its version when it starts.
-    let version = match run.workflow_version {
-        Some(version) => {
-            let path = format!("/api/workflows/{}/versions/{version}", run.workflow_id);
-            Some(visit.get::<Version>(&path).await)
-        }
-        None => None,
-    };
     let query = visit.query();
     let content = html! {
         @if !query.get("done").is_empty() { (ui::done(&ui::word(&visit, "done", query.get("done")))) }
