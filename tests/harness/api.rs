@@ -18,7 +18,7 @@ pub fn routers(aws: &SdkConfig, env: &Env) -> Vec<(&'static str, Routes)> {
         ),
         (
             "webhook-endpoints",
-            webhook_endpoints::routes(Api::load(aws, aws, env)),
+            webhook_endpoints::routes(webhook_endpoints::App::new(Api::load(aws, aws, env))),
         ),
         (
             "workflows",

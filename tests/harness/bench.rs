@@ -309,7 +309,7 @@ impl Bench {
         let (blobs, queue) = (self.blobs(), self.queue());
         match function {
             "webhook-ingest" => webhook_ingest::routes(self.ingest_app()),
-            "webhook-endpoints" => webhook_endpoints::routes(api),
+            "webhook-endpoints" => webhook_endpoints::routes(webhook_endpoints::App::new(api)),
             "workflows" => workflows::routes(workflows::App::new(api, blobs, queue, sandbox())),
             "runs" => runs::routes(runs::App::new(api, blobs, queue, sandbox())),
             "artifacts" => artifacts::routes(artifacts::App::new(api, blobs)),

@@ -6,9 +6,10 @@ use aias_domain::verification::KeyRequest;
 use aias_platform::{
     client::Client,
     clock::Clock,
+    http::{Gateway, service},
     published_keys::{Error, PublishedKeys},
 };
-use aias_tests::bench::{Bench, json_of, respond};
+use aias_tests::bench::{Bench, OWNERS_KEY, json_of, respond};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -95,6 +96,36 @@ async fn sns_notification_runs_once_and_a_forged_one_does_not() {
             assert_eq!(run_of(&bench, &id).await.attempts, 0);
         }
     }
+}
+
+#[tokio::test]
+async fn check_of_a_recorded_request_uses_the_published_key() {
+    let requests = recorded("aws-sns");
+    let request = &requests[0];
+    let bench = Bench::new().await;
+    let check = async |keys: PublishedKeys, body: &str| {
+        let app = webhook_endpoints::App::new(bench.api_of(None)).with_published_keys(keys);
+        let gateway = Gateway::new(service(webhook_endpoints::routes(app)));
+        let check = json!({
+            "verification": {"scheme": "aws-sns", "secret": request.secret},
+            "request": {"headers": request.headers, "body": body},
+            "received_at": Timestamp::from_second(request.at).unwrap().to_string(),
+        });
+        let event = json!({
+            "rawPath": "/api/sources/check", "body": check.to_string(),
+            "headers": {"content-type": "application/json", "authorization": format!("Bearer {OWNERS_KEY}")},
+            "requestContext": {"http": {"method": "POST"}},
+        });
+        respond(&gateway, &event.to_string()).await
+    };
+    let checked = check(keys_of(request), &request.body).await;
+    assert_eq!(json_of(&checked)["verified"], true, "{}", checked.body);
+    let forged = request.body.replace("Notification", "Notificatiom");
+    let checked = check(keys_of(request), &forged).await;
+    assert_eq!(json_of(&checked)["verified"], false, "{}", checked.body);
+    // Without the key, which cannot be fetched here, nothing can be said.
+    let checked = check(PublishedKeys::default(), &request.body).await;
+    assert_eq!(checked.status_code, 503, "{}", checked.body);
 }
 
 #[tokio::test]

@@ -114,7 +114,9 @@ pub fn api_routes(api: &Api, aws: &SdkConfig, tenants: &SdkConfig, env: &Env) ->
         )))
         .merge(runs::routes(of_runs))
         .merge(tenants::routes(api.clone()))
-        .merge(webhook_endpoints::routes(api.clone()))
+        .merge(webhook_endpoints::routes(webhook_endpoints::App::new(
+            api.clone(),
+        )))
         .merge(workflows::routes(of_workflows))
 }
 

@@ -7,14 +7,14 @@ use aias_domain::{
     timestamp,
 };
 use aias_platform::{
-    http::{Api, Path, Result, Viewer, openapi, whole_list},
+    http::{Path, Result, Viewer, openapi, whole_list},
     store::RunFilter,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::find;
+use crate::{App, find};
 
 /// The most accepted deliveries, and the most of both kinds.
 const MAX_RUNS: usize = 50;
@@ -96,7 +96,7 @@ fn accepted(run: Run, status: u16) -> (Timestamp, DeliveryView) {
     responses((status = 200, description = "The last deliveries", body = openapi::Page<DeliveryView>)),
     extensions(("x-role" = json!("viewer"))),
 )]
-pub(crate) async fn list_deliveries(ctx: Viewer<Api>, Path(id): Path<EndpointId>) -> Result {
+pub(crate) async fn list_deliveries(ctx: Viewer<App>, Path(id): Path<EndpointId>) -> Result {
     let (store, now) = (ctx.store(), ctx.now);
     let filter = RunFilter {
         endpoint_id: Some(id),

@@ -18,11 +18,12 @@ use aias_domain::{
 use aias_platform::{
     clock::random_id,
     http::{
-        Admin, Api, Authenticated as _, Change, JsonBody, List, NoFilter, Once, PageParams, Path,
-        Problem, RequestBody, Result, Routes, Viewer, WithHeader as _, openapi, present,
+        Admin, Api, Authenticated as _, Change, HasApi, JsonBody, List, NoFilter, Once, PageParams,
+        Path, Problem, RequestBody, Result, Routes, Viewer, WithHeader as _, openapi, present,
         response::{no_content, object, object_with},
         shown,
     },
+    published_keys::PublishedKeys,
     routes,
     store::{Listing, Stored, TenantStore},
 };
@@ -32,9 +33,41 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use verification::VerificationInput;
 
+#[derive(Debug)]
+pub struct App {
+    /// The table, authentication and the time.
+    pub api: Arc<Api>,
+    published_keys: PublishedKeys,
+}
+
+impl App {
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        Self {
+            api: Arc::new(api),
+            published_keys: PublishedKeys::default(),
+        }
+    }
+
+    /// With these keys of providers.
+    #[must_use]
+    pub fn with_published_keys(self, published_keys: PublishedKeys) -> Self {
+        Self {
+            published_keys,
+            ..self
+        }
+    }
+}
+
+impl HasApi for App {
+    fn api(&self) -> &Api {
+        &self.api
+    }
+}
+
 #[must_use]
-pub fn routes(api: Api) -> Routes {
-    let api = Arc::new(api);
+pub fn routes(app: App) -> Routes {
+    let api = Arc::clone(&app.api);
     Routes::new()
         .routes(routes!(list_endpoints, create_endpoint))
         .routes(routes!(get_endpoint, change_endpoint, delete_endpoint))
@@ -48,7 +81,7 @@ pub fn routes(api: Api) -> Routes {
         .routes(routes!(sources::get_source))
         .routes(routes!(sources::check_source))
         .in_named_tenant(&api)
-        .with_state(api)
+        .with_state(Arc::new(app))
 }
 
 async fn find(store: &TenantStore<'_>, id: EndpointId) -> Result<Stored<Endpoint>> {
@@ -69,7 +102,7 @@ fn audited(endpoint: &Endpoint) -> Value {
     responses((status = 200, description = "A page", body = openapi::Page<view::EndpointView>)),
     extensions(("x-role" = json!("viewer"))),
 )]
-async fn list_endpoints(ctx: Viewer<Api, List<NoFilter>>) -> Result {
+async fn list_endpoints(ctx: Viewer<App, List<NoFilter>>) -> Result {
     let store = ctx.store();
     let fetch = async |listing: Listing| Ok(store.endpoints(&listing).await?);
     ctx.page(fetch, |endpoint| view::endpoint(&endpoint)).await
@@ -87,7 +120,7 @@ async fn list_endpoints(ctx: Viewer<Api, List<NoFilter>>) -> Result {
     )),
     extensions(("x-role" = json!("viewer"))),
 )]
-async fn get_endpoint(ctx: Viewer<Api>, Path(id): Path<EndpointId>) -> Result {
+async fn get_endpoint(ctx: Viewer<App>, Path(id): Path<EndpointId>) -> Result {
     let endpoint = find(&ctx.store(), id).await?;
     object(StatusCode::OK, &view::endpoint(&endpoint.value))
 }
@@ -167,7 +200,7 @@ async fn must_exist(store: &TenantStore<'_>, id: WorkflowId, version: Option<u32
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict", "plan-limit-exceeded"]))),
 )]
 async fn create_endpoint(
-    ctx: Admin<Api>,
+    ctx: Admin<App>,
     JsonBody { value, bytes }: JsonBody<EndpointInput>,
 ) -> Result {
     let (tenant, now) = (ctx.caller.tenant.id, ctx.now);
@@ -260,7 +293,7 @@ impl RequestBody for EndpointChange {}
     ),
 )]
 async fn change_endpoint(
-    ctx: Admin<Api>,
+    ctx: Admin<App>,
     Path(id): Path<EndpointId>,
     JsonBody { value, .. }: JsonBody<EndpointChange>,
 ) -> Result {
@@ -274,7 +307,7 @@ async fn change_endpoint(
         // A provider's secret that is known must not be dropped by leaving it out.
         let may_be_pending = !verification.has_scheme(&own.verification.scheme);
         let verification = verification.read(may_be_pending)?;
-        let keyring = ctx.app.auth.keyring().await?;
+        let keyring = ctx.app.api.auth.keyring().await?;
         let sealed = verification
             .secret
             .map(|secret| secret.seal(&keyring, ctx.caller.tenant.id, id))
@@ -334,7 +367,7 @@ async fn change_endpoint(
     responses((status = 204, description = "The endpoint is deleted")),
     extensions(("x-role" = json!("admin")), ("x-problems" = json!(["conflict"]))),
 )]
-async fn delete_endpoint(ctx: Admin<Api>, Path(id): Path<EndpointId>) -> Result {
+async fn delete_endpoint(ctx: Admin<App>, Path(id): Path<EndpointId>) -> Result {
     let endpoint = find(&ctx.store(), id).await?;
     let change = Change::deleted("endpoint", &id, audited(&endpoint.value));
     ctx.change(change, async |store| store.delete_endpoint(&endpoint).await)

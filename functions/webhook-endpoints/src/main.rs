@@ -1,7 +1,7 @@
 //! `/api/webhook-endpoints…`
 
 use aias_platform::{aws, config::Env, http, telemetry, tenant_credentials};
-use webhook_endpoints::routes;
+use webhook_endpoints::{App, routes};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
@@ -9,8 +9,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let env = Env::of_process();
     let aws = aws::load(&env);
     let tenants = tenant_credentials::config(&aws, &env);
-    let api = http::Api::load(&aws, &tenants, &env);
+    let app = App::new(http::Api::load(&aws, &tenants, &env));
     env.finish()?;
-    api.warm().await;
-    http::run(http::service(routes(api))).await
+    app.api.warm().await;
+    http::run(http::service(routes(app))).await
 }

@@ -7,7 +7,7 @@ use aias_domain::{
 };
 use aias_platform::{
     http::{
-        Admin, Api, Change, JsonBody, Path, Problem, RequestBody, Result, kinds, openapi,
+        Admin, Change, JsonBody, Path, Problem, RequestBody, Result, kinds, openapi,
         response::{json, object},
     },
     secrets::Keyring,
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    audited, find,
+    App, audited, find,
     secret::PathSecret,
     verification::signing_secret,
     view::{self, RotatedEndpointView},
@@ -68,7 +68,7 @@ const _: () = assert!(MAX_OVERLAP_SECONDS == 2_592_000, "documented in `Rotation
     ),
 )]
 pub(crate) async fn rotate_secret(
-    ctx: Admin<Api>,
+    ctx: Admin<App>,
     Path(id): Path<EndpointId>,
     JsonBody { value, .. }: JsonBody<Rotation>,
 ) -> Result {
@@ -82,7 +82,7 @@ pub(crate) async fn rotate_secret(
         ));
     }
     let now = ctx.now;
-    let keyring = ctx.app.auth.keyring().await?;
+    let keyring = ctx.app.api.auth.keyring().await?;
     let tenant = ctx.caller.tenant.id;
     let before = audited(&endpoint.value);
     let own = &mut endpoint.value;
@@ -160,13 +160,13 @@ impl RequestBody for SigningSecretInput {}
     ),
 )]
 pub(crate) async fn set_signing_secret(
-    ctx: Admin<Api>,
+    ctx: Admin<App>,
     Path(id): Path<EndpointId>,
     JsonBody { value, .. }: JsonBody<SigningSecretInput>,
 ) -> Result {
     let mut endpoint = find(&ctx.store(), id).await?;
     ctx.head.check_if_match(&view::endpoint(&endpoint.value))?;
-    let keyring = ctx.app.auth.keyring().await?;
+    let keyring = ctx.app.api.auth.keyring().await?;
     let before = audited(&endpoint.value);
     let sealed = new_signing_secret(&ctx, &keyring, &endpoint.value, Some(value.secret))?.sealed;
     let own = &mut endpoint.value;
@@ -203,7 +203,7 @@ struct ReceivedSecretView {
     )),
     extensions(("x-role" = json!("admin"))),
 )]
-pub(crate) async fn get_signing_secret(ctx: Admin<Api>, Path(id): Path<EndpointId>) -> Result {
+pub(crate) async fn get_signing_secret(ctx: Admin<App>, Path(id): Path<EndpointId>) -> Result {
     let endpoint = find(&ctx.store(), id).await?.value;
     let scheme = endpoint.verification.scheme().map_err(Problem::internal)?;
     let unused = match endpoint.signing_secrets.as_slice() {
@@ -213,7 +213,7 @@ pub(crate) async fn get_signing_secret(ctx: Admin<Api>, Path(id): Path<EndpointI
     let secret = match unused.filter(|_| scheme.has(Handshake::VerificationToken)) {
         None => None,
         Some(sealed) => {
-            let keyring = ctx.app.auth.keyring().await?;
+            let keyring = ctx.app.api.auth.keyring().await?;
             let tenant = ctx.caller.tenant.id;
             let opened = SigningSecret::open(&keyring, tenant, id, &sealed.value)?;
             Some(opened.secret().to_owned())
@@ -229,7 +229,7 @@ struct NewSigningSecret {
 
 /// A new signing secret of an endpoint, with the verify token of the newest one.
 fn new_signing_secret(
-    ctx: &Admin<Api>,
+    ctx: &Admin<App>,
     keyring: &Keyring,
     endpoint: &Endpoint,
     secret: Option<String>,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use aias_domain::{
     event::{self, Request},
-    verification::{Explanation, Handshake, Scheme, SecretOrigin, Values, catalogue, explain},
+    verification::{Explanation, Handshake, Scheme, SecretOrigin, catalogue, explain, key_bytes},
 };
 use aias_platform::http::{
-    Api, JsonBody, Path, Problem, RequestBody, Result, Viewer,
+    JsonBody, Path, Problem, RequestBody, Result, Viewer,
     response::{json, object},
     whole_list,
 };
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::verification::VerificationInput;
+use crate::{App, verification::VerificationInput};
 
 /// A source in a list.
 #[derive(Serialize, ToSchema)]
@@ -97,7 +97,7 @@ fn source(name: &str) -> Option<SourceView> {
     responses((status = 200, description = "All sources", body = aias_platform::http::openapi::Page<SourceHead>)),
     extensions(("x-role" = json!("viewer"))),
 )]
-pub(crate) async fn list_sources(_: Viewer<Api>) -> Result {
+pub(crate) async fn list_sources(_: Viewer<App>) -> Result {
     let sources: Vec<_> = catalogue::names()
         .filter_map(|name| source(name).map(|source| source.head))
         .collect();
@@ -117,7 +117,7 @@ pub(crate) async fn list_sources(_: Viewer<Api>) -> Result {
     )),
     extensions(("x-role" = json!("viewer"))),
 )]
-pub(crate) async fn get_source(_: Viewer<Api>, Path(name): Path<String>) -> Result {
+pub(crate) async fn get_source(_: Viewer<App>, Path(name): Path<String>) -> Result {
     let source = source(&name).ok_or_else(Problem::not_found)?;
     object(StatusCode::OK, &source)
 }
@@ -168,7 +168,8 @@ pub(crate) struct CheckView {
 /// Check a recorded request
 ///
 /// Says step by step what was signed, what was expected and where the request differs. Nothing is
-/// stored, and the response does not contain the secret.
+/// stored, and the response does not contain the secret. A published key is fetched from the provider;
+/// without it the response is `503`.
 #[utoipa::path(
     post,
     path = "/api/sources/check",
@@ -178,7 +179,7 @@ pub(crate) struct CheckView {
     extensions(("x-role" = json!("viewer"))),
 )]
 pub(crate) async fn check_source(
-    ctx: Viewer<Api>,
+    ctx: Viewer<App>,
     JsonBody { value, .. }: JsonBody<SourceCheck>,
 ) -> Result {
     let (scheme, secret) = value.verification.for_check()?;
@@ -211,7 +212,9 @@ pub(crate) async fn check_source(
         query: url.split_once('?').map_or("", |(_, query)| query),
         body: &body,
     };
-    let values = Values::new(&request);
+    let key = key_bytes(scheme.secret.form, &secret);
+    let keys = &ctx.app.published_keys;
+    let values = keys.values_of(&scheme, key.as_deref(), &request).await?;
     let view = CheckView {
         explanation: explain(
             &scheme,

@@ -8,14 +8,11 @@ use aias_domain::{
     id::RunId,
     plan,
     run::{Run, Status, Trigger},
-    verification::{
-        self, KeyRequest, ProviderResponse, UnknownKey, Values, is_visited, signed_handshake,
-    },
+    verification::{self, KeyRequest, ProviderResponse, Values, is_visited, signed_handshake},
 };
 use aias_platform::{
     clock::random_id,
     http::{Fault, Head, Problem, Response, Result, WithHeader as _, kinds, response},
-    published_keys,
     runs::{SerializedInput, expiry, new_run},
     store::{Admission, Claim, ClaimResult, StoredRun, Task, TenantStore},
 };
@@ -123,16 +120,9 @@ pub(crate) async fn values_of<'a>(
     ready: &ReadyEndpoint,
     request: &'a event::Request<'a>,
 ) -> Result<Values<'a>> {
-    let values = Values::new(request);
     let newest = ready.keys.first().map(|(_, key)| key.as_slice());
-    match verification::key_request(&ready.scheme, newest, &values) {
-        Ok(Some(request)) => {
-            let key = app.published_keys.get(&request).await;
-            Ok(values.with_published_key(request, key.map_err(unavailable)?))
-        }
-        // Without a key, the request is refused as one without a signature is.
-        Ok(None) | Err(UnknownKey) => Ok(values),
-    }
+    let keys = &app.published_keys;
+    Ok(keys.values_of(&ready.scheme, newest, request).await?)
 }
 
 /// Confirms a subscription at the provider.
@@ -142,12 +132,8 @@ async fn visit(app: &App, url: &str) -> Result<()> {
         return Err(Problem::new(&kinds::BAD_CHALLENGE).detail(detail));
     }
     let request = KeyRequest::get(url.to_owned());
-    let visited = app.published_keys.fetch(&request).await;
-    visited.map(|_| ()).map_err(unavailable)
-}
-
-fn unavailable(error: published_keys::Error) -> Problem {
-    Problem::unavailable(error).retry_after(1)
+    app.published_keys.fetch(&request).await?;
+    Ok(())
 }
 
 /// When a provider should retry an event that an endpoint cannot accept yet.

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use aias_domain::verification::KeyRequest;
+use aias_domain::{
+    event,
+    verification::{KeyRequest, Scheme, UnknownKey, Values, key_request},
+};
 use http::{Request, header::CONTENT_TYPE};
 use tokio::{
     sync,
@@ -18,6 +21,7 @@ use tokio::{
 
 use crate::{
     client::{Client, RequestError, SystemResolver},
+    http::Problem,
     outbound::{CONNECT_TIMEOUT, Guard, GuardedResolver},
 };
 
@@ -52,6 +56,12 @@ pub enum Error {
     TooSoon,
     #[error("the URL is malformed")]
     Malformed,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::unavailable(error).retry_after(1)
+    }
 }
 
 #[derive(Debug)]
@@ -109,6 +119,29 @@ impl PublishedKeys {
             key,
         };
         cached.insert(request.name(), entry);
+    }
+
+    /// The values of a request, with the published key of its provider if the scheme needs one. A
+    /// lookup uses the endpoint's newest `secret`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such key.
+    pub async fn values_of<'a>(
+        &self,
+        scheme: &Scheme,
+        secret: Option<&[u8]>,
+        request: &'a event::Request<'a>,
+    ) -> Result<Values<'a>, Error> {
+        let values = Values::new(request);
+        match key_request(scheme, secret, &values) {
+            Ok(Some(request)) => {
+                let key = self.get(&request).await?;
+                Ok(values.with_published_key(request, key))
+            }
+            // Without a key, the request is refused as one without a signature is.
+            Ok(None) | Err(UnknownKey) => Ok(values),
+        }
     }
 
     /// The response to a request. A key that was fetched an hour ago at most is used while it cannot be fetched
