@@ -9,7 +9,7 @@ TOOLS := .local/tools
 BIN := $(VENV)/bin
 LOCAL := $(BIN)/python infra/local
 
-.PHONY: run deploy-local functions test unit watch check docs openapi vendor bench soak zips clean
+.PHONY: run deploy-local functions test unit watch check docs openapi vendor oracles bench soak many-runs zips clean
 
 # AIAS in one process.
 run: functions $(VENV)/run.stamp
@@ -56,6 +56,11 @@ openapi:
 vendor:
 	$(PYTHON) infra/vendor.py
 
+# Checks the recorded requests of sources with the libraries of their providers.
+oracles:
+	mkdir -p .local/oracles && cp infra/oracles/* .local/oracles
+	cd .local/oracles && npm ci --ignore-scripts --no-audit --no-fund && node check.mjs "$(CURDIR)/shared/domain/sources"
+
 # Measures docs/benchmarks.md, docs/scale.md and their plots.
 bench: $(VENV)/run.stamp
 	@$(LOCAL) bench
@@ -66,6 +71,10 @@ soak:
 	rm -rf .local/soak && mkdir -p .local/soak
 	"$${CARGO_TARGET_DIR:-target}/embedded/aias-soak" run --data .local/soak/data --page docs/soak.md
 	rm -rf .local/soak
+
+# Measures the lists of a tenant with 100,000 runs; writes docs/many-runs.md.
+many-runs: $(VENV)/run.stamp
+	@RUNS=$(RUNS) $(LOCAL) many_runs
 
 # Builds the functions for Lambda into target/lambda; `make bench` records their sizes.
 zips: $(TOOLS)/stamp
