@@ -31,7 +31,9 @@ pub(crate) fn check(url: &str, tenant: &Tenant, events: u64) -> Checked {
     let until = Instant::now() + ENDED_WITHIN;
     let mut checked = Checked::default();
     let runs = loop {
+        let reading_at = Instant::now();
         let runs = all_runs(url, tenant);
+        let reading = reading_at.elapsed();
         let mut open = runs.iter().filter(|run| run["ended_at"].is_null()).count();
         for run in &runs {
             if run["error"]["code"] == "executor-ended" {
@@ -45,7 +47,8 @@ pub(crate) fn check(url: &str, tenant: &Tenant, events: u64) -> Checked {
         }
         println!("{open} of {} runs have not ended", runs.len());
         assert!(Instant::now() < until, "{open} runs have not ended");
-        thread::sleep(Duration::from_secs(5));
+        // Reading takes time from the runs.
+        thread::sleep(reading.saturating_mul(4).max(Duration::from_secs(5)));
     };
     let mut by_event: HashMap<&str, Vec<&Value>> = HashMap::new();
     for run in &runs {

@@ -3,11 +3,14 @@
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
 use ureq::Agent;
+
+/// How long an event is posted before the test fails.
+const ACCEPTED_WITHIN: Duration = Duration::from_mins(10);
 
 /// How many requests there were.
 #[derive(Debug, Default)]
@@ -25,7 +28,8 @@ pub(crate) fn id_of(order: u64) -> String {
 ///
 /// # Panics
 ///
-/// When a response is neither an acceptance nor a reason to try again.
+/// When a response is neither an acceptance nor a reason to try again, or an event is not accepted in
+/// time.
 pub(crate) fn post_all(url: &str, path: &str, events: u64, clients: u64) -> Posted {
     let next = AtomicU64::new(0);
     let (requests, duplicates) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -39,7 +43,9 @@ pub(crate) fn post_all(url: &str, path: &str, events: u64, clients: u64) -> Post
                     if order >= events {
                         break;
                     }
+                    let until = Instant::now() + ACCEPTED_WITHIN;
                     let status = loop {
+                        assert!(Instant::now() < until, "event {order} was not accepted");
                         requests.fetch_add(1, Ordering::Relaxed);
                         match post(&agent, &url, order) {
                             Some(status @ (200 | 202)) => break status,
