@@ -1,4 +1,4 @@
-"""`python infra/local run|deploy_local|test|unit|watch|bench`: the commands of the Makefile. Each imports what only it needs."""
+"""`python infra/local run|deploy_local|test|unit|watch|bench|many_runs`: the commands of the Makefile. Each imports what only it needs."""
 
 import json
 import os
@@ -224,7 +224,7 @@ def bench():
     state.mkdir(parents=True)
     figures = state / "engine.txt"
     with figures.open("w") as file:
-        for package, name in (("aias-engine", "order"), ("aias-sandbox", "sandbox")):
+        for package, name in (("aias-engine", "order"), ("aias-sandbox", "sandbox"), ("aias-domain", "verifier")):
             # Each benchmark compares in one process, in turns.
             command = ["cargo", "bench", "-p", package, "--bench", name]
             with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as printing:
@@ -269,6 +269,24 @@ def bench():
     return code
 
 
+def many_runs():
+    """Measures the figures of docs/many-runs.md."""
+    import many_runs as page
+
+    build()
+    if subprocess.run(["cargo", "build", "--profile", "embedded", "--bins", "-p", "aias"], cwd=ROOT).returncode != 0:
+        raise Failed("AIAS does not build: the compiler's message is above")
+    state = LOCAL / "many-runs"
+    shutil.rmtree(state, ignore_errors=True)
+    embedded = Embedded(free_ports(), state, "embedded")
+    try:
+        embedded.start()
+        page.measure(embedded, int(os.environ.get("RUNS") or 100_000), ROOT / "docs" / "many-runs.md")
+    finally:
+        embedded.stop()
+    shutil.rmtree(state, ignore_errors=True)
+
+
 def signed_endpoint(stack):
     """The endpoint and the tenant of the demo, for the benchmark."""
     values = demo.make(stack, stack.state / "demo.env")
@@ -284,7 +302,7 @@ if __name__ == "__main__":
     # Also if the parent shell ignores these signals.
     for number in SIGNALS:
         signal.signal(number, on_signal)
-    commands = {"run": run, "deploy_local": deploy_local, "test": test, "unit": unit, "watch": watch, "bench": bench}
+    commands = {each.__name__: each for each in (run, deploy_local, test, unit, watch, bench, many_runs)}
     try:
         sys.exit(commands[sys.argv[1]]())
     except Failed as error:
