@@ -194,10 +194,10 @@ def test_everything_works_by_keyboard(browser, tenant):
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
     page.goto("/dashboard/workflows/new")
-    page.locator("textarea").focus()
+    page.get_by_role("textbox", name="Workflow editor").focus()
     # Tab indents; after Escape it leaves.
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
+    assert page.evaluate("document.activeElement.className") == "code"
     page.keyboard.press("Escape")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.tagName") == "BUTTON"

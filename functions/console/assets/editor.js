@@ -56,7 +56,7 @@ for (const area of document.querySelectorAll('textarea[data-editor]')) {
         // After Escape, Tab leaves the editor.
         keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, indentWithTab]),
         EditorState.phrases.of(settings.phrases),
-        EditorView.contentAttributes.of({ 'aria-label': settings.label, spellcheck: 'false', autocapitalize: 'off' }),
+        EditorView.contentAttributes.of({ 'aria-label': settings.label, tabindex: '0', spellcheck: 'false', autocapitalize: 'off' }),
         EditorView.domEventHandlers({
           // Chromium gives a text that replaces another one its colors as an inline style, which the policy forbids.
           beforeinput(event, own) {
