@@ -1,7 +1,7 @@
 //! Routes, and their description in the OpenAPI document.
 //!
 //! `utoipa_axum`'s router describes each route when it is added, which takes a third of a function's
-//! initialization. Here a route is described when the document is asked for.
+//! initialization. Here the document is built only by [`Routes::describe`].
 
 use std::{convert::Infallible, fmt, sync::Arc};
 

@@ -21,7 +21,7 @@ pub(super) struct Connections {
 
 struct Current {
     client: Client,
-    /// The hosts that it was asked for, with their ports.
+    /// The hosts that it may have connections to, with their ports.
     hosts: HashSet<String>,
 }
 
