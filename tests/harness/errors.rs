@@ -28,8 +28,8 @@ const PROBLEMS: &[(u16, &str, &str, &str)] = &[
     (
         400,
         "bad-event-id",
-        "The event id is empty or has more than 255 characters.",
-        "Send a shorter id, or none.",
+        "The `Idempotency-Key` of a webhook is empty or has more than 255 characters.",
+        "Send a shorter one, or none.",
     ),
     (
         400,

@@ -24,8 +24,8 @@ what was signed, what was expected and where it differs. `GET /api/webhook-endpo
 
 Each source has a workflow that uses its event, to start from.
 
-The date is that of the last comparison with the provider's documentation. Without a date, the entry was not compared with it; its known
-answers in the tests are then made with the provider's library or by the same rule.
+The date is that of the last comparison with the provider's documentation, or with code that the provider publishes. Without a date, the entry
+was not compared with it; its known answers in the tests are then made with the provider's library or by the same rule.
 
 ## A provider that is not listed
 

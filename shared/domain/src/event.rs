@@ -5,12 +5,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::{
+    canonical::digest,
     id::EndpointId,
     json,
     verification::{Scheme, Values},
 };
 
-/// The longest event id, in characters. A longer one is refused rather than cut.
+/// The longest event id, in characters.
 pub const MAX_EVENT_ID: usize = 255;
 
 /// How many headers, and how many query or form parameters, an event may have.
@@ -136,19 +137,26 @@ fn parameters(text: &str) -> Result<Map<String, Value>, EventError> {
     Ok(members)
 }
 
-/// The id by which duplicates are recognised: the provider's, else `Idempotency-Key`, else none.
+/// The id by which duplicates are recognised: the provider's, else `Idempotency-Key`, else none. A
+/// provider's id that is too long is replaced by its digest.
 ///
 /// # Errors
 ///
-/// When the id is empty or too long.
+/// When the `Idempotency-Key` is empty or too long.
 pub fn event_id(scheme: &Scheme, values: &Values<'_>) -> Result<Option<String>, EventError> {
-    let own = scheme.event_id.iter().find_map(|text| text.text(values));
-    let key = || values.request.header("idempotency-key").map(str::to_owned);
-    match own.or_else(key) {
-        Some(id) if id.is_empty() || id.chars().count() > MAX_EVENT_ID => {
-            Err(EventError::BadEventId)
-        }
-        id => Ok(id),
+    let is_too_long = |id: &str| id.chars().count() > MAX_EVENT_ID;
+    let mut own = scheme.event_id.iter().filter_map(|text| text.text(values));
+    if let Some(id) = own.find(|id| !id.is_empty()) {
+        let id = if is_too_long(&id) {
+            digest(id.as_bytes())
+        } else {
+            id
+        };
+        return Ok(Some(id));
+    }
+    match values.request.header("idempotency-key") {
+        Some(key) if key.is_empty() || is_too_long(key) => Err(EventError::BadEventId),
+        key => Ok(key.map(str::to_owned)),
     }
 }
 
@@ -291,6 +299,83 @@ mod tests {
         let empty = [("idempotency-key", "")];
         assert_eq!(id("none", &empty), Err(EventError::BadEventId));
         assert_eq!(id("none", &[]), Ok(None));
+    }
+
+    /// The ids that these providers send are not different for each event.
+    #[test]
+    fn different_events_have_different_ids() {
+        type Sent = (&'static [(&'static str, &'static str)], &'static str);
+        let cases: [(&str, [Sent; 2]); 5] = [
+            (
+                "woocommerce",
+                [
+                    (&[("x-wc-webhook-delivery-id", "d1")], r#"{"id": 1}"#),
+                    (&[("x-wc-webhook-delivery-id", "d1")], r#"{"id": 2}"#),
+                ],
+            ),
+            (
+                "zendesk",
+                [
+                    (&[("x-zendesk-webhook-invocation-id", "i1")], r#"{"id": 7}"#),
+                    (&[("x-zendesk-webhook-invocation-id", "i2")], r#"{"id": 7}"#),
+                ],
+            ),
+            (
+                "cloudevents",
+                [
+                    (&[("ce-source", "/a"), ("ce-id", "1")], "{}"),
+                    (&[("ce-source", "/b"), ("ce-id", "1")], "{}"),
+                ],
+            ),
+            (
+                "clickup",
+                [
+                    (
+                        &[],
+                        r#"{"webhook_id": "w", "event": "taskUpdated", "history_items": [{"id": "h"}]}"#,
+                    ),
+                    (
+                        &[],
+                        r#"{"webhook_id": "w", "event": "taskStatusUpdated", "history_items": [{"id": "h"}]}"#,
+                    ),
+                ],
+            ),
+            (
+                "fastspring",
+                [
+                    (&[], r#"{"events": [{"id": "1"}]}"#),
+                    (&[], r#"{"events": [{"id": "1"}, {"id": "2"}]}"#),
+                ],
+            ),
+        ];
+        for (name, sent) in cases {
+            let id = |(headers, body): Sent| {
+                let mut request = request("application/json", body.as_bytes());
+                request.headers = headers.to_vec();
+                event_id(&scheme(name), &Values::new(&request))
+                    .unwrap()
+                    .unwrap()
+            };
+            assert_eq!(id(sent[0]), id(sent[0]), "{name}");
+            assert_ne!(id(sent[0]), id(sent[1]), "{name}");
+        }
+    }
+
+    #[test]
+    fn long_or_empty_id_of_a_provider_is_no_error() {
+        let id = |value: String| {
+            let body = json!({"id": value}).to_string();
+            event_id(
+                &scheme("stripe"),
+                &Values::new(&request("application/json", body.as_bytes())),
+            )
+        };
+        let long = id("e".repeat(MAX_EVENT_ID + 1)).unwrap().unwrap();
+        assert!(long.starts_with("sha256:"));
+        assert_ne!(Ok(Some(long)), id("e".repeat(MAX_EVENT_ID + 2)));
+        let longest = "e".repeat(MAX_EVENT_ID);
+        assert_eq!(id(longest.clone()), Ok(Some(longest)));
+        assert_eq!(id(String::new()), Ok(Some("k1".into())));
     }
 
     #[test]
