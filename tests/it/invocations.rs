@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aias_domain::run::Status;
 use aias_platform::store::StoredRun;
-use aias_tests::bench::json_of;
+use aias_tests::bench::{failed_of, json_of};
 use serde_json::{Value, json};
 
 use crate::effects::{define, execute, furnished, get, output_of, run_of, settle, verified};
@@ -94,6 +94,48 @@ async fn run_of_a_dead_executor_is_passed_on_until_there_is_time() {
     assert_eq!(hosts.seen("/slow").len(), 1);
 }
 
+/// The executor that passes the run on dies before its own message is deleted, so that there are two.
+#[tokio::test]
+async fn run_passed_on_by_two_messages_completes_once() {
+    let (bench, _, url) = furnished().await;
+    let tasks = json!([{"a": get(&format!("{url}/slow/300"))}, {"b": {"set": {"done": true}}}]);
+    let workflow = define(&bench, "short", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    let mut old = bench.messages().await;
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let stored = own.run(id.parse().unwrap()).await.unwrap().unwrap();
+    let started = StoredRun {
+        run: stored.run.clone().start(1, bench.now()).unwrap(),
+        ..stored
+    };
+    own.start_run(started, 10).await.unwrap().unwrap();
+    let time = Duration::from_secs(20);
+    bench.deliver_within(&bench.executor(), &old, 2, time).await;
+    let mut new = bench.messages().await;
+    let mut received = 1;
+    while !(old.is_empty() && new.is_empty()) {
+        let (one, other) = (bench.executor(), bench.executor());
+        let (of_old, of_new) = tokio::join!(
+            bench.deliver(&one, &old, received + 2),
+            bench.deliver(&other, &new, received)
+        );
+        old = failed_of(&of_old, &old);
+        new = failed_of(&of_new, &new);
+        received += 1;
+        assert!(received < 5, "the run does not end");
+    }
+    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    let run = run_of(&bench, &id).await;
+    assert_eq!(run.status, Status::Completed);
+    let log = bench.log(&run).await;
+    assert!(
+        log.iter().zip(0..).all(|(entry, seq)| entry.seq == seq),
+        "{log:#?}"
+    );
+    assert_eq!(own.running(10).await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn calls_in_progress_are_not_repeated_when_time_is_short() {
     let (bench, hosts, url) = furnished().await;
@@ -169,6 +211,64 @@ async fn two_large_runs_in_one_executor_end() {
     for id in ids {
         assert_eq!(output_of(&bench, &id).await, json!(3));
     }
+}
+
+/// A run that was left to another executor before it computed has not ended its executor.
+#[tokio::test]
+async fn run_that_waits_for_memory_is_not_started_too_often() {
+    let (bench, _, url) = furnished().await;
+    let call = json!({
+        "call": "http", "with": {"method": "get", "endpoint": format!("{url}/large/3670016")},
+        "output": {"as": "length"},
+    });
+    let slow = get(&format!("${{ \"{url}/slow/\" + (.ms | tostring) }}"));
+    let tasks = json!([
+        {"f": {"fork": {"branches": [{"a": call}, {"b": call}]}, "output": {"as": "$workflow.input"}}},
+        {"w": {"wait": {"minutes": 20}}},
+        {"s": slow},
+        {"d": {"set": {"done": true}}},
+    ]);
+    let workflow = define(&bench, "large", tasks).await;
+    let first = execute(&bench, &workflow, json!({"ms": 15_000})).await;
+    let second = execute(&bench, &workflow, json!({"ms": 1})).await;
+    settle(&bench).await;
+    bench.clock.advance(Duration::from_secs(1_200));
+    bench.wake().await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let (of_first, mut of_second): (Vec<_>, Vec<_>) =
+        (bench.messages().await.into_iter()).partition(|message| message.contains(&first));
+
+    // The executor of the second run died, so its message is redelivered.
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let stored = own.run(second.parse().unwrap()).await.unwrap().unwrap();
+    let started = StoredRun {
+        run: stored.run.clone().start(1, bench.now()).unwrap(),
+        ..stored
+    };
+    own.start_run(started, 10).await.unwrap().unwrap();
+
+    let executor = bench.executor();
+    let waits = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        for received in [2, 1, 1, 1] {
+            let time = Duration::from_secs(30);
+            let reported = bench
+                .deliver_within(&executor, &of_second, received, time)
+                .await;
+            assert!(reported.batch_item_failures.is_empty());
+            of_second = bench.messages().await;
+            assert_eq!(of_second.len(), 1);
+            let run = run_of(&bench, &second).await;
+            assert_eq!((run.status, run.attempts), (Status::Running, 1));
+        }
+    };
+    let (reported, ()) = tokio::join!(bench.deliver(&executor, &of_first, 1), waits);
+    assert!(reported.batch_item_failures.is_empty());
+    assert_eq!(output_of(&bench, &first).await, json!({"done": true}));
+    bench.deliver(&executor, &of_second, 1).await;
+    assert_eq!(output_of(&bench, &second).await, json!({"done": true}));
+    assert_eq!(own.running(10).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -214,8 +214,13 @@ impl<'a> Execution<'a> {
     }
 
     /// Leaves the run to another invocation, by a new message. This one would be dead-lettered after
-    /// five deliveries, however little time each of them had.
-    pub(crate) async fn pass_on(&self) -> Result<MessageOutcome, Error> {
+    /// five deliveries, however little time each of them had. Must be called before the run
+    /// computes.
+    pub(crate) async fn pass_on(&mut self) -> Result<MessageOutcome, Error> {
+        if self.claimed {
+            self.stored.run = self.stored.run.clone().take_back_start();
+            self.store.save_run(&self.stored).await?;
+        }
         let run = &self.stored.run;
         let was_started = run.status == Status::Running;
         let message = RunMessage {

@@ -367,6 +367,14 @@ impl Run {
         Ok(self)
     }
 
+    /// Takes the latest start back, since the run is left to another executor before it computes: it
+    /// is not what ends an executor.
+    #[must_use]
+    pub fn take_back_start(mut self) -> Self {
+        self.attempts = self.attempts.saturating_sub(1);
+        self
+    }
+
     /// Lets the run wait until `wakes_at`, or until another run has ended. Resets the number of
     /// starts, since the run has made progress.
     ///

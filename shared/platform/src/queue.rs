@@ -25,8 +25,8 @@ pub struct RunMessage {
     /// computed only after it was written as `running`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refusals: u32,
-    /// The start of the run whose executor died, if this message takes the place of one that was
-    /// redelivered for it ([`aias_domain::run::Run::attempts`]).
+    /// The starts of the running run ([`aias_domain::run::Run::attempts`]), if this message takes
+    /// the place of one that was redelivered since its executor died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_attempt: Option<u32>,
 }

@@ -88,6 +88,15 @@ fn waiting_resets_attempts() {
 }
 
 #[test]
+fn start_that_is_taken_back_does_not_count() {
+    let mut run = run();
+    for _ in 0..2 * MAX_ATTEMPTS {
+        run = run.start(1, now()).unwrap().take_back_start();
+        assert_eq!((run.status, run.attempts), (Status::Running, 0));
+    }
+}
+
+#[test]
 fn run_is_exhausted_after_max_attempts() {
     let mut run = run();
     for _ in 0..MAX_ATTEMPTS {
