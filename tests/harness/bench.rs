@@ -13,6 +13,7 @@ use aias_domain::{
     endpoint::{Endpoint, EndpointSecret},
     id::{EndpointId, TenantId, WorkflowId},
     log::Entry,
+    name::Name,
     plan::{Plan, PlanName},
     run::Run,
     tenant::{ApiKey, Member, Role, Tenant},
@@ -92,6 +93,10 @@ pub struct Bench {
     bucket: String,
     /// Whether the SDK retries, as in production. Without, a count of calls is exact.
     pub retries: bool,
+}
+
+fn bench_name() -> Name {
+    Name::new("Bench").unwrap()
 }
 
 impl Bench {
@@ -347,16 +352,15 @@ impl Bench {
         Gateway::new(console::router(app))
     }
 
-    async fn furnish(&self) {
+    /// Creates a tenant with this plan.
+    pub async fn create_tenant(&self, id: TenantId, plan: PlanName) {
         let (store, now) = (self.store(), self.clock.now());
-        let id: TenantId = TENANT.parse().unwrap();
-        let name = "Bench".to_owned();
         let tenant = Tenant {
             plan: Plan {
-                name: PlanName::Business,
+                name: plan,
                 ..Plan::default()
             },
-            ..Tenant::new(id, aias_domain::name::Name::new(&name).unwrap(), now)
+            ..Tenant::new(id, bench_name(), now)
         };
         let owner = Member {
             user_id: "owner".parse().unwrap(),
@@ -367,6 +371,12 @@ impl Bench {
         let made = plan_entry(Operator, id, now, Value::Null, Value::Null);
         let created = store.create_tenant(&tenant, &owner, &made, None);
         created.await.unwrap();
+    }
+
+    async fn furnish(&self) {
+        let (store, now) = (self.store(), self.clock.now());
+        let id: TenantId = TENANT.parse().unwrap();
+        self.create_tenant(id, PlanName::Business).await;
         let own = self.tenant(&store);
         let secret = |purpose, letter: &str| {
             Self::keyring().hash(
@@ -376,7 +386,7 @@ impl Bench {
         };
         let key = ApiKey {
             id: aias_domain::id::KeyId::new(now, 1),
-            name: tenant.name.clone(),
+            name: bench_name(),
             role: Role::Owner,
             created_at: now,
             valid_until: None,
@@ -387,7 +397,7 @@ impl Bench {
         self.add_workflow(WORKFLOW, &ten_steps()).await;
         let endpoint = Endpoint {
             id: ENDPOINT.parse::<EndpointId>().unwrap(),
-            name: tenant.name,
+            name: bench_name(),
             workflow_version: None,
             disabled_status: Default::default(),
             last_ping_at: None,

@@ -3,7 +3,11 @@
 
 use std::collections::HashMap;
 
-use aias_platform::clock::Clock;
+use aias_domain::{id::TenantId, plan::PlanName};
+use aias_platform::{
+    clock::{Clock, random_id},
+    store::{Admission, Gate, Proof},
+};
 use aias_testkit::hosts::Hosts;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -43,14 +47,16 @@ pub enum Event {
     Stripe,
     /// The schedule, with nothing to do.
     Schedule,
+    /// The schedule, after this many tenants on the free plan had an event in the hour.
+    Sweep(usize),
 }
 
 impl Event {
-    /// Whether the calls of the event always overlap in the same way: those of several runs, or of
-    /// the parts of a page, do not.
+    /// Whether the calls of the event always overlap in the same way: those of several runs, of
+    /// several tenants, or of the parts of a page, do not.
     #[must_use]
     pub fn has_fixed_rounds(self) -> bool {
-        !matches!(self, Self::Runs(_, 2..) | Self::RunPage)
+        !matches!(self, Self::Runs(_, 2..) | Self::RunPage | Self::Sweep(_))
     }
 }
 
@@ -81,7 +87,7 @@ const fn inline(name: &'static str, workflow: Workflow, batch: usize) -> Case {
 }
 
 /// All rows, in the order of the report.
-pub const CASES: [Case; 27] = [
+pub const CASES: [Case; 28] = [
     case("no-op", "no-op", Event::Get("/")),
     case("webhook-ingest", "webhook-ingest", Event::Webhook),
     case(
@@ -136,6 +142,11 @@ pub const CASES: [Case; 27] = [
     case("billing", "billing", Event::Get("/api/entitlements/check")),
     case("stripe-webhook", "stripe-webhook", Event::Stripe),
     case("reconciler", "reconciler", Event::Schedule),
+    case(
+        "reconciler: sweep of forty tenants",
+        "reconciler",
+        Event::Sweep(40),
+    ),
     case("diagnostics", "diagnostics", Event::Get("/api/health")),
     case(
         "console: sign-in",
@@ -196,6 +207,7 @@ pub struct World {
     bench: Bench,
     stripe: String,
     endpoints: HashMap<Workflow, Endpoint>,
+    active_tenants: usize,
     number: usize,
 }
 
@@ -217,6 +229,7 @@ impl World {
             bench,
             stripe,
             endpoints: HashMap::new(),
+            active_tenants: 0,
             number: 0,
         };
         let one_step = json!({
@@ -297,6 +310,11 @@ impl World {
 
     /// New events of a case. Calls for creating them are not counted.
     pub async fn events(&mut self, event: Event, count: usize) -> Vec<String> {
+        if let Event::Sweep(tenants) = event {
+            while self.active_tenants < tenants {
+                self.add_active_tenant().await;
+            }
+        }
         let mut events = Vec::new();
         for _ in 0..count {
             events.push(match event {
@@ -313,13 +331,26 @@ impl World {
                     self.page(&format!("/dashboard/runs/{run}")).await
                 }
                 Event::Stripe => self.subscription(),
-                Event::Schedule => {
+                Event::Schedule | Event::Sweep(_) => {
                     json!({"detail-type": "Scheduled Event", "source": "aws.events"}).to_string()
                 }
             });
         }
         let _ = self.cloud.counted();
         events
+    }
+
+    /// A tenant on the free plan that just had an event.
+    async fn add_active_tenant(&mut self) {
+        let (now, store) = (self.bench.now(), self.bench.store());
+        let id = TenantId::new(now, random_id());
+        self.bench.create_tenant(id, PlanName::Free).await;
+        let own = store.tenant(Proof::for_tests(id));
+        let admitted = Gate::default()
+            .admit(&own, &PlanName::Free.limits(), now)
+            .await;
+        assert!(matches!(admitted, Ok(Admission::Admitted(..))));
+        self.active_tenants += 1;
     }
 
     fn next(&mut self) -> usize {

@@ -14,6 +14,7 @@ fn depends_on_time(event: Event) -> bool {
     matches!(
         event,
         Event::Schedule
+            | Event::Sweep(_)
             | Event::Get("/api/runs" | "/api/artifacts")
             | Event::Page("/dashboard" | "/dashboard/runs" | "/dashboard/diagnostics")
     )

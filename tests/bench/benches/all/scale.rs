@@ -6,11 +6,16 @@
 //! then, limited by the partitions of DynamoDB. Accepted events wait in the queue until the pollers
 //! and environments of `executor` process them. A refused event is sent again by its provider a
 //! minute later.
+//!
+//! The reconciler's sweep is simulated in passes: each checks tenants until its time is over, and the
+//! next one starts with the next minute.
 
 use aias_domain::{
     id::{INDEX_SHARDS, RUN_SHARDS},
     plan::PlanName,
 };
+
+use crate::cost::Prices;
 
 /// The documented default quotas of an account.
 #[derive(Debug, Clone, Copy)]
@@ -264,5 +269,76 @@ pub(crate) fn simulate(
         cost: ended_all * service.cost,
         bound,
         course,
+    }
+}
+
+/// The measured cost of one tenant in a sweep.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SweptTenant {
+    /// CPU time of a core, in seconds.
+    pub(crate) cpu_s: f64,
+    /// Calls of DynamoDB, one after another.
+    pub(crate) calls: f64,
+    /// Read units.
+    pub(crate) units: f64,
+}
+
+/// A sweep over all tenants that were active in an hour.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SweepResult {
+    /// From the start of its first pass to the end of its last one, in seconds.
+    pub(crate) duration: f64,
+    pub(crate) passes: u32,
+    /// The longest time between the acceptance of a run whose message is lost and its new message,
+    /// in seconds, if each sweep takes as long.
+    pub(crate) found_after: f64,
+    /// Dollars per month, if sweeps follow each other.
+    pub(crate) cost: f64,
+}
+
+/// The mean latency of a call of DynamoDB within a region.
+const CALL_S: f64 = 0.005;
+
+/// Memory that has one core.
+const CORE_MIB: f64 = 1_769.0;
+
+/// `PassTimes::checking`, the interval of passes, and `RESEND_AFTER`, in seconds.
+const CHECKING: f64 = 200.0;
+const INTERVAL: f64 = 60.0;
+const RESEND_AFTER: f64 = 120.0;
+
+/// Simulates a sweep with a function of this memory.
+pub(crate) fn sweep(
+    tenants: f64,
+    memory_mib: f64,
+    tenant: &SweptTenant,
+    prices: &Prices,
+) -> SweepResult {
+    let core = (memory_mib / CORE_MIB).min(1.0);
+    // The shards side by side, each with one tenant at a time; all of them share the core.
+    let one_after_another = tenant.calls * CALL_S + tenant.cpu_s / core;
+    let rate = (f64::from(INDEX_SHARDS) / one_after_another).min(core / tenant.cpu_s);
+    let (mut left, mut now, mut busy, mut passes) = (tenants, 0.0, 0.0, 0);
+    loop {
+        passes += 1;
+        let time = (left / rate).min(CHECKING);
+        left -= time * rate;
+        busy += time;
+        now += time;
+        if left < 1.0 {
+            break;
+        }
+        now = (now / INTERVAL).ceil() * INTERVAL;
+    }
+    // A run that is accepted just after the time up to which a sweep checks is found by the next one.
+    let next_sweep = ((now / INTERVAL).floor() + 1.0) * INTERVAL;
+    let month = 30.0 * 86_400.0 / next_sweep;
+    let compute = busy * memory_mib / 1_024.0 * prices.lambda_arm64_per_gb_second;
+    let reads = tenants * tenant.units * prices.dynamodb_per_million_read_units / 1e6;
+    SweepResult {
+        duration: now,
+        passes,
+        found_after: RESEND_AFTER + next_sweep + now,
+        cost: month * (compute + reads),
     }
 }

@@ -3,12 +3,23 @@
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
+    cost::Prices,
     plot::{self, Line},
-    scale::{Outage, Quotas, Service, Tenants, simulate},
+    scale::{Outage, Quotas, Service, SweptTenant, Tenants, simulate, sweep},
 };
 
-/// Writes the page for the measured cost of one event, and draws its plot.
-pub(crate) fn of(service: &Service, plots: &Path) -> String {
+/// The measured input of the simulations.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) service: Service,
+    pub(crate) tenant: SweptTenant,
+    /// The memory of the reconciler in `template.yaml`.
+    pub(crate) reconciler_mib: u32,
+}
+
+/// Writes the page, and draws its plot.
+pub(crate) fn of(measured: &Measured, prices: &Prices, plots: &Path) -> String {
+    let service = &measured.service;
     let mut page = String::new();
     writeln!(
         page,
@@ -115,5 +126,41 @@ a minute. No accepted event is lost, which the simulation checks.
 | events a second of the plan | the plan: `enterprise` allows 8,000 |"
     )
     .unwrap();
+    sweeps(&mut page, measured, prices);
     page
+}
+
+/// The sweeps of the reconciler.
+fn sweeps(page: &mut String, measured: &Measured, prices: &Prices) {
+    let tenant = &measured.tenant;
+    writeln!(
+        page,
+        "
+## Sweeps of the reconciler
+
+The reconciler finds the pending runs whose message was lost: a sweep checks each tenant that had an event in the hour (decision
+[0027](decisions/0027-check-each-run-once-in-sweeps.md)). Measured for a tenant on the free plan: {:.2} ms of CPU, {:.0} calls, {:.0} read unit. The longest
+delay is that of a run that was accepted right after a sweep had begun. Dollars are those of sweeps that follow each other all month.
+
+| active tenants | `MemorySize` | a sweep takes | passes | a lost message is sent again after at most | dollars per month |
+|---|---|---|---|---|---|",
+        tenant.cpu_s * 1e3,
+        tenant.calls,
+        tenant.units
+    )
+    .unwrap();
+    for tenants in [1e3, 1e4, 1e5, 1e6] {
+        for memory_mib in [f64::from(measured.reconciler_mib), 1_769.0] {
+            let swept = sweep(tenants, memory_mib, tenant, prices);
+            writeln!(
+                page,
+                "| {tenants} | {memory_mib} | {:.1} min | {} | {:.0} min | {:.2} |",
+                swept.duration / 60.0,
+                swept.passes,
+                swept.found_after / 60.0,
+                swept.cost
+            )
+            .unwrap();
+        }
+    }
 }
