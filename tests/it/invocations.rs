@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aias_domain::run::Status;
 use aias_platform::store::StoredRun;
-use aias_tests::bench::{failed_of, json_of};
+use aias_tests::bench::{Bench, failed_of, json_of};
 use serde_json::{Value, json};
 
 use crate::effects::{define, execute, furnished, get, output_of, run_of, settle, verified};
@@ -52,6 +52,18 @@ async fn run_is_passed_on_over_many_invocations() {
     println!("the run took {invocations} invocations");
 }
 
+/// An executor starts a run and dies.
+async fn start_and_die(bench: &Bench, id: &str) {
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let stored = own.run(id.parse().unwrap()).await.unwrap().unwrap();
+    let started = StoredRun {
+        run: stored.run.clone().start(1, bench.now()).unwrap(),
+        ..stored
+    };
+    own.start_run(started, 10).await.unwrap().unwrap();
+}
+
 /// SQS dead-letters a message after five deliveries, and a redelivered message is the last one of its
 /// batch, when there may be no time left for its run.
 #[tokio::test]
@@ -61,14 +73,7 @@ async fn run_of_a_dead_executor_is_passed_on_until_there_is_time() {
     let workflow = define(&bench, "short", tasks).await;
     let id = execute(&bench, &workflow, json!({})).await;
     let mut messages = bench.messages().await;
-    let store = bench.store();
-    let own = bench.tenant(&store);
-    let stored = own.run(id.parse().unwrap()).await.unwrap().unwrap();
-    let started = StoredRun {
-        run: stored.run.clone().start(1, bench.now()).unwrap(),
-        ..stored
-    };
-    own.start_run(started, 10).await.unwrap().unwrap();
+    start_and_die(&bench, &id).await;
     // The first is the message of the dead executor, the others are those that took its place.
     for received in [2, 1, 1, 1, 1, 1] {
         let reported = bench
@@ -102,14 +107,7 @@ async fn run_passed_on_by_two_messages_completes_once() {
     let workflow = define(&bench, "short", tasks).await;
     let id = execute(&bench, &workflow, json!({})).await;
     let mut old = bench.messages().await;
-    let store = bench.store();
-    let own = bench.tenant(&store);
-    let stored = own.run(id.parse().unwrap()).await.unwrap().unwrap();
-    let started = StoredRun {
-        run: stored.run.clone().start(1, bench.now()).unwrap(),
-        ..stored
-    };
-    own.start_run(started, 10).await.unwrap().unwrap();
+    start_and_die(&bench, &id).await;
     let time = Duration::from_secs(20);
     bench.deliver_within(&bench.executor(), &old, 2, time).await;
     let mut new = bench.messages().await;
@@ -133,7 +131,8 @@ async fn run_passed_on_by_two_messages_completes_once() {
         log.iter().zip(0..).all(|(entry, seq)| entry.seq == seq),
         "{log:#?}"
     );
-    assert_eq!(own.running(10).await.unwrap(), 0);
+    let store = bench.store();
+    assert_eq!(bench.tenant(&store).running(10).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -238,15 +237,8 @@ async fn run_that_waits_for_memory_is_not_started_too_often() {
     let (of_first, mut of_second): (Vec<_>, Vec<_>) =
         (bench.messages().await.into_iter()).partition(|message| message.contains(&first));
 
-    // The executor of the second run died, so its message is redelivered.
-    let store = bench.store();
-    let own = bench.tenant(&store);
-    let stored = own.run(second.parse().unwrap()).await.unwrap().unwrap();
-    let started = StoredRun {
-        run: stored.run.clone().start(1, bench.now()).unwrap(),
-        ..stored
-    };
-    own.start_run(started, 10).await.unwrap().unwrap();
+    // The second run's message is redelivered.
+    start_and_die(&bench, &second).await;
 
     let executor = bench.executor();
     let waits = async {
@@ -268,7 +260,8 @@ async fn run_that_waits_for_memory_is_not_started_too_often() {
     assert_eq!(output_of(&bench, &first).await, json!({"done": true}));
     bench.deliver(&executor, &of_second, 1).await;
     assert_eq!(output_of(&bench, &second).await, json!({"done": true}));
-    assert_eq!(own.running(10).await.unwrap(), 0);
+    let store = bench.store();
+    assert_eq!(bench.tenant(&store).running(10).await.unwrap(), 0);
 }
 
 #[tokio::test]

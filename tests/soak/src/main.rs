@@ -59,7 +59,7 @@ struct RunOptions {
     #[arg(long, default_value_t = 2)]
     percent: u64,
     /// The mean time between two kills.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 15)]
     kill_seconds: u64,
     /// The page that is written.
     #[arg(long)]
