@@ -31,24 +31,18 @@ pub(crate) fn check(url: &str, tenant: &Tenant, events: u64) -> Checked {
     let until = Instant::now() + ENDED_WITHIN;
     let mut checked = Checked::default();
     let runs = loop {
-        let reading_at = Instant::now();
-        let runs = all_runs(url, tenant);
-        let reading = reading_at.elapsed();
-        let mut open = runs.iter().filter(|run| run["ended_at"].is_null()).count();
-        for run in &runs {
-            if run["error"]["code"] == "executor-ended" {
-                retry(url, tenant, run);
-                checked.retried += 1;
-                open += 1;
+        let is_open = |status: &&&str| has_run(url, tenant, status);
+        let open = ["pending", "running", "waiting"].iter().find(is_open);
+        if open.is_none() {
+            checked.retried += retry_killed(url, tenant);
+            let runs = all_runs(url, tenant, "");
+            if runs.iter().all(|run| !run["ended_at"].is_null()) {
+                break runs;
             }
         }
-        if open == 0 {
-            break runs;
-        }
-        println!("{open} of {} runs have not ended", runs.len());
-        assert!(Instant::now() < until, "{open} runs have not ended");
-        // Reading takes time from the runs.
-        thread::sleep(reading.saturating_mul(4).max(Duration::from_secs(5)));
+        println!("runs are {}", open.unwrap_or(&"retried"));
+        assert!(Instant::now() < until, "the runs do not end");
+        thread::sleep(Duration::from_secs(10));
     };
     let mut by_event: HashMap<&str, Vec<&Value>> = HashMap::new();
     for run in &runs {
@@ -77,20 +71,49 @@ fn is_right(run: &Value, order: u64) -> bool {
     right
 }
 
-fn retry(url: &str, tenant: &Tenant, run: &Value) {
-    let id = run["id"].as_str().unwrap_or_default();
-    let request = ureq::post(format!("{url}/api/runs/{id}/retry"))
-        .header("authorization", format!("Bearer {}", tenant.key));
-    request.send_empty().expect("the run can be retried");
+/// Whether a run has this status.
+fn has_run(url: &str, tenant: &Tenant, status: &str) -> bool {
+    let mut cursor = String::new();
+    loop {
+        let page = get(
+            &format!("{url}/api/runs?limit=1&status={status}{cursor}"),
+            tenant,
+        );
+        if page["data"] != json!([]) {
+            return true;
+        }
+        let Some(next) = page["next_cursor"].as_str() else {
+            return false;
+        };
+        cursor = format!("&cursor={next}");
+    }
 }
 
-fn all_runs(url: &str, tenant: &Tenant) -> Vec<Value> {
+/// Retries the runs whose executor was killed three times. Returns how many.
+fn retry_killed(url: &str, tenant: &Tenant) -> u64 {
+    let mut retried = 0;
+    for run in all_runs(url, tenant, "&status=faulted") {
+        if run["error"]["code"] == "executor-ended" {
+            let id = run["id"].as_str().unwrap_or_default();
+            let request = ureq::post(format!("{url}/api/runs/{id}/retry"))
+                .header("authorization", format!("Bearer {}", tenant.key));
+            request.send_empty().expect("the run can be retried");
+            retried += 1;
+        }
+    }
+    retried
+}
+
+fn get(url: &str, tenant: &Tenant) -> Value {
+    let request = ureq::get(url).header("authorization", format!("Bearer {}", tenant.key));
+    let mut response = request.call().expect("the API responds");
+    response.body_mut().read_json().expect("a JSON response")
+}
+
+fn all_runs(url: &str, tenant: &Tenant, filter: &str) -> Vec<Value> {
     let (mut runs, mut cursor) = (Vec::new(), String::new());
     loop {
-        let list = format!("{url}/api/runs?limit=100{cursor}");
-        let request = ureq::get(list).header("authorization", format!("Bearer {}", tenant.key));
-        let mut response = request.call().expect("the runs can be read");
-        let mut page: Value = response.body_mut().read_json().expect("a JSON response");
+        let mut page = get(&format!("{url}/api/runs?limit=100{filter}{cursor}"), tenant);
         if let Value::Array(data) = page["data"].take() {
             runs.extend(data);
         }
