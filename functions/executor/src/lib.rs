@@ -24,6 +24,7 @@
 //! | the result was appended to the journal | the entry | continues from it |
 //! | a child run was created | the child | finds it by its id, which is derived from the parent's |
 //! | the run was written as waiting | a waiting run without a wake-up | schedules the wake-up |
+//! | the start was taken back | a running run | starts it again |
 //! | the run was passed on | its old and its new message | the second one finds it ended, or stops at the journal of the first |
 //! | the artifact | an object whose key has its digest | finds it |
 //! | chunks of a long log, events | those of a run that has not ended | computes the same, writes none twice |

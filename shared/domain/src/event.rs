@@ -361,6 +361,19 @@ mod tests {
         }
     }
 
+    /// Mailgun's signature does not cover the event, so it must not be accepted with another one.
+    #[test]
+    fn token_of_mailgun_is_one_event() {
+        let id = |token: &str, event: &str| {
+            let body = json!({"signature": {"token": token}, "event-data": {"id": event}});
+            let body = body.to_string();
+            let request = request("application/json", body.as_bytes());
+            event_id(&scheme("mailgun"), &Values::new(&request)).unwrap()
+        };
+        assert_eq!(id("t1", "e1"), id("t1", "e2"));
+        assert_ne!(id("t1", "e1"), id("t2", "e1"));
+    }
+
     #[test]
     fn long_or_empty_id_of_a_provider_is_no_error() {
         let id = |value: String| {
