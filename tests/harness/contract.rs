@@ -140,7 +140,9 @@ pub fn check(exchange: &Exchange<'_>) {
         assert!(body.is_empty(), "an undocumented body: {place}");
         return;
     };
-    if method == "HEAD" {
+    // Some senders of webhooks want responses without a body.
+    let may_be_empty = method == "HEAD" || template.starts_with("/api/webhooks/");
+    if may_be_empty && body.is_empty() {
         return;
     }
     let media_type = content_type.split(';').next().unwrap_or_default();

@@ -191,8 +191,19 @@ fn section(page: &mut String, name: &str, scheme: &Scheme, guide: &Guide) {
     if !scheme.event_type.is_empty() {
         writeln!(page, "- event type: {}", texts(&scheme.event_type)).unwrap();
     }
+    if let Some(ping) = &scheme.ping {
+        let value = ping.equals.as_deref().unwrap_or_default();
+        writeln!(
+            page,
+            "- not run: a request whose `{}` is `{value}`",
+            ping.at
+        )
+        .unwrap();
+    }
     if let Some(response) = &scheme.response {
-        writeln!(page, "- response: {}", response.status).unwrap();
+        let is_empty = response.body.as_deref() == Some("");
+        let without_body = if is_empty { ", without body" } else { "" };
+        writeln!(page, "- response: {}{without_body}", response.status).unwrap();
     }
     if let Some(caution) = &guide.caution {
         writeln!(page, "\n{caution}").unwrap();

@@ -146,6 +146,29 @@ fn providers_get_the_response_that_they_want() {
     assert!(String::from_utf8_lossy(&response.body).contains("<Ack>true</Ack>"));
 }
 
+/// Xero validates a URL by requests of which some are wrongly signed, and accepts no body.
+#[test]
+fn xero_gets_responses_without_body() {
+    let client = Client::new();
+    let (url, _) = hook(&client, &json!({"scheme": "xero", "secret": "hush"}));
+    let signed = |key: &str, body: &str| {
+        let signature = STANDARD.encode(mac(Algorithm::Sha256, key, &[body]));
+        let response = post(&url, &[("x-xero-signature", &signature)], body.as_bytes());
+        assert_eq!(response.body, b"", "{body}");
+        response
+    };
+    let intent =
+        r#"{"events":[],"firstEventSequence":0,"lastEventSequence":0,"entropy":"S0m3r4Nd0mt3xt"}"#;
+    signed("hush", intent).expect(200);
+    signed("other", intent).expect(401);
+    assert_eq!(client.get("/api/runs").json()["data"], json!([]));
+    let event =
+        r#"{"events":[{"eventType":"UPDATE"}],"firstEventSequence":1,"lastEventSequence":1}"#;
+    let response = signed("hush", event).expect(200);
+    let run = response.header("location").replace("/api/runs/", "");
+    assert_eq!(client.ended(&run)["trigger"]["event_type"], "UPDATE");
+}
+
 #[test]
 fn handshakes_without_signature_are_answered() {
     let client = Client::new();

@@ -48,6 +48,12 @@ impl ReadyEndpoint {
         self.keys.iter().map(|(_, key)| key.clone()).collect()
     }
 
+    /// Whether the provider wants responses without a body, also to what is refused.
+    pub(crate) fn responds_without_body(&self) -> bool {
+        let response = self.scheme.response.as_ref();
+        response.is_some_and(|own| own.body.as_deref() == Some(""))
+    }
+
     /// The secrets whose `last_used_at` must be written; each at most once per cached endpoint.
     pub(crate) fn uses_to_record(
         &self,

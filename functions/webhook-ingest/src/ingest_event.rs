@@ -8,7 +8,7 @@ use aias_domain::{
     id::RunId,
     plan,
     run::{Run, Status, Trigger},
-    verification::{self, KeyRequest, ProviderResponse, Values, is_visited, signed_handshake},
+    verification::{self, KeyRequest, Values, is_visited, signed_handshake},
 };
 use aias_platform::{
     clock::random_id,
@@ -80,7 +80,8 @@ pub(crate) async fn ingest(
             // Best effort: the provider only wants a response.
             let _ = store.record_ping(&ready.found.endpoint, now).await;
         }
-        let response = response::plain("pong".to_owned());
+        let mut response = response::plain("pong".to_owned());
+        adapt(&mut response, ready, request)?;
         keep(&response, DeliveryReason::Ping).await;
         return Ok(response);
     }
@@ -357,9 +358,7 @@ impl Event<'_> {
             event_type: self.event_type.clone(),
         };
         let mut response = response::json(StatusCode::ACCEPTED, &view)?;
-        if let Some(wanted) = &self.ready.scheme.response {
-            self.adapt(&mut response, wanted)?;
-        }
+        adapt(&mut response, self.ready, self.request)?;
         Ok(response)
     }
 
@@ -372,30 +371,38 @@ impl Event<'_> {
             duplicate: code == StatusCode::OK,
         };
         let mut response = response::json(code, &view)?;
-        if let Some(wanted) = &self.ready.scheme.response {
-            self.adapt(&mut response, wanted)?;
-        }
+        adapt(&mut response, self.ready, self.request)?;
         Ok(response.with(LOCATION, format!("/api/runs/{run_id}")))
     }
+}
 
-    fn adapt(&self, response: &mut Response, wanted: &ProviderResponse) -> Result<()> {
-        *response.status_mut() = StatusCode::from_u16(wanted.status).map_err(Problem::internal)?;
-        if let Some(body) = &wanted.body {
-            body.clone_into(response.body_mut());
-        }
-        if let Some(content_type) = &wanted.content_type {
-            let value = HeaderValue::from_str(content_type).map_err(Problem::internal)?;
-            response.headers_mut().insert(CONTENT_TYPE, value);
-        }
-        if wanted.status == 204 {
-            response.body_mut().clear();
-            response.headers_mut().remove(CONTENT_TYPE);
-        }
-        let repeated = wanted.repeats_header.as_deref().and_then(|name| {
-            let value = HeaderValue::from_str(self.request.header(name)?).ok()?;
-            Some((HeaderName::try_from(name).ok()?, value))
-        });
-        response.headers_mut().extend(repeated);
-        Ok(())
+/// Gives a response the form that the provider wants.
+fn adapt(
+    response: &mut Response,
+    ready: &ReadyEndpoint,
+    request: &event::Request<'_>,
+) -> Result<()> {
+    let Some(wanted) = &ready.scheme.response else {
+        return Ok(());
+    };
+    *response.status_mut() = StatusCode::from_u16(wanted.status).map_err(Problem::internal)?;
+    if let Some(body) = &wanted.body {
+        body.clone_into(response.body_mut());
     }
+    if let Some(content_type) = &wanted.content_type {
+        let value = HeaderValue::from_str(content_type).map_err(Problem::internal)?;
+        response.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    if wanted.status == 204 {
+        response.body_mut().clear();
+    }
+    if response.body().is_empty() {
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
+    let repeated = wanted.repeats_header.as_deref().and_then(|name| {
+        let value = HeaderValue::from_str(request.header(name)?).ok()?;
+        Some((HeaderName::try_from(name).ok()?, value))
+    });
+    response.headers_mut().extend(repeated);
+    Ok(())
 }

@@ -39,7 +39,7 @@ use aias_platform::{
     blobs::Blobs,
     clock::Clock,
     config::Env,
-    http::{Head, Path, Problem, RawBody, Result, Routes, is_secret_form, kinds},
+    http::{Head, Path, Problem, RawBody, Result, Routes, is_secret_form, kinds, response},
     published_keys::PublishedKeys,
     queue::Queue,
     routes,
@@ -47,7 +47,7 @@ use aias_platform::{
     secrets::Keyrings,
     store::Store,
 };
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use cache::ReadyEndpoint;
 use serde::Serialize;
 use tracing::{Span, field::display};
@@ -181,7 +181,7 @@ enum WebhookResponse {
             links(("run" = (operation_id = "get_run", parameters(("id" = "$response.body#/run_id"))))),
         ),
         (
-            status = 200, description = "The event is a duplicate (`run_id`, `status`, `duplicate`), its provider wants this status, or the request was a handshake or a test event",
+            status = 200, description = "The event is a duplicate (`run_id`, `status`, `duplicate`), its provider wants this status, or the request was a handshake or a test event. Without body if the provider wants none",
             content(
                 (serde_json::Value = "application/json"),
                 (String = "text/plain"),
@@ -223,6 +223,9 @@ async fn receive_webhook(
     }
     if let Err(problem) = &result {
         deliveries::keep_refused(&app, &endpoint, &head, &request, problem).await;
+        if problem.kind() == &kinds::BAD_SIGNATURE && endpoint.responds_without_body() {
+            return Ok(response::empty(StatusCode::UNAUTHORIZED));
+        }
     }
     result
 }

@@ -144,8 +144,8 @@ pub struct Signature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub field: Option<String>,
-    /// What separates the items of a list: `,` for pairs. Without it and `field` the value is one
-    /// signature.
+    /// What separates the items of a list: `,` for pairs, besides a space. Without it and `field`
+    /// the value is one signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false)]
     pub separator: Option<char>,
@@ -346,7 +346,7 @@ pub enum KeyForm {
     /// Its UTF-8 bytes.
     #[default]
     Text,
-    /// `whsec_`, then base64 (Standard Webhooks).
+    /// Base64, after `whsec_` or without it (Standard Webhooks).
     Whsec,
     Base64,
     Hex,
@@ -366,7 +366,8 @@ pub struct ProviderResponse {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub content_type: Option<String>,
-    /// By default the run's id and status.
+    /// By default the run's id and status. If it is empty, a refusal of the signature has no body
+    /// either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub body: Option<String>,

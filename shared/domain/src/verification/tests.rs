@@ -353,6 +353,20 @@ fn places_and_templates_are_checked() {
     assert_eq!(String::from(template), text);
 }
 
+/// While secrets are rotated, Persona sends a list of pairs for each, with a space between them.
+#[test]
+fn one_list_of_each_secret_is_read() {
+    let answer = known("persona").remove(0);
+    let own = answer.headers["persona-signature"].clone();
+    let other = format!("t={},v1={}", answer.at, "ab".repeat(32));
+    for both in [format!("{own} {other}"), format!("{other} {own}")] {
+        let answer = answer.with_header("persona-signature", &both);
+        assert_eq!(answer.check(&scheme("persona")), Ok(0), "{both}");
+    }
+    let neither = answer.with_header("persona-signature", &format!("{other} {other}"));
+    assert!(neither.check(&scheme("persona")).is_err());
+}
+
 /// The scheme of an own provider is the same as one of the catalogue.
 #[test]
 fn custom_scheme_verifies() {

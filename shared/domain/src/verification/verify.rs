@@ -39,7 +39,9 @@ pub fn key_bytes(form: KeyForm, secret: &str) -> Option<Vec<u8>> {
         KeyForm::Text => secret.as_bytes().to_vec(),
         KeyForm::Whsec => {
             let text = secret.strip_prefix("v1,").unwrap_or(secret);
-            let key = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+            let key = STANDARD
+                .decode(text.strip_prefix("whsec_").unwrap_or(text))
+                .ok()?;
             // Standard Webhooks requires 24 to 64 bytes.
             return (24..=64).contains(&key.len()).then_some(key);
         }
@@ -319,10 +321,12 @@ fn signatures(signature: &Signature, value: &str) -> Vec<Vec<u8>> {
     }
 }
 
+/// The pairs of a list. Space also separates them: Persona sends one list for each of its secrets.
 fn fields(value: &str, separator: Option<char>) -> impl Iterator<Item = (&str, &str)> {
+    let separators = [separator.unwrap_or(','), ' '];
     value
-        .split(separator.unwrap_or(','))
-        .filter_map(|pair| pair.trim().split_once('='))
+        .split(separators)
+        .filter_map(|pair| pair.split_once('='))
 }
 
 /// The signed timestamp as received.

@@ -74,12 +74,18 @@ pub fn plain(body: String) -> Response {
     text(StatusCode::OK, "text/plain; charset=utf-8", body)
 }
 
+/// A response without body.
+#[must_use]
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
 /// `204`.
 #[must_use]
 pub fn no_content() -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
+    empty(StatusCode::NO_CONTENT)
 }
 
 /// `302` to this URL.
