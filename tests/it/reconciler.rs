@@ -83,6 +83,33 @@ async fn short_passes_check_every_tenant() {
     assert!(sent(&bench).await.is_empty(), "all runs were checked");
 }
 
+/// A sweep of at least two minutes is followed by the longest wait.
+#[tokio::test]
+async fn long_sweeps_are_less_frequent() {
+    let bench = Bench::new().await;
+    pass(&bench, PassTimes::default()).await;
+    for _ in 0..24 {
+        lost_run(&bench).await;
+    }
+    bench.clock.advance(Duration::from_secs(200));
+    let (mut found, mut passes) = (BTreeSet::new(), 0);
+    while found.len() < 24 {
+        pass(&bench, NO_TIME).await;
+        found.extend(sent(&bench).await);
+        passes += 1;
+        assert!(passes <= 24);
+        bench.clock.advance(Duration::from_secs(60));
+    }
+    pass(&bench, PassTimes::default()).await;
+    let late = lost_run(&bench).await.to_string();
+    bench.clock.advance(Duration::from_secs(590));
+    pass(&bench, PassTimes::default()).await;
+    assert!(sent(&bench).await.is_empty());
+    bench.clock.advance(Duration::from_secs(20));
+    pass(&bench, PassTimes::default()).await;
+    assert_eq!(sent(&bench).await, BTreeSet::from([late]));
+}
+
 /// Runs are pending because their messages wait: sending them again would make the queue longer.
 #[tokio::test]
 async fn long_queue_postpones_the_check_for_an_hour() {

@@ -403,6 +403,7 @@ async fn one_pass_of_the_reconciler_runs_at_a_time() {
     let progress = |until| Progress {
         checked_until: until,
         sweep: Some(Sweep::new(until)),
+        next_sweep: None,
     };
     store.end_pass(dead, &progress(start)).await.unwrap();
     let after = start + length;

@@ -5,7 +5,8 @@
 //! * **Each minute, pending runs:** the message of a run that is pending for two minutes is sent
 //!   again, since the process that should have sent it may have died. Each run is checked once:
 //!   the runs since the last check, of the tenants that had an accepted run since then. While
-//!   messages wait in the queue, which explains why runs are pending, the check is postponed.
+//!   messages wait in the queue, which explains why runs are pending, the check is postponed. A
+//!   check of many tenants takes long, and the next one comes later.
 //! * **Each minute, scheduled tasks:** a changed plan is applied; suspended runs are resumed,
 //!   oldest first, at the event rate of the plan; completed runs are metered. Tasks that were
 //!   missed during an outage are found for a week.
@@ -163,6 +164,7 @@ async fn pass(app: &App, age: SignedDuration, alone: bool) {
     let mut progress = lease.progress.clone().unwrap_or(Progress {
         checked_until: now - FIRST_LOOK_BACK,
         sweep: None,
+        next_sweep: None,
     });
     let due = store.due_work(now, wake::AHEAD, progress.checked_until);
     let DueWork { tasks, wakes } = due.await.unwrap_or_else(|error| {

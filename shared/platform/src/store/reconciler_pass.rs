@@ -22,6 +22,9 @@ pub struct Progress {
     /// The check of all tenants that is under way.
     #[serde(default)]
     pub sweep: Option<Sweep>,
+    /// When the next one may start.
+    #[serde(default)]
+    pub next_sweep: Option<Timestamp>,
 }
 
 /// A check of the pending runs of all tenants, which may take several passes.

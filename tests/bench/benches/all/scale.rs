@@ -292,7 +292,7 @@ pub(crate) struct SweepResult {
     /// The longest time between the acceptance of a run whose message is lost and its new message,
     /// in seconds, if each sweep takes as long.
     pub(crate) found_after: f64,
-    /// Dollars per month, if sweeps follow each other.
+    /// Dollars per month.
     pub(crate) cost: f64,
 }
 
@@ -302,10 +302,13 @@ const CALL_S: f64 = 0.005;
 /// Memory that has one core.
 const CORE_MIB: f64 = 1_769.0;
 
-/// `PassTimes::checking`, the interval of passes, and `RESEND_AFTER`, in seconds.
+/// `PassTimes::checking`, the interval of passes, and the constants of `reconciler::pending`, in
+/// seconds.
 const CHECKING: f64 = 200.0;
 const INTERVAL: f64 = 60.0;
 const RESEND_AFTER: f64 = 120.0;
+const WAIT_FACTOR: f64 = 9.0;
+const LONGEST_WAIT: f64 = 600.0;
 
 /// Simulates a sweep with a function of this memory.
 pub(crate) fn sweep(
@@ -331,7 +334,8 @@ pub(crate) fn sweep(
         now = (now / INTERVAL).ceil() * INTERVAL;
     }
     // A run that is accepted just after the time up to which a sweep checks is found by the next one.
-    let next_sweep = ((now / INTERVAL).floor() + 1.0) * INTERVAL;
+    let wait = (now * WAIT_FACTOR).min(LONGEST_WAIT);
+    let next_sweep = (((now + wait) / INTERVAL).floor() + 1.0) * INTERVAL;
     let month = 30.0 * 86_400.0 / next_sweep;
     let compute = busy * memory_mib / 1_024.0 * prices.lambda_arm64_per_gb_second;
     let reads = tenants * tenant.units * prices.dynamodb_per_million_read_units / 1e6;
