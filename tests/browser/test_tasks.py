@@ -1,5 +1,7 @@
 """What people do: workflows, endpoints, runs, and everything else that has a form."""
 
+import hashlib
+import hmac
 import re
 
 from conftest import WORKFLOW, Tenant
@@ -268,6 +270,58 @@ def test_endpoint_is_changed_rotated_and_deleted(browser, tenant):
     page.locator("summary", has_text="Delete").click()
     page.get_by_role("button", name="Delete now").click()
     page.wait_for_url("**/dashboard/endpoints")
+
+
+def test_endpoint_gets_an_own_scheme_and_then_a_provider(browser, tenant):
+    page = browser().sign_in(tenant.keys["admin"])
+    page.goto("/dashboard/endpoints/new")
+    page.get_by_role("link", name="A scheme of your own").click()
+    page.get_by_label("Name").fill("Own")
+    page.get_by_label("Scheme (JSON)").fill("{")
+    page.get_by_role("button", name="Create endpoint").click()
+    assert page.get_by_role("alert").is_visible()
+    scheme = '{"signatures": [{"method": "token", "at": "header:x-token", "encoding": "text"}]}'
+    page.get_by_label("Scheme (JSON)").fill(scheme)
+    page.get_by_label("Event types that run").fill("order.*\nrefund")
+    page.get_by_role("button", name="Create endpoint").click()
+    page.get_by_role("link", name="To the endpoint").click()
+    assert page.locator("dl code", has_text="order.*").is_visible()
+    page.get_by_label("Event types that run").fill("refund")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url(re.compile("done=saved"))
+    assert page.locator("dl code", has_text="order.*").count() == 0
+    page.get_by_role("link", name="Change the verification").click()
+    page.get_by_role("link", name="GitHub", exact=True).click()
+    page.get_by_role("button", name="Change the verification now").click()
+    assert len(page.locator(".once code").inner_text()) > 20
+    page.get_by_role("link", name="To the endpoint").click()
+    assert page.locator("dl", has_text="GitHub").first.is_visible()
+
+
+def test_recorded_request_is_checked(browser, tenant):
+    page = browser().sign_in(tenant.keys["viewer"])
+    page.goto("/dashboard/endpoints")
+    page.get_by_role("link", name="Check a recorded request").click()
+    page.get_by_role("link", name="GitHub", exact=True).click()
+    body = '{"zen": "Keep it simple",\n "id": 1}'
+    signature = hmac.new(b"hush", body.encode(), hashlib.sha256).hexdigest()
+    headers = f"X-GitHub-Event: push\nX-Hub-Signature-256: sha256={signature}"
+
+    def check(secret, headers):
+        page.get_by_label("Signing secret").fill(secret)
+        page.get_by_label("Headers").fill(headers)
+        page.get_by_label("Body, as received").fill(body)
+        page.get_by_role("button", name="Check").click()
+        assert secret not in page.content()
+        return page.get_by_role("status").inner_text()
+
+    assert check("hush", headers).startswith("verified")
+    assert page.locator("dl code", has_text="push").is_visible()
+    assert "bad-signature" in check("hash", headers)
+    assert page.get_by_text("Differs at").is_visible()
+    page.get_by_label("Headers").fill("no header")
+    page.get_by_role("button", name="Check").click()
+    assert page.get_by_role("alert").get_by_text("no header").is_visible()
 
 
 def test_artifact_is_downloaded(browser, tenant):

@@ -53,13 +53,14 @@ fn csrf(page: &GatewayResponse) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "",
     "/runs",
     "/runs/run_01JD3V4ZK8QW5R7T9X1B3C5D7F",
     "/workflows",
     "/workflows/new",
     "/endpoints",
+    "/endpoints/check",
     "/artifacts",
     "/secrets",
     "/members",
@@ -302,9 +303,10 @@ async fn pages_make_few_calls_in_two_rounds() {
             "" => 16,
             "/diagnostics" => 18,
             "/billing" => 12,
-            "/runs/run_01JD3V4ZK8QW5R7T9X1B3C5D7F" => 10,
-            "/members" => 4,
-            "/workflows/new" | "/settings" | "/docs/errors" => 2,
+            "/runs/run_01JD3V4ZK8QW5R7T9X1B3C5D7F" => 11,
+            // With the names of the workflows.
+            "/runs" | "/endpoints" | "/artifacts" | "/members" => 4,
+            "/workflows/new" | "/endpoints/check" | "/settings" | "/docs/errors" => 2,
             _ => 3,
         };
         bench.wire.reset();
@@ -340,5 +342,5 @@ async fn page_of_an_ended_run_takes_two_rounds() {
         page.body
     );
     let calls = bench.wire.calls();
-    assert_eq!((calls.len(), bench.wire.rounds()), (15, 2), "{calls:?}");
+    assert_eq!((calls.len(), bench.wire.rounds()), (16, 2), "{calls:?}");
 }

@@ -13,6 +13,7 @@ mod endpoints;
 mod members;
 mod overview;
 mod picture;
+mod request_check;
 mod run;
 mod run_actions;
 mod run_detail;
@@ -24,8 +25,10 @@ mod steps;
 mod templates;
 mod tenants;
 mod try_it;
+mod verification_fields;
 mod versions;
 mod workflow_form;
+mod workflow_names;
 mod workflows;
 
 use std::sync::Arc;
@@ -122,6 +125,14 @@ fn endpoint_pages() -> Router<Arc<App>> {
         .route(
             "/dashboard/endpoints/new",
             get(endpoint_form::new).post(endpoint_form::create),
+        )
+        .route(
+            "/dashboard/endpoints/check",
+            get(request_check::page).post(request_check::run),
+        )
+        .route(
+            "/dashboard/endpoints/{id}/verification",
+            get(endpoint_form::verification).post(endpoint_form::verify),
         )
         .route(
             "/dashboard/endpoints/{id}",

@@ -198,6 +198,24 @@ views! {
         /// In the response to a creation, if AIAS generated it.
         secret: Option<String>,
     }
+    SourceCheck {
+        verified: bool,
+        reason: Option<String>,
+        detail: String,
+        hint: Option<String>,
+        forms: Vec<SignatureCheck>,
+        event_id: Option<String>,
+        event_type: Option<String>,
+    }
+    SignatureCheck {
+        at: String,
+        method: String,
+        detail: String,
+        given: Option<String>,
+        signed: Option<String>,
+        expected: Option<String>,
+        differs_at: Option<usize>,
+    }
     EndpointSecret { created_at: String, last_used_at: Option<String>, valid_until: Option<String> }
     Artifact {
         id: String,

@@ -5,6 +5,7 @@ use axum::{http::Method, response::Response};
 use maud::html;
 use serde_json::Value;
 
+use super::workflow_names::WorkflowNames;
 use crate::{
     client::Artifact,
     failure::Result,
@@ -15,12 +16,15 @@ use crate::{
 
 pub(crate) async fn list(visit: Visit) -> Response {
     let query = visit.query();
-    let names = ["run_id", "workflow_id"];
-    let artifacts = visit.list::<Artifact>("/api/artifacts", &names).await;
+    let filters = ["run_id", "workflow_id"];
+    let (artifacts, names) = tokio::join!(
+        visit.list::<Artifact>("/api/artifacts", &filters),
+        WorkflowNames::read(&visit),
+    );
     let content = html! {
         form.filters method="get" {
             (ui::input("run_id", &t!(visit, "run-id"), query.get("run_id"), "text"))
-            (ui::input("workflow_id", &t!(visit, "workflow-id"), query.get("workflow_id"), "text"))
+            (names.choice(&visit, query.get("workflow_id"), Some(t!(visit, "any"))))
             button { (t!(visit, "filter")) }
             a href="/dashboard/artifacts" { (t!(visit, "clear")) }
         }
@@ -31,7 +35,7 @@ pub(crate) async fn list(visit: Visit) -> Response {
                     @for own in all {
                         tr {
                             td { (ui::link("artifacts", &own.id)) } td { (ui::text(&own.name)) }
-                            td { (ui::link("runs", &own.run_id)) } td { (ui::link("workflows", &own.workflow_id)) }
+                            td { (ui::link("runs", &own.run_id)) } td { (names.link(&own.workflow_id, None)) }
                             td.number { (visit.language().number(own.size_bytes)) } td { (ui::time(&visit, &own.created_at)) }
                         }
                     }
@@ -43,7 +47,9 @@ pub(crate) async fn list(visit: Visit) -> Response {
 }
 
 pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
-    let own: Artifact = visit.get(&format!("/api/artifacts/{id}")).await?;
+    let path = format!("/api/artifacts/{id}");
+    let (own, names) = tokio::join!(visit.get::<Artifact>(&path), WorkflowNames::read(&visit));
+    let own = own?;
     let parsed = own
         .preview
         .as_deref()
@@ -53,7 +59,7 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
             dt { (t!(visit, "artifact")) } dd { (ui::id(&visit, &own.id)) }
             dt { (t!(visit, "name")) } dd { (ui::text(&own.name)) }
             dt { (t!(visit, "run")) } dd { (ui::link("runs", &own.run_id)) }
-            dt { (t!(visit, "workflow")) } dd { (ui::link("workflows", &own.workflow_id)) }
+            dt { (t!(visit, "workflow")) } dd { (names.link(&own.workflow_id, None)) }
             dt { (t!(visit, "content-type")) } dd { code { (ui::visible(&own.content_type)) } }
             dt { (t!(visit, "bytes")) } dd { (visit.language().number(own.size_bytes)) }
             dt { (t!(visit, "digest")) } dd { (ui::id(&visit, &own.digest)) }

@@ -28,6 +28,7 @@ pub(crate) fn runs(visit: &Browser, counts: &RunCounts) -> Markup {
     html! {
         p { (summary) }
         @if !counts.complete { p.note { (t!(visit, "chart-incomplete")) } }
+        p.axis { (t!(visit, "chart-highest", runs = most)) }
         svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(summary) {
             @for (index, period) in counts.data.iter().enumerate() {
                 @let x = index as u64 * pitch;
@@ -35,6 +36,9 @@ pub(crate) fn runs(visit: &Browser, counts: &RunCounts) -> Markup {
                 rect.runs x=(x) y=(HEIGHT - own) width=(pitch.saturating_sub(3).max(1)) height=(own) {}
                 rect.faulted x=(x) y=(HEIGHT - bad) width=(pitch.saturating_sub(3).max(1)) height=(bad) {}
             }
+        }
+        @if let (Some(first), Some(last)) = (counts.data.first(), counts.data.last()) {
+            p.axis { (ui::time(visit, &first.from)) (ui::time(visit, &last.from)) }
         }
         details {
             summary { (t!(visit, "chart-table")) }

@@ -1,8 +1,8 @@
-//! The forms of webhook endpoints: first the provider, then the fields that it needs.
+//! The forms of webhook endpoints.
 
 use aias_domain::{
     tenant::Role,
-    verification::{Handshake, SecretOrigin, Verification, catalogue, scheme_names},
+    verification::{SecretOrigin, Verification, catalogue},
 };
 use aias_platform::http::Path;
 use axum::{
@@ -12,9 +12,10 @@ use axum::{
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use super::{verification_fields, workflow_names::WorkflowNames};
 use crate::{
-    client::{ApiProblem, Endpoint, Page, WorkflowHead, present_members},
-    failure::Result,
+    client::{ApiProblem, Endpoint, Page, WorkflowHead},
+    failure::{Failure, Result},
     form::{Fields, Form, Id, version},
     layout, ui,
     visit::{Visit, see_other, t},
@@ -32,14 +33,6 @@ pub(crate) fn sample(scheme: &str) -> String {
         Some(Value::String(text)) => text,
         Some(sample) => serde_json::to_string_pretty(&sample).unwrap_or_default(),
         None => "{\"id\": \"test\"}".to_owned(),
-    }
-}
-
-/// The name of a provider.
-pub(crate) fn title(visit: &Visit, scheme: &str) -> String {
-    match catalogue::guide(scheme) {
-        Some(guide) => guide.title,
-        None => ui::word(visit, "provider", scheme),
     }
 }
 
@@ -70,20 +63,20 @@ fn of_source(visit: &Visit, text: &str) -> Markup {
 
 pub(crate) async fn new(visit: Visit) -> Response {
     let query = visit.query();
-    let provider = query.get("provider");
-    let content = if scheme_names().contains(&provider) {
-        fields(&visit, provider, &Fields::default(), None).await
-    } else {
-        html! {
-            p { (t!(visit, "choose-provider")) }
-            ul.cards {
-                @for name in scheme_names().into_iter().filter(|name| *name != "custom") {
-                    li { a href=(format!("/dashboard/endpoints/new?provider={name}")) { bdi { (title(&visit, name)) } } }
-                }
-            }
-        }
+    let content = match verification_fields::chosen(&query) {
+        Some(provider) => fields(&visit, provider, &Fields::default(), None).await,
+        None => verification_fields::choice(&visit, "/dashboard/endpoints/new"),
     };
     visit.page(&t!(visit, "new-endpoint"), content)
+}
+
+/// The label of the field of a signing secret.
+fn secret_label(visit: &Visit, provider: &str) -> String {
+    if provider_makes_secret(provider) {
+        t!(visit, "secret-of-provider")
+    } else {
+        t!(visit, "secret-optional")
+    }
 }
 
 async fn fields(
@@ -95,77 +88,62 @@ async fn fields(
     let workflows = visit
         .get::<Page<WorkflowHead>>("/api/workflows?limit=100")
         .await;
-    let has_token = Verification::named(provider)
-        .scheme()
-        .is_ok_and(|own| own.has(Handshake::HubChallenge));
-    let is_signed = provider == "hmac" || Verification::named(provider).is_signed();
+    let secret = secret_label(visit, provider);
     html! {
         @if let Some(problem) = refused { (ui::problem(visit, problem)) }
-        p { strong { bdi { (title(visit, provider)) } } " · " a href="/dashboard/endpoints/new" { (t!(visit, "other-provider")) } }
+        p { strong { bdi { (verification_fields::title(visit, provider)) } } " · " a href="/dashboard/endpoints/new" { (t!(visit, "other-provider")) } }
         (steps(visit, provider))
         form method="post" action="/dashboard/endpoints/new" {
             (ui::csrf(visit)) (ui::once())
-            input type="hidden" name="scheme" value=(provider);
             (ui::input("name", &t!(visit, "name"), form.raw("name"), "text"))
-            (ui::panel(visit, workflows, |page| workflow_choice(visit, &page, form.get("workflow_id"))))
-            @if provider == "hmac" {
-                (ui::input("header", &t!(visit, "signature-header"), form.raw("header"), "text"))
-                (ui::select("algorithm", &t!(visit, "algorithm"), form.get("algorithm"), &["sha256", "sha1", "sha512"].map(|own| (own.to_owned(), own.to_owned()))))
-                (ui::select("encoding", &t!(visit, "encoding"), form.get("encoding"), &["hex", "base64"].map(|own| (own.to_owned(), own.to_owned()))))
-                (ui::input("prefix", &t!(visit, "signature-prefix"), form.raw("prefix"), "text"))
-                (ui::input("event_id_header", &t!(visit, "event-id-header"), form.raw("event_id_header"), "text"))
-            }
-            @if has_token { (ui::input("verify_token", &t!(visit, "verify-token"), form.raw("verify_token"), "text")) }
-            @if is_signed {
-                (ui::input("secret", &t!(visit, if provider_makes_secret(provider) { "secret-of-provider" } else { "secret-optional" }), "", "password"))
-            }
+            (ui::panel(visit, workflows, |page| workflow_choice(visit, page, form.get("workflow_id"))))
+            (ui::input("workflow_version", &t!(visit, "version-or-active"), form.get("workflow_version"), "number"))
+            (verification_fields::fields(visit, provider, form, &secret))
+            (event_types(visit, form.raw("event_types")))
             button { (t!(visit, "create-endpoint")) }
         }
     }
 }
 
-fn workflow_choice(visit: &Visit, page: &Page<WorkflowHead>, chosen: &str) -> Markup {
+fn event_types(visit: &Visit, value: &str) -> Markup {
+    html! {
+        label { (t!(visit, "event-types-that-run")) textarea name="event_types" rows="2" spellcheck="false" { "\n" (value) } }
+    }
+}
+
+fn event_types_of(form: &Fields) -> Vec<&str> {
+    let lines = form.raw("event_types").lines().map(str::trim);
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+fn workflow_choice(visit: &Visit, page: Page<WorkflowHead>, chosen: &str) -> Markup {
     if page.data.is_empty() {
         return html! { p.problem { (t!(visit, "workflow-first")) " " a href="/dashboard/workflows/new" { (t!(visit, "new-workflow")) } } };
     }
-    if page.next_cursor.is_some() {
-        // More workflows than a list shows: the id is on the workflow's page.
-        return ui::input("workflow_id", &t!(visit, "workflow-id"), chosen, "text");
-    }
-    let own = page
-        .data
-        .iter()
-        .map(|own| (own.id.clone(), format!("{} / {}", own.namespace, own.name)));
-    ui::select(
-        "workflow_id",
-        &t!(visit, "workflow"),
-        chosen,
-        &own.collect::<Vec<_>>(),
-    )
+    WorkflowNames::of(Ok(page)).choice(visit, chosen, None)
 }
 
-fn verification(form: &Fields) -> Value {
-    let names = [
-        "scheme",
-        "header",
-        "algorithm",
-        "encoding",
-        "prefix",
-        "event_id_header",
-        "verify_token",
-        "secret",
-    ];
-    present_members(names.map(|name| (name, form.get(name).into())))
+/// The body of a request that creates an endpoint.
+fn new_endpoint(visit: &Visit, form: &Fields) -> Result<Value> {
+    let mut body = json!({
+        "name": form.get("name"), "workflow_id": form.get("workflow_id"), "event_types": event_types_of(form),
+        "verification": verification_fields::members(visit, form)?,
+    });
+    if !form.get("workflow_version").is_empty() {
+        body["workflow_version"] = version(visit, form.get("workflow_version"))?.into();
+    }
+    Ok(body)
 }
 
 pub(crate) async fn create(visit: Visit, Form(form): Form) -> Result {
-    let body = json!({
-        "name": form.get("name"), "workflow_id": form.get("workflow_id"), "verification": verification(&form),
-    });
     let call = visit
         .call(Method::POST, "/api/webhook-endpoints")
         .once(form.get(ui::ONCE));
-    match call.json(&body).get::<Endpoint>().await {
+    let made = match new_endpoint(&visit, &form) {
+        Ok(body) => call.json(&body).get::<Endpoint>().await,
+        Err(Failure(problem)) => Err(problem),
+    };
+    match made {
         Ok(made) => Ok(revealed(&visit, &made, &t!(visit, "endpoint-created"))),
         Err(problem) => {
             let content = fields(&visit, form.get("scheme"), &form, Some(&problem)).await;
@@ -192,9 +170,63 @@ pub(crate) fn revealed(visit: &Visit, made: &Endpoint, title: &str) -> Response 
     visit.page(title, content)
 }
 
+/// The form that changes how requests are verified.
+pub(crate) async fn verification(visit: Visit, Path(id): Path<Id>) -> Result {
+    let own: Endpoint = visit.get(&format!("/api/webhook-endpoints/{id}")).await?;
+    let query = visit.query();
+    let content = match verification_fields::chosen(&query) {
+        Some(provider) => other_verification(&visit, &own, provider, &Fields::default(), None),
+        None => verification_fields::choice(&visit, visit.path()),
+    };
+    Ok(visit.page(&t!(visit, "change-verification"), content))
+}
+
+fn other_verification(
+    visit: &Visit,
+    own: &Endpoint,
+    provider: &str,
+    form: &Fields,
+    refused: Option<&ApiProblem>,
+) -> Markup {
+    let path = format!("/dashboard/endpoints/{}/verification", own.id);
+    html! {
+        @if let Some(problem) = refused { (ui::problem(visit, problem)) }
+        p { (ui::text(&own.name)) " · " strong { bdi { (verification_fields::title(visit, provider)) } } " · " a href=(path) { (t!(visit, "other-provider")) } }
+        (steps(visit, provider))
+        p.caution { (t!(visit, "change-verification-consequence")) }
+        form method="post" action=(path) {
+            (ui::csrf(visit))
+            (verification_fields::fields(visit, provider, form, &secret_label(visit, provider)))
+            button.danger { (t!(visit, "confirm-do", action = t!(visit, "change-verification"))) }
+        }
+    }
+}
+
+pub(crate) async fn verify(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> Result {
+    let path = format!("/api/webhook-endpoints/{id}");
+    let changed = match verification_fields::members(&visit, &form) {
+        Ok(members) => {
+            let body = json!({"verification": members});
+            let call = visit.call(Method::PATCH, &path).json(&body);
+            call.get::<Endpoint>().await
+        }
+        Err(Failure(problem)) => Err(problem),
+    };
+    match changed {
+        Ok(changed) => Ok(revealed(&visit, &changed, &t!(&visit, "done-saved"))),
+        Err(problem) => {
+            let own: Endpoint = visit.get(&path).await?;
+            let provider = form.get("scheme");
+            let content = other_verification(&visit, &own, provider, &form, Some(&problem));
+            Ok(refused(&visit, &problem, content))
+        }
+    }
+}
+
 /// The form that changes an endpoint.
 pub(crate) fn change(
     visit: &Visit,
+    names: &WorkflowNames,
     own: &Endpoint,
     etag: &str,
     refused: Option<&ApiProblem>,
@@ -205,8 +237,9 @@ pub(crate) fn change(
             (ui::csrf(visit))
             input type="hidden" name="etag" value=(etag);
             (ui::input("name", &t!(visit, "name"), &own.name, "text"))
-            (ui::input("workflow_id", &t!(visit, "workflow-id"), &own.workflow_id, "text"))
+            (names.choice(visit, &own.workflow_id, None))
             (ui::input("workflow_version", &t!(visit, "version-or-active"), &own.workflow_version.map(|v| v.to_string()).unwrap_or_default(), "number"))
+            (event_types(visit, &own.event_types.join("\n")))
             button { (t!(visit, "save")) }
         }
     }
@@ -220,26 +253,33 @@ pub(crate) async fn save(visit: Visit, Path(id): Path<Id>, Form(form): Form) -> 
     };
     let body = json!({
         "name": form.get("name"), "workflow_id": form.get("workflow_id"), "workflow_version": pinned,
+        "event_types": event_types_of(&form),
     });
     let call = visit.call(Method::PATCH, &path).if_match(form.get("etag"));
     let Err(problem) = call.json(&body).send().await else {
         return Ok(see_other(&format!("/dashboard/endpoints/{id}?done=saved")));
     };
     // The current state, with the entered values.
-    let reply = visit.call(Method::GET, &path).send().await?;
+    let (reply, names) = tokio::join!(
+        visit.call(Method::GET, &path).send(),
+        WorkflowNames::read(&visit),
+    );
+    let reply = reply?;
     let current: Endpoint = reply.parse()?;
+    let event_types = event_types_of(&form).into_iter().map(str::to_owned);
     let entered = Endpoint {
         name: form.get("name").to_owned(),
         workflow_id: form.get("workflow_id").to_owned(),
         workflow_version: form.get("workflow_version").parse().ok(),
+        event_types: event_types.collect(),
         ..current.clone()
     };
     let content = html! {
-        (change(&visit, &entered, reply.etag(), Some(&problem)))
+        (change(&visit, &names, &entered, reply.etag(), Some(&problem)))
         @if problem.status == 412 {
             section {
                 h2 { (t!(visit, "current-state")) }
-                p { (ui::text(&current.name)) " · " (ui::link("workflows", &current.workflow_id)) @if let Some(version) = current.workflow_version { " v" (version) } }
+                p { (ui::text(&current.name)) " · " (names.link(&current.workflow_id, current.workflow_version)) }
             }
         }
     };

@@ -1,13 +1,16 @@
 //! Webhook endpoints: the list, and the page of one.
 
 use aias_domain::tenant::Role;
-use aias_domain::verification::Verification;
 use aias_platform::http::Path;
 use axum::{http::Method, response::Response};
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::endpoint_form;
+use super::{
+    endpoint_form,
+    verification_fields::{is_signed, title},
+    workflow_names::WorkflowNames,
+};
 use crate::{
     client::{
         Delivery, Endpoint, EndpointSecret, Page, ReceivedSecret, RunAccepted, present_members,
@@ -19,15 +22,21 @@ use crate::{
 };
 
 pub(crate) async fn list(visit: Visit) -> Response {
-    let endpoints = visit.list::<Endpoint>("/api/webhook-endpoints", &[]).await;
+    let (endpoints, names) = tokio::join!(
+        visit.list::<Endpoint>("/api/webhook-endpoints", &[]),
+        WorkflowNames::read(&visit),
+    );
     let content = html! {
-        @if visit.can(Role::Admin) { p { a.button href="/dashboard/endpoints/new" { (t!(visit, "new-endpoint")) } } }
-        (ui::list(&visit, endpoints, |own| table(&visit, own)))
+        p.buttons {
+            @if visit.can(Role::Admin) { a.button href="/dashboard/endpoints/new" { (t!(visit, "new-endpoint")) } }
+            a href="/dashboard/endpoints/check" { (t!(visit, "check-request")) }
+        }
+        (ui::list(&visit, endpoints, |own| table(&visit, &names, own)))
     };
     visit.page(&t!(visit, "nav-endpoints"), content)
 }
 
-fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
+fn table(visit: &Visit, names: &WorkflowNames, endpoints: &[Endpoint]) -> Markup {
     if endpoints.is_empty() {
         return html! { p { (t!(visit, "no-endpoints")) } };
     }
@@ -36,8 +45,8 @@ fn table(visit: &Visit, endpoints: &[Endpoint]) -> Markup {
             @for own in endpoints {
                 tr {
                     td { a href=(format!("/dashboard/endpoints/{}", own.id)) { (ui::text(&own.name)) } }
-                    td { (endpoint_form::title(visit, &own.verification.scheme)) }
-                    td { (ui::link("workflows", &own.workflow_id)) }
+                    td { (title(visit, &own.verification.scheme)) }
+                    td { (names.link(&own.workflow_id, own.workflow_version)) }
                     td { (ui::word(visit, "endpoint", &own.state)) @if own.refusing_since.is_some() { " · " strong { (t!(visit, "refuses")) } } }
                     td { (ui::time(visit, &own.created_at)) }
                 }
@@ -57,29 +66,33 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
             None
         }
     };
-    let (reply, deliveries, received) = tokio::join!(
+    let (reply, deliveries, received, names) = tokio::join!(
         visit.call(Method::GET, &path).send(),
         visit.get::<Page<Delivery>>(&deliveries),
         received,
+        WorkflowNames::read(&visit),
     );
     let reply = reply?;
     let own: Endpoint = reply.parse()?;
     let query = visit.query();
     let content = html! {
         @if !query.get("done").is_empty() { (ui::done(&ui::word(&visit, "done", query.get("done")))) }
-        (facts(&visit, &own))
+        (facts(&visit, &names, &own))
         @if let Some(received) = received { (ui::panel(&visit, received, |own| received_secret(&visit, &own))) }
-        (secrets(&visit, &own))
-        @if visit.can(Role::Editor) { (test_event(&visit, &own)) }
-        @if visit.can(Role::Admin) {
-            section { h2 { (t!(visit, "edit")) } (endpoint_form::change(&visit, &own, reply.etag(), None)) }
-            (actions(&visit, &own))
-        }
         section {
             h2 { (t!(visit, "deliveries")) }
             p.note { (t!(visit, "deliveries-explained")) }
             (ui::panel(&visit, deliveries, |page| deliveries_table(&visit, &page.data)))
-            p { a href=(format!("/dashboard/runs?endpoint_id={id}")) { (t!(visit, "all-runs")) } }
+            p.buttons {
+                a href=(format!("/dashboard/runs?endpoint_id={id}")) { (t!(visit, "all-runs")) }
+                a href=(format!("/dashboard/endpoints/check?provider={}", own.verification.scheme)) { (t!(visit, "check-request")) }
+            }
+        }
+        (secrets(&visit, &own))
+        @if visit.can(Role::Editor) { (test_event(&visit, &own)) }
+        @if visit.can(Role::Admin) {
+            section { h2 { (t!(visit, "edit")) } (endpoint_form::change(&visit, &names, &own, reply.etag(), None)) }
+            (actions(&visit, &own))
         }
     };
     Ok(visit.page(&own.name, content))
@@ -129,7 +142,7 @@ fn deliveries_table(visit: &Visit, deliveries: &[Delivery]) -> Markup {
     )
 }
 
-fn facts(visit: &Visit, own: &Endpoint) -> Markup {
+fn facts(visit: &Visit, names: &WorkflowNames, own: &Endpoint) -> Markup {
     html! {
         dl.facts {
             dt { (t!(visit, "endpoint")) } dd { (ui::id(visit, &own.id)) }
@@ -139,24 +152,18 @@ fn facts(visit: &Visit, own: &Endpoint) -> Markup {
                 @if own.disabled_reason.is_some() { " (" (t!(visit, "disabled-by-plan")) ")" }
                 @if !own.enabled { " · HTTP " (own.disabled_status) }
             }
-            dt { (t!(visit, "provider")) } dd { (endpoint_form::title(visit, &own.verification.scheme)) }
+            dt { (t!(visit, "provider")) } dd { (title(visit, &own.verification.scheme)) }
             @if let Some(since) = &own.refusing_since { dt { (t!(visit, "refusing-since")) } dd { strong { (ui::time(visit, since)) } } }
             @if !own.event_types.is_empty() { dt { (t!(visit, "event-types")) } dd { @for pattern in &own.event_types { code { (ui::visible(pattern)) } " " } } }
-            @if !is_verified(own) { dt { (t!(visit, "verification")) } dd { strong { (t!(visit, "unverified")) } } }
+            @if !is_signed(&own.verification.scheme) { dt { (t!(visit, "verification")) } dd { strong { (t!(visit, "unverified")) } } }
             @if let Some(header) = &own.verification.header {
                 dt { (t!(visit, "signature-header")) } dd { code { (ui::visible(header)) } @if let Some(prefix) = &own.verification.prefix { " " code { (ui::visible(prefix)) } } }
             }
-            dt { (t!(visit, "workflow")) } dd { (ui::link("workflows", &own.workflow_id)) @if let Some(version) = own.workflow_version { " v" (version) } }
+            dt { (t!(visit, "workflow")) } dd { (names.link(&own.workflow_id, own.workflow_version)) }
             dt { (t!(visit, "created")) } dd { (ui::time(visit, &own.created_at)) }
             @if let Some(at) = &own.last_ping_at { dt { (t!(visit, "last-ping")) } dd { (ui::time(visit, at)) } }
         }
     }
-}
-
-/// Whether requests are verified.
-fn is_verified(own: &Endpoint) -> bool {
-    let scheme = own.verification.scheme.as_str();
-    matches!(scheme, "hmac" | "custom") || Verification::named(scheme).is_signed()
 }
 
 /// The secrets by age, with the last use of each: the old one of a rotation may go when it is unused.
@@ -226,6 +233,7 @@ fn actions(visit: &Visit, own: &Endpoint) -> Markup {
             } @else if own.disabled_reason.is_none() {
                 (ui::button(visit, &path("enable"), &t!(visit, "enable"), &[]))
             }
+            a.button href=(path("verification")) { (t!(visit, "change-verification")) }
             (rotation(visit, &path("rotate"), "url"))
             @if is_signed { (rotation(visit, &path("rotate"), "signing")) }
             (ui::confirmed(visit, &path("delete"), &t!(visit, "delete"), &t!(visit, "delete-endpoint-consequence"), &[]))

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use super::{
     activity::{self, Span},
     chart,
+    workflow_names::WorkflowNames,
 };
 use crate::{
     client::{ApiResult, Endpoint, Entitlement, ErrorGroup, Page, Run, WorkflowHead},
@@ -19,7 +20,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
     let errors = format!("/api/runs/errors?from={}", span.start(visit.now));
     let (limits, workflows, endpoints, runs, errors, counts) = tokio::join!(
         visit.get::<Page<Entitlement>>("/api/entitlements/check"),
-        visit.get::<Page<WorkflowHead>>("/api/workflows?limit=1"),
+        visit.get::<Page<WorkflowHead>>("/api/workflows?limit=100"),
         visit.get::<Page<Endpoint>>("/api/webhook-endpoints?limit=100"),
         visit.get::<Page<Run>>("/api/runs?limit=5"),
         visit.get::<Page<ErrorGroup>>(&errors),
@@ -31,6 +32,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
         run: has_any(&runs),
         completed: has_completed(&visit, &runs).await,
     };
+    let names = WorkflowNames::of(workflows);
     let content = html! {
         (checklist(&visit, &steps))
         @if let Ok(endpoints) = &endpoints { (attention(&visit, endpoints)) }
@@ -45,7 +47,7 @@ pub(crate) async fn page(visit: Visit) -> Response {
         }
         section {
             h2 { (t!(visit, "newest-runs")) }
-            (ui::panel(&visit, runs, |runs| super::runs::table(&visit, &runs.data, false)))
+            (ui::panel(&visit, runs, |runs| super::runs::table(&visit, &runs.data, &names, false)))
             p { a href="/dashboard/runs" { (t!(visit, "all-runs")) } }
         }
     };

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, Method};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{picture, run_detail, runs::trigger};
+use super::{picture, run_detail, runs::trigger, workflow_names::WorkflowNames};
 use crate::{
     client::{ApiResult, LogEntry, Page, Run, Version},
     failure::Result,
@@ -19,6 +19,7 @@ use crate::{
 struct Progress {
     run: Run,
     logs: ApiResult<Page<LogEntry>>,
+    names: WorkflowNames,
 }
 
 async fn progress(visit: &Visit, id: &str) -> ApiResult<Progress> {
@@ -28,8 +29,16 @@ async fn progress(visit: &Visit, id: &str) -> ApiResult<Progress> {
         format!("/api/runs/{id}?include=output"),
         format!("/api/runs/{id}/logs?{page}"),
     );
-    let (run, logs) = tokio::join!(visit.get::<Run>(&run), visit.get(&logs));
-    Ok(Progress { run: run?, logs })
+    let (run, logs, names) = tokio::join!(
+        visit.get::<Run>(&run),
+        visit.get(&logs),
+        WorkflowNames::read(visit)
+    );
+    Ok(Progress {
+        run: run?,
+        logs,
+        names,
+    })
 }
 
 /// The version of a run, which it gets when it starts. Another read of the run takes less time than
@@ -60,8 +69,8 @@ pub(crate) async fn page(visit: Visit, Path(id): Path<Id>) -> Result {
     let query = visit.query();
     let content = html! {
         @if !query.get("done").is_empty() { (ui::done(&ui::word(&visit, "done", query.get("done")))) }
-        (live(&visit, &progress))
         (actions(&visit, run))
+        (live(&visit, &progress))
         @if let Some(version) = version {
             section {
                 h2 { (t!(visit, "definition")) }
@@ -107,7 +116,7 @@ fn live(visit: &Visit, progress: &Progress) -> Markup {
     let path = format!("/dashboard/runs/{}/live?{kept}", run.id);
     let polling = (!run.has_ended()).then_some("every 2s");
     let content = html! {
-        (facts(visit, run))
+        (facts(visit, progress))
         @if let Some(error) = &run.error { (ui::run_error(visit, error)) }
         @if let Some(output) = &run.output {
             section { h2 { (t!(visit, "output")) } (ui::tree(visit, output)) details { summary { "JSON" } (ui::json(visit, output)) } }
@@ -129,13 +138,13 @@ fn live(visit: &Visit, progress: &Progress) -> Markup {
     }
 }
 
-fn facts(visit: &Visit, run: &Run) -> Markup {
+fn facts(visit: &Visit, Progress { run, names, .. }: &Progress) -> Markup {
     html! {
         dl.facts {
             dt { (t!(visit, "run")) } dd { (ui::id(visit, &run.id)) }
             dt { (t!(visit, "status")) } dd { (ui::status(visit, &run.status)) }
             dt { (t!(visit, "workflow")) }
-            dd { (ui::link("workflows", &run.workflow_id)) @if let Some(version) = run.workflow_version { " v" (version) } }
+            dd { (names.link(&run.workflow_id, run.workflow_version)) }
             dt { (t!(visit, "trigger")) } dd { (trigger(visit, run)) }
             dt { (t!(visit, "created")) } dd { (ui::time(visit, &run.created_at)) }
             dt { (t!(visit, "started")) } dd { (ui::optional_time(visit, run.started_at.as_deref())) }
@@ -159,8 +168,7 @@ fn actions(visit: &Visit, run: &Run) -> Markup {
     }
     let path = |action: &str| format!("/dashboard/runs/{}/{action}", run.id);
     html! {
-        section.actions {
-            h2 { (t!(visit, "actions")) }
+        section.actions aria-label=(t!(visit, "actions")) {
             @if !run.has_ended() {
                 (ui::confirmed(visit, &path("cancel"), &t!(visit, "action-cancel"), &t!(visit, "cancel-consequence"), &[]))
             }

@@ -71,16 +71,17 @@ pub(crate) fn log(visit: &Visit, run: &Run, entries: &Page<LogEntry>, level: &st
                 a href=(format!("/dashboard/runs/{}?level={own}", run.id)) aria-current=[(own == level).then_some("true")] { (ui::word(visit, "level", own)) }
             }
         }
-        (ui::table(&t!(visit, "log"), &[t!(visit, "time"), t!(visit, "level"), t!(visit, "task"), t!(visit, "message"), t!(visit, "duration")], &html! {
+        (ui::table(&t!(visit, "log"), &[t!(visit, "time"), t!(visit, "level"), t!(visit, "event"), t!(visit, "task"), t!(visit, "message"), t!(visit, "duration")], &html! {
             @for entry in entries.data.iter().filter(shown) {
                 tr id=(format!("log-{}", entry.seq)) data-level=(entry.level) {
                     td { (ui::time(visit, &entry.time)) }
                     td { (ui::word(visit, "level", &entry.level)) }
+                    td { code { (ui::visible(&entry.event)) } }
                     td { @if let Some(task) = &entry.task { code { (ui::visible(task)) } } }
                     td {
                         (ui::text(&entry.message))
                         @if entry.attempt > 1 { " (" (t!(visit, "attempt", number = entry.attempt)) ")" }
-                        @if let Some(error) = &entry.error { br; (ui::text(&error.title)) @if let Some(detail) = &error.detail { ": " (ui::text(detail)) } }
+                        @if let Some(error) = &entry.error { @if !entry.message.is_empty() { br; } (ui::text(&error.title)) @if let Some(detail) = &error.detail { ": " (ui::text(detail)) } }
                     }
                     td.number { (ui::duration(visit, Some(entry.duration_ms))) }
                 }

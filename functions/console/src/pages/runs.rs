@@ -4,6 +4,7 @@ use aias_domain::tenant::Role;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::workflow_names::WorkflowNames;
 use crate::{
     client::{ApiResult, Page, Run},
     form::{Fields, Id},
@@ -22,11 +23,12 @@ const STATUSES: [&str; 7] = [
 ];
 
 /// The parameters of the page that are those of the API.
-const FILTERS: [&str; 6] = [
+const FILTERS: [&str; 7] = [
     "status",
     "workflow_id",
     "endpoint_id",
     "event_id",
+    "event_type",
     "from",
     "to",
 ];
@@ -38,26 +40,38 @@ pub(crate) async fn page(visit: Visit) -> Response {
     if let Some(id) = Id::parse(id) {
         return crate::visit::see_other(&format!("/dashboard/runs/{id}"));
     }
-    let runs = visit.list::<Run>("/api/runs", &FILTERS).await;
+    let (runs, names) = listed(&visit).await;
     let content = html! {
-        (filters(&visit, &query))
-        (live(&visit, &query, runs))
+        (filters(&visit, &query, &names))
+        (live(&visit, &query, runs, &names))
     };
     visit.page(&t!(visit, "nav-runs"), content)
 }
 
 pub(crate) async fn fragment(visit: Visit) -> Response {
     let query = visit.query();
-    let runs = visit.list::<Run>("/api/runs", &FILTERS).await;
-    visit.fragment(live(&visit, &query, runs))
+    let (runs, names) = listed(&visit).await;
+    visit.fragment(live(&visit, &query, runs, &names))
+}
+
+async fn listed(visit: &Visit) -> (ApiResult<Page<Run>>, WorkflowNames) {
+    tokio::join!(
+        visit.list("/api/runs", &FILTERS),
+        WorkflowNames::read(visit)
+    )
 }
 
 /// The list. Its first page updates itself.
-fn live(visit: &Visit, query: &Fields, runs: ApiResult<Page<Run>>) -> Markup {
+fn live(
+    visit: &Visit,
+    query: &Fields,
+    runs: ApiResult<Page<Run>>,
+    names: &WorkflowNames,
+) -> Markup {
     let is_live = query.get("cursor").is_empty();
     let path = format!("/dashboard/runs/list?{}", query.query_with(&[]));
     let content = html! {
-        (ui::list_at(visit, "/dashboard/runs", runs, |runs| selection(visit, runs)))
+        (ui::list_at(visit, "/dashboard/runs", runs, |runs| selection(visit, runs, names)))
     };
     html! {
         @if is_live {
@@ -68,16 +82,17 @@ fn live(visit: &Visit, query: &Fields, runs: ApiResult<Page<Run>>) -> Markup {
     }
 }
 
-fn filters(visit: &Visit, query: &Fields) -> Markup {
+fn filters(visit: &Visit, query: &Fields, names: &WorkflowNames) -> Markup {
     let any = (String::new(), t!(visit, "any"));
     let statuses = STATUSES.map(|status| (status.to_owned(), ui::word(visit, "status", status)));
     let statuses: Vec<_> = std::iter::once(any).chain(statuses).collect();
     html! {
         form.filters method="get" action="/dashboard/runs" {
             (ui::select("status", &t!(visit, "status"), query.get("status"), &statuses))
-            (ui::input("workflow_id", &t!(visit, "workflow-id"), query.get("workflow_id"), "text"))
+            (names.choice(visit, query.get("workflow_id"), Some(t!(visit, "any"))))
             (ui::input("endpoint_id", &t!(visit, "endpoint-id"), query.get("endpoint_id"), "text"))
             (ui::input("event_id", &t!(visit, "event-id"), query.get("event_id"), "text"))
+            (ui::input("event_type", &t!(visit, "event-type"), query.get("event_type"), "text"))
             (ui::input("from", &t!(visit, "from"), query.get("from"), "date"))
             (ui::input("to", &t!(visit, "to"), query.get("to"), "date"))
             (ui::input("id", &t!(visit, "run-id"), "", "text"))
@@ -88,14 +103,14 @@ fn filters(visit: &Visit, query: &Fields) -> Markup {
 }
 
 /// The list with check boxes for an action on several runs.
-fn selection(visit: &Visit, runs: &[Run]) -> Markup {
+fn selection(visit: &Visit, runs: &[Run], names: &WorkflowNames) -> Markup {
     if !visit.can(Role::Editor) || runs.is_empty() {
-        return table(visit, runs, false);
+        return table(visit, runs, names, false);
     }
     html! {
         form method="post" action="/dashboard/runs/actions" {
             (ui::csrf(visit))
-            (table(visit, runs, true))
+            (table(visit, runs, names, true))
             fieldset.actions {
                 legend { (t!(visit, "with-selected")) }
                 @for action in ["retry", "replay", "cancel"] {
@@ -106,7 +121,7 @@ fn selection(visit: &Visit, runs: &[Run]) -> Markup {
     }
 }
 
-pub(crate) fn table(visit: &Visit, runs: &[Run], has_boxes: bool) -> Markup {
+pub(crate) fn table(visit: &Visit, runs: &[Run], names: &WorkflowNames, has_boxes: bool) -> Markup {
     if runs.is_empty() {
         return html! { p { (t!(visit, "no-runs")) } };
     }
@@ -128,7 +143,7 @@ pub(crate) fn table(visit: &Visit, runs: &[Run], has_boxes: bool) -> Markup {
                 }
                 td { (ui::link("runs", &run.id)) }
                 td { (ui::status(visit, &run.status)) @if let Some(error) = &run.error { " " (ui::text(&error.title)) } }
-                td { (ui::link("workflows", &run.workflow_id)) @if let Some(version) = run.workflow_version { " v" (version) } }
+                td { (names.link(&run.workflow_id, run.workflow_version)) }
                 td { (trigger(visit, run)) }
                 td { (ui::time(visit, &run.created_at)) }
                 td.number { (ui::duration(visit, run.duration_ms)) }
