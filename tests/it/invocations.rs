@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aias_domain::run::Status;
 use aias_platform::store::StoredRun;
+use aias_testkit::wire::Side;
 use aias_tests::bench::{Bench, failed_of, json_of};
 use serde_json::{Value, json};
 
@@ -97,6 +98,71 @@ async fn run_of_a_dead_executor_is_passed_on_until_there_is_time() {
     // Delivered again, it finds the run ended.
     bench.deliver(&bench.executor(), &messages, 1).await;
     assert_eq!(hosts.seen("/slow").len(), 1);
+}
+
+/// The executor that passes the run on dies at any of its calls. Its own message is then delivered
+/// again.
+#[tokio::test]
+async fn run_is_passed_on_by_an_executor_that_dies_at_any_call() {
+    for side in [Side::Before, Side::After] {
+        for number in 0.. {
+            let (bench, hosts, url) = furnished().await;
+            let tasks =
+                json!([{"a": get(&format!("{url}/slow/1"))}, {"b": {"set": {"done": true}}}]);
+            let workflow = define(&bench, "short", tasks).await;
+            let id = execute(&bench, &workflow, json!({})).await;
+            let messages = bench.messages().await;
+            start_and_die(&bench, &id).await;
+            bench.wire.reset();
+            bench.wire.break_at(number, side);
+            let time = Duration::from_secs(20);
+            bench
+                .deliver_within(&bench.executor(), &messages, 2, time)
+                .await;
+            let has_died = bench.wire.is_broken();
+            bench.wire.reset();
+            let mut left = bench.messages().await;
+            if has_died {
+                left.extend(messages);
+            }
+            for message in left {
+                bench.deliver(&bench.executor(), &[message], 3).await;
+            }
+            assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+            assert_eq!(hosts.seen("/slow").len(), 1, "{number} {side:?}");
+            let store = bench.store();
+            assert_eq!(bench.tenant(&store).running(10).await.unwrap(), 0);
+            if !has_died {
+                assert!(number > 2, "{number}");
+                break;
+            }
+        }
+    }
+}
+
+/// The executor dies after it has taken its start back, before it sends the new message.
+#[tokio::test]
+async fn run_whose_start_was_taken_back_is_continued_by_the_old_message() {
+    let (bench, hosts, url) = furnished().await;
+    let tasks = json!([{"a": get(&format!("{url}/slow/1"))}, {"b": {"set": {"done": true}}}]);
+    let workflow = define(&bench, "short", tasks).await;
+    let id = execute(&bench, &workflow, json!({})).await;
+    let messages = bench.messages().await;
+    start_and_die(&bench, &id).await;
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let started = own.run(id.parse().unwrap()).await.unwrap().unwrap();
+    let taken_back = StoredRun {
+        run: started.run.clone().take_back_start(),
+        ..started
+    };
+    own.save_run(&taken_back).await.unwrap();
+    assert_eq!(run_of(&bench, &id).await.attempts, 0);
+    bench.deliver(&bench.executor(), &messages, 2).await;
+    assert_eq!(output_of(&bench, &id).await, json!({"done": true}));
+    assert_eq!(run_of(&bench, &id).await.attempts, 1);
+    assert_eq!(hosts.seen("/slow").len(), 1);
+    assert_eq!(own.running(10).await.unwrap(), 0);
 }
 
 /// The executor that passes the run on dies before its own message is deleted, so that there are two.
