@@ -4,7 +4,9 @@
 use std::pin::pin;
 
 use aias_domain::run::Status;
+use aias_platform::clock::Clock;
 use aias_tests::bench::{Bench, failed_of, json_of};
+use jiff::SignedDuration;
 
 /// The two results, and whether each one stopped. The benches are stopped by their connections.
 async fn interleaved<A, B>(
@@ -54,6 +56,16 @@ async fn check(bench: &Bench, what: &str) {
     assert!(numbers.eq(0..12), "{what}");
 }
 
+/// The runs that count in the month.
+async fn counted(bench: &Bench) -> u64 {
+    let store = bench.store();
+    let own = bench.tenant(&store);
+    let tenant = own.tenant().await.unwrap().unwrap().value;
+    let limits = tenant.limits(bench.now());
+    own.usage(&limits, bench.now()).await.unwrap().runs
+}
+
+/// The month counts it once.
 #[tokio::test]
 async fn two_ingests_of_an_event_make_one_run() {
     let body = r#"{"id": "ord_1"}"#;
@@ -61,7 +73,8 @@ async fn two_ingests_of_an_event_make_one_run() {
     'first: for first_call in 0.. {
         for second_call in 0.. {
             let bench = Bench::new().await;
-            let other = bench.beside();
+            let mut other = bench.beside();
+            other.clock = Clock::set_to(bench.now() + SignedDuration::from_millis(1));
             bench.wire.pause_at(first_call);
             other.wire.pause_at(second_call);
             let (one, two) = (bench.ingest(), other.ingest());
@@ -89,6 +102,7 @@ async fn two_ingests_of_an_event_make_one_run() {
                 "{what}"
             );
             bench.wire.reset();
+            assert_eq!(counted(&bench).await, 1, "{what}");
             check(&bench, &what).await;
             if !second_paused {
                 break;

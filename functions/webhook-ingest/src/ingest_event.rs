@@ -317,7 +317,12 @@ impl Event<'_> {
             self.respond(StatusCode::ACCEPTED, run_id, Status::Suspended)?
         } else {
             let run = new_run(run, input, limits.retention_days);
-            intake.create_run(self.store, &run).await?;
+            let found = intake.create_run(self.store, &run).await?;
+            // Another delivery of the event, at another time, wrote the run and was counted. One with
+            // the same input may be of this call, whose answer was lost.
+            if found.is_some_and(|other| other.run.input_digest != run.run.input_digest) {
+                self.revert(admitted).await;
+            }
             self.respond(StatusCode::ACCEPTED, run_id, Status::Pending)?
         };
         let rate = rate_limit::headers(limits, left, self.now);
