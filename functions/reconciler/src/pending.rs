@@ -29,10 +29,11 @@ const BACKLOG: u64 = 100;
 const LONGEST_POSTPONEMENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long the next sweep waits: so many times what the last one took, so that sweeps take at most
-/// a tenth of the time and do not cost more than the events. With a thousand tenants a sweep takes
-/// five seconds, and there is one in each minute.
+/// a tenth of the time and do not cost more than the events. A wait up to the next pass is none:
+/// with a thousand tenants a sweep takes five seconds, and there is one in each minute.
 const WAIT_FACTOR: i32 = 9;
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(10);
+const PASS_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// How many runs of a tenant are read, and how many messages are sent concurrently.
 const PAGE: usize = 100;
@@ -65,7 +66,8 @@ pub(crate) async fn resend(
         progress.checked_until = sweep.until;
         let ended = app.clock.now();
         let took = ended.duration_since(sweep.until) - age;
-        progress.next_sweep = Some(ended + (took * WAIT_FACTOR).min(LONGEST_WAIT));
+        let wait = (took * WAIT_FACTOR).min(LONGEST_WAIT);
+        progress.next_sweep = (wait > PASS_INTERVAL).then(|| ended + wait);
     } else {
         progress.sweep = Some(sweep);
     }
