@@ -139,7 +139,7 @@ fn sweeps(page: &mut String, measured: &Measured, prices: &Prices) {
 ## Sweeps of the reconciler
 
 The reconciler finds the pending runs whose message was lost: a sweep checks each tenant that had an event in the hour (decision
-[0027](decisions/0027-check-each-run-once-in-sweeps.md)). Measured for a tenant on the free plan: {:.2} ms of CPU, {:.0} calls, {:.0} read unit. The longest
+[0027](decisions/0027-check-each-run-once-in-sweeps.md)). Measured for a tenant on the free plan: {:.2} ms of CPU, {:.0} calls, {:.0} read units. The longest
 delay is that of a run that was accepted right after the start of a sweep. The next sweep waits nine times as long as the last one took, at
 most ten minutes.
 
